@@ -1,0 +1,1 @@
+"""ClearSky: pure numerics, no I/O."""

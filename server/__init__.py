@@ -1,0 +1,1 @@
+"""ClearSky: the tile server."""
