@@ -1,0 +1,191 @@
+"""The adjustment: from windowed statistics to an estimate of the target under the cloud.
+
+`regression` explains the target from all bands of the replacement, scene first, then what is left window by window.
+`moment` is SLRA proper (Li et al. 2019): per band, gain = std(t)/std(r) and offset = mean(t) - gain * mean(r)
+over the same clear cells of a window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from algorithms.moments import LEVELS, NodeLattice, WindowMeans, stretch, window_means
+from algorithms.scene import SceneFit
+
+Image = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
+
+ADJUSTMENTS: Final = ("regression", "moment")
+TAU: Final = 0.3
+"""Shrinkage of the windows' slopes, in units of the replacement's scene variance."""
+GAIN_LIMIT: Final = 3.0
+"""A moment gain stays within this factor of the scene's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Where arrays of cells lie on the scene's lattice."""
+
+    row: int
+    """Scene row of the first array row, a multiple of the node alignment."""
+    col: int
+    """Scene column of the first array column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The adjusted replacement on a region of cells."""
+
+    value: Image
+    """(B, h, w) estimate of the target."""
+    gain: Image
+    """(B, h, w) slope of each target band on its own replacement band, for detail finer than a cell."""
+    support: Image
+    """(h, w) clear ground in the narrowest window, 0..1 of what is enough."""
+    unexplained: Image
+    """(h, w) share of the target's local standard deviation the replacement does not explain, 0..1."""
+
+
+def _regression_planes(e: Image, z: Image, clear: Image) -> Iterator[Image]:
+    """Planes whose window means give the regression of e on z: z, e, z z', e z', e e."""
+    ez, ee = z * clear, e * clear
+    yield from ez
+    yield from ee
+    for i in range(len(z)):
+        for j in range(i, len(z)):
+            yield ez[i] * z[j]
+    for b in range(len(e)):
+        for j in range(len(z)):
+            yield ee[b] * z[j]
+    for b in range(len(e)):
+        yield ee[b] * e[b]
+
+
+def _moment_planes(t: Image, z: Image, clear: Image) -> Iterator[Image]:
+    """Planes whose window means give means and variances: t, z, t t, z z."""
+    tc, zc = t * clear, z * clear
+    yield from tc
+    yield from zc
+    yield from tc * t
+    yield from zc * z
+
+
+def _to_cells(nodes: Floats, lattice: NodeLattice, rows: range, cols: range) -> Image:
+    """Interpolate (C, h, w) node values to the cells of a region (cell numbers relative to the nodes' origin)."""
+    fields = nodes.astype(np.float32)
+    y = (np.arange(rows.start, rows.stop) + 0.5) / lattice.spacing
+    x = (np.arange(cols.start, cols.stop) + 0.5) / lattice.spacing
+    return stretch(stretch(fields, 1, y), 2, x).astype(np.float32)
+
+
+def _fit_regression(stats: WindowMeans, scene: SceneFit) -> tuple[Floats, Floats, Floats, Floats]:
+    """Slopes (B, B), intercepts (B), own gains (B) and unexplained share at every node, in standard units."""
+    bands = len(scene.level)
+    m = np.moveaxis(stats.means, 0, -1)
+    split = np.cumsum([bands, bands, bands * (bands + 1) // 2, bands * bands])
+    mz, me, mzz, mez, mee = np.split(m, split, axis=-1)
+    czz = np.empty((*m.shape[:2], bands, bands))
+    upper = np.triu_indices(bands)
+    czz[..., upper[0], upper[1]] = mzz
+    czz[..., upper[1], upper[0]] = mzz
+    czz -= mz[..., :, None] * mz[..., None, :]
+    cez = mez.reshape(*m.shape[:2], bands, bands) - me[..., :, None] * mz[..., None, :]
+    slope = np.swapaxes(np.linalg.solve(czz + TAU * np.eye(bands), np.swapaxes(cez, -1, -2)), -1, -2)
+    intercept = me - np.einsum("...bj,...j->...b", slope, mz)
+    total = scene.slope / scene.spread[:, None]
+    own = np.einsum("bj,...jb->...b", total, czz) + np.einsum("...bb->...b", cez)
+    variance = np.maximum(np.einsum("...bb->...b", czz), 0)
+    standard = scene.gain * scene.std / scene.spread
+    gain = np.clip((own + TAU * standard) / (variance + TAU), 0, 2 * np.maximum(scene.ratio * scene.std / scene.spread, 1e-6))
+    fitted = np.einsum("...bj,...bj->...b", slope, cez)
+    left = np.maximum(mee - me**2 - fitted, 0)
+    explained = np.einsum("bi,...ij,bj->...b", total, czz, total) + 2 * np.einsum("bj,...bj->...b", total, cez)
+    around = np.maximum(mee - me**2 + explained, left)
+    share = np.sqrt(left.mean(axis=-1) / np.maximum(around.mean(axis=-1), 1e-9))
+    return slope, intercept, gain, np.clip(share, 0, 1)
+
+
+def _fit_moment(stats: WindowMeans, scene: SceneFit) -> tuple[Floats, Floats, Floats]:
+    """Gains (B), offsets (B) and unexplained share at every node, in standard units."""
+    bands = len(scene.level)
+    mt, mz, mtt, mzz = np.split(np.moveaxis(stats.means, 0, -1), np.cumsum([bands] * 3), axis=-1)
+    vt, vz = np.maximum(mtt - mt**2, 0), np.maximum(mzz - mz**2, 0)
+    standard = scene.ratio * scene.std / scene.spread
+    # A touch of the scene's variance keeps flat ground from deciding the gain by its noise.
+    gain = np.sqrt((vt + 1e-3 * standard**2) / (vz + 1e-3))
+    gain = np.clip(gain, standard / GAIN_LIMIT, standard * GAIN_LIMIT)
+    share = np.sqrt(np.clip(1 - scene.correlation**2, 0, 1)).mean()
+    return gain, mt - gain * mz, np.broadcast_to(share, gain.shape[:2])
+
+
+def estimate_target(
+    target: Image,
+    replacement: Image,
+    clear: npt.NDArray[np.bool_],
+    scene: SceneFit,
+    lattice: NodeLattice,
+    *,
+    rows: range,
+    cols: range,
+    adjustment: str = "regression",
+    levels: int = LEVELS,
+) -> Estimate:
+    """Estimate the target from the replacement on a region of cells.
+
+    Args:
+        target: (B, H, W) cells of an extent whose corners are multiples of `lattice.alignment(levels)`.
+        replacement: (B, H, W).
+        clear: (H, W), clear and valid in both; outside the scene False.
+        scene: the scene stage.
+        lattice: nodes and windows.
+        rows: rows of the region inside the extent.
+        cols: columns of the region.
+        adjustment: `regression` or `moment`.
+        levels: levels of windows the extent has room for.
+    """
+    z = scene.standardise(replacement)
+    spread = scene.spread.astype(np.float32)[:, None, None]
+    weight = clear.astype(np.float32)
+    region = np.s_[:, rows.start : rows.stop, cols.start : cols.stop]
+    inside = z[region]
+    bands = len(target)
+    if adjustment == "regression":
+        base = scene.estimate(inside)
+        e = np.where(clear, (target - scene.estimate(z)) / spread, 0)
+        planes: Iterable[Image] = _regression_planes(e, np.where(clear, z, 0), weight)
+        noise2 = (scene.noise / scene.spread) ** 2
+        identity = np.eye(bands)[np.triu_indices(bands)]
+        prior = np.concatenate([np.zeros(2 * bands), identity, np.zeros(bands * bands), noise2])
+        stats = window_means(lambda: planes, clear, prior, lattice, levels=levels)
+        slope, intercept, gain, share = _fit_regression(stats, scene)
+        nodes = np.concatenate([slope.reshape(*slope.shape[:2], -1), intercept, gain, share[..., None]], axis=-1)
+        fields = _to_cells(np.moveaxis(nodes, -1, 0), lattice, rows, cols)
+        value = base
+        for b in range(bands):
+            left = fields[bands * bands + b]
+            for j in range(bands):
+                left = left + fields[b * bands + j] * inside[j]
+            value[b] += spread[b] * left
+        gain_cells = fields[-1 - bands : -1]
+    else:
+        level = scene.level.astype(np.float32)[:, None, None]
+        t = np.where(clear, (target - level) / spread, 0)
+        planes = _moment_planes(t, np.where(clear, z, 0), weight)
+        ratio = scene.ratio * scene.std / scene.spread
+        prior = np.concatenate([np.zeros(2 * bands), ratio**2, np.ones(bands)])
+        stats = window_means(lambda: planes, clear, prior, lattice, levels=levels)
+        gain, offset, share = _fit_moment(stats, scene)
+        nodes = np.concatenate([gain, offset, share[..., None]], axis=-1)
+        fields = _to_cells(np.moveaxis(nodes, -1, 0), lattice, rows, cols)
+        gain_cells = fields[:bands]
+        value = level + spread * (gain_cells * inside + fields[bands : 2 * bands])
+    unit = (scene.spread / scene.std).astype(np.float32)[:, None, None]
+    support = _to_cells(stats.support[None], lattice, rows, cols)[0]
+    return Estimate(
+        value=value.astype(np.float32), gain=gain_cells * unit, support=support, unexplained=fields[-1]
+    )

@@ -1,0 +1,282 @@
+"""The fill: adjusted replacement plus residual correction, as fields per analysis cell and applied to pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from algorithms.adjust import ADJUSTMENTS, estimate_target
+from algorithms.cells import bilinear, cell_any, cell_means, check_factor
+from algorithms.errors import ParameterError, ShapeError
+from algorithms.moments import LEVELS, NodeLattice, node_lattice
+from algorithms.reclassify import NODATA
+from algorithms.residual import KAPPA, residual_reach, screened_membrane
+from algorithms.scene import SceneFit, fit_scene
+
+Image = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+WINDOWS: Final = range(20, 401, 20)
+"""Radii in native pixels that can be asked for."""
+UNFILLED: Final = 255
+"""Fill source of pixels without data, and of cloud no replacement could fill."""
+
+
+def check_window(window: int) -> int:
+    """`window` itself if it is a multiple of 20 from 20 to 400.
+
+    Raises:
+        ParameterError: otherwise.
+    """
+    if isinstance(window, bool) or window not in WINDOWS:
+        raise ParameterError(f"window {window} is out of range: give a multiple of 20 from 20 to 400 (pixels)")
+    return int(window)
+
+
+def check_adjustment(adjustment: str) -> str:
+    """`adjustment` itself if there is such a one.
+
+    Raises:
+        ParameterError: otherwise.
+    """
+    if adjustment not in ADJUSTMENTS:
+        raise ParameterError(f"adjustment {adjustment!r} is unknown: choose from {', '.join(ADJUSTMENTS)}")
+    return adjustment
+
+
+@dataclass(frozen=True, slots=True)
+class FillOptions:
+    """What a user can choose about the fill."""
+
+    window: int = 80
+    """Radius W of the narrowest window in native pixels."""
+    adjustment: str = "regression"
+    """`regression` or `moment`."""
+    residual: bool = True
+    """Whether the residual at the mask's border is corrected."""
+
+    def __post_init__(self) -> None:
+        check_window(self.window)
+        check_adjustment(self.adjustment)
+
+
+@dataclass(frozen=True, slots=True)
+class FillFields:
+    """The fill of a region of cells: `fill = gain * replacement + offset` at any finer resolution."""
+
+    gain: Image
+    """(B, h, w) slope of the target on the replacement's same band."""
+    offset: Image
+    """(B, h, w), so that gain * r + offset is the finished fill at cells; the target itself where it is clear."""
+    confidence: npt.NDArray[np.uint8]
+    """(h, w) 0-100."""
+    support: float
+    """Least support among the cells to fill; below 1 wider windows change the result."""
+
+
+def _confidence(support: Image, unexplained: Image, known: Mask, wanted: Mask, kappa: float) -> npt.NDArray[np.uint8]:
+    """Percent: how much of the ground's variation the fill explains, more near the border, less without clear ground."""
+    if known.any():
+        depth = ndimage.distance_transform_edt(~known).astype(np.float32)
+    else:
+        depth = np.full(known.shape, np.inf, np.float32)
+    error = unexplained * np.sqrt(1 - 0.75 * np.exp(-2 * kappa * depth))
+    percent = 100 * (1 - error) * (0.5 + 0.5 * support)
+    return np.where(wanted, np.rint(np.clip(percent, 0, 99)), 100).astype(np.uint8)
+
+
+def fill_fields(
+    target: Image,
+    replacement: Image,
+    *,
+    clear: Mask,
+    known: Mask,
+    wanted: Mask,
+    scene: SceneFit,
+    lattice: NodeLattice,
+    rows: range,
+    cols: range,
+    options: FillOptions,
+    factor: int,
+    levels: int = LEVELS,
+) -> FillFields:
+    """Compute the fill of a region from the cells of a wider extent.
+
+    Args:
+        target: (B, H, W) cells of the extent, in any linear unit.
+        replacement: (B, H, W).
+        clear: (H, W), clear and valid in both dates: statistics are taken here.
+        known: (H, W), cells of the target the fill has to meet at the mask's border.
+        wanted: (H, W), cells to fill.
+        scene: the scene stage, from `fit_scene`.
+        lattice: nodes and windows, from `node_lattice`.
+        rows: rows of the region inside the extent.
+        cols: columns of the region inside the extent.
+        options: the user's choice.
+        factor: native pixels per cell.
+        levels: levels of windows the extent has room for.
+    """
+    estimate = estimate_target(
+        target,
+        replacement,
+        clear,
+        scene,
+        lattice,
+        rows=rows,
+        cols=cols,
+        adjustment=options.adjustment,
+        levels=levels,
+    )
+    region = np.s_[rows.start : rows.stop, cols.start : cols.stop]
+    t, r = target[(slice(None), *region)], replacement[(slice(None), *region)]
+    at_border, inside = known[region], wanted[region]
+    value = estimate.value
+    if options.residual:
+        value = value + screened_membrane(t - value, at_border, inside, kappa=KAPPA * factor)
+    else:
+        value = np.where(at_border, t, value)
+    return FillFields(
+        gain=estimate.gain,
+        offset=value - estimate.gain * r,
+        confidence=_confidence(estimate.support, estimate.unexplained, at_border, inside, KAPPA * factor),
+        support=float(estimate.support[inside].min()) if inside.any() else 1.0,
+    )
+
+
+def padded(array: npt.NDArray[np.generic], alignment: int) -> npt.NDArray[np.generic]:
+    """Zero-pad the last two axes below and to the right to multiples of `alignment`."""
+    height, width = array.shape[-2:]
+    pad = [(0, 0)] * (array.ndim - 2) + [(0, -height % alignment), (0, -width % alignment)]
+    return np.pad(array, pad)
+
+
+def _check_pair(target: npt.NDArray[np.generic], replacement: npt.NDArray[np.generic], mask: npt.NDArray[np.generic]) -> None:
+    if target.ndim != 3 or 0 in target.shape:
+        raise ShapeError(f"target must be (bands, rows, cols) and not empty, not {target.shape}")
+    if replacement.shape != target.shape:
+        raise ShapeError(f"replacement {replacement.shape} must have the target's shape {target.shape}")
+    if mask.shape != target.shape[1:]:
+        raise ShapeError(f"mask {mask.shape} must have the target's rows and columns {target.shape[1:]}")
+    for name, array in (("target", target), ("replacement", replacement)):
+        if not (np.issubdtype(array.dtype, np.number) and not np.issubdtype(array.dtype, np.complexfloating)):
+            raise ParameterError(f"{name} has dtype {array.dtype}: give real numbers")
+
+
+def _validity(array: npt.NDArray[np.generic], given: npt.ArrayLike) -> Mask:
+    """Pixels valid in every band: finite and not masked."""
+    valid: Mask = np.isfinite(array).all(axis=0)
+    hidden = np.ma.getmask(given)
+    return valid if hidden is np.ma.nomask else valid & ~hidden.any(axis=0)
+
+
+def fill_clouds(
+    target: npt.ArrayLike,
+    replacement: npt.ArrayLike,
+    mask: npt.ArrayLike,
+    *,
+    window: int = 80,
+    adjustment: str = "regression",
+    residual: bool = True,
+    valid: npt.ArrayLike | None = None,
+    analysis_factor: int = 1,
+) -> Image:
+    """Fill the clouds of a whole array from another date: the reference for what the server sends.
+
+    The method is SLRA (Li, Shen, Cheng, Li, Zhang 2019, Remote Sensing 11(16):1925) turned from rings into scales, so
+    that every value depends on fixed windows around it alone (docs/algorithm.md). Same input, same bytes.
+
+    Args:
+        target: (B, H, W) of any number type; NaN or masked where there is no data.
+        replacement: (B, H, W), the same bands at another date, in any linear unit.
+        mask: (H, W), non-zero where the target is to be filled (buffer included); 255 is nodata, not cloud.
+        window: radius W of the narrowest window in pixels, a multiple of 20 from 20 to 400.
+        adjustment: `regression` (all bands) or `moment` (std ratio per band, SLRA proper).
+        residual: whether the fill is made to meet the target at the mask's border.
+        valid: (H, W), pixels where the replacement can be used (its own clouds excluded). Default: all.
+        analysis_factor: pixels per side of an analysis cell; statistics are taken on cells, the fill applied to pixels.
+
+    Returns:
+        (B, H, W) float32: the target, bit for bit, outside the mask and where the replacement cannot be used
+        (NaN under masked or NaN target pixels stays NaN); the fill inside. Where nothing is clear, the fill is the
+        plain replacement.
+
+    Raises:
+        ShapeError: shapes that do not fit. ParameterError: an option out of range.
+    """
+    t, r, m = np.ma.getdata(target), np.ma.getdata(replacement), np.asarray(np.ma.filled(mask, NODATA))
+    _check_pair(t, r, m)
+    options = FillOptions(window=window, adjustment=adjustment, residual=bool(residual))
+    factor = check_factor(analysis_factor)
+    t_valid, r_valid = _validity(t, target), _validity(r, replacement)
+    if valid is not None:
+        usable = np.asarray(valid)
+        if usable.shape != m.shape:
+            raise ShapeError(f"valid {usable.shape} must have the mask's shape {m.shape}")
+        r_valid = r_valid & (usable != 0)
+    cloudy = m.astype(bool) & (m != NODATA) if m.dtype != np.bool_ else m
+    result = t.astype(np.float32)
+    pixels = cloudy & t_valid & r_valid
+    if not pixels.any():
+        return result
+
+    t_cells, t_ok = cell_means(t, t_valid, factor)
+    r_cells, r_ok = cell_means(r, r_valid, factor)
+    masked = cell_any(cloudy, factor)
+    clear, wanted = t_ok & r_ok & ~masked, masked & t_ok & r_ok
+    scene = fit_scene(t_cells, r_cells, clear)
+    lattice = node_lattice(options.window, factor)
+    align = lattice.alignment(LEVELS)
+    shape = clear.shape
+    fields = fill_fields(
+        padded(t_cells, align),
+        padded(r_cells, align),
+        clear=padded(clear, align),
+        known=padded(t_ok & ~masked, align),
+        wanted=padded(wanted, align),
+        scene=scene,
+        lattice=lattice,
+        rows=range(shape[0]),
+        cols=range(shape[1]),
+        options=options,
+        factor=factor,
+    )
+    rows, cols = np.nonzero(pixels)
+    source = r[:, rows, cols].astype(np.float32)
+    result[:, rows, cols] = apply_fields(fields.gain, fields.offset, source, (rows + 0.5) / factor, (cols + 0.5) / factor)
+    return result
+
+
+def apply_fields(
+    gain: Image, offset: Image, source: Image, rows: npt.NDArray[np.float64], cols: npt.NDArray[np.float64]
+) -> Image:
+    """Apply the fill to points.
+
+    Args:
+        gain: (B, h, w) on cells.
+        offset: (B, h, w) on cells.
+        source: (B, p) replacement at the points.
+        rows: (p,) positions of the points in cells from the fields' upper border.
+        cols: (p,) positions from the left border.
+
+    Returns:
+        (B, p) float32.
+    """
+    bands = len(gain)
+    sampled = bilinear(np.moveaxis(np.concatenate([gain, offset]), 0, -1), rows, cols).T
+    return sampled[:bands] * source + sampled[bands:]
+
+
+__all__ = [
+    "FillFields",
+    "FillOptions",
+    "apply_fields",
+    "check_adjustment",
+    "check_window",
+    "fill_clouds",
+    "fill_fields",
+    "residual_reach",
+]

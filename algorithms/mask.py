@@ -1,0 +1,133 @@
+"""The cloud mask: reflectance in, classes out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from algorithms.bands import common_names, role_indexes
+from algorithms.errors import ShapeError
+from algorithms.models import WINDOW, CloudModel, select_model
+from algorithms.reclassify import NODATA
+from algorithms.windows import Window, blend, window_start
+
+
+def reflect_invalid(values: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """Fill cells without data by mirroring the data at the nearest valid cell.
+
+    Of zeros, the mean and mirroring, mirroring changes the classes of the neighbourhood least.
+
+    Args:
+        values: (B, H, W).
+        valid: (H, W), at least one cell of it True.
+
+    Returns:
+        (B, H, W), finite everywhere.
+    """
+    if valid.all():
+        return values
+    nearest = ndimage.distance_transform_edt(~valid, return_distances=False, return_indices=True)
+    here = np.indices(valid.shape)
+    mirrored = np.clip(2 * nearest - here, 0, np.array(valid.shape)[:, None, None] - 1)
+    source = np.where(valid[tuple(mirrored)], mirrored, nearest)
+    filled: npt.NDArray[np.float32] = values[:, source[0], source[1]]
+    return filled
+
+
+def window_probabilities(
+    reflectance: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_], model: CloudModel
+) -> npt.NDArray[np.uint8]:
+    """Probabilities of cloud and shadow in one inference window.
+
+    Args:
+        reflectance: (B, h, w) float32, the model's bands; h and w up to 256 (less at the border of a small scene).
+        valid: (h, w).
+        model: the network.
+
+    Returns:
+        (2, 256, 256) uint8, 255 = 1; zeros where the window has no valid cell at all (no inference is run).
+    """
+    if not valid.any():
+        return np.zeros((2, WINDOW, WINDOW), np.uint8)
+    pad = [(0, WINDOW - n) for n in valid.shape]
+    full = np.pad(reflectance, [(0, 0), *pad])
+    known = np.pad(valid, pad)
+    # Clipped to the physical range: a single extreme value would shift the whole window's statistics.
+    probabilities = model.probabilities(np.clip(reflect_invalid(full, known), -0.2, 2.0))
+    return np.rint(probabilities[1:] * 255).astype(np.uint8)
+
+
+def classify(probabilities: npt.NDArray[np.uint8], valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """Most probable class per cell.
+
+    Args:
+        probabilities: (2, H, W) uint8 of cloud and shadow, 255 = 1.
+        valid: (H, W).
+
+    Returns:
+        (H, W) uint8: 0 clear, 1 cloud, 2 shadow, 255 nodata.
+    """
+    cloud, shadow = probabilities.astype(np.int16)
+    classes = np.argmax(np.stack([255 - cloud - shadow, cloud, shadow]), axis=0).astype(np.uint8)
+    classes[~valid] = NODATA
+    return classes
+
+
+def cloud_probability(
+    reflectance: npt.ArrayLike, bands: Sequence[str], *, level: str = "l1c", model: str | None = None
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    """Probabilities of cloud and shadow over a whole array; arguments and errors as in `cloud_mask`.
+
+    Returns:
+        (2, H, W) uint8 (255 = 1; cloud, shadow) and the (H, W) bool validity.
+    """
+    values = np.ma.getdata(reflectance).astype(np.float32)
+    if values.ndim != 3 or 0 in values.shape:
+        raise ShapeError(f"reflectance must be (bands, rows, cols) and not empty, not {values.shape}")
+    if len(bands) != values.shape[0]:
+        raise ShapeError(f"{len(bands)} band names {list(bands)} for {values.shape[0]} bands of {values.shape}")
+    names = common_names(bands)
+    chosen = select_model(names, level=level, model=model)
+    values = values[list(role_indexes(names, chosen.bands))]
+    masked = np.ma.getmask(reflectance)
+    valid = np.isfinite(values).all(axis=0)
+    if masked is not np.ma.nomask:
+        valid &= ~masked.any(axis=0)
+    height, width = valid.shape
+
+    def infer(window: Window) -> npt.NDArray[np.uint8]:
+        y, x = window_start(window[0], height), window_start(window[1], width)
+        part = np.s_[y : y + WINDOW, x : x + WINDOW]
+        return window_probabilities(values[(slice(None), *part)], valid[part], chosen)
+
+    return blend(infer, (0, height), (0, width), (height, width)), valid
+
+
+def cloud_mask(
+    reflectance: npt.ArrayLike, bands: Sequence[str], *, level: str = "l1c", model: str | None = None
+) -> npt.NDArray[np.uint8]:
+    """Find clouds and their shadows with a pretrained deep model.
+
+    The models are U-Nets of `ukis-csmask` (DLR); they are at their best at a ground resolution of 10-30 m
+    and lose accuracy beyond 60 m. Windows of 256 cells stand on a fixed lattice with stride 192 from the
+    array's first cell, and their probabilities are blended.
+
+    Args:
+        reflectance: (B, H, W) float, 0..1; NaN or masked where there is no data.
+        bands: B names, `blue`, `B02`, `SR_B2`, ...; the model needs blue, green, red and nir, and uses
+            swir16 and swir22 where both are there.
+        level: `l1c` (top of atmosphere) or `l2a` (surface reflectance).
+        model: id of a model instead of the choice by bands and level.
+
+    Returns:
+        (H, W) uint8: 0 clear, 1 cloud, 2 shadow, 255 nodata.
+
+    Raises:
+        ShapeError: not three-dimensional, empty, or not one name per band.
+        BandError: a band the model needs is missing.
+        ParameterError: unknown level. ModelError: unknown model, or its file is missing or damaged.
+    """
+    return classify(*cloud_probability(reflectance, bands, level=level, model=model))

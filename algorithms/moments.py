@@ -1,0 +1,162 @@
+"""The window stage: windowed sums over clear cells, blended from wide windows to narrow ones.
+
+Windows of radius W, 2W, 4W, 8W are taken on data sum-pooled to nodes of a lattice that is fixed to the scene, the same
+number of nodes per window at each level. Where a window holds enough clear ground the wider ones have weight
+zero; where it does not, the estimate widens continuously, and in the end falls back to the scene.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Planes = Callable[[], Iterable[npt.NDArray[np.float32]]]
+
+LEVELS: Final = 4
+"""Windows of radius W, 2W, 4W, 8W."""
+ENOUGH: Final = 0.25
+"""Share of clear cells (hi) from which on a window needs no wider one."""
+PRIOR: Final = 0.1
+"""Weight (n0) of the wider window where a window is empty, as a share of its area."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLattice:
+    """Where the windows' centres stand."""
+
+    spacing: int
+    """Cells between nodes at the finest level."""
+    radius: int
+    """Radius of a window in nodes, at every level."""
+
+    @property
+    def area(self) -> int:
+        """Cells in a window of the finest level."""
+        return ((2 * self.radius + 1) * self.spacing) ** 2
+
+    def reach(self, levels: int) -> int:
+        """Cells from a point to the farthest cell that `levels` levels of windows around it can touch."""
+        widest = self.spacing << (levels - 1)
+        # One node for the interpolation between nodes on each level, one for the alignment.
+        return (self.radius + 1) * widest + 2 * widest
+
+    def alignment(self, levels: int) -> int:
+        """Cells that the corners of an extent must be multiples of."""
+        return self.spacing << (levels - 1)
+
+
+def node_lattice(window: int, factor: int) -> NodeLattice:
+    """Lattice for windows of radius `window` native pixels on cells of `factor` pixels.
+
+    About five nodes per radius: finer nodes cost more and change nothing, since windowed means are smooth.
+    """
+    radius = max(1.0, window / factor)
+    spacing = 1
+    while radius / (2 * spacing) >= 4.5:
+        spacing *= 2
+    return NodeLattice(spacing=spacing, radius=max(1, round(radius / spacing)))
+
+
+def pool(plane: npt.NDArray[np.float32], spacing: int) -> Floats:
+    """Sums over squares of `spacing` cells; the sides of the (H, W) plane are multiples of it."""
+    height, width = plane.shape
+    if spacing == 1:
+        return plane.astype(np.float64)
+    across: Floats = plane.reshape(height, width // spacing, spacing).sum(axis=2, dtype=np.float64)
+    result: Floats = across.reshape(height // spacing, spacing, width // spacing).sum(axis=1)
+    return result
+
+
+def box_sums(sums: Floats, radius: int) -> Floats:
+    """Sums over squares of `2 * radius + 1` nodes around each node of (C, h, w); zero outside."""
+    for axis in (1, 2):
+        length = sums.shape[axis]
+        total = np.cumsum(sums, axis=axis)
+        shape = list(sums.shape)
+        shape[axis] = 1
+        total = np.concatenate([np.zeros(shape), total], axis=axis)
+        after = np.minimum(np.arange(length) + radius + 1, length)
+        before = np.maximum(np.arange(length) - radius, 0)
+        sums = np.take(total, after, axis=axis) - np.take(total, before, axis=axis)
+    return sums
+
+
+def halve(sums: Floats) -> Floats:
+    """Sum-pool (C, h, w) by two."""
+    height, width = sums.shape[1:]
+    padded = np.pad(sums, [(0, 0), (0, height % 2), (0, width % 2)])
+    _, height, width = padded.shape
+    result: Floats = padded.reshape(-1, height // 2, 2, width // 2, 2).sum(axis=(2, 4))
+    return result
+
+
+def stretch(field: npt.NDArray[np.floating], axis: int, positions: Floats) -> npt.NDArray[np.floating]:
+    """Linear interpolation along one axis; `positions` in nodes, node k at k + 0.5; the nearest value beyond."""
+    length = field.shape[axis]
+    at = np.clip(positions - 0.5, 0, length - 1)
+    low = np.minimum(at.astype(np.intp), max(length - 2, 0))
+    shape = [1] * field.ndim
+    shape[axis] = -1
+    weight = (at - low).reshape(shape).astype(field.dtype)
+    upper = np.minimum(low + 1, length - 1)
+    lower: npt.NDArray[np.floating] = np.take(field, low, axis=axis) * (1 - weight)
+    return lower + np.take(field, upper, axis=axis) * weight
+
+
+@dataclass(frozen=True, slots=True)
+class WindowMeans:
+    """Blended windowed means of some quantities over clear cells, on the finest nodes."""
+
+    means: Floats
+    """(C, h, w) blended means."""
+    support: Floats
+    """(h, w) clear cells in the narrowest window as a share of `ENOUGH` of its area, 0..1."""
+
+
+def window_means(
+    planes: Planes, clear: npt.NDArray[np.bool_], prior: Floats, lattice: NodeLattice, *, levels: int = LEVELS
+) -> WindowMeans:
+    """Means over clear cells in windows around every node, blended down from the widest level.
+
+    `m_l = (S_l + lam A m_(l+1)) / (n_l + lam A)` with `lam = PRIOR * max(0, 1 - n_l / (ENOUGH A))`, A the window's
+    area and n its number of clear cells; beyond the last level stands the scene's `prior`.
+
+    Args:
+        planes: gives C (H, W) planes one after the other, already zero where not clear.
+        clear: (H, W); sides are multiples of `lattice.alignment(levels)`.
+        prior: (C,) means over the scene.
+        lattice: nodes and windows.
+        levels: 1 to 4. The result is the same for any number if the windows of that level hold enough.
+    """
+    s = lattice.spacing
+    counts = pool(clear.astype(np.float32), s)[None]
+    sums = np.stack([pool(plane, s) for plane in planes()])
+    stack = [(counts, sums)]
+    for _ in range(levels - 1):
+        counts, sums = halve(counts), halve(sums)
+        stack.append((counts, sums))
+    means: Floats | None = None
+    support: Floats | None = None
+    for level in reversed(range(levels)):
+        counts, sums = stack[level]
+        n = box_sums(counts, lattice.radius)
+        total = box_sums(sums, lattice.radius)
+        area = float(lattice.area << (2 * level))
+        enough = np.clip(n / (ENOUGH * area), 0, 1)
+        pull = PRIOR * (1 - enough) * area
+        if means is None:
+            wider = np.broadcast_to(prior[:, None, None], total.shape)
+        else:
+            height, width = total.shape[1:]
+            rows = stretch(means, 1, (np.arange(height) + 0.5) / 2)
+            wider = stretch(rows, 2, (np.arange(width) + 0.5) / 2)
+        means = (total + pull * wider) / np.maximum(n + pull, 1e-9)
+        support = enough[0]
+    assert means is not None  # noqa: S101  (levels >= 1)
+    assert support is not None  # noqa: S101
+    return WindowMeans(means=means, support=support)

@@ -1,0 +1,156 @@
+"""The scene stage: one robust regression per pair of dates, the same for every tile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+RIDGE: Final = 1e-3
+"""Shrinkage of the slopes per clear cell, in units of the replacement's variance; tames collinear bands."""
+PSEUDO: Final = 50.0
+"""Weight, in cells, of the identity `t = r`: what the fit falls back to where nothing is clear."""
+TUKEY: Final = 4.685
+"""Tukey's biweight constant: 95 % efficiency under normal noise, zero weight for cloud the mask missed."""
+ITERATIONS: Final = 6
+SAMPLE: Final = 60_000
+"""Cells used at most; a regular sub-sample beyond."""
+
+
+@dataclass(frozen=True)
+class SceneFit:
+    """The target explained from the replacement over the whole scene.
+
+    Standardised replacement `z = (r - mean) / std`; scene estimate `G_b = level_b + sum_j slope_bj * z_j`.
+    """
+
+    mean: Floats
+    """(B,) mean of the replacement's bands over clear cells."""
+    std: Floats
+    """(B,) standard deviation of the replacement's bands, never 0."""
+    spread: Floats
+    """(B,) standard deviation of the target's bands over clear cells, never 0."""
+    level: Floats
+    """(B,) value of G at z = 0, in the target's units."""
+    slope: Floats
+    """(B, B) slopes per standard deviation of the replacement, in the target's units."""
+    gain: Floats
+    """(B,) slope of each target band on its own replacement band alone, target units per replacement unit."""
+    ratio: Floats
+    """(B,) std(t) / std(r) of each band: the gain of moment matching."""
+    correlation: Floats
+    """(B,) correlation of each band between the dates."""
+    noise: Floats
+    """(B,) robust standard deviation of t - G, in the target's units."""
+    count: int
+    """Clear cells the fit rests on."""
+
+    def standardise(self, replacement: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """z of (B, H, W) replacement bands."""
+        mean, std = (v.astype(np.float32)[:, None, None] for v in (self.mean, self.std))
+        return (replacement - mean) / std
+
+    def estimate(self, z: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """G, (B, H, W), from standardised (B, H, W) replacement bands."""
+        out = np.empty((len(self.level), *z.shape[1:]), np.float32)
+        for b in range(len(self.level)):
+            out[b] = self.level[b]
+            for j in range(len(self.mean)):
+                out[b] += np.float32(self.slope[b, j]) * z[j]
+        return out
+
+
+def _positive(std: Floats, mean: Floats) -> Floats:
+    """Standard deviations fit to divide by: a constant band counts as one of unit spread at its own scale."""
+    tiny = 1e-6 * np.maximum(np.abs(mean), 1e-6)
+    return np.where(std > tiny, std, np.maximum(np.abs(mean), 1.0))
+
+
+def fit_scene(
+    target: npt.NDArray[np.float32],
+    replacement: npt.NDArray[np.float32],
+    clear: npt.NDArray[np.bool_],
+) -> SceneFit:
+    """Fit one ridge regression of every target band on the replacement's bands over the clear cells.
+
+    Iteratively reweighted least squares with Tukey's biweight on the combined residual of all bands, so that
+    cloud the mask missed does not bend the fit. With few clear cells the slopes shrink to the identity; with
+    none the fit is the plain replacement.
+
+    Args:
+        target: (B, H, W).
+        replacement: (B, H, W), band for band the same as the target's.
+        clear: (H, W), cells clear and valid in both.
+    """
+    t = target[:, clear].astype(np.float64)
+    r = replacement[:, clear].astype(np.float64)
+    step = max(1, -(-t.shape[1] // SAMPLE))
+    t, r = t[:, ::step], r[:, ::step]
+    n = t.shape[1]
+    bands = len(target)
+    if n == 0:
+        return _identity(bands)
+    mean, t_mean = r.mean(axis=1), t.mean(axis=1)
+    std, spread = _positive(r.std(axis=1), mean), _positive(t.std(axis=1), t_mean)
+    z = (r - mean[:, None]) / std[:, None]
+    x = np.concatenate([np.ones((1, n)), z])
+    y = (t - t_mean[:, None]) / spread[:, None]
+
+    # The identity t = r in these units: what PSEUDO cells of evidence stand for.
+    identity = np.concatenate([(mean - t_mean)[None] / spread, np.diag(std / spread)])
+    penalty = np.full(1 + bands, PSEUDO)
+    penalty[0] = PSEUDO / 10
+
+    weight = np.ones(n)
+    for _ in range(ITERATIONS):
+        normal = np.einsum("in,jn->ij", x * weight, x)
+        moment = np.einsum("in,bn->ib", x * weight, y)
+        ridge = np.full(len(penalty), RIDGE * weight.sum())
+        ridge[0] = 0.0
+        coefficients = np.linalg.solve(normal + np.diag(penalty + ridge), moment + penalty[:, None] * identity)
+        residual = y - np.einsum("ib,in->bn", coefficients, x)
+        scale = np.maximum(1.4826 * np.median(np.abs(residual), axis=1), 1e-6)
+        size = np.sqrt(np.mean((residual / scale[:, None]) ** 2, axis=0))
+        weight = np.clip(1 - (size / TUKEY) ** 2, 0, None) ** 2
+
+    total = max(weight.sum(), 1e-9)
+    dy = y - (y * weight).sum(axis=1, keepdims=True) / total
+    dz = z - (z * weight).sum(axis=1, keepdims=True) / total
+    vy, vz = (weight * dy**2).sum(axis=1) / total, (weight * dz**2).sum(axis=1) / total
+    cov = (weight * dy * dz).sum(axis=1) / total
+    trust = total / (total + PSEUDO)
+    gain = trust * cov / np.maximum(vz, 1e-9) * spread / std + (1 - trust)
+    ratio = trust * np.sqrt(vy / np.maximum(vz, 1e-9)) * spread / std + (1 - trust)
+    return SceneFit(
+        mean=mean,
+        std=std,
+        spread=spread,
+        level=t_mean + spread * coefficients[0],
+        slope=(coefficients[1:] * spread).T,
+        gain=gain,
+        ratio=ratio,
+        correlation=cov / np.sqrt(np.maximum(vy * vz, 1e-18)),
+        noise=scale * spread,
+        count=n * step,
+    )
+
+
+def _identity(bands: int) -> SceneFit:
+    """The fit that leaves the replacement as it is."""
+    zeros, ones = np.zeros(bands), np.ones(bands)
+    return SceneFit(
+        mean=zeros,
+        std=ones,
+        spread=ones,
+        level=zeros,
+        slope=np.eye(bands),
+        gain=ones,
+        ratio=ones,
+        correlation=zeros,
+        noise=ones,
+        count=0,
+    )
