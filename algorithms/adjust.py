@@ -101,7 +101,9 @@ def _fit_regression(stats: WindowMeans, scene: SceneFit) -> tuple[Floats, Floats
     own = np.einsum("bj,...jb->...b", total, czz) + np.einsum("...bb->...b", cez)
     variance = np.maximum(np.einsum("...bb->...b", czz), 0)
     standard = scene.gain * scene.std / scene.spread
-    gain = np.clip((own + TAU * standard) / (variance + TAU), 0, 2 * np.maximum(scene.ratio * scene.std / scene.spread, 1e-6))
+    gain = np.clip(
+        (own + TAU * standard) / (variance + TAU), 0, 2 * np.maximum(scene.ratio * scene.std / scene.spread, 1e-6)
+    )
     fitted = np.einsum("...bj,...bj->...b", slope, cez)
     left = np.maximum(mee - me**2 - fitted, 0)
     explained = np.einsum("bi,...ij,bj->...b", total, czz, total) + 2 * np.einsum("bj,...bj->...b", total, cez)
@@ -186,6 +188,4 @@ def estimate_target(
         value = level + spread * (gain_cells * inside + fields[bands : 2 * bands])
     unit = (scene.spread / scene.std).astype(np.float32)[:, None, None]
     support = _to_cells(stats.support[None], lattice, rows, cols)[0]
-    return Estimate(
-        value=value.astype(np.float32), gain=gain_cells * unit, support=support, unexplained=fields[-1]
-    )
+    return Estimate(value=value.astype(np.float32), gain=gain_cells * unit, support=support, unexplained=fields[-1])

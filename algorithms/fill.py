@@ -15,7 +15,7 @@ from algorithms.errors import ParameterError, ShapeError
 from algorithms.moments import LEVELS, NodeLattice, node_lattice
 from algorithms.reclassify import NODATA
 from algorithms.residual import KAPPA, residual_reach, screened_membrane
-from algorithms.scene import SceneFit, fit_scene
+from algorithms.scene import SceneFit, fit_scene, sampled
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -74,8 +74,6 @@ class FillFields:
     """(B, h, w), so that gain * r + offset is the finished fill at cells; the target itself where it is clear."""
     confidence: npt.NDArray[np.uint8]
     """(h, w) 0-100."""
-    support: float
-    """Least support among the cells to fill; below 1 wider windows change the result."""
 
 
 def _confidence(support: Image, unexplained: Image, known: Mask, wanted: Mask, kappa: float) -> npt.NDArray[np.uint8]:
@@ -143,7 +141,6 @@ def fill_fields(
         gain=estimate.gain,
         offset=value - estimate.gain * r,
         confidence=_confidence(estimate.support, estimate.unexplained, at_border, inside, KAPPA * factor),
-        support=float(estimate.support[inside].min()) if inside.any() else 1.0,
     )
 
 
@@ -154,7 +151,9 @@ def padded(array: npt.NDArray[np.generic], alignment: int) -> npt.NDArray[np.gen
     return np.pad(array, pad)
 
 
-def _check_pair(target: npt.NDArray[np.generic], replacement: npt.NDArray[np.generic], mask: npt.NDArray[np.generic]) -> None:
+def _check_pair(
+    target: npt.NDArray[np.generic], replacement: npt.NDArray[np.generic], mask: npt.NDArray[np.generic]
+) -> None:
     if target.ndim != 3 or 0 in target.shape:
         raise ShapeError(f"target must be (bands, rows, cols) and not empty, not {target.shape}")
     if replacement.shape != target.shape:
@@ -227,7 +226,7 @@ def fill_clouds(
     r_cells, r_ok = cell_means(r, r_valid, factor)
     masked = cell_any(cloudy, factor)
     clear, wanted = t_ok & r_ok & ~masked, masked & t_ok & r_ok
-    scene = fit_scene(t_cells, r_cells, clear)
+    scene = fit_scene(t_cells, r_cells, sampled(clear))
     lattice = node_lattice(options.window, factor)
     align = lattice.alignment(LEVELS)
     shape = clear.shape
@@ -246,7 +245,9 @@ def fill_clouds(
     )
     rows, cols = np.nonzero(pixels)
     source = r[:, rows, cols].astype(np.float32)
-    result[:, rows, cols] = apply_fields(fields.gain, fields.offset, source, (rows + 0.5) / factor, (cols + 0.5) / factor)
+    result[:, rows, cols] = apply_fields(
+        fields.gain, fields.offset, source, (rows + 0.5) / factor, (cols + 0.5) / factor
+    )
     return result
 
 

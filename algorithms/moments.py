@@ -108,6 +108,25 @@ def stretch(field: npt.NDArray[np.floating], axis: int, positions: Floats) -> np
     return lower + np.take(field, upper, axis=axis) * weight
 
 
+def holds_enough(clear: npt.NDArray[np.bool_], lattice: NodeLattice, *, level: int, rows: range, cols: range) -> bool:
+    """Whether every window of a level around a region holds so much clear ground that wider ones have no weight.
+
+    Args:
+        clear: (H, W); sides are multiples of the level's node spacing.
+        lattice: nodes and windows.
+        level: 0 for radius W, 1 for 2 W, ...
+        rows: rows of the region inside the array.
+        cols: columns of the region.
+    """
+    spacing = lattice.spacing << level
+    counts = box_sums(pool(clear.astype(np.float32), spacing)[None], lattice.radius)[0]
+    near = np.s_[
+        max(0, rows.start // spacing - 1) : rows.stop // spacing + 2,
+        max(0, cols.start // spacing - 1) : cols.stop // spacing + 2,
+    ]
+    return bool((counts[near] >= ENOUGH * (lattice.area << (2 * level))).all())
+
+
 @dataclass(frozen=True, slots=True)
 class WindowMeans:
     """Blended windowed means of some quantities over clear cells, on the finest nodes."""

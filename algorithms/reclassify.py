@@ -72,7 +72,9 @@ def parse_remap(remap: str) -> tuple[Remap, ...]:
             )
         low, high = numbers[0], numbers[-2]
         if low > high:
-            raise RemapError(f"remap {remap!r}: the range {words[0][0]} {words[1][0]} at position {words[0][1]} is empty")
+            raise RemapError(
+                f"remap {remap!r}: the range {words[0][0]} {words[1][0]} at position {words[0][1]} is empty"
+            )
         entries.append(Remap(low, high, int(numbers[-1])))
     if not entries:
         raise RemapError(f"remap {remap!r}: no entry found at position 0; write for example `1 1;2 1;3 1`")

@@ -76,9 +76,7 @@ def screened_membrane(
         degree += fixed | free
     diagonal = degree + np.float32(kappa**2)
     row = np.concatenate(rows)
-    step = sparse.csr_array(
-        (1 / diagonal[row], (row, np.concatenate(cols))), shape=(count, count), dtype=np.float32
-    )
+    step = sparse.csr_array((1 / diagonal[row], (row, np.concatenate(cols))), shape=(count, count), dtype=np.float32)
     source /= diagonal[:, None]
     bound = 4 / (4 + kappa**2)
     rate = bound / (1 + math.sqrt(1 - bound**2))

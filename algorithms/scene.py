@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
+from algorithms.models import WINDOW
+from algorithms.windows import window_count, window_start
 
 Floats = npt.NDArray[np.float64]
 
@@ -19,6 +23,10 @@ TUKEY: Final = 4.685
 ITERATIONS: Final = 6
 SAMPLE: Final = 60_000
 """Cells used at most; a regular sub-sample beyond."""
+SQUARES: Final = 16
+"""Inference windows up to which a scene is taken whole; squares sampled from a larger one."""
+SQUARE: Final = 96
+"""Side in cells of a sampled square."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ class SceneFit:
     """Clear cells the fit rests on."""
 
     def standardise(self, replacement: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """z of (B, H, W) replacement bands."""
+        """Z of (B, H, W) replacement bands."""
         mean, std = (v.astype(np.float32)[:, None, None] for v in (self.mean, self.std))
         return (replacement - mean) / std
 
@@ -154,3 +162,39 @@ def _identity(bands: int) -> SceneFit:
         noise=ones,
         count=0,
     )
+
+
+def sample_squares(shape: tuple[int, int]) -> list[tuple[slice, slice]] | None:
+    """Squares of cells from which the scene stage is fitted; None for the whole of a small scene.
+
+    A fixed sample keeps the first tile of a large scene quick. Each square lies inside one inference window, clear of
+    its blended borders, and the squares are spread evenly over the scene.
+
+    Args:
+        shape: rows and columns of the scene in cells.
+    """
+    counts = [window_count(n) for n in shape]
+    if counts[0] * counts[1] <= SQUARES:
+        return None
+    side = round(math.sqrt(SQUARES))
+    rows = min(counts[0], max(side, SQUARES // min(counts[1], side)))
+    cols = min(counts[1], SQUARES // rows)
+
+    def spread(wanted: int, length: int) -> list[slice]:
+        count = window_count(length)
+        picked = sorted({round((k + 0.5) * count / wanted - 0.5) for k in range(wanted)})
+        middles = [window_start(k, length) + WINDOW // 2 for k in picked]
+        return [slice(m - SQUARE // 2, m + SQUARE // 2) for m in middles]
+
+    return [(y, x) for y in spread(rows, shape[0]) for x in spread(cols, shape[1])]
+
+
+def sampled(clear: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The clear cells of a whole scene that the scene stage is fitted on."""
+    squares = sample_squares((clear.shape[0], clear.shape[1]))
+    if squares is None:
+        return clear
+    chosen = np.zeros_like(clear)
+    for square in squares:
+        chosen[square] = clear[square]
+    return chosen

@@ -1,0 +1,287 @@
+"""Cached adjustment tiles: from masks and cells to the fill of each block of the analysis grid."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from algorithms.fill import UNFILLED, FillFields, FillOptions, fill_fields
+from algorithms.moments import LEVELS, holds_enough, node_lattice
+from algorithms.reclassify import buffer_cells
+from algorithms.residual import residual_reach
+from algorithms.scene import SceneFit, fit_scene, sample_squares
+from server.cache import TileCache
+from server.cells import Cells
+from server.grid import Box, Grid
+from server.masks import CloudSource, Layer, Masks
+from server.trace import stage
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is to be analysed: everything that the result depends on, hence a cache key."""
+
+    target: Layer
+    """The cloudy raster."""
+    replacements: tuple[Layer, ...]
+    """Other dates, in the order of preference."""
+    clouds: CloudSource
+    """Where the target's clouds come from."""
+    replacement_clouds: CloudSource
+    """Where the replacements' clouds come from."""
+    buffer: int
+    """Buffer steps of two native pixels around every cloud."""
+    options: FillOptions
+    """The adjustment."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockFields:
+    """The fill of one block from one replacement, with a rim of one cell for interpolation."""
+
+    box: Box
+    """Cells covered."""
+    fields: npt.NDArray[np.float32]
+    """(h, w, 2 B): gain of every band, then offset of every band."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockFill:
+    """The fill of one block."""
+
+    masked: npt.NDArray[np.bool_]
+    """(h, w), cloud with its buffer."""
+    source: npt.NDArray[np.uint8]
+    """(h, w): 0 original, k filled from the k-th replacement, 255 nodata or not filled."""
+    confidence: npt.NDArray[np.uint8]
+    """(h, w) 0-100."""
+    layers: dict[int, BlockFields]
+    """Fields by number of the replacement, where any cell takes it."""
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        small = self.masked.nbytes + self.source.nbytes + self.confidence.nbytes
+        return small + sum(layer.fields.nbytes for layer in self.layers.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """A scene fit that the cache can hold."""
+
+    fit: SceneFit
+    nbytes: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """An extent on the node lattice, part of which may lie outside the scene."""
+
+    extent: Box
+    """The whole, aligned."""
+    inside: Box
+    """The part inside the scene."""
+
+    def place(self, array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
+        """An array over the inside on the whole extent, zero outside."""
+        result = np.zeros((*array.shape[:-2], *self.extent.shape), array.dtype)
+        result[(..., *self.inside.within(self.extent))] = array
+        return result
+
+
+class Analysis:
+    """Mask and adjustment tiles of any task, each computed once however many requests arrive at once."""
+
+    def __init__(self, *, cache_bytes: int, threads: int) -> None:
+        self._cache = TileCache(cache_bytes)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="inference")
+        self.masks = Masks(self._cache, self._pool)
+
+    @property
+    def cache(self) -> TileCache:
+        """The cache of everything computed."""
+        return self._cache
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def masked(self, task: Task, grid: Grid, box: Box) -> npt.NDArray[np.bool_]:
+        """Cells of a box to be filled: cloud with its buffer."""
+        return self.masks.cloudy(task.target, task.clouds, grid, box, buffer_cells(task.buffer, grid.factor))
+
+    def _pair(
+        self, task: Task, replacement: Layer, grid: Grid, box: Box
+    ) -> tuple[Cells, Cells, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Both dates' cells over a box, where the target is masked, and where the replacement is clear."""
+        radius = buffer_cells(task.buffer, grid.factor)
+        self._prefetch_pair(task, replacement, grid, [box])
+        masked = self.masked(task, grid, box)
+        hidden = self.masks.cloudy(replacement, task.replacement_clouds, grid, box, radius)
+        target = self.masks.cells(task.target, grid, box)
+        other = self.masks.cells(replacement, grid, box)
+        return target, other, masked, other.valid & ~hidden
+
+    def _prefetch_pair(self, task: Task, replacement: Layer, grid: Grid, boxes: list[Box]) -> None:
+        """Run the networks for both dates at once."""
+        wide = [box.pad(buffer_cells(task.buffer, grid.factor)) for box in boxes]
+        self.masks.prefetch(
+            grid,
+            [(task.target, task.clouds, box) for box in wide]
+            + [(replacement, task.replacement_clouds, box) for box in wide],
+        )
+
+    def scene(self, task: Task, number: int, grid: Grid) -> SceneFit:
+        """The scene stage of the `number`-th replacement (from 0): the same whichever tile asks first."""
+        replacement = task.replacements[number]
+
+        def compute() -> _Scene:
+            squares = sample_squares(grid.shape)
+            boxes = (
+                [Box(0, grid.rows, 0, grid.cols)]
+                if squares is None
+                else [Box(y.start, y.stop, x.start, x.stop) for y, x in squares]
+            )
+            self._prefetch_pair(task, replacement, grid, boxes)
+            targets, others, clears = [], [], []
+            for box in boxes:
+                target, other, masked, usable = self._pair(task, replacement, grid, box)
+                targets.append(target.values.reshape(len(target.values), -1))
+                others.append(other.values.reshape(len(other.values), -1))
+                clears.append((target.valid & usable & ~masked).ravel())
+            return _Scene(
+                fit_scene(
+                    np.concatenate(targets, axis=1)[:, None, :],
+                    np.concatenate(others, axis=1)[:, None, :],
+                    np.concatenate(clears)[None],
+                )
+            )
+
+        key = ("scene", task.target, replacement, task.clouds, task.replacement_clouds, task.buffer, grid)
+        return self._cache.get(key, compute).fit
+
+    def block(self, task: Task, grid: Grid, number: tuple[int, int]) -> BlockFill:
+        """The fill of one block."""
+        return self._cache.get(("fill", task, grid, number), lambda: self._compute(task, grid, number))
+
+    def blocks(self, task: Task, grid: Grid, numbers: list[tuple[int, int]]) -> dict[tuple[int, int], BlockFill]:
+        """The fill of several blocks; what they need of the model is inferred side by side first."""
+        missing = [n for n in numbers if not self._cache.peek(("fill", task, grid, n))]
+        if missing:
+            radius = 1 + buffer_cells(task.buffer, grid.factor)
+            with stage("mask"):
+                boxes = [grid.block(n).pad(radius) for n in missing]
+                self.masks.prefetch(grid, [(task.target, task.clouds, box) for box in boxes])
+        with stage("adjust" if missing else "mask"):
+            return {n: self.block(task, grid, n) for n in numbers}
+
+    def _compute(self, task: Task, grid: Grid, number: tuple[int, int]) -> BlockFill:
+        core = grid.block(number)
+        rim = core.pad(1).clip(grid.shape)
+        masked = self.masked(task, grid, rim)
+        target = self.masks.cells(task.target, grid, rim)
+        source = np.where(target.valid, 0, UNFILLED).astype(np.uint8)
+        source[masked] = UNFILLED
+        confidence = np.where(target.valid & ~masked, 100, 0).astype(np.uint8)
+        layers: dict[int, BlockFields] = {}
+        if (masked & target.valid).any():
+            self._fill(task, grid, rim, source, confidence, layers)
+        inner = core.within(rim)
+        used = set(np.unique(source[inner])) - {0, UNFILLED}
+        return BlockFill(
+            masked=masked[inner],
+            source=source[inner],
+            confidence=confidence[inner],
+            layers={k: v for k, v in layers.items() if k in used},
+        )
+
+    def _fill(
+        self,
+        task: Task,
+        grid: Grid,
+        rim: Box,
+        source: npt.NDArray[np.uint8],
+        confidence: npt.NDArray[np.uint8],
+        layers: dict[int, BlockFields],
+    ) -> None:
+        """Fill the masked cells of `rim` from one replacement after the other; writes into the arrays given."""
+        region = rim.pad(residual_reach(grid.factor)).clip(grid.shape)
+        at = rim.within(region)
+        known: npt.NDArray[np.bool_] | None = None
+        values: npt.NDArray[np.float32] | None = None
+        order = list(enumerate(task.replacements, start=1))
+        # What is clear in no replacement takes the first one whose cloud there is doubtful: a false alarm of the model
+        # on a clear date would otherwise leave the target's cloud standing.
+        for (k, replacement), doubtful in [*((entry, False) for entry in order), *((entry, True) for entry in order)]:
+            target, other, masked, usable = self._pair(task, replacement, grid, region)
+            if known is None or values is None:
+                known, values = target.valid & ~masked, target.values
+            if doubtful:
+                usable = other.valid & ~self._certain(task, replacement, grid, region)
+            wanted = masked & target.valid & usable & ~known
+            if not wanted[at].any():
+                continue
+            fit = self._fit(task, grid, region, k - 1, known, wanted, values)
+            take = wanted[at]
+            source[take] = k
+            confidence[take] = fit.confidence[at][take] // (2 if doubtful else 1)
+            fields = np.concatenate([fit.gain[(slice(None), *at)], fit.offset[(slice(None), *at)]])
+            layers[k] = BlockFields(rim, np.ascontiguousarray(np.moveaxis(fields, 0, -1)))
+            # What is filled now is ground that the next replacement has to meet.
+            values = np.where(wanted, fit.gain * other.values + fit.offset, values)
+            known = known | wanted
+            if not (masked & target.valid & ~known)[at].any():
+                return
+
+    def _certain(self, task: Task, replacement: Layer, grid: Grid, box: Box) -> npt.NDArray[np.bool_]:
+        """Cells that are cloud or shadow in a replacement beyond doubt, with the buffer around them."""
+        radius = buffer_cells(task.buffer, grid.factor)
+        return self.masks.certain(replacement, task.replacement_clouds, grid, box, radius)
+
+    def _fit(
+        self,
+        task: Task,
+        grid: Grid,
+        region: Box,
+        number: int,
+        known: npt.NDArray[np.bool_],
+        wanted: npt.NDArray[np.bool_],
+        values: npt.NDArray[np.float32],
+    ) -> FillFields:
+        """The fill of a region, from as wide a neighbourhood as its clouds call for."""
+        lattice = node_lattice(task.options.window, grid.factor)
+        scene = self.scene(task, number, grid)
+        for levels in range(1, LEVELS + 1):
+            align = lattice.alignment(levels)
+            extent = region.pad(lattice.reach(levels)).clip(grid.shape).align(align)
+            frame = _Frame(extent, extent.clip(grid.shape))
+            target, other, masked, usable = self._pair(task, task.replacements[number], grid, frame.inside)
+            clear = frame.place(target.valid & usable & ~masked)
+            rows, cols = (range(s.start, s.stop) for s in region.within(extent))
+            if holds_enough(clear, lattice, level=levels - 1, rows=rows, cols=cols):
+                break
+        place = region.within(extent)
+        cells = frame.place(target.values)
+        cells[(slice(None), *place)] = values
+        known_wide, wanted_wide = np.zeros_like(clear), np.zeros_like(clear)
+        known_wide[place], wanted_wide[place] = known, wanted
+        return fill_fields(
+            cells,
+            frame.place(other.values),
+            clear=clear,
+            known=known_wide,
+            wanted=wanted_wide,
+            scene=scene,
+            lattice=lattice,
+            rows=rows,
+            cols=cols,
+            options=task.options,
+            factor=grid.factor,
+            levels=levels,
+        )

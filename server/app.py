@@ -1,0 +1,108 @@
+"""The application: routers, middleware, errors."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import rasterio
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from morecantile import tms as all_tms
+from rio_tiler.errors import NoOverviewWarning
+from starlette.middleware.cors import CORSMiddleware
+from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TilerFactory, TMSFactory
+from titiler.extensions import wmtsExtension
+
+from server import __version__
+from server.errors import add_error_handlers
+from server.landing import landing_page
+from server.middleware import ImageHeaders
+from server.params import ALGORITHMS, PairParams, dataset_path, process
+from server.reader import PairReader
+from server.render import render
+from server.settings import get_settings
+from server.state import get_analysis
+from server.viewer import add_viewer
+
+DESCRIPTION = """Removes clouds from satellite images on the fly.
+
+Give a cloudy raster as `url` and another date of the same place as `replacement` to any `/cog` route."""
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    if get_analysis.cache_info().currsize:
+        get_analysis().close()
+
+
+def create_app() -> FastAPI:
+    """Build the application from the settings."""
+    settings = get_settings()
+    # Rasters without overviews work, only slower; a warning per request helps nobody.
+    warnings.simplefilter("ignore", NoOverviewWarning)
+    app = FastAPI(
+        title="ClearSky",
+        description=DESCRIPTION,
+        version=__version__,
+        docs_url="/api",
+        redoc_url=None,
+        root_path=settings.root_path,
+        lifespan=_lifespan,
+    )
+    cog = TilerFactory(
+        reader=PairReader,
+        reader_dependency=PairParams,
+        path_dependency=dataset_path,
+        process_dependency=process,
+        render_func=render,
+        router_prefix="/cog",
+        add_ogc_maps=True,
+        extensions=[wmtsExtension()],
+    )
+    matrices = TMSFactory(supported_tms=all_tms)
+    algorithms = AlgorithmFactory(supported_algorithm=ALGORITHMS)
+    colormaps = ColorMapFactory()
+    app.include_router(cog.router, prefix="/cog", tags=["Cloud-free rasters"])
+    app.include_router(matrices.router, tags=["Tile matrix sets"])
+    app.include_router(algorithms.router, tags=["Algorithms"])
+    app.include_router(colormaps.router, tags=["Colour maps"])
+    conformance = sorted(
+        {"http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core"}.union(
+            *(factory.conforms_to for factory in (cog, matrices, algorithms, colormaps))
+        )
+    )
+
+    @app.get("/healthz", tags=["Service"])
+    def healthz() -> dict[str, Any]:
+        """Tell that the server is up, and its versions."""
+        versions = {"clearsky": __version__, "rasterio": rasterio.__version__, "gdal": rasterio.__gdal_version__}
+        return {"status": "ok", "versions": versions}
+
+    @app.get("/conformance", tags=["Service"])
+    def declare_conformance() -> dict[str, list[str]]:
+        """List the OGC conformance classes."""
+        return {"conformsTo": conformance}
+
+    @app.get("/", tags=["Service"], response_class=HTMLResponse)
+    def landing(request: Request) -> Response:
+        """Introduce the service: HTML for browsers, JSON otherwise."""
+        return landing_page(request)
+
+    add_viewer(app)
+    add_error_handlers(app)
+    app.add_middleware(ImageHeaders)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=list(settings.cors_origins),
+        allow_methods=["GET", "POST", "HEAD", "OPTIONS"],
+        allow_headers=["*"],
+        expose_headers=["ETag", "Server-Timing", "X-Clearsky-Cloud-Fraction", "X-Clearsky-Filled-Fraction"],
+    )
+    return app
+
+
+__all__ = ["JSONResponse", "create_app"]

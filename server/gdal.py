@@ -1,0 +1,42 @@
+"""GDAL as a server needs it: few drivers, no directory listings, bounded caches. Import before rasterio."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+SKIPPED_DRIVERS: Final = (
+    # Formats that open other datasets or addresses named inside a file (VRT: arbitrary file read, SSRF).
+    "VRT", "DERIVED", "GTI", "STACIT", "STACTA", "WMS", "WMTS", "WCS", "HTTP", "OGCAPI", "PLMOSAIC", "PLSCENES",
+    "EEDA", "EEDAI", "DAAS", "NGW", "RASTERLITE", "PostGISRaster", "GDALG", "Zarr", "netCDF", "HDF5", "HDF5Image",
+    "HDF4", "HDF4Image", "GeoPackage", "GPKG", "MBTiles", "MRF", "TileDB", "DIMAP", "SENTINEL2", "SAFE", "PDS4",
+    "VICAR", "ISIS3", "ENVI", "KMLSUPEROVERLAY", "PDF",
+)  # fmt: skip
+"""Names GDAL does not know are ignored, so the list serves every build."""
+
+ALLOWED_DRIVERS: Final = frozenset({"GTiff", "COG", "JP2OpenJPEG", "PNG", "JPEG", "WEBP", "MEM"})
+"""What an opened dataset may be; everything else is refused even where its driver is present."""
+
+OPTIONS: Final = {
+    "GDAL_SKIP": " ".join(SKIPPED_DRIVERS),
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_CACHEMAX": "200",
+    "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
+    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+    "GDAL_HTTP_MULTIPLEX": "YES",
+    "GDAL_HTTP_VERSION": "2",
+    "GDAL_HTTP_CONNECTTIMEOUT": "5",
+    "GDAL_HTTP_TIMEOUT": "30",
+    "GDAL_BAND_BLOCK_CACHE": "HASHSET",
+    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".tif,.TIF,.tiff,.TIFF,.jp2,.JP2",
+    "CPL_VSIL_CURL_CACHE_SIZE": "200000000",
+    "VSI_CACHE": "TRUE",
+    "VSI_CACHE_SIZE": "5000000",
+}
+"""Set in the environment unless the operator has set them otherwise."""
+
+
+def configure_gdal() -> None:
+    """Put the options into the process environment, where GDAL looks when it registers its drivers."""
+    for name, value in OPTIONS.items():
+        os.environ.setdefault(name, value)

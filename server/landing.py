@@ -1,0 +1,41 @@
+"""The landing page: links for people and for programs."""
+
+from __future__ import annotations
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+
+LINKS = (
+    ("viewer", "Viewer: original and cloud-free side by side"),
+    ("api", "Interactive documentation"),
+    ("openapi.json", "OpenAPI description"),
+    ("algorithms", "Algorithms and their parameters"),
+    ("tileMatrixSets", "Tile matrix sets"),
+    ("colorMaps", "Colour maps"),
+    ("conformance", "OGC conformance classes"),
+    ("healthz", "Health and versions"),
+)
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>ClearSky</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 42rem; margin: 3rem auto; padding: 0 1rem; color: #1d2733 }}
+h1 {{ margin-bottom: 0 }} li {{ margin: .3rem 0 }} code {{ background: #eef2f6; padding: .1rem .3rem }}
+</style>
+<h1>ClearSky</h1>
+<p>Removes clouds from satellite images on the fly.</p>
+<ul>{items}</ul>
+<p>Tiles: <code>cog/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}?url=CLOUDY&amp;replacement=CLEAR</code></p>
+</html>
+"""
+
+
+def landing_page(request: Request) -> Response:
+    """HTML for browsers, JSON otherwise."""
+    base = str(request.base_url)
+    if "text/html" in request.headers.get("accept", ""):
+        items = "".join(f'<li><a href="{base}{path}">{title}</a></li>' for path, title in LINKS)
+        return HTMLResponse(_PAGE.format(items=items))
+    links = [{"href": base + path, "rel": path, "title": title} for path, title in LINKS]
+    return JSONResponse({"title": "ClearSky", "description": "Cloud-free tiles on the fly", "links": links})

@@ -1,0 +1,213 @@
+"""Cached mask tiles: classes and probabilities per block of the analysis grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from algorithms.bands import role_indexes
+from algorithms.cells import cell_any
+from algorithms.mask import classify, window_probabilities
+from algorithms.models import WINDOW, CloudModel
+from algorithms.moments import box_sums
+from algorithms.reclassify import NODATA, dilate, reclassify
+from algorithms.windows import Window, blend, window_start, windows_over
+from server.cache import TileCache
+from server.cells import READ_BLOCK, Cells, read_cells, read_classes
+from server.dataset import Dataset
+from server.grid import BLOCK, Box, Grid
+
+
+CERTAIN = 0.95
+"""Mean probability of cloud or shadow from which on the model is believed without reserve. On the clear dates at
+hand its false alarms stay below; the inside of real clouds reaches 0.99."""
+AROUND = 2
+"""Radius in cells of the surroundings the mean is taken over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A raster brought to the target's lattice: the target itself or a replacement."""
+
+    dataset: Dataset
+    """What to read."""
+    target: Dataset
+    """Whose lattice."""
+    indexes: tuple[int, ...]
+    """1-based bands, in the order of the target's."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloudSource:
+    """Where the clouds of a layer come from, and which classes count as cloud."""
+
+    remap: str
+    """Remap string from classes to 0/1."""
+    model: CloudModel | None = None
+    """The network, if one is used."""
+    classes: Dataset | None = None
+    """A user's class raster instead of the network."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaskTile:
+    """The mask of a rectangle of cells."""
+
+    classes: npt.NDArray[np.uint8]
+    """(h, w): 0 clear, 1 cloud, 2 shadow, 255 nodata; of a user's raster 0 clear, 1 cloud, 255 nodata."""
+    probability: npt.NDArray[np.uint8]
+    """(h, w) probability of cloud, percent."""
+    certainty: npt.NDArray[np.uint8]
+    """(h, w) the greater of the probabilities of cloud and of shadow, 255 = 1."""
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return self.classes.nbytes + self.probability.nbytes + self.certainty.nbytes
+
+
+def assemble(
+    fetch: Callable[[tuple[int, int]], npt.NDArray[np.generic]], box: Box, grid: Grid, size: int
+) -> npt.NDArray[np.generic]:
+    """Put an array over a box together from blocks of `size` cells; the last two axes are rows and columns."""
+    result: npt.NDArray[np.generic] | None = None
+    for number in box.blocks(size):
+        block = grid.block(number, size)
+        part = fetch(number)
+        if result is None:
+            result = np.empty((*part.shape[:-2], *box.shape), part.dtype)
+        cut = Box(
+            max(box.top, block.top),
+            min(box.bottom, block.bottom),
+            max(box.left, block.left),
+            min(box.right, block.right),
+        )
+        result[(..., *cut.within(box))] = part[(..., *cut.within(block))]
+    assert result is not None  # noqa: S101  (a box touches at least one block)
+    return result
+
+
+class Masks:
+    """Cells and mask tiles of any layer, computed once and kept in a byte-bounded cache."""
+
+    def __init__(self, cache: TileCache, pool: ThreadPoolExecutor) -> None:
+        self._cache = cache
+        self._pool = pool
+
+    def cells(self, layer: Layer, grid: Grid, box: Box) -> Cells:
+        """Values of a layer over a box inside the scene."""
+
+        def fetch(number: tuple[int, int]) -> Cells:
+            return self._cache.get(
+                ("cells", layer, grid, number),
+                lambda: read_cells(layer.dataset, layer.indexes, layer.target, grid, grid.block(number, READ_BLOCK)),
+            )
+
+        values = assemble(lambda n: fetch(n).values, box, grid, READ_BLOCK)
+        valid = assemble(lambda n: fetch(n).valid, box, grid, READ_BLOCK)
+        return Cells(values.astype(np.float32, copy=False), valid.astype(bool, copy=False))
+
+    def _window(self, layer: Layer, model: CloudModel, grid: Grid, window: Window) -> npt.NDArray[np.uint8]:
+        """Probabilities of one inference window, from the cache or the network."""
+
+        def compute() -> npt.NDArray[np.uint8]:
+            top, left = window_start(window[0], grid.rows), window_start(window[1], grid.cols)
+            cells = self.cells(layer, grid, Box(top, top + WINDOW, left, left + WINDOW).clip(grid.shape))
+            picked = list(role_indexes(layer.target.names, model.bands))
+            scale, offset = (
+                np.asarray(v, np.float32)[:, None, None]
+                for v in zip(*(_reflectance(layer, band) for band in picked), strict=True)
+            )
+            return window_probabilities(cells.values[picked] * scale + offset, cells.valid, model)
+
+        return self._cache.get(("window", layer, model.id, grid, window), compute)
+
+    def prefetch(self, grid: Grid, wanted: Iterable[tuple[Layer, CloudSource, Box]]) -> None:
+        """Run the networks on every window that the boxes need, side by side; tiles then find them in the cache."""
+        missing: dict[tuple[Layer, Window], CloudModel] = {}
+        for layer, source, box in wanted:
+            if (model := source.model) is None:
+                continue
+            for number in box.clip(grid.shape).blocks(BLOCK):
+                if self._cache.peek(self._key(layer, source, grid, number)):
+                    continue
+                block = grid.block(number)
+                for i in windows_over(block.top, block.bottom, grid.rows):
+                    for j in windows_over(block.left, block.right, grid.cols):
+                        if not self._cache.peek(("window", layer, model.id, grid, (i, j))):
+                            missing[layer, (i, j)] = model
+        if len(missing) > 1:
+            for future in [self._pool.submit(self._window, k[0], m, grid, k[1]) for k, m in missing.items()]:
+                future.result()
+
+    @staticmethod
+    def _key(layer: Layer, source: CloudSource, grid: Grid, number: tuple[int, int]) -> tuple[object, ...]:
+        origin = source.model.id if source.model else (source.classes, source.remap)
+        return ("mask", layer, origin, grid, number)
+
+    def _tile(self, layer: Layer, source: CloudSource, grid: Grid, number: tuple[int, int]) -> MaskTile:
+        box = grid.block(number)
+
+        def compute() -> MaskTile:
+            valid = self.cells(layer, grid, box).valid
+            if source.classes is not None:
+                pixels = reclassify(read_classes(source.classes, layer.target, grid, box), source.remap)
+                cloudy = cell_any((pixels != 0) & (pixels != NODATA), grid.factor)
+                classes = np.where(valid, cloudy, NODATA).astype(np.uint8)
+                return MaskTile(classes, cloudy * np.uint8(100), cloudy * np.uint8(255))
+            if source.model is None:
+                none = np.zeros(valid.shape, np.uint8)
+                return MaskTile(np.where(valid, none, np.uint8(NODATA)), none, none)
+            model = source.model
+            probabilities = blend(
+                lambda w: self._window(layer, model, grid, w), (box.top, box.bottom), (box.left, box.right), grid.shape
+            )
+            percent = np.rint(probabilities[0] * np.float32(100 / 255)).astype(np.uint8)
+            return MaskTile(classify(probabilities, valid), percent, probabilities.max(axis=0))
+
+        return self._cache.get(self._key(layer, source, grid, number), compute)
+
+    def classes(self, layer: Layer, source: CloudSource, grid: Grid, box: Box) -> npt.NDArray[np.uint8]:
+        """Classes over a box inside the scene."""
+        self.prefetch(grid, [(layer, source, box)])
+        return assemble(lambda n: self._tile(layer, source, grid, n).classes, box, grid, BLOCK).astype(
+            np.uint8, copy=False
+        )
+
+    def probability(self, layer: Layer, source: CloudSource, grid: Grid, box: Box) -> npt.NDArray[np.uint8]:
+        """Probability of cloud in percent over a box inside the scene."""
+        self.prefetch(grid, [(layer, source, box)])
+        return assemble(lambda n: self._tile(layer, source, grid, n).probability, box, grid, BLOCK).astype(
+            np.uint8, copy=False
+        )
+
+    def cloudy(self, layer: Layer, source: CloudSource, grid: Grid, box: Box, radius: int) -> npt.NDArray[np.bool_]:
+        """Cells that count as cloud over a box inside the scene, with a buffer of `radius` cells around them."""
+        wide = box.pad(radius).clip(grid.shape)
+        classes = self.classes(layer, source, grid, wide)
+        if source.model is not None:
+            mapped = reclassify(classes, source.remap)
+            mask = (mapped != 0) & (mapped != NODATA)
+        else:
+            mask = classes == 1
+        return dilate(mask, radius)[box.within(wide)]
+
+    def certain(self, layer: Layer, source: CloudSource, grid: Grid, box: Box, radius: int) -> npt.NDArray[np.bool_]:
+        """Cells beyond doubt cloud or shadow: their surroundings have a mean probability of `CERTAIN`."""
+        wide = box.pad(radius + 2 * AROUND).clip(grid.shape)
+        self.prefetch(grid, [(layer, source, wide)])
+        certainty = assemble(lambda n: self._tile(layer, source, grid, n).certainty, wide, grid, BLOCK)
+        # Whole numbers below 2^53, so that the sums do not depend on where the box begins.
+        total = box_sums(certainty[None].astype(np.float64), AROUND)[0]
+        area = box_sums(np.ones((1, *certainty.shape)), AROUND)[0]
+        return dilate(total >= CERTAIN * 255 * area, radius + AROUND)[box.within(wide)]
+
+
+def _reflectance(layer: Layer, band: int) -> tuple[float, float]:
+    """Scale and offset of the layer's band that stands for the target's band number `band` (0-based)."""
+    position = layer.dataset.indexes.index(layer.indexes[band])
+    return layer.dataset.scales[position], layer.dataset.offsets[position]

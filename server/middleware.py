@@ -1,0 +1,81 @@
+"""Headers of every answer: entity tags, cache control, timing, cloud fractions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.datastructures import Headers, MutableHeaders
+
+from server import __version__
+from server.dataset import file_version
+from server.errors import ClearSkyError
+from server.settings import get_settings
+from server.sources import check_source
+from server.trace import Trace, current
+
+Scope = dict[str, Any]
+Message = dict[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+Receive = Callable[[], Awaitable[Message]]
+
+DATASET_PARAMETERS = frozenset({"url", "replacement", "mask"})
+
+
+def entity_tag(scope: Scope) -> str | None:
+    """Strong tag of an answer, from what it depends on: datasets, parameters, software; None where it cannot be told."""
+    query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    parts = [__version__, scope["path"], repr(query), Headers(scope=scope).get("accept", "")]
+    try:
+        for name, value in query:
+            if name in DATASET_PARAMETERS:
+                version = file_version(check_source(value))
+                if version == "remote":
+                    return None
+                parts.append(version)
+    except (ClearSkyError, OSError):
+        return None
+    return '"' + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32] + '"'
+
+
+class ImageHeaders:
+    """ASGI middleware for everything below `/cog`."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 304 where the client's copy is good; else run the request with a trace and add the headers."""
+        if scope["type"] != "http" or not scope["path"].startswith("/cog/"):
+            await self.app(scope, receive, send)
+            return
+        tag = entity_tag(scope) if scope["method"] in ("GET", "HEAD") else None
+        wanted = Headers(scope=scope).get("if-none-match", "")
+        if tag and tag in (part.strip().removeprefix("W/") for part in wanted.split(",")):
+            headers = [(b"etag", tag.encode()), (b"cache-control", get_settings().cachecontrol.encode())]
+            await send({"type": "http.response.start", "status": 304, "headers": headers})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        trace = Trace()
+        token = current.set(trace)
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if message["status"] == 200:
+                    headers["Cache-Control"] = get_settings().cachecontrol
+                    if tag:
+                        headers["ETag"] = tag
+                    if trace.cloud_fraction is not None:
+                        headers["X-Clearsky-Cloud-Fraction"] = f"{trace.cloud_fraction:.4f}"
+                        headers["X-Clearsky-Filled-Fraction"] = f"{trace.filled_fraction:.4f}"
+                if trace.seconds:
+                    headers["Server-Timing"] = trace.server_timing()
+            await send(message)
+
+        try:
+            await self.app(scope, receive, answer)
+        finally:
+            current.reset(token)

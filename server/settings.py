@@ -1,0 +1,59 @@
+"""Settings from the environment (prefix `CLEARSKY_`) and `.env`."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _split(value: object) -> object:
+    """Comma-separated text as a tuple."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set."""
+
+    model_config = SettingsConfigDict(env_prefix="CLEARSKY_", env_file=".env", extra="ignore", frozen=True)
+
+    allowed_sources: Annotated[tuple[str, ...], NoDecode] = ()
+    """Local folders and files, hosts and URL prefixes that `url`, `replacement` and `mask` may name, comma-separated.
+    Empty: the demo scene and public https hosts."""
+    demo: Path = Path("demo-scene")
+    """Folder of the generated demo scene."""
+    cache_bytes: int = Field(default=512 << 20, ge=16 << 20)
+    """Memory for mask and adjustment tiles of one process."""
+    model_providers: Annotated[tuple[str, ...], NoDecode] = ("auto",)
+    """Where the model runs: auto, cpu, cuda, openvino, in the order of preference."""
+    model_threads: int = Field(default=1, ge=1)
+    """Threads inside one inference."""
+    model_concurrency: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    """Inferences at the same time."""
+    max_tile_size: int = Field(default=1024, ge=256)
+    """Largest `tilesize`."""
+    max_pixels: int = Field(default=4096 * 4096, ge=1 << 16)
+    """Largest number of pixels of any one answer."""
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ("*",)
+    """Web origins that may read the tiles."""
+    cachecontrol: str = "public, max-age=3600"
+    """`Cache-Control` of images and metadata."""
+    root_path: str = ""
+    """Path prefix that a proxy in front strips."""
+    empty_outside: bool = False
+    """Answer tiles outside the dataset with 204 instead of 404."""
+
+    @field_validator("allowed_sources", "model_providers", "cors_origins", mode="before")
+    @classmethod
+    def _lists(cls, value: object) -> object:
+        return _split(value)
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The process's settings, read once."""
+    return Settings()

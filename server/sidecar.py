@@ -1,0 +1,231 @@
+"""From cached analysis tiles to the side-car of one output image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from algorithms.cells import bilinear
+from algorithms.fill import UNFILLED
+from algorithms.reclassify import NODATA
+from algorithms.removal import CloudSidecar, Needs, PixelFill
+from server.analysis import Analysis, BlockFill, Task
+from server.grid import BLOCK, Box, Grid, grid_for
+from server.masks import assemble
+from server.sampling import OutputGrid, Positions, native_pixels, positions
+from server.trace import stage
+
+ReadReplacement = Callable[[int], tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]]
+"""Reads the k-th replacement (from 0) on the output grid: (B, H, W) values and (H, W) validity."""
+
+EDGE = 1e-7
+"""Positions this close to a cell's border, in cells, count as beyond it, whatever the rounding of the transform."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """An output image on the analysis grid."""
+
+    grid: Grid
+    """Level of the grid."""
+    positions: Positions
+    """Output pixels on the native lattice."""
+    box: Box
+    """Cells that the image touches, inside the scene."""
+    pooled: int
+    """Powers of two by which an output pixel is wider than a cell."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Output rows and columns."""
+        return self.positions.height, self.positions.width
+
+    def cells(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """(H, W) rows and columns in cells."""
+        rows, cols = self.positions.all()
+        return rows / self.grid.factor, cols / self.grid.factor
+
+
+def look_at(task: Task, output: OutputGrid) -> View | None:
+    """The view of an output image; None where it misses the scene."""
+    target = task.target.dataset
+    pixels = native_pixels(target, output)
+    grid = grid_for(target, pixels)
+    where = positions(target, output)
+    span = where.span()
+    if span is None:
+        return None
+    low_row, high_row, low_col, high_col = (math.floor(edge / grid.factor) for edge in span)
+    box = Box(low_row, high_row + 1, low_col, high_col + 1).clip(grid.shape)
+    if 0 in box.shape:
+        return None
+    ratio = pixels / grid.factor
+    pooled = max(0, math.floor(math.log2(ratio) + 1e-6)) if ratio > 0 else 0
+    return View(grid, where, box, min(pooled, int(math.log2(BLOCK))))
+
+
+def _lookup(
+    view: View,
+    cells: npt.NDArray[np.uint8],
+    box: Box,
+    rows: npt.NDArray[np.float64],
+    cols: npt.NDArray[np.float64],
+    outside: int,
+) -> npt.NDArray[np.uint8]:
+    """Value of the cell under every output pixel."""
+    i = np.floor(np.nan_to_num(rows, nan=-1) + EDGE).astype(np.intp) - box.top
+    j = np.floor(np.nan_to_num(cols, nan=-1) + EDGE).astype(np.intp) - box.left
+    inside = (i >= 0) & (i < box.shape[0]) & (j >= 0) & (j < box.shape[1])
+    values = cells[np.where(inside, i, 0) >> view.pooled, np.where(inside, j, 0) >> view.pooled]
+    return np.where(inside, values, outside).astype(np.uint8)
+
+
+def _pool(
+    cells: npt.NDArray[np.uint8], power: int, how: Callable[..., npt.NDArray[np.uint8]], fill: int
+) -> npt.NDArray[np.uint8]:
+    """Reduce squares of 2^power cells to one."""
+    if power == 0:
+        return cells
+    size = 1 << power
+    height, width = cells.shape
+    wide = np.pad(cells, [(0, -height % size), (0, -width % size)], constant_values=fill)
+    return how(wide.reshape(wide.shape[0] // size, size, wide.shape[1] // size, size), axis=(1, 3))
+
+
+def classes_sidecar(analysis: Analysis, task: Task, output: OutputGrid) -> CloudSidecar:
+    """Classes and probability under every output pixel."""
+    view = look_at(task, output)
+    shape = (output.height, output.width)
+    if view is None:
+        return CloudSidecar(classes=np.full(shape, NODATA, np.uint8), probability=np.zeros(shape, np.uint8))
+    with stage("mask"):
+        layer, source = task.target, task.clouds
+        classes = analysis.masks.classes(layer, source, view.grid, view.box)
+        probability = analysis.masks.probability(layer, source, view.grid, view.box)
+    rows, cols = view.cells()
+    flat = View(view.grid, view.positions, view.box, 0)
+    return CloudSidecar(
+        classes=_lookup(flat, classes, view.box, rows, cols, NODATA),
+        probability=_lookup(flat, probability, view.box, rows, cols, 0),
+    )
+
+
+def fill_sidecar(
+    analysis: Analysis,
+    task: Task,
+    output: OutputGrid,
+    *,
+    needs: Needs,
+    bands: tuple[int, ...],
+    read_replacement: ReadReplacement,
+) -> CloudSidecar:
+    """Source and confidence of every output pixel, and the fill of the cloudy ones.
+
+    Args:
+        analysis: cached tiles.
+        task: what to analyse.
+        output: the image's grid.
+        needs: `provenance` leaves the fill out.
+        bands: 0-based positions of the requested bands among the target's.
+        read_replacement: reads a replacement on the output grid; called only where it fills something.
+    """
+    shape = (output.height, output.width)
+    view = look_at(task, output)
+    if view is None:
+        return CloudSidecar(source=np.full(shape, UNFILLED, np.uint8), confidence=np.zeros(shape, np.uint8))
+    numbers = list(view.box.align(1 << view.pooled).clip(view.grid.shape).blocks(BLOCK))
+    fills = analysis.blocks(task, view.grid, numbers)
+    box = view.box.align(1 << view.pooled).clip(view.grid.shape)
+    source = assemble(lambda n: fills[n].source, box, view.grid, BLOCK).astype(np.uint8, copy=False)
+    if not source.any():  # nothing but clear ground: no pixel needs a second look
+        return CloudSidecar(source=None, confidence=None)
+    confidence = assemble(lambda n: fills[n].confidence, box, view.grid, BLOCK).astype(np.uint8, copy=False)
+    with stage("adjust"):
+        rows, cols = view.cells()
+        # Zoomed out, a pixel with any cloud in it is filled; the least source above 0 is the preferred one.
+        ranked = _pool(np.where(source == 0, 254, source).astype(np.uint8), view.pooled, np.min, 254)
+        unfilled = _pool((source == UNFILLED).astype(np.uint8), view.pooled, np.max, 0)
+        merged = np.where(ranked < 254, ranked, np.where(unfilled > 0, UNFILLED, 0)).astype(np.uint8)
+        source_px = _lookup(view, merged, box, rows, cols, UNFILLED)
+        confidence_px = _lookup(view, _pool(confidence, view.pooled, np.min, 100), box, rows, cols, 0)
+    if needs != "fill":
+        return CloudSidecar(source=source_px, confidence=confidence_px)
+    fill = _pixel_fill(view, fills, source_px, rows, cols, bands, read_replacement)
+    return CloudSidecar(source=source_px, confidence=confidence_px, fill=fill)
+
+
+def _pixel_fill(
+    view: View,
+    fills: dict[tuple[int, int], BlockFill],
+    source: npt.NDArray[np.uint8],
+    rows: npt.NDArray[np.float64],
+    cols: npt.NDArray[np.float64],
+    bands: tuple[int, ...],
+    read_replacement: ReadReplacement,
+) -> PixelFill | None:
+    """Gain, offset and replacement under every pixel to fill; marks pixels the replacement lacks in `source`."""
+    parts: list[PixelFill] = []
+    for k in sorted(set(np.unique(source).tolist()) - {0, UNFILLED}):
+        values, valid = read_replacement(k - 1)
+        with stage("adjust"):
+            source[(source == k) & ~valid] = UNFILLED
+            y, x = np.nonzero(source == k)
+            if len(y) == 0:
+                continue
+            at_row, at_col = rows[y, x] + EDGE, cols[y, x] + EDGE
+            sampled = _sample(view, fills, k, at_row, at_col, bands)
+            count = len(bands)
+            parts.append(PixelFill(y, x, sampled[:, :count].T, sampled[:, count:].T, values[:, y, x]))
+    if not parts:
+        return None
+    if len(parts) == 1:
+        return parts[0]
+    return PixelFill(
+        np.concatenate([p.rows for p in parts]),
+        np.concatenate([p.cols for p in parts]),
+        *(np.concatenate([getattr(p, name) for p in parts], axis=1) for name in ("gain", "offset", "replacement")),
+    )
+
+
+def _sample(
+    view: View,
+    fills: dict[tuple[int, int], BlockFill],
+    k: int,
+    rows: npt.NDArray[np.float64],
+    cols: npt.NDArray[np.float64],
+    bands: tuple[int, ...],
+) -> npt.NDArray[np.float32]:
+    """(p, 2 B) gain and offset at points, each from the block that holds it."""
+    size = 1 << view.pooled
+    number = (rows // BLOCK).astype(np.intp) * (view.grid.cols // BLOCK + 1) + (cols // BLOCK).astype(np.intp)
+    result = np.zeros((len(rows), 2 * len(bands)), np.float32)
+    for n in np.unique(number):
+        i, j = divmod(int(n), view.grid.cols // BLOCK + 1)
+        layer = fills[i, j].layers.get(k) if (i, j) in fills else None
+        if layer is None:
+            continue
+        picked = number == n
+        total = layer.fields.shape[-1] // 2
+        fields = layer.fields[..., [*bands, *(total + b for b in bands)]]
+        box = layer.box
+        if view.pooled:
+            core = view.grid.block((i, j))
+            fields = _pool_means(fields[core.within(box)], size)
+            box = core
+        result[picked] = bilinear(fields, (rows[picked] - box.top) / size, (cols[picked] - box.left) / size)
+    return result
+
+
+def _pool_means(fields: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
+    """Means of squares of `size` cells of (h, w, n), those cut by the scene's border included."""
+    height, width, count = fields.shape
+    pad = [(0, -height % size), (0, -width % size), (0, 0)]
+    wide = np.pad(fields, pad, mode="edge")
+    means: npt.NDArray[np.float32] = wide.reshape(wide.shape[0] // size, size, wide.shape[1] // size, size, count).mean(
+        axis=(1, 3)
+    )
+    return means

@@ -1,0 +1,41 @@
+"""What one request did: stage times for `Server-Timing`, cloud fractions for the headers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Trace:
+    """Collected while a request runs, also across the threads that work for it."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall time by stage: read, mask, adjust, encode."""
+    cloud_fraction: float | None = None
+    """Share of the image's valid pixels that are cloud or its buffer."""
+    filled_fraction: float | None = None
+    """Share of the image's valid pixels that were filled."""
+
+    def server_timing(self) -> str:
+        """Value of the `Server-Timing` header, milliseconds."""
+        return ", ".join(f"{stage};dur={1000 * spent:.1f}" for stage, spent in self.seconds.items())
+
+
+current: ContextVar[Trace | None] = ContextVar("clearsky_trace", default=None)
+"""The running request's trace; threads started for a request inherit it."""
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Add the time spent inside to a stage of the running request."""
+    trace = current.get()
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        if trace is not None:
+            trace.seconds[name] = trace.seconds.get(name, 0.0) + time.perf_counter() - start
