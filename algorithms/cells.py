@@ -41,7 +41,7 @@ def cell_means(
     squares = np.pad(clean, [(0, 0), *pad]).reshape(bands, rows, factor, cols, factor)
     counts = np.pad(valid, pad).reshape(rows, factor, cols, factor).sum(axis=(1, 3), dtype=np.float32)
     sums = squares.sum(axis=(2, 4), dtype=np.float32)
-    return sums / np.maximum(counts, 1), counts > 0
+    return sums / np.maximum(counts, 1), np.asarray(counts > 0)
 
 
 def cell_any(mask: npt.NDArray[np.bool_], factor: int) -> npt.NDArray[np.bool_]:
@@ -51,8 +51,7 @@ def cell_any(mask: npt.NDArray[np.bool_], factor: int) -> npt.NDArray[np.bool_]:
     height, width = mask.shape
     rows, cols = -(-height // factor), -(-width // factor)
     padded = np.pad(mask, [(0, rows * factor - height), (0, cols * factor - width)])
-    result: npt.NDArray[np.bool_] = padded.reshape(rows, factor, cols, factor).any(axis=(1, 3))
-    return result
+    return np.asarray(padded.reshape(rows, factor, cols, factor).any(axis=(1, 3)))
 
 
 def bilinear(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from algorithms.scene import SceneFit, fit_scene, sampled
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 WINDOWS: Final = range(20, 401, 20)
 """Radii in native pixels that can be asked for."""
@@ -77,7 +78,7 @@ class FillFields:
 
 
 def _confidence(support: Image, unexplained: Image, known: Mask, wanted: Mask, kappa: float) -> npt.NDArray[np.uint8]:
-    """Percent: how much of the ground's variation the fill explains, more near the border, less without clear ground."""
+    """Percent of the ground's variation the fill explains; more near the border, less where little is clear."""
     if known.any():
         depth = ndimage.distance_transform_edt(~known).astype(np.float32)
     else:
@@ -144,7 +145,7 @@ def fill_fields(
     )
 
 
-def padded(array: npt.NDArray[np.generic], alignment: int) -> npt.NDArray[np.generic]:
+def padded(array: npt.NDArray[Scalar], alignment: int) -> npt.NDArray[Scalar]:
     """Zero-pad the last two axes below and to the right to multiples of `alignment`."""
     height, width = array.shape[-2:]
     pad = [(0, 0)] * (array.ndim - 2) + [(0, -height % alignment), (0, -width % alignment)]

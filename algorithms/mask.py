@@ -57,7 +57,7 @@ def window_probabilities(
     known = np.pad(valid, pad)
     # Clipped to the physical range: a single extreme value would shift the whole window's statistics.
     probabilities = model.probabilities(np.clip(reflect_invalid(full, known), -0.2, 2.0))
-    return np.rint(probabilities[1:] * 255).astype(np.uint8)
+    return np.asarray(np.rint(probabilities[1:] * 255), np.uint8)
 
 
 def classify(probabilities: npt.NDArray[np.uint8], valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
@@ -71,7 +71,8 @@ def classify(probabilities: npt.NDArray[np.uint8], valid: npt.NDArray[np.bool_])
         (H, W) uint8: 0 clear, 1 cloud, 2 shadow, 255 nodata.
     """
     cloud, shadow = probabilities.astype(np.int16)
-    classes = np.argmax(np.stack([255 - cloud - shadow, cloud, shadow]), axis=0).astype(np.uint8)
+    stacked = np.stack([255 - cloud - shadow, cloud, shadow])
+    classes: npt.NDArray[np.uint8] = np.argmax(stacked, axis=0).astype(np.uint8)
     classes[~valid] = NODATA
     return classes
 
@@ -93,9 +94,9 @@ def cloud_probability(
     chosen = select_model(names, level=level, model=model)
     values = values[list(role_indexes(names, chosen.bands))]
     masked = np.ma.getmask(reflectance)
-    valid = np.isfinite(values).all(axis=0)
+    valid = np.asarray(np.isfinite(values).all(axis=0))
     if masked is not np.ma.nomask:
-        valid &= ~masked.any(axis=0)
+        valid &= ~np.asarray(masked).any(axis=0)
     height, width = valid.shape
 
     def infer(window: Window) -> npt.NDArray[np.uint8]:

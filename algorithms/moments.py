@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Real = TypeVar("Real", np.float32, np.float64)
 Planes = Callable[[], Iterable[npt.NDArray[np.float32]]]
 
 LEVELS: Final = 4
@@ -95,7 +96,7 @@ def halve(sums: Floats) -> Floats:
     return result
 
 
-def stretch(field: npt.NDArray[np.floating], axis: int, positions: Floats) -> npt.NDArray[np.floating]:
+def stretch(field: npt.NDArray[Real], axis: int, positions: Floats) -> npt.NDArray[Real]:
     """Linear interpolation along one axis; `positions` in nodes, node k at k + 0.5; the nearest value beyond."""
     length = field.shape[axis]
     at = np.clip(positions - 0.5, 0, length - 1)
@@ -104,8 +105,10 @@ def stretch(field: npt.NDArray[np.floating], axis: int, positions: Floats) -> np
     shape[axis] = -1
     weight = (at - low).reshape(shape).astype(field.dtype)
     upper = np.minimum(low + 1, length - 1)
-    lower: npt.NDArray[np.floating] = np.take(field, low, axis=axis) * (1 - weight)
-    return lower + np.take(field, upper, axis=axis) * weight
+    result: npt.NDArray[Real] = (
+        np.take(field, low, axis=axis) * (1 - weight) + np.take(field, upper, axis=axis) * weight
+    )
+    return result
 
 
 def holds_enough(clear: npt.NDArray[np.bool_], lattice: NodeLattice, *, level: int, rows: range, cols: range) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -68,7 +68,7 @@ def parse_remap(remap: str) -> tuple[Remap, ...]:
         numbers = [_number(text, position, remap) for text, position in words]
         if numbers[-1] != int(numbers[-1]) or not 0 <= numbers[-1] <= NODATA:
             raise RemapError(
-                f"remap {remap!r}: the new value {words[-1][0]!r} at position {words[-1][1]} is not a whole number 0-255"
+                f"remap {remap!r}: new value {words[-1][0]!r} at position {words[-1][1]} is not a whole number 0-255"
             )
         low, high = numbers[0], numbers[-2]
         if low > high:
@@ -95,8 +95,8 @@ def reclassify(classes: npt.ArrayLike, remap: str) -> npt.NDArray[np.uint8]:
     Raises:
         RemapError: the string cannot be read. ShapeError: `classes` is not two-dimensional.
     """
-    nodata = np.ma.getmaskarray(classes)
-    values = np.ma.getdata(classes)
+    values: npt.NDArray[Any] = np.ma.getdata(np.ma.asanyarray(classes))
+    nodata = np.asarray(np.ma.getmaskarray(np.ma.asanyarray(classes)))
     if values.ndim != 2:
         raise ShapeError(f"classes must be (rows, cols), not {values.shape}")
     if np.issubdtype(values.dtype, np.floating):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import attr
 import numpy as np
@@ -57,11 +58,17 @@ class CloudSidecar:
     """Whether the dataset's scale and offset apply to the filled image."""
 
 
-@attr.s
-class CloudImage(ImageData):  # type: ignore[misc]  # rio-tiler's class is untyped
+class CloudImage(ImageData):
     """An image with its side-car; everything else is as any reader gives it."""
 
-    clouds: CloudSidecar | None = attr.ib(default=None, kw_only=True)
+    clouds: CloudSidecar | None = None
+
+    @classmethod
+    def of(cls, image: ImageData, clouds: CloudSidecar) -> CloudImage:
+        """The same image with a side-car."""
+        result = cls(**{a.name: getattr(image, a.name) for a in attr.fields(ImageData) if a.init})
+        result.clouds = clouds
+        return result
 
 
 def _sidecar(img: ImageData) -> CloudSidecar:
@@ -71,7 +78,7 @@ def _sidecar(img: ImageData) -> CloudSidecar:
     return clouds
 
 
-def to_dtype(values: npt.NDArray[np.float32], dtype: np.dtype[Any], nodata: float | None) -> npt.NDArray[Any]:
+def to_dtype(values: npt.NDArray[np.float32], dtype: np.dtype[Any], nodata: Any) -> npt.NDArray[Any]:
     """Round and clip to a data type, never to wrap; a value that falls on nodata moves to the next one."""
     if not np.issubdtype(dtype, np.integer):
         return values.astype(dtype)
@@ -88,18 +95,22 @@ class CloudAlgorithm(BaseAlgorithm):
     model_config = ConfigDict(extra="forbid", frozen=True)
     needs: ClassVar[Needs] = "classes"
 
-    window: Annotated[int, Field(ge=20, le=400, multiple_of=20)] = Field(
-        80, description="Radius of the adjustment's narrowest window in native pixels, a multiple of 20"
+    window: int = Field(
+        default=80,
+        ge=20,
+        le=400,
+        multiple_of=20,
+        description="Radius of the adjustment's narrowest window in native pixels, a multiple of 20",
     )
     buffer: int = Field(
-        DEFAULT_BUFFER, ge=0, le=15, description="Dilation of the cloud mask in steps of 2 native pixels"
+        default=DEFAULT_BUFFER, ge=0, le=15, description="Dilation of the cloud mask in steps of 2 native pixels"
     )
     adjustment: Literal["regression", "moment"] = Field(
-        "regression", description="Regression on all bands, or moment matching band by band (SLRA)"
+        default="regression", description="Regression on all bands, or moment matching band by band (SLRA)"
     )
-    residual: bool = Field(True, description="Make the fill meet the target at the border of the mask")
+    residual: bool = Field(default=True, description="Make the fill meet the target at the border of the mask")
     unfilled: Literal["keep", "nodata"] = Field(
-        "keep", description="What becomes of cloud where no replacement is clear"
+        default="keep", description="What becomes of cloud where no replacement is clear"
     )
 
     @property
@@ -109,7 +120,7 @@ class CloudAlgorithm(BaseAlgorithm):
 
     def _single(self, img: ImageData, values: npt.NDArray[np.uint8], name: str, description: str) -> ImageData:
         """A one-band image of the same place; transparent where the image is."""
-        outside = np.ma.getmaskarray(img.array).all(axis=0)
+        outside = np.asarray(np.asarray(np.ma.getmaskarray(img.array)).all(axis=0))
         return ImageData(
             np.ma.MaskedArray(values[None], mask=outside[None]),
             assets=img.assets,
@@ -132,15 +143,15 @@ class CloudRemoval(CloudAlgorithm):
     def __call__(self, img: ImageData) -> ImageData:
         """The filled image; `bidx`, `unscale` and `expression` apply to it."""
         clouds = _sidecar(img)
-        array = np.ma.MaskedArray(img.array.data.copy(), mask=np.ma.getmaskarray(img.array).copy())
+        data, mask = img.array.data.copy(), np.array(np.ma.getmaskarray(img.array))
         if (fill := clouds.fill) is not None:
-            values = to_dtype(fill.gain * fill.replacement + fill.offset, array.dtype, img.nodata)
-            hidden = array.mask[:, fill.rows, fill.cols]
-            array.data[:, fill.rows, fill.cols] = np.where(hidden, array.data[:, fill.rows, fill.cols], values)
+            values = to_dtype(fill.gain * fill.replacement + fill.offset, data.dtype, img.nodata)
+            hidden = np.asarray(mask)[:, fill.rows, fill.cols]
+            data[:, fill.rows, fill.cols] = np.where(hidden, data[:, fill.rows, fill.cols], values)
         if self.unfilled == "nodata" and clouds.source is not None:
-            array.mask |= clouds.source == UNFILLED
+            mask |= clouds.source == UNFILLED
         filled = ImageData(
-            array,
+            np.ma.MaskedArray(data, mask=mask),
             assets=img.assets,
             crs=img.crs,
             bounds=img.bounds,
@@ -163,7 +174,7 @@ def _unscaled(img: ImageData) -> ImageData:
     """The image in physical units, as rio-tiler's `unscale` gives it."""
     scales = np.asarray(img.scales, np.float32)[:, None, None]
     offsets = np.asarray(img.offsets, np.float32)[:, None, None]
-    img.array = img.array.astype(np.float32) * scales + offsets
+    img.array = np.ma.MaskedArray(img.array.data.astype(np.float32) * scales + offsets, mask=img.array.mask)
     if img.dataset_statistics:
         img.dataset_statistics = [
             (low * scale + offset, high * scale + offset)
@@ -180,8 +191,8 @@ class CloudMask(CloudAlgorithm):
     description: str = "0 clear, 1 cloud, 2 cloud shadow, 255 nodata"
     output_nbands: int = 1
     output_dtype: str = "uint8"
-    output_min: list[int] = [0]
-    output_max: list[int] = [2]
+    output_min: Sequence[int] = (0,)
+    output_max: Sequence[int] = (2,)
 
     def __call__(self, img: ImageData) -> ImageData:
         """The classes as a one-band image."""
@@ -198,8 +209,8 @@ class CloudProbability(CloudAlgorithm):
     description: str = "Probability of cloud in percent, 0-100, as the model gives it (not calibrated)"
     output_nbands: int = 1
     output_dtype: str = "uint8"
-    output_min: list[int] = [0]
-    output_max: list[int] = [100]
+    output_min: Sequence[int] = (0,)
+    output_max: Sequence[int] = (100,)
 
     def __call__(self, img: ImageData) -> ImageData:
         """The probability as a one-band image."""
@@ -217,8 +228,8 @@ class FillSource(CloudAlgorithm):
     needs: ClassVar[Needs] = "provenance"
     output_nbands: int = 1
     output_dtype: str = "uint8"
-    output_min: list[int] = [0]
-    output_max: list[int] = [255]
+    output_min: Sequence[int] = (0,)
+    output_max: Sequence[int] = (255,)
 
     def __call__(self, img: ImageData) -> ImageData:
         """The source as a one-band image."""
@@ -236,8 +247,8 @@ class FillConfidence(CloudAlgorithm):
     needs: ClassVar[Needs] = "provenance"
     output_nbands: int = 1
     output_dtype: str = "uint8"
-    output_min: list[int] = [0]
-    output_max: list[int] = [100]
+    output_min: Sequence[int] = (0,)
+    output_max: Sequence[int] = (100,)
 
     def __call__(self, img: ImageData) -> ImageData:
         """The confidence as a one-band image."""

@@ -1,14 +1,14 @@
 """Residual correction: what is left at the mask's border fades into the fill.
 
-The third step of the paper (Li et al. 2019), as a screened membrane: inside the mask `lap(u) = kappa^2 u`, on the border
-u is the known difference. With kappa = 0 this is Poisson blending; with kappa > 0 the influence dies as
+The third step of the paper (Li et al. 2019), as a screened membrane: inside the mask `lap(u) = kappa^2 u`, on the
+border u is the known difference. With kappa = 0 this is Poisson blending; with kappa > 0 the influence dies as
 exp(-kappa d), so a tile needs no more than its neighbourhood.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -76,7 +76,8 @@ def screened_membrane(
         degree += fixed | free
     diagonal = degree + np.float32(kappa**2)
     row = np.concatenate(rows)
-    step = sparse.csr_array((1 / diagonal[row], (row, np.concatenate(cols))), shape=(count, count), dtype=np.float32)
+    weights = (1 / diagonal[row]).astype(np.float32)
+    step: Any = sparse.csr_array((weights, (row, np.concatenate(cols))), shape=(count, count))  # type: ignore[call-overload,arg-type,unused-ignore]
     source /= diagonal[:, None]
     bound = 4 / (4 + kappa**2)
     rate = bound / (1 + math.sqrt(1 - bound**2))

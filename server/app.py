@@ -14,7 +14,7 @@ from morecantile import tms as all_tms
 from rio_tiler.errors import NoOverviewWarning
 from starlette.middleware.cors import CORSMiddleware
 from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TilerFactory, TMSFactory
-from titiler.extensions import wmtsExtension
+from titiler.extensions.wmts import wmtsExtension
 
 from server import __version__
 from server.errors import add_error_handlers
@@ -33,7 +33,7 @@ Give a cloudy raster as `url` and another date of the same place as `replacement
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
     yield
     if get_analysis.cache_info().currsize:
         get_analysis().close()

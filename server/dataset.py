@@ -16,7 +16,7 @@ from rio_tiler.utils import non_alpha_indexes
 from algorithms.bands import common_names
 from algorithms.errors import BandError
 from server.errors import SourceMissingError, SourceUnreadableError
-from server.gdal import ALLOWED_DRIVERS
+from server.gdal import driver_for
 
 MAX_BANDS: Final = 32
 """Bands the fill regresses on at most."""
@@ -38,6 +38,10 @@ class Overrides:
     """Reflectance per digital number."""
     offset: float | None = None
     """Reflectance at digital number 0."""
+
+
+NO_OVERRIDES: Final = Overrides()
+"""The dataset's own word for everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,17 +113,14 @@ def open_raster(url: str) -> Any:
         SourceMissingError: not there. SourceUnreadableError: not a raster, or one of another format.
     """
     try:
-        dataset = rasterio.open(url)
+        return rasterio.open(url, driver=driver_for(url))
     except RasterioIOError as error:
         text = str(error)
         if any(sign in text for sign in ("No such file", "does not exist", "404", "NoSuchKey")):
             raise SourceMissingError(f"{url!r} does not exist; check the name") from error
-        raise SourceUnreadableError(f"{url!r} cannot be read as a raster: {text[:300]}; give a GeoTIFF") from error
-    if dataset.driver not in ALLOWED_DRIVERS:
-        driver = dataset.driver
-        dataset.close()
-        raise SourceUnreadableError(f"{url!r} has format {driver}, which is not served; give a GeoTIFF")
-    return dataset
+        raise SourceUnreadableError(
+            f"{url!r} cannot be read as {driver_for(url)}: {text[:300]}; give a GeoTIFF"
+        ) from error
 
 
 def _reflectance(
@@ -166,7 +167,8 @@ def describe(url: str, overrides: Overrides = Overrides()) -> Dataset:
         if overrides.bands:
             if len(overrides.bands) != len(indexes):
                 raise BandError(
-                    f"bands={','.join(overrides.bands)} names {len(overrides.bands)} bands, the raster has {len(indexes)}"
+                    f"bands={','.join(overrides.bands)} names {len(overrides.bands)} bands, "
+                    f"the raster has {len(indexes)}; name every one"
                 )
             names = common_names(overrides.bands)
         else:

@@ -63,7 +63,7 @@ def _handler(status: int) -> Callable[[Request, Exception], Awaitable[Response]]
     return handle
 
 
-async def _invalid_request(request: Request, error: Exception) -> Response:
+async def _invalid_request(_: Request, error: Exception) -> Response:
     """Bad parameters: one line per value instead of pydantic's structure."""
     assert isinstance(error, RequestValidationError)  # noqa: S101
     parts = []

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+from pathlib import PurePosixPath
 from typing import Final
+from urllib.parse import urlsplit
 
 SKIPPED_DRIVERS: Final = (
-    # Formats that open other datasets or addresses named inside a file (VRT: arbitrary file read, SSRF).
-    "VRT", "DERIVED", "GTI", "STACIT", "STACTA", "WMS", "WMTS", "WCS", "HTTP", "OGCAPI", "PLMOSAIC", "PLSCENES",
+    # Formats that open other datasets or addresses named inside a file. VRT, the most dangerous of them, cannot stand
+    # here: rasterio itself makes one to compute a warp's extent. `driver_for` keeps it from opening anything.
+    "DERIVED", "GTI", "STACIT", "STACTA", "WMS", "WMTS", "WCS", "HTTP", "OGCAPI", "PLMOSAIC", "PLSCENES",
     "EEDA", "EEDAI", "DAAS", "NGW", "RASTERLITE", "PostGISRaster", "GDALG", "Zarr", "netCDF", "HDF5", "HDF5Image",
     "HDF4", "HDF4Image", "GeoPackage", "GPKG", "MBTiles", "MRF", "TileDB", "DIMAP", "SENTINEL2", "SAFE", "PDS4",
     "VICAR", "ISIS3", "ENVI", "KMLSUPEROVERLAY", "PDF",
 )  # fmt: skip
 """Names GDAL does not know are ignored, so the list serves every build."""
 
-ALLOWED_DRIVERS: Final = frozenset({"GTiff", "COG", "JP2OpenJPEG", "PNG", "JPEG", "WEBP", "MEM"})
-"""What an opened dataset may be; everything else is refused even where its driver is present."""
+DRIVERS: Final = {".jp2": "JP2OpenJPEG", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+"""Drivers by the end of the name; GeoTIFF (COG included) for every other."""
 
 OPTIONS: Final = {
     "GDAL_SKIP": " ".join(SKIPPED_DRIVERS),
@@ -34,6 +37,11 @@ OPTIONS: Final = {
     "VSI_CACHE_SIZE": "5000000",
 }
 """Set in the environment unless the operator has set them otherwise."""
+
+
+def driver_for(url: str) -> str:
+    """The one driver that is offered a file a request names; no other looks at its content."""
+    return DRIVERS.get(PurePosixPath(urlsplit(url).path).suffix.lower(), "GTiff")
 
 
 def configure_gdal() -> None:

@@ -21,7 +21,6 @@ from server.cells import READ_BLOCK, Cells, read_cells, read_classes
 from server.dataset import Dataset
 from server.grid import BLOCK, Box, Grid
 
-
 CERTAIN = 0.95
 """Mean probability of cloud or shadow from which on the model is believed without reserve. On the clear dates at
 hand its false alarms stay below; the inside of real clouds reaches 0.99."""

@@ -9,9 +9,9 @@ from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers, MutableHeaders
 
+from algorithms.errors import ClearSkyError
 from server import __version__
 from server.dataset import file_version
-from server.errors import ClearSkyError
 from server.settings import get_settings
 from server.sources import check_source
 from server.trace import Trace, current
@@ -25,7 +25,7 @@ DATASET_PARAMETERS = frozenset({"url", "replacement", "mask"})
 
 
 def entity_tag(scope: Scope) -> str | None:
-    """Strong tag of an answer, from what it depends on: datasets, parameters, software; None where it cannot be told."""
+    """Strong tag of an answer, from what it depends on: datasets, parameters, software. None where it is unknown."""
     query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     parts = [__version__, scope["path"], repr(query), Headers(scope=scope).get("accept", "")]
     try:

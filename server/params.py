@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from fastapi import Depends, Query
 from pydantic import ValidationError
-from titiler.core.algorithm import BaseAlgorithm
 from titiler.core.algorithm import algorithms as stock_algorithms
+from titiler.core.algorithm.base import BaseAlgorithm
 from titiler.core.dependencies import DefaultDependency
 
 from algorithms.errors import ParameterError
@@ -17,10 +17,13 @@ from algorithms.models import MODELS
 from algorithms.removal import CLOUD_ALGORITHMS
 from server.sources import check_source
 
-ALGORITHMS = stock_algorithms.register(CLOUD_ALGORITHMS)
+ALGORITHMS = stock_algorithms.register(cast(Any, CLOUD_ALGORITHMS))
 """TiTiler's own algorithms and ours."""
 
-AlgorithmName = Literal[tuple(ALGORITHMS.list())]  # type: ignore[valid-type]  # names are known at import only
+if TYPE_CHECKING:
+    AlgorithmName = str
+else:  # the names are known at import only
+    AlgorithmName = Literal[tuple(ALGORITHMS.list())]
 
 
 def dataset_path(url: Annotated[str, Query(description="Target raster: path or URL")]) -> str:

@@ -121,7 +121,8 @@ def _lerp(nodes: Floats, axis: int, at: Floats) -> Floats:
     weight = (at - low)[:, None] if axis == 0 else (at - low)[None]
     first: Floats = np.take(nodes, low, axis=axis)
     second: Floats = np.take(nodes, low + 1, axis=axis)
-    return first + (second - first) * weight
+    result: Floats = first + (second - first) * weight
+    return result
 
 
 def positions(target: Dataset, grid: OutputGrid) -> Positions:

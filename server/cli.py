@@ -1,0 +1,90 @@
+"""The command `clearsky`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from algorithms.errors import ClearSkyError
+from server import __version__
+
+
+def _fail(message: str) -> NoReturn:
+    """One line on stderr, exit status 2."""
+    click.echo(f"clearsky: {' '.join(message.split())}", err=True)
+    sys.exit(2)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="clearsky")
+def cli() -> None:
+    """Remove clouds from satellite images on the fly."""
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes.")
+def serve(host: str, port: int, workers: int) -> None:
+    """Serve tiles; with no dataset configured, of the demo scene."""
+    import uvicorn  # noqa: PLC0415  (start-up of the other commands)
+
+    from server.demo import write_demo  # noqa: PLC0415
+    from server.settings import get_settings  # noqa: PLC0415
+
+    settings = get_settings()
+    present = all((settings.demo / name).is_file() for name in ("cloudy.tif", "clear.tif"))
+    if not settings.allowed_sources and not present:
+        click.echo(f"Generating the demo scene in {settings.demo}, once ...")
+        write_demo(settings.demo)
+    click.echo(f"Viewer: http://{host}:{port}/viewer")
+    uvicorn.run(
+        "server.app:create_app",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        log_level="warning",
+        timeout_graceful_shutdown=10,
+    )
+
+
+@cli.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--size", default=2048, show_default=True, help="Pixels per side.")
+@click.option("--seed", default=0, show_default=True, help="Another seed, another scene.")
+def demo(directory: Path, size: int, seed: int) -> None:
+    """Write a generated scene: cloudy.tif, clear.tif, truth.tif, truth_mask.tif."""
+    from server.demo import write_demo  # noqa: PLC0415
+
+    write_demo(directory, size=size, seed=seed)
+    click.echo(f"Wrote the demo scene to {directory}")
+
+
+@cli.command()
+def models() -> None:
+    """List the cloud models that can be used."""
+    from algorithms.models import MODELS  # noqa: PLC0415
+
+    for model in MODELS.values():
+        low, high = model.resolution
+        state = "present" if model.present else "missing"
+        bands, classes = ",".join(model.bands), ",".join(model.classes)
+        click.echo(f"{model.id}\t{bands}\t{model.level}\t{low:g}-{high:g} m\t{classes}\t{state}")
+
+
+def main() -> None:
+    """Run the command; bad usage and bad input end with one line on stderr and status 2."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        _fail(error.format_message() + " (see `clearsky --help`)")
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except (ClearSkyError, OSError) as error:
+        _fail(str(error))

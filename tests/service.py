@@ -1,0 +1,78 @@
+"""The application under test: in this process with its own settings, or as a real server process."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from socket import socket
+from unittest import mock
+
+import numpy as np
+import rasterio
+from starlette.testclient import TestClient
+
+from server.settings import get_settings
+from server.state import get_analysis
+
+ROOT = Path(__file__).parent.parent
+
+
+@contextmanager
+def application(allowed: Path | str, **settings: str) -> Iterator[TestClient]:
+    """A client of a fresh application with empty caches."""
+    from server.app import create_app
+
+    env = {"CLEARSKY_ALLOWED_SOURCES": str(allowed), **{f"CLEARSKY_{k.upper()}": v for k, v in settings.items()}}
+    with mock.patch.dict(os.environ, env):
+        fresh()
+        with TestClient(create_app(), raise_server_exceptions=False) as client:
+            yield client
+    fresh()
+
+
+def fresh() -> None:
+    """Forget settings and caches."""
+    get_settings.cache_clear()
+    if get_analysis.cache_info().currsize:
+        get_analysis().close()
+    get_analysis.cache_clear()
+
+
+@contextmanager
+def server_process(allowed: Path | str, **settings: str) -> Iterator[str]:
+    """A real server on a free loopback port; gives its address."""
+    with socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    env = os.environ | {
+        "CLEARSKY_ALLOWED_SOURCES": str(allowed),
+        **{f"CLEARSKY_{k.upper()}": v for k, v in settings.items()},
+    }
+    command = [sys.executable, "-m", "uvicorn", "--factory", "server.app:create_app", "--port", str(port)]
+    process = subprocess.Popen([*command, "--log-level", "warning"], env=env, cwd=ROOT)
+    base = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(200):
+            try:
+                urllib.request.urlopen(base + "/healthz", timeout=1).close()
+                break
+            except OSError:
+                assert process.poll() is None, "the server ended at start"
+                time.sleep(0.1)
+        yield base
+    finally:
+        process.terminate()
+        process.wait(timeout=15)
+
+
+def raster(content: bytes) -> np.ndarray:
+    """Bands of an image in an answer, alpha included."""
+    with rasterio.open(io.BytesIO(content)) as src:
+        return src.read()

@@ -1,0 +1,195 @@
+"""Tiles: no seams, the same bytes in any order, equal to the whole, never computed twice."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import morecantile
+import numpy as np
+import pytest
+from rasterio.warp import transform_bounds
+from starlette.testclient import TestClient
+
+from algorithms import buffer_mask, cloud_mask, fill_clouds
+from algorithms.cells import cell_any
+from algorithms.models import MODELS
+from tests.scenes import BANDS, UTM, Pair, make_pair, write_raster
+from tests.service import application, fresh, raster
+
+TMS = morecantile.tms.get("WebMercatorQuad")
+
+
+@pytest.fixture(scope="module")
+def pair() -> Pair:
+    return make_pair(size=(600, 700))
+
+
+@pytest.fixture(scope="module")
+def files(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("pair")
+    return {
+        "folder": str(folder),
+        "url": write_raster(folder / "target.tif", pair.target),
+        "replacement": write_raster(folder / "replacement.tif", pair.replacement),
+        "mask": write_raster(folder / "mask.tif", pair.mask[None].astype(np.uint8), nodata=None),
+    }
+
+
+@pytest.fixture(scope="module")
+def client(files: dict[str, str]) -> Iterator[TestClient]:
+    with application(files["folder"]) as client:
+        yield client
+
+
+def query(files: dict[str, str], *names: str, **more: object) -> dict[str, object]:
+    return {name: files[name] for name in ("url", *names)} | more
+
+
+def tiles_of(files: dict[str, str], z: int) -> list[morecantile.Tile]:
+    bounds = transform_bounds(UTM, "EPSG:4326", 500_000, 4_594_000, 507_000, 4_600_000)
+    return list(TMS.tiles(*bounds, zooms=z))
+
+
+def tile(client: TestClient, t: morecantile.Tile, params: dict[str, object], size: int = 256) -> np.ndarray:
+    answer = client.get(f"/cog/tiles/WebMercatorQuad/{t.z}/{t.x}/{t.y}.tif", params=params | {"tilesize": size})
+    assert answer.status_code == 200, answer.text
+    return raster(answer.content)
+
+
+@pytest.mark.parametrize("algorithm", ["cloud_removal", "fill_source", "fill_confidence", "cloud_mask"])
+@pytest.mark.parametrize("z", [11, 12, 13, 14])
+def test_quarters_equal_the_whole(client: TestClient, files: dict[str, str], z: int, algorithm: str) -> None:
+    """Four 256 px tiles of z+1 are the 512 px tile of z wherever plain TiTiler's own tiles agree."""
+    params = query(files, "replacement", "mask", algorithm=algorithm)
+    plain, other = query(files), {"url": files["replacement"]}
+    compared = 0
+    for t in tiles_of(files, z)[:2]:
+        whole, whole_plain, whole_other = (tile(client, t, p, 512) for p in (params, plain, other))
+        for child in TMS.children(t):
+            if not any(child == c for c in tiles_of(files, z + 1)):
+                continue
+            quarter = np.s_[:, 256 * (child.y - 2 * t.y) : 256 * (child.y - 2 * t.y + 1), 256 * (child.x - 2 * t.x) :]
+            here = tile(client, child, params)
+            cut = whole[quarter][..., :256]
+            agree = (tile(client, child, plain) == whole_plain[quarter][..., :256]).all(axis=0)
+            agree &= (tile(client, child, other) == whole_other[quarter][..., :256]).all(axis=0)
+            compared += int(agree.sum())
+            differ = (here != cut).any(axis=0) & agree
+            assert not differ.any(), f"{differ.sum()} of {agree.sum()} pixels differ"
+    assert compared > 10_000
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_neighbours_in_either_order(files: dict[str, str], first: int) -> None:
+    """Identical bytes whichever tile is asked first, cold or warm."""
+    params = query(files, "replacement", "mask", tilesize=256, bidx=[3, 2, 1])
+    tiles = tiles_of(files, 14)[5:7]
+    paths = [f"/cog/tiles/WebMercatorQuad/{t.z}/{t.x}/{t.y}.png" for t in tiles]
+    seen: dict[str, set[bytes]] = {path: set() for path in paths}
+    for order in (paths, paths[::-1])[:: 1 if first else -1]:
+        with application(files["folder"]) as client:
+            for path in [*order, *order]:
+                answer = client.get(path, params=params)
+                assert answer.status_code == 200, answer.text
+                seen[path].add(answer.content)
+    assert [len(contents) for contents in seen.values()] == [1, 1]
+
+
+@pytest.mark.parametrize("adjustment", ["regression", "moment"])
+@pytest.mark.parametrize("buffer", [0, 4])
+def test_server_equals_fill_clouds(
+    client: TestClient, files: dict[str, str], pair: Pair, adjustment: str, buffer: int
+) -> None:
+    """At native resolution in the dataset's CRS the server sends what `fill_clouds` gives on the whole array."""
+    params = query(files, "replacement", "mask", coord_crs=UTM, dst_crs=UTM)
+    params["algorithm_params"] = json.dumps({"adjustment": adjustment, "buffer": buffer})
+    answer = client.get("/cog/bbox/500000,4594000,507000,4600000.tif", params=params)
+    assert answer.status_code == 200
+    sent = raster(answer.content)[:6].astype(float)
+    factor = client.get("/cog/info", params=query(files)).json()["clearsky"]["analysis"]["factor"]
+    cells = cell_any(buffer_mask(pair.mask, buffer), factor)
+    mask = cells.repeat(factor, 0).repeat(factor, 1)
+    whole = fill_clouds(pair.target, pair.replacement, mask, adjustment=adjustment, analysis_factor=factor)
+    assert np.abs(sent - np.rint(whole)).max() <= 1
+    np.testing.assert_array_equal(sent[:, ~mask], pair.target[:, ~mask])
+    error = np.sqrt(((sent - pair.truth)[:, mask] ** 2).mean())
+    pasted = np.sqrt(((pair.replacement.astype(float) - pair.truth)[:, mask] ** 2).mean())
+    assert error < pasted / 5
+
+
+def test_mask_equals_cloud_mask(client: TestClient, files: dict[str, str], pair: Pair) -> None:
+    """The server's mask is `cloud_mask` on the whole array at the grid's resolution."""
+    params = query(files, algorithm="cloud_mask", coord_crs=UTM, dst_crs=UTM)
+    answer = client.get("/cog/bbox/500000,4594000,507000,4600000.tif", params=params)
+    sent = raster(answer.content)[0]
+    cells = pair.target.reshape(6, 300, 2, 350, 2).mean(axis=(2, 4), dtype=np.float32)
+    whole = cloud_mask(cells * np.float32(1e-4), BANDS)
+    agree = (sent == whole.repeat(2, 0).repeat(2, 1)).mean()
+    assert agree > 0.9999  # float32 sums in another order can tip a cell's rounding
+
+
+def test_single_flight(files: dict[str, str]) -> None:
+    """Sixteen clients asking for the same cold tiles cost no more inferences than one client."""
+    tiles = tiles_of(files, 14)[4:8]
+    paths = [f"/cog/tiles/WebMercatorQuad/{t.z}/{t.x}/{t.y}.png" for t in tiles]
+    params = query(files, "replacement", bidx=[3, 2, 1])
+    runs = MODELS["ukis-6b-l1c"].runs
+
+    def count(clients: int) -> int:
+        fresh()
+        before = runs[0]
+        with application(files["folder"]) as client:
+            gate = threading.Barrier(clients)
+
+            def work(_: int) -> list[int]:
+                gate.wait()
+                return [client.get(path, params=params).status_code for path in paths]
+
+            with ThreadPoolExecutor(clients) as pool:
+                statuses = list(pool.map(work, range(clients)))
+        assert statuses == [[200] * len(paths)] * clients
+        return runs[0] - before
+
+    alone = count(1)
+    assert alone > 0
+    assert count(16) == alone
+
+
+def test_options_need_no_inference(client: TestClient, files: dict[str, str]) -> None:
+    """Window, buffer and adjustment change the picture without running the model again."""
+    t = tiles_of(files, 14)[5]
+    path = f"/cog/tiles/WebMercatorQuad/{t.z}/{t.x}/{t.y}.png"
+    runs = MODELS["ukis-6b-l1c"].runs
+    wide = query(files, "replacement", bidx=[3, 2, 1], algorithm_params=json.dumps({"buffer": 15, "window": 400}))
+    assert client.get(path, params=wide).status_code == 200
+    before = runs[0]
+    pictures = set()
+    for options in ({"window": 40}, {"buffer": 0}, {"adjustment": "moment"}, {"residual": False}):
+        answer = client.get(
+            path, params=query(files, "replacement", bidx=[3, 2, 1], algorithm_params=json.dumps(options))
+        )
+        assert answer.status_code == 200
+        pictures.add(answer.content)
+    assert runs[0] == before
+    assert len(pictures) == 4
+
+
+def test_replaced_file_is_read_anew(tmp_path: Path, pair: Pair) -> None:
+    """A file that changes under the same name is neither described nor filled from the cache."""
+    small = Pair(*(a[..., :256, :256] for a in (pair.target, pair.replacement, pair.mask, pair.truth)))
+    url = write_raster(tmp_path / "t.tif", small.target)
+    other = write_raster(tmp_path / "r.tif", small.replacement)
+    mask = write_raster(tmp_path / "m.tif", small.mask[None].astype(np.uint8), nodata=None)
+    params = {"url": url, "replacement": other, "mask": mask}
+    with application(tmp_path) as client:
+        before = client.get("/cog/preview.tif", params=params)
+        write_raster(tmp_path / "r.tif", (small.replacement + 500).astype(np.uint16))
+        after = client.get("/cog/preview.tif", params=params)
+    assert before.headers["etag"] != after.headers["etag"]
+    first, second = raster(before.content).astype(float)[:6], raster(after.content).astype(float)[:6]
+    # The adjustment takes the shift out again: a stale offset on the new file would leave 500 DN.
+    assert np.abs(first - second).max() <= 2
