@@ -13,7 +13,7 @@ from algorithms.adjust import ADJUSTMENTS, estimate_target
 from algorithms.cells import bilinear, cell_any, cell_means, check_factor
 from algorithms.errors import ParameterError, ShapeError
 from algorithms.moments import LEVELS, NodeLattice, node_lattice
-from algorithms.reclassify import NODATA
+from algorithms.reclassify import NODATA, dilate
 from algorithms.residual import KAPPA, residual_reach, screened_membrane
 from algorithms.scene import SceneFit, fit_scene, sampled
 
@@ -93,6 +93,7 @@ def fill_fields(
     replacement: Image,
     *,
     clear: Mask,
+    usable: Mask,
     known: Mask,
     wanted: Mask,
     scene: SceneFit,
@@ -109,6 +110,7 @@ def fill_fields(
         target: (B, H, W) cells of the extent, in any linear unit.
         replacement: (B, H, W).
         clear: (H, W), clear and valid in both dates: statistics are taken here.
+        usable: (H, W), where the replacement may be used.
         known: (H, W), cells of the target the fill has to meet at the mask's border.
         wanted: (H, W), cells to fill.
         scene: the scene stage, from `fit_scene`.
@@ -132,7 +134,8 @@ def fill_fields(
     )
     region = np.s_[rows.start : rows.stop, cols.start : cols.stop]
     t, r = target[(slice(None), *region)], replacement[(slice(None), *region)]
-    at_border, inside = known[region], wanted[region]
+    # Where the replacement is cloud or missing there is no estimate, hence no residual to carry inwards either.
+    at_border, inside = known[region] & usable[region], wanted[region]
     value = estimate.value
     if options.residual:
         value = value + screened_membrane(t - value, at_border, inside, kappa=KAPPA * factor)
@@ -140,9 +143,32 @@ def fill_fields(
         value = np.where(at_border, t, value)
     return FillFields(
         gain=estimate.gain,
-        offset=value - estimate.gain * r,
+        offset=_extended(value - estimate.gain * r, at_border | inside, inside),
         confidence=_confidence(estimate.support, estimate.unexplained, at_border, inside, KAPPA * factor),
     )
+
+
+def _extended(offset: Image, defined: Mask, inside: Mask) -> Image:
+    """Give undefined cells next to filled ones the mean of their defined neighbours.
+
+    Interpolation to pixels reaches one cell over the edge of the fill; what it meets there must not come from a cloud or
+    a hole of the replacement.
+    """
+    lacking = ~defined & dilate(inside, 1)
+    if not lacking.any():
+        return offset
+    rows, cols = np.nonzero(lacking)
+    flags = np.pad(defined, 1)
+    values = np.pad(np.where(defined, offset, 0), [(0, 0), (1, 1), (1, 1)])
+    total = np.zeros((len(offset), len(rows)), np.float32)
+    count = np.zeros(len(rows), np.float32)
+    for dy in range(3):
+        for dx in range(3):
+            total += values[:, rows + dy, cols + dx]
+            count += flags[rows + dy, cols + dx]
+    result = offset.copy()
+    result[:, rows, cols] = total / count
+    return result
 
 
 def padded(array: npt.NDArray[Scalar], alignment: int) -> npt.NDArray[Scalar]:
@@ -235,6 +261,7 @@ def fill_clouds(
         padded(t_cells, align),
         padded(r_cells, align),
         clear=padded(clear, align),
+        usable=padded(r_ok, align),
         known=padded(t_ok & ~masked, align),
         wanted=padded(wanted, align),
         scene=scene,

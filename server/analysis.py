@@ -95,6 +95,20 @@ class _Frame:
         return result
 
 
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What is known of a region before one replacement fills it."""
+
+    values: npt.NDArray[np.float32]
+    """(B, h, w) target, with what earlier replacements filled."""
+    usable: npt.NDArray[np.bool_]
+    """(h, w), where this replacement may be used."""
+    known: npt.NDArray[np.bool_]
+    """(h, w), clear ground and cells filled earlier."""
+    wanted: npt.NDArray[np.bool_]
+    """(h, w), cells to fill."""
+
+
 class Analysis:
     """Mask and adjustment tiles of any task, each computed once however many requests arrive at once."""
 
@@ -227,7 +241,7 @@ class Analysis:
             wanted = masked & target.valid & usable & ~known
             if not wanted[at].any():
                 continue
-            fit = self._fit(task, grid, region, k - 1, known, wanted, values)
+            fit = self._fit(task, grid, region, k - 1, _Ground(values, usable, known, wanted))
             take = wanted[at]
             source[take] = k
             confidence[take] = fit.confidence[at][take] // (2 if doubtful else 1)
@@ -250,9 +264,7 @@ class Analysis:
         grid: Grid,
         region: Box,
         number: int,
-        known: npt.NDArray[np.bool_],
-        wanted: npt.NDArray[np.bool_],
-        values: npt.NDArray[np.float32],
+        ground: _Ground,
     ) -> FillFields:
         """The fill of a region, from as wide a neighbourhood as its clouds call for."""
         lattice = node_lattice(task.options.window, grid.factor)
@@ -268,15 +280,15 @@ class Analysis:
                 break
         place = region.within(extent)
         cells = frame.place(target.values)
-        cells[(slice(None), *place)] = values
-        known_wide, wanted_wide = np.zeros_like(clear), np.zeros_like(clear)
-        known_wide[place], wanted_wide[place] = known, wanted
+        cells[(slice(None), *place)] = ground.values
+        here = _Frame(extent, region)
         return fill_fields(
             cells,
             frame.place(other.values),
             clear=clear,
-            known=known_wide,
-            wanted=wanted_wide,
+            usable=here.place(ground.usable),
+            known=here.place(ground.known),
+            wanted=here.place(ground.wanted),
             scene=scene,
             lattice=lattice,
             rows=rows,

@@ -8,14 +8,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 SKIPPED_DRIVERS: Final = (
-    # Formats that open other datasets or addresses named inside a file. VRT, the most dangerous of them, cannot stand
-    # here: rasterio itself makes one to compute a warp's extent. `driver_for` keeps it from opening anything.
-    "DERIVED", "GTI", "STACIT", "STACTA", "WMS", "WMTS", "WCS", "HTTP", "OGCAPI", "PLMOSAIC", "PLSCENES",
-    "EEDA", "EEDAI", "DAAS", "NGW", "RASTERLITE", "PostGISRaster", "GDALG", "Zarr", "netCDF", "HDF5", "HDF5Image",
-    "HDF4", "HDF4Image", "GeoPackage", "GPKG", "MBTiles", "MRF", "TileDB", "DIMAP", "SENTINEL2", "SAFE", "PDS4",
-    "VICAR", "ISIS3", "ENVI", "KMLSUPEROVERLAY", "PDF",
+    "DERIVED", "STACIT", "STACTA", "WMS", "WMTS", "WCS", "HTTP", "PLMOSAIC", "EEDA", "EEDAI", "DAAS",
 )  # fmt: skip
-"""Names GDAL does not know are ignored, so the list serves every build."""
+"""Formats that open other datasets or addresses named inside a file. VRT, the most dangerous of them, cannot stand here:
+rasterio makes one itself to compute the extent of a warp. `driver_for` keeps it, too, from opening a request's file."""
 
 DRIVERS: Final = {".jp2": "JP2OpenJPEG", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 """Drivers by the end of the name; GeoTIFF (COG included) for every other."""

@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from algorithms import buffer_mask, cloud_mask, fill_clouds
 from algorithms.cells import cell_any
 from algorithms.models import MODELS
+from server.demo import write_demo
 from tests.scenes import BANDS, UTM, Pair, make_pair, write_raster
 from tests.service import application, fresh, raster
 
@@ -37,6 +38,12 @@ def files(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str
         "replacement": write_raster(folder / "replacement.tif", pair.replacement),
         "mask": write_raster(folder / "mask.tif", pair.mask[None].astype(np.uint8), nodata=None),
     }
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    scene = write_demo(tmp_path_factory.mktemp("demo"), size=512)
+    return {"folder": str(scene.cloudy.parent), "url": str(scene.cloudy), "replacement": str(scene.clear)}
 
 
 @pytest.fixture(scope="module")
@@ -132,17 +139,18 @@ def test_mask_equals_cloud_mask(client: TestClient, files: dict[str, str], pair:
     assert agree > 0.9999  # float32 sums in another order can tip a cell's rounding
 
 
-def test_single_flight(files: dict[str, str]) -> None:
+def test_single_flight(demo: dict[str, str]) -> None:
     """Sixteen clients asking for the same cold tiles cost no more inferences than one client."""
-    tiles = tiles_of(files, 14)[4:8]
+    bounds = transform_bounds(UTM, "EPSG:4326", 276_000, 4_794_880, 281_120, 4_800_000)
+    tiles = list(TMS.tiles(*bounds, zooms=14))[4:6]
     paths = [f"/cog/tiles/WebMercatorQuad/{t.z}/{t.x}/{t.y}.png" for t in tiles]
-    params = query(files, "replacement", bidx=[3, 2, 1])
+    params = query(demo, "replacement", bidx=[3, 2, 1])
     runs = MODELS["ukis-6b-l1c"].runs
 
     def count(clients: int) -> int:
         fresh()
         before = runs[0]
-        with application(files["folder"]) as client:
+        with application(demo["folder"]) as client:
             gate = threading.Barrier(clients)
 
             def work(_: int) -> list[int]:
@@ -159,22 +167,24 @@ def test_single_flight(files: dict[str, str]) -> None:
     assert count(16) == alone
 
 
-def test_options_need_no_inference(client: TestClient, files: dict[str, str]) -> None:
+def test_options_need_no_inference(demo: dict[str, str]) -> None:
     """Window, buffer and adjustment change the picture without running the model again."""
-    t = tiles_of(files, 14)[5]
-    path = f"/cog/tiles/WebMercatorQuad/{t.z}/{t.x}/{t.y}.png"
     runs = MODELS["ukis-6b-l1c"].runs
-    wide = query(files, "replacement", bidx=[3, 2, 1], algorithm_params=json.dumps({"buffer": 15, "window": 400}))
-    assert client.get(path, params=wide).status_code == 200
-    before = runs[0]
     pictures = set()
-    for options in ({"window": 40}, {"buffer": 0}, {"adjustment": "moment"}, {"residual": False}):
-        answer = client.get(
-            path, params=query(files, "replacement", bidx=[3, 2, 1], algorithm_params=json.dumps(options))
-        )
-        assert answer.status_code == 200
-        pictures.add(answer.content)
-    assert runs[0] == before
+    with application(demo["folder"]) as client:
+
+        def picture(**options: object) -> bytes:
+            params = query(demo, "replacement", bidx=[3, 2, 1], algorithm_params=json.dumps(options))
+            answer = client.get("/cog/preview.png", params=params)
+            assert answer.status_code == 200, answer.text
+            assert float(answer.headers["x-clearsky-filled-fraction"]) > 0.1
+            return answer.content
+
+        picture(buffer=15, window=400)
+        before = runs[0]
+        for options in ({"window": 40}, {"buffer": 0}, {"adjustment": "moment"}, {"residual": False}):
+            pictures.add(picture(**options))
+        assert runs[0] == before
     assert len(pictures) == 4
 
 
