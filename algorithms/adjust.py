@@ -7,14 +7,14 @@ over the same clear cells of a window.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.moments import LEVELS, NodeLattice, WindowMeans, stretch, window_means
+from algorithms.moments import LEVELS, NodeLattice, WindowMeans, pool, stretch, window_means
 from algorithms.scene import SceneFit
 
 Image = npt.NDArray[np.float32]
@@ -25,16 +25,6 @@ TAU: Final = 0.3
 """Shrinkage of the windows' slopes, in units of the replacement's scene variance."""
 GAIN_LIMIT: Final = 3.0
 """A moment gain stays within this factor of the scene's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """Where arrays of cells lie on the scene's lattice."""
-
-    row: int
-    """Scene row of the first array row, a multiple of the node alignment."""
-    col: int
-    """Scene column of the first array column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +41,26 @@ class Estimate:
     """(h, w) share of the target's local standard deviation the replacement does not explain, 0..1."""
 
 
-def _regression_planes(e: Image, z: Image, clear: Image) -> Iterator[Image]:
-    """Planes whose window means give the regression of e on z: z, e, z z', e z', e e."""
-    ez, ee = z * clear, e * clear
-    yield from ez
-    yield from ee
+def _regression_planes(e: Image, z: Image) -> Iterator[Image]:
+    """Planes whose window means give the regression of e on z: z, e, z z', e z', e e; all zero where not clear."""
+    yield from z
+    yield from e
     for i in range(len(z)):
         for j in range(i, len(z)):
-            yield ez[i] * z[j]
+            yield z[i] * z[j]
     for b in range(len(e)):
         for j in range(len(z)):
-            yield ee[b] * z[j]
+            yield e[b] * z[j]
     for b in range(len(e)):
-        yield ee[b] * e[b]
+        yield e[b] * e[b]
 
 
-def _moment_planes(t: Image, z: Image, clear: Image) -> Iterator[Image]:
-    """Planes whose window means give means and variances: t, z, t t, z z."""
-    tc, zc = t * clear, z * clear
-    yield from tc
-    yield from zc
-    yield from tc * t
-    yield from zc * z
+def _moment_planes(t: Image, z: Image) -> Iterator[Image]:
+    """Planes whose window means give means and variances: t, z, t t, z z; all zero where not clear."""
+    yield from t
+    yield from z
+    yield from t * t
+    yield from z * z
 
 
 def _to_cells(nodes: Floats, lattice: NodeLattice, rows: range, cols: range) -> Image:
@@ -125,10 +113,54 @@ def _fit_moment(stats: WindowMeans, scene: SceneFit) -> tuple[Floats, Floats, Fl
     return gain, mt - gain * mz, np.broadcast_to(share, gain.shape[:2])
 
 
-def estimate_target(
+def pooled_sums(
     target: Image,
     replacement: Image,
     clear: npt.NDArray[np.bool_],
+    scene: SceneFit,
+    lattice: NodeLattice,
+    *,
+    adjustment: str = "regression",
+) -> Floats:
+    """Sums per node from which every window's statistics follow.
+
+    Args:
+        target: (B, H, W) cells; sides are multiples of `lattice.spacing`.
+        replacement: (B, H, W).
+        clear: (H, W), clear and valid in both.
+        scene: the scene stage.
+        lattice: nodes and windows.
+        adjustment: `regression` or `moment`.
+
+    Returns:
+        (1 + C, h, w) float64: number of clear cells, then the quantities of the adjustment.
+    """
+    z = np.where(clear, scene.standardise(replacement), 0)
+    spread = scene.spread.astype(np.float32)[:, None, None]
+    if adjustment == "regression":
+        e = np.where(clear, (target - scene.estimate(z)) / spread, 0)
+        planes = _regression_planes(e, z)
+    else:
+        level = scene.level.astype(np.float32)[:, None, None]
+        planes = _moment_planes(np.where(clear, (target - level) / spread, 0), z)
+    weight = clear.astype(np.float32)
+    return np.stack([pool(plane, lattice.spacing) for plane in (weight, *planes)])
+
+
+def _prior(scene: SceneFit, adjustment: str) -> Floats:
+    """(C,) means of the quantities over the scene."""
+    bands = len(scene.level)
+    if adjustment == "regression":
+        identity = np.eye(bands)[np.triu_indices(bands)]
+        noise = (scene.noise / scene.spread) ** 2
+        return np.concatenate([np.zeros(2 * bands), identity, np.zeros(bands * bands), noise])
+    ratio = scene.ratio * scene.std / scene.spread
+    return np.concatenate([np.zeros(2 * bands), ratio**2, np.ones(bands)])
+
+
+def estimate_target(
+    replacement: Image,
+    sums: Floats,
     scene: SceneFit,
     lattice: NodeLattice,
     *,
@@ -140,52 +172,41 @@ def estimate_target(
     """Estimate the target from the replacement on a region of cells.
 
     Args:
-        target: (B, H, W) cells of an extent whose corners are multiples of `lattice.alignment(levels)`.
-        replacement: (B, H, W).
-        clear: (H, W), clear and valid in both; outside the scene False.
+        replacement: (B, h, w) cells of the region.
+        sums: (1 + C, m, n) from `pooled_sums` over an extent around it, whose first node stands on a multiple of
+            `lattice.alignment(levels)`.
         scene: the scene stage.
         lattice: nodes and windows.
-        rows: rows of the region inside the extent.
+        rows: rows of the region, in cells from the extent's first.
         cols: columns of the region.
         adjustment: `regression` or `moment`.
         levels: levels of windows the extent has room for.
     """
     z = scene.standardise(replacement)
     spread = scene.spread.astype(np.float32)[:, None, None]
-    weight = clear.astype(np.float32)
-    region = np.s_[:, rows.start : rows.stop, cols.start : cols.stop]
-    inside = z[region]
-    bands = len(target)
+    bands = len(replacement)
+    stats = window_means(sums, _prior(scene, adjustment), lattice, levels=levels)
     if adjustment == "regression":
-        base = scene.estimate(inside)
-        e = np.where(clear, (target - scene.estimate(z)) / spread, 0)
-        planes: Iterable[Image] = _regression_planes(e, np.where(clear, z, 0), weight)
-        noise2 = (scene.noise / scene.spread) ** 2
-        identity = np.eye(bands)[np.triu_indices(bands)]
-        prior = np.concatenate([np.zeros(2 * bands), identity, np.zeros(bands * bands), noise2])
-        stats = window_means(lambda: planes, clear, prior, lattice, levels=levels)
-        slope, intercept, gain, share = _fit_regression(stats, scene)
-        nodes = np.concatenate([slope.reshape(*slope.shape[:2], -1), intercept, gain, share[..., None]], axis=-1)
+        slope, intercept, own, share = _fit_regression(stats, scene)
+        nodes = np.concatenate([slope.reshape(*slope.shape[:2], -1), intercept, own, share[..., None]], axis=-1)
         fields = _to_cells(np.moveaxis(nodes, -1, 0), lattice, rows, cols)
-        value = base
+        value, gain = scene.estimate(z), fields[-1 - bands : -1]
         for b in range(bands):
             left = fields[bands * bands + b]
             for j in range(bands):
-                left = left + fields[b * bands + j] * inside[j]
+                left = left + fields[b * bands + j] * z[j]
             value[b] += spread[b] * left
-        gain_cells = fields[-1 - bands : -1]
     else:
-        level = scene.level.astype(np.float32)[:, None, None]
-        t = np.where(clear, (target - level) / spread, 0)
-        planes = _moment_planes(t, np.where(clear, z, 0), weight)
-        ratio = scene.ratio * scene.std / scene.spread
-        prior = np.concatenate([np.zeros(2 * bands), ratio**2, np.ones(bands)])
-        stats = window_means(lambda: planes, clear, prior, lattice, levels=levels)
-        gain, offset, share = _fit_moment(stats, scene)
-        nodes = np.concatenate([gain, offset, share[..., None]], axis=-1)
-        fields = _to_cells(np.moveaxis(nodes, -1, 0), lattice, rows, cols)
-        gain_cells = fields[:bands]
-        value = level + spread * (gain_cells * inside + fields[bands : 2 * bands])
+        ratio, offset, share = _fit_moment(stats, scene)
+        fields = _to_cells(
+            np.moveaxis(np.concatenate([ratio, offset, share[..., None]], axis=-1), -1, 0), lattice, rows, cols
+        )
+        gain = fields[:bands]
+        value = scene.level.astype(np.float32)[:, None, None] + spread * (gain * z + fields[bands : 2 * bands])
     unit = (scene.spread / scene.std).astype(np.float32)[:, None, None]
-    support = _to_cells(stats.support[None], lattice, rows, cols)[0]
-    return Estimate(value=value.astype(np.float32), gain=gain_cells * unit, support=support, unexplained=fields[-1])
+    return Estimate(
+        value=value,
+        gain=gain * unit,
+        support=_to_cells(stats.support[None], lattice, rows, cols)[0],
+        unexplained=fields[-1],
+    )

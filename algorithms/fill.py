@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from algorithms.adjust import ADJUSTMENTS, estimate_target
+from algorithms.adjust import ADJUSTMENTS, estimate_target, pooled_sums
 from algorithms.cells import bilinear, cell_any, cell_means, check_factor
 from algorithms.errors import ParameterError, ShapeError
 from algorithms.moments import LEVELS, NodeLattice, node_lattice
@@ -92,10 +92,10 @@ def fill_fields(
     target: Image,
     replacement: Image,
     *,
-    clear: Mask,
     usable: Mask,
     known: Mask,
     wanted: Mask,
+    sums: npt.NDArray[np.float64],
     scene: SceneFit,
     lattice: NodeLattice,
     rows: range,
@@ -104,55 +104,45 @@ def fill_fields(
     factor: int,
     levels: int = LEVELS,
 ) -> FillFields:
-    """Compute the fill of a region from the cells of a wider extent.
+    """Compute the fill of a region of cells.
 
     Args:
-        target: (B, H, W) cells of the extent, in any linear unit.
-        replacement: (B, H, W).
-        clear: (H, W), clear and valid in both dates: statistics are taken here.
-        usable: (H, W), where the replacement may be used.
-        known: (H, W), cells of the target the fill has to meet at the mask's border.
-        wanted: (H, W), cells to fill.
+        target: (B, h, w) cells of the region, in any linear unit.
+        replacement: (B, h, w).
+        usable: (h, w), where the replacement may be used.
+        known: (h, w), cells of the target the fill has to meet at the mask's border.
+        wanted: (h, w), cells to fill.
+        sums: (1 + C, m, n) from `pooled_sums` over an extent around the region.
         scene: the scene stage, from `fit_scene`.
         lattice: nodes and windows, from `node_lattice`.
-        rows: rows of the region inside the extent.
-        cols: columns of the region inside the extent.
+        rows: rows of the region, in cells from the extent's first.
+        cols: columns of the region.
         options: the user's choice.
         factor: native pixels per cell.
         levels: levels of windows the extent has room for.
     """
     estimate = estimate_target(
-        target,
-        replacement,
-        clear,
-        scene,
-        lattice,
-        rows=rows,
-        cols=cols,
-        adjustment=options.adjustment,
-        levels=levels,
+        replacement, sums, scene, lattice, rows=rows, cols=cols, adjustment=options.adjustment, levels=levels
     )
-    region = np.s_[rows.start : rows.stop, cols.start : cols.stop]
-    t, r = target[(slice(None), *region)], replacement[(slice(None), *region)]
     # Where the replacement is cloud or missing there is no estimate, hence no residual to carry inwards either.
-    at_border, inside = known[region] & usable[region], wanted[region]
+    border = known & usable
     value = estimate.value
     if options.residual:
-        value = value + screened_membrane(t - value, at_border, inside, kappa=KAPPA * factor)
+        value = value + screened_membrane(target - value, border, wanted, kappa=KAPPA * factor)
     else:
-        value = np.where(at_border, t, value)
+        value = np.where(border, target, value)
     return FillFields(
         gain=estimate.gain,
-        offset=_extended(value - estimate.gain * r, at_border | inside, inside),
-        confidence=_confidence(estimate.support, estimate.unexplained, at_border, inside, KAPPA * factor),
+        offset=_extended(value - estimate.gain * replacement, border | wanted, wanted),
+        confidence=_confidence(estimate.support, estimate.unexplained, border, wanted, KAPPA * factor),
     )
 
 
 def _extended(offset: Image, defined: Mask, inside: Mask) -> Image:
     """Give undefined cells next to filled ones the mean of their defined neighbours.
 
-    Interpolation to pixels reaches one cell over the edge of the fill; what it meets there must not come from a cloud or
-    a hole of the replacement.
+    Interpolation to pixels reaches one cell over the edge of the fill; what it meets there must not come from a cloud
+    or a hole of the replacement.
     """
     lacking = ~defined & dilate(inside, 1)
     if not lacking.any():
@@ -256,18 +246,24 @@ def fill_clouds(
     scene = fit_scene(t_cells, r_cells, sampled(clear))
     lattice = node_lattice(options.window, factor)
     align = lattice.alignment(LEVELS)
-    shape = clear.shape
     fields = fill_fields(
-        padded(t_cells, align),
-        padded(r_cells, align),
-        clear=padded(clear, align),
-        usable=padded(r_ok, align),
-        known=padded(t_ok & ~masked, align),
-        wanted=padded(wanted, align),
+        t_cells,
+        r_cells,
+        usable=r_ok,
+        known=t_ok & ~masked,
+        wanted=wanted,
+        sums=pooled_sums(
+            padded(t_cells, align),
+            padded(r_cells, align),
+            padded(clear, align),
+            scene,
+            lattice,
+            adjustment=options.adjustment,
+        ),
         scene=scene,
         lattice=lattice,
-        rows=range(shape[0]),
-        cols=range(shape[1]),
+        rows=range(clear.shape[0]),
+        cols=range(clear.shape[1]),
         options=options,
         factor=factor,
     )

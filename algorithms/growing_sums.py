@@ -1,5 +1,7 @@
 """Window sums over an image that is filled in batch by batch, at a cost that does not depend on the window."""
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -44,7 +46,7 @@ class GrowingSums:
     pixels: FloatArray
 
     def __init__(self, height: int, width: int, quantities: int) -> None:
-        # A row and a column of zeros in front make the exclusive prefix sums of the window's upper left corner inclusive.
+        # A row and a column of zeros in front: the window's upper left corner is just outside of it.
         self._size = (height, width)
         rows, columns = height // _K + 1, width // _K + 1
         self._blocks = (rows, columns)
@@ -53,7 +55,7 @@ class GrowingSums:
         self._ends = ends
         # One array, so that a window is one product with a sparse matrix of 16 signs a row.
         self._cells = np.zeros((ends[-1], quantities))
-        inner, above, left, corner = (self._cells[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True))
+        inner, above, left, corner = (self._cells[a:b] for a, b in pairwise(ends.tolist()))
         self._inner = inner.reshape(rows, _K, columns, _K, quantities)
         self._above = above.reshape(rows, columns, _K * quantities)
         self._left = left.reshape(columns, rows, _K * quantities)
@@ -73,10 +75,19 @@ class GrowingSums:
                 strip[:, :, k] += strip[:, :, k - 1]
             self._edge[:, i] = strip[:, :, _K - 1].transpose(1, 0, 2)
 
-    def block(self, y: IntArray, x: IntArray) -> IntArray:
-        """Number of the block that each pixel lies in; the pixels of one `add` must be sorted by it."""
-        result: IntArray = (y + 1) // _K * self._blocks[1] + (x + 1) // _K
-        return result
+    def order(self, y: IntArray, x: IntArray) -> IntArray:
+        """Sort pixels by the block they lie in, which `add` relies on.
+
+        Args:
+            y: (n,) rows.
+            x: (n,) columns.
+
+        Returns:
+            (n,) indices; pixels of a block keep their order.
+        """
+        # Two sorts of 16-bit numbers, for which numpy's stable sort takes linear time.
+        order = np.argsort(((x + 1) // _K).astype(np.uint16), kind="stable")
+        return order[np.argsort(((y[order] + 1) // _K).astype(np.uint16), kind="stable")]
 
     def corners(self, y: IntArray, x: IntArray, radius: int) -> NDArray[np.int32]:
         """Look up which cells make up the windows round some pixels.
@@ -121,12 +132,13 @@ class GrowingSums:
         """Add values to pixels.
 
         Args:
-            y: (n,) rows, the pixels sorted by `block` and no pixel twice.
+            y: (n,) rows; the pixels sorted as by `order`, none twice.
             x: (n,) columns.
             values: (n, Q) what to add.
         """
-        block = self.block(y, x)
-        new = np.append(True, block[1:] != block[:-1])
+        block = (y + 1) // _K * self._blocks[1] + (x + 1) // _K
+        new = np.ones(len(block), dtype=bool)
+        new[1:] = block[1:] != block[:-1]
         starts = np.append(np.flatnonzero(new), len(block))
         slots = (np.cumsum(new) - 1) * (_K * _K) + (y + 1) % _K * _K + (x + 1) % _K
         rows, columns = np.divmod(block[new], self._blocks[1])

@@ -80,6 +80,8 @@ _state = _State()
 
 def configure(runtime: Runtime) -> None:
     """Set how sessions are built from now on; sessions that exist already are dropped."""
+    if runtime == _state.runtime:
+        return
     runtime.execution_providers()
     with _state.lock:
         _state.runtime = runtime

@@ -7,21 +7,22 @@ zero; where it does not, the estimate widens continuously, and in the end falls 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from algorithms.reclassify import dilate
+
 Floats = npt.NDArray[np.float64]
 Real = TypeVar("Real", np.float32, np.float64)
-Planes = Callable[[], Iterable[npt.NDArray[np.float32]]]
 
 LEVELS: Final = 4
 """Windows of radius W, 2W, 4W, 8W."""
-ENOUGH: Final = 0.25
-"""Share of clear cells (hi) from which on a window needs no wider one."""
+ENOUGH: Final = 0.1
+"""Share of clear cells (hi) from which on a window needs no wider one. 0.25 lowers the error by 0.3 %, but at a corner
+of the scene, where three quarters of a window lie outside, it calls for every level even under few clouds."""
 PRIOR: Final = 0.1
 """Weight (n0) of the wider window where a window is empty, as a share of its area."""
 
@@ -68,8 +69,9 @@ def pool(plane: npt.NDArray[np.float32], spacing: int) -> Floats:
     height, width = plane.shape
     if spacing == 1:
         return plane.astype(np.float64)
-    across: Floats = plane.reshape(height, width // spacing, spacing).sum(axis=2, dtype=np.float64)
-    result: Floats = across.reshape(height // spacing, spacing, width // spacing).sum(axis=1)
+    # Rows first: long contiguous additions, and little left for the slow short ones.
+    down: Floats = plane.reshape(height // spacing, spacing, width).sum(axis=1, dtype=np.float64)
+    result: Floats = down.reshape(height // spacing, width // spacing, spacing).sum(axis=2)
     return result
 
 
@@ -111,23 +113,21 @@ def stretch(field: npt.NDArray[Real], axis: int, positions: Floats) -> npt.NDArr
     return result
 
 
-def holds_enough(clear: npt.NDArray[np.bool_], lattice: NodeLattice, *, level: int, rows: range, cols: range) -> bool:
-    """Whether every window of a level around a region holds so much clear ground that wider ones have no weight.
+def holds_enough(counts: Floats, lattice: NodeLattice, *, level: int, near: npt.NDArray[np.bool_]) -> bool:
+    """Whether the windows of a level hold so much clear ground that wider ones have no weight.
 
     Args:
-        clear: (H, W); sides are multiples of the level's node spacing.
+        counts: (h, w) clear cells per node of the finest level; sides are multiples of `2 ** level`.
         lattice: nodes and windows.
         level: 0 for radius W, 1 for 2 W, ...
-        rows: rows of the region inside the array.
-        cols: columns of the region.
+        near: (h, w), finest nodes near which windows matter.
     """
-    spacing = lattice.spacing << level
-    counts = box_sums(pool(clear.astype(np.float32), spacing)[None], lattice.radius)[0]
-    near = np.s_[
-        max(0, rows.start // spacing - 1) : rows.stop // spacing + 2,
-        max(0, cols.start // spacing - 1) : cols.stop // spacing + 2,
-    ]
-    return bool((counts[near] >= ENOUGH * (lattice.area << (2 * level))).all())
+    wanted = near
+    for _ in range(level):
+        counts, wanted = halve(counts[None])[0], halve(wanted[None].astype(np.float64))[0] > 0
+    held = box_sums(counts[None], lattice.radius)[0] >= ENOUGH * (lattice.area << (2 * level))
+    # A point takes its value from the nodes around it, on every level.
+    return bool(held[dilate(wanted, 1)].all())
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,34 +140,27 @@ class WindowMeans:
     """(h, w) clear cells in the narrowest window as a share of `ENOUGH` of its area, 0..1."""
 
 
-def window_means(
-    planes: Planes, clear: npt.NDArray[np.bool_], prior: Floats, lattice: NodeLattice, *, levels: int = LEVELS
-) -> WindowMeans:
+def window_means(sums: Floats, prior: Floats, lattice: NodeLattice, *, levels: int = LEVELS) -> WindowMeans:
     """Means over clear cells in windows around every node, blended down from the widest level.
 
     `m_l = (S_l + lam A m_(l+1)) / (n_l + lam A)` with `lam = PRIOR * max(0, 1 - n_l / (ENOUGH A))`, A the window's
     area and n its number of clear cells; beyond the last level stands the scene's `prior`.
 
     Args:
-        planes: gives C (H, W) planes one after the other, already zero where not clear.
-        clear: (H, W); sides are multiples of `lattice.alignment(levels)`.
+        sums: (1 + C, h, w) sums per finest node: the number of clear cells, then C quantities over them. The first
+            node stands on a multiple of `lattice.alignment(levels)`.
         prior: (C,) means over the scene.
         lattice: nodes and windows.
         levels: 1 to 4. The result is the same for any number if the windows of that level hold enough.
     """
-    s = lattice.spacing
-    counts = pool(clear.astype(np.float32), s)[None]
-    sums = np.stack([pool(plane, s) for plane in planes()])
-    stack = [(counts, sums)]
+    stack = [sums]
     for _ in range(levels - 1):
-        counts, sums = halve(counts), halve(sums)
-        stack.append((counts, sums))
+        stack.append(halve(stack[-1]))
     means: Floats | None = None
     support: Floats | None = None
     for level in reversed(range(levels)):
-        counts, sums = stack[level]
-        n = box_sums(counts, lattice.radius)
-        total = box_sums(sums, lattice.radius)
+        windows = box_sums(stack[level], lattice.radius)
+        n, total = windows[:1], windows[1:]
         area = float(lattice.area << (2 * level))
         enough = np.clip(n / (ENOUGH * area), 0, 1)
         pull = PRIOR * (1 - enough) * area

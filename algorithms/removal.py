@@ -83,9 +83,11 @@ def to_dtype(values: npt.NDArray[np.float32], dtype: np.dtype[Any], nodata: Any)
     if not np.issubdtype(dtype, np.integer):
         return values.astype(dtype)
     limits = np.iinfo(dtype)
-    whole = np.clip(np.rint(values.astype(np.float64)), limits.min, limits.max).astype(dtype)
-    if nodata is not None and np.isfinite(nodata):
-        whole[whole == nodata] = dtype.type(nodata + 1 if nodata < limits.max else nodata - 1)
+    # float32 holds every 16-bit number exactly; wider types need more.
+    exact = values if dtype.itemsize <= 2 else values.astype(np.float64)
+    whole = np.clip(np.rint(exact), limits.min, limits.max).astype(dtype)
+    if nodata is not None and np.isfinite(nodata) and (clash := whole == nodata).any():
+        whole[clash] = dtype.type(nodata + 1 if nodata < limits.max else nodata - 1)
     return whole
 
 
@@ -146,8 +148,8 @@ class CloudRemoval(CloudAlgorithm):
         data, mask = img.array.data.copy(), np.array(np.ma.getmaskarray(img.array))
         if (fill := clouds.fill) is not None:
             values = to_dtype(fill.gain * fill.replacement + fill.offset, data.dtype, img.nodata)
-            hidden = np.asarray(mask)[:, fill.rows, fill.cols]
-            data[:, fill.rows, fill.cols] = np.where(hidden, data[:, fill.rows, fill.cols], values)
+            place = np.s_[:, fill.rows, fill.cols]
+            data[place] = np.where(mask[place], data[place], values) if mask.any() else values
         if self.unfilled == "nodata" and clouds.source is not None:
             mask |= clouds.source == UNFILLED
         filled = ImageData(

@@ -16,8 +16,8 @@ from scipy import sparse
 
 from algorithms.errors import ParameterError
 
-KAPPA: Final = 1 / 15
-"""Decay of the correction per native pixel."""
+KAPPA: Final = 1 / 10
+"""Decay of the correction per native pixel; 1/8 to 1/15 are equally good, and a short reach keeps reads small."""
 REACH: Final = 6.0
 """The border's influence ends after REACH / kappa pixels (0.25 % is left)."""
 TOLERANCE: Final = 1e-4

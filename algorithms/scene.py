@@ -23,7 +23,7 @@ TUKEY: Final = 4.685
 ITERATIONS: Final = 6
 SAMPLE: Final = 60_000
 """Cells used at most; a regular sub-sample beyond."""
-SQUARES: Final = 16
+SQUARES: Final = 12
 """Inference windows up to which a scene is taken whole; squares sampled from a larger one."""
 SQUARE: Final = 96
 """Side in cells of a sampled square."""

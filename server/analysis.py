@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.fill import UNFILLED, FillFields, FillOptions, fill_fields
-from algorithms.moments import LEVELS, holds_enough, node_lattice
-from algorithms.reclassify import buffer_cells
+from algorithms.adjust import pooled_sums
+from algorithms.fill import UNFILLED, FillFields, FillOptions, fill_fields, padded
+from algorithms.moments import LEVELS, NodeLattice, holds_enough, node_lattice, pool
+from algorithms.reclassify import buffer_cells, dilate
 from algorithms.residual import residual_reach
 from algorithms.scene import SceneFit, fit_scene, sample_squares
 from server.cache import TileCache
 from server.cells import Cells
-from server.grid import Box, Grid
+from server.grid import BLOCK, Box, Grid
 from server.masks import CloudSource, Layer, Masks
 from server.trace import stage
-
-Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,27 +79,13 @@ class _Scene:
 
 
 @dataclass(frozen=True, slots=True)
-class _Frame:
-    """An extent on the node lattice, part of which may lie outside the scene."""
-
-    extent: Box
-    """The whole, aligned."""
-    inside: Box
-    """The part inside the scene."""
-
-    def place(self, array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
-        """An array over the inside on the whole extent, zero outside."""
-        result = np.zeros((*array.shape[:-2], *self.extent.shape), array.dtype)
-        result[(..., *self.inside.within(self.extent))] = array
-        return result
-
-
-@dataclass(frozen=True, slots=True)
 class _Ground:
     """What is known of a region before one replacement fills it."""
 
     values: npt.NDArray[np.float32]
     """(B, h, w) target, with what earlier replacements filled."""
+    replacement: npt.NDArray[np.float32]
+    """(B, h, w)."""
     usable: npt.NDArray[np.bool_]
     """(h, w), where this replacement may be used."""
     known: npt.NDArray[np.bool_]
@@ -241,7 +226,7 @@ class Analysis:
             wanted = masked & target.valid & usable & ~known
             if not wanted[at].any():
                 continue
-            fit = self._fit(task, grid, region, k - 1, _Ground(values, usable, known, wanted))
+            fit = self._fit(task, grid, region, k - 1, _Ground(values, other.values, usable, known, wanted))
             take = wanted[at]
             source[take] = k
             confidence[take] = fit.confidence[at][take] // (2 if doubtful else 1)
@@ -269,26 +254,23 @@ class Analysis:
         """The fill of a region, from as wide a neighbourhood as its clouds call for."""
         lattice = node_lattice(task.options.window, grid.factor)
         scene = self.scene(task, number, grid)
+        near = dilate(ground.wanted, 1)
         for levels in range(1, LEVELS + 1):
-            align = lattice.alignment(levels)
-            extent = region.pad(lattice.reach(levels)).clip(grid.shape).align(align)
-            frame = _Frame(extent, extent.clip(grid.shape))
-            target, other, masked, usable = self._pair(task, task.replacements[number], grid, frame.inside)
-            clear = frame.place(target.valid & usable & ~masked)
-            rows, cols = (range(s.start, s.stop) for s in region.within(extent))
-            if holds_enough(clear, lattice, level=levels - 1, rows=rows, cols=cols):
+            extent = region.pad(lattice.reach(levels)).clip(grid.shape).align(lattice.alignment(levels))
+            sums = self._sums(task, grid, extent, number, lattice)
+            place = region.within(extent)
+            marked = np.zeros(extent.shape, np.float32)
+            marked[place] = near
+            if holds_enough(sums[0], lattice, level=levels - 1, near=pool(marked, lattice.spacing) > 0):
                 break
-        place = region.within(extent)
-        cells = frame.place(target.values)
-        cells[(slice(None), *place)] = ground.values
-        here = _Frame(extent, region)
+        rows, cols = (range(s.start, s.stop) for s in place)
         return fill_fields(
-            cells,
-            frame.place(other.values),
-            clear=clear,
-            usable=here.place(ground.usable),
-            known=here.place(ground.known),
-            wanted=here.place(ground.wanted),
+            ground.values,
+            ground.replacement,
+            usable=ground.usable,
+            known=ground.known,
+            wanted=ground.wanted,
+            sums=sums,
             scene=scene,
             lattice=lattice,
             rows=rows,
@@ -297,3 +279,37 @@ class Analysis:
             factor=grid.factor,
             levels=levels,
         )
+
+    def _sums(self, task: Task, grid: Grid, extent: Box, number: int, lattice: NodeLattice) -> npt.NDArray[np.float64]:
+        """Sums per node over an aligned extent, zero outside the scene, from cached blocks."""
+        replacement, adjustment = task.replacements[number], task.options.adjustment
+        inside = extent.clip(grid.shape)
+        self._prefetch_pair(task, replacement, grid, [inside])
+
+        def compute(block: Box) -> npt.NDArray[np.float64]:
+            target, other, masked, usable = self._pair(task, replacement, grid, block)
+            clear = target.valid & usable & ~masked
+            return pooled_sums(
+                padded(target.values, lattice.spacing),
+                padded(other.values, lattice.spacing),
+                padded(clear, lattice.spacing),
+                self.scene(task, number, grid),
+                lattice,
+                adjustment=adjustment,
+            )
+
+        clouds = (task.clouds, task.replacement_clouds, task.buffer)
+        nodes = Box(*(edge // lattice.spacing for edge in (extent.top, extent.bottom, extent.left, extent.right)))
+        result: npt.NDArray[np.float64] | None = None
+        for i, j in inside.blocks(BLOCK):
+            block = grid.block((i, j))
+            key = ("sums", task.target, replacement, clouds, adjustment, lattice, grid, (i, j))
+            part = self._cache.get(key, partial(compute, block))
+            if result is None:
+                result = np.zeros((len(part), *nodes.shape))
+            top, left = block.top // lattice.spacing, block.left // lattice.spacing
+            covered = Box(top, top + part.shape[1], left, left + part.shape[2])
+            cut = covered.intersection(nodes)
+            result[(slice(None), *cut.within(nodes))] = part[(slice(None), *cut.within(covered))]
+        assert result is not None  # noqa: S101  (an extent touches at least one block)
+        return result

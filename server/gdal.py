@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 SKIPPED_DRIVERS: Final = (
     "DERIVED", "STACIT", "STACTA", "WMS", "WMTS", "WCS", "HTTP", "PLMOSAIC", "EEDA", "EEDAI", "DAAS",
 )  # fmt: skip
-"""Formats that open other datasets or addresses named inside a file. VRT, the most dangerous of them, cannot stand here:
-rasterio makes one itself to compute the extent of a warp. `driver_for` keeps it, too, from opening a request's file."""
+"""Formats that open other datasets or addresses named inside a file. VRT, the most dangerous of them, cannot stand
+here: rasterio makes one itself to compute the extent of a warp. `driver_for` keeps it from opening a request's file."""
 
 DRIVERS: Final = {".jp2": "JP2OpenJPEG", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 """Drivers by the end of the name; GeoTIFF (COG included) for every other."""

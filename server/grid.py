@@ -46,6 +46,11 @@ class Box:
             min(max(self.right, 0), cols),
         )
 
+    def intersection(self, other: Box) -> Box:
+        """The part that both have; empty where they do not touch."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        return Box(top, max(top, min(self.bottom, other.bottom)), left, max(left, min(self.right, other.right)))
+
     def align(self, step: int) -> Box:
         """Grown to multiples of `step`."""
         return Box(

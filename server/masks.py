@@ -79,12 +79,7 @@ def assemble(
         part = fetch(number)
         if result is None:
             result = np.empty((*part.shape[:-2], *box.shape), part.dtype)
-        cut = Box(
-            max(box.top, block.top),
-            min(box.bottom, block.bottom),
-            max(box.left, block.left),
-            min(box.right, block.right),
-        )
+        cut = box.intersection(block)
         result[(..., *cut.within(box))] = part[(..., *cut.within(block))]
     assert result is not None  # noqa: S101  (a box touches at least one block)
     return result

@@ -77,11 +77,14 @@ def _lookup(
     outside: int,
 ) -> npt.NDArray[np.uint8]:
     """Value of the cell under every output pixel."""
-    i = np.floor(np.nan_to_num(rows, nan=-1) + EDGE).astype(np.intp) - box.top
-    j = np.floor(np.nan_to_num(cols, nan=-1) + EDGE).astype(np.intp) - box.left
-    inside = (i >= 0) & (i < box.shape[0]) & (j >= 0) & (j < box.shape[1])
-    values = cells[np.where(inside, i, 0) >> view.pooled, np.where(inside, j, 0) >> view.pooled]
-    return np.where(inside, values, outside).astype(np.uint8)
+    y, x = rows + (EDGE - box.top), cols + (EDGE - box.left)
+    inside = (y >= 0) & (y < box.shape[0]) & (x >= 0) & (x < box.shape[1])  # False for NaN, too
+    values = np.full(rows.shape, outside, np.uint8)
+    if inside.all():
+        values[:] = cells[y.astype(np.intp) >> view.pooled, x.astype(np.intp) >> view.pooled]
+        return values
+    values[inside] = cells[y[inside].astype(np.intp) >> view.pooled, x[inside].astype(np.intp) >> view.pooled]
+    return values
 
 
 def _pool(
@@ -143,7 +146,6 @@ def fill_sidecar(
     source = assemble(lambda n: fills[n].source, box, view.grid, BLOCK).astype(np.uint8, copy=False)
     if not source.any():  # nothing but clear ground: no pixel needs a second look
         return CloudSidecar(source=None, confidence=None)
-    confidence = assemble(lambda n: fills[n].confidence, box, view.grid, BLOCK).astype(np.uint8, copy=False)
     with stage("adjust"):
         rows, cols = view.cells()
         # Zoomed out, a pixel with any cloud in it is filled; the least source above 0 is the preferred one.
@@ -151,11 +153,12 @@ def fill_sidecar(
         unfilled = _pool((source == UNFILLED).astype(np.uint8), view.pooled, np.max, 0)
         merged = np.where(ranked < 254, ranked, np.where(unfilled > 0, UNFILLED, 0)).astype(np.uint8)
         source_px = _lookup(view, merged, box, rows, cols, UNFILLED)
-        confidence_px = _lookup(view, _pool(confidence, view.pooled, np.min, 100), box, rows, cols, 0)
     if needs != "fill":
-        return CloudSidecar(source=source_px, confidence=confidence_px)
+        confidence = assemble(lambda n: fills[n].confidence, box, view.grid, BLOCK).astype(np.uint8, copy=False)
+        confidence = _pool(confidence, view.pooled, np.min, 100)
+        return CloudSidecar(source=source_px, confidence=_lookup(view, confidence, box, rows, cols, 0))
     fill = _pixel_fill(view, fills, source_px, rows, cols, bands, read_replacement)
-    return CloudSidecar(source=source_px, confidence=confidence_px, fill=fill)
+    return CloudSidecar(source=source_px, fill=fill)
 
 
 def _pixel_fill(
@@ -169,7 +172,8 @@ def _pixel_fill(
 ) -> PixelFill | None:
     """Gain, offset and replacement under every pixel to fill; marks pixels the replacement lacks in `source`."""
     parts: list[PixelFill] = []
-    for k in sorted(set(np.unique(source).tolist()) - {0, UNFILLED}):
+    present = np.flatnonzero(np.bincount(source.ravel(), minlength=UNFILLED + 1)).tolist()
+    for k in sorted(set(present) - {0, UNFILLED}):
         values, valid = read_replacement(k - 1)
         with stage("adjust"):
             source[(source == k) & ~valid] = UNFILLED
@@ -203,12 +207,12 @@ def _sample(
     size = 1 << view.pooled
     number = (rows // BLOCK).astype(np.intp) * (view.grid.cols // BLOCK + 1) + (cols // BLOCK).astype(np.intp)
     result = np.zeros((len(rows), 2 * len(bands)), np.float32)
-    for n in np.unique(number):
-        i, j = divmod(int(n), view.grid.cols // BLOCK + 1)
-        layer = fills[i, j].layers.get(k) if (i, j) in fills else None
-        if layer is None:
+    for (i, j), block in fills.items():
+        if (layer := block.layers.get(k)) is None:
             continue
-        picked = number == n
+        picked = np.flatnonzero(number == i * (view.grid.cols // BLOCK + 1) + j)
+        if len(picked) == 0:
+            continue
         total = layer.fields.shape[-1] // 2
         fields = layer.fields[..., [*bands, *(total + b for b in bands)]]
         box = layer.box
