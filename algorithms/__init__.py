@@ -3,5 +3,6 @@
 from algorithms.fill import fill_clouds
 from algorithms.mask import cloud_mask
 from algorithms.reclassify import buffer_mask, reclassify
+from algorithms.stepwise import stepwise_adjustment
 
-__all__ = ["buffer_mask", "cloud_mask", "fill_clouds", "reclassify"]
+__all__ = ["buffer_mask", "cloud_mask", "fill_clouds", "reclassify", "stepwise_adjustment"]

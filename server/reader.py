@@ -15,6 +15,7 @@ from rio_tiler.errors import PointOutsideBounds
 from rio_tiler.expression import parse_expression
 from rio_tiler.io import Reader
 from rio_tiler.models import ImageData, Info, PointData
+from rio_tiler.utils import non_alpha_indexes
 from titiler.core.algorithm.base import BaseAlgorithm
 
 from algorithms.errors import BandError, ModelError, ParameterError
@@ -186,10 +187,24 @@ class PairReader(Reader):
         )
         return Request(str(self.input), self.replacement, self.mask, self.mask_remap, self.model, overrides)
 
+    def _asked(self, indexes: Any, expression: str | None) -> tuple[int, ...]:
+        """1-based numbers of the bands that `bidx` or `expression` ask for; of every band with data without them.
+
+        Raises:
+            ParameterError: there is no such band.
+        """
+        asked = parse_expression(expression) if expression else indexes or non_alpha_indexes(self._raster)
+        bands = (asked,) if isinstance(asked, int) else tuple(asked)
+        if missing := [band for band in bands if band not in self._raster.indexes]:
+            known = ", ".join(f"{i} {text or ''}".strip() for i, text in enumerate(self._raster.descriptions, start=1))
+            raise ParameterError(f"band {', '.join(map(str, missing))} does not exist; the raster has {known}")
+        return bands
+
     def _filled(
         self, read: Any, args: tuple[Any, ...], indexes: Any, expression: str | None, kwargs: dict[str, Any]
     ) -> ImageData:
         """Read with rio-tiler's own code, then attach the side-car; for other algorithms than ours fill at once."""
+        wanted = self._asked(indexes, expression)
         if not self._clouds_wanted:
             with stage("read"):
                 plain: ImageData = read(*args, indexes=indexes, expression=expression, **kwargs)
@@ -198,12 +213,8 @@ class PairReader(Reader):
         unscale = bool(kwargs.pop("unscale", False))
         algorithm = self.process if isinstance(self.process, CloudAlgorithm) else CloudRemoval()
         task = self._request(kwargs.get("nodata")).task(algorithm)
-        bands = task.target.dataset.indexes
         if algorithm.needs != "fill":
-            wanted = bands[:1]
-        else:
-            asked = parse_expression(expression) if expression else indexes or bands
-            wanted = (asked,) if isinstance(asked, int) else tuple(asked)
+            wanted = task.target.dataset.indexes[:1]
         with stage("read"):
             image = read(*args, indexes=wanted, **kwargs)
         clouds = replace(self._sidecar(algorithm, task, image, wanted, kwargs), expression=expression, unscale=unscale)
