@@ -13,7 +13,8 @@ def machine() -> str:
     name = platform.processor()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        models = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        lines = cpuinfo.read_text().splitlines()
+        models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
         name = models[0] if models else name
     packages = ", ".join(f"{p} {version(p)}" for p in ("numpy", "onnxruntime", "rasterio", "titiler-core"))
     load = f"load {os.getloadavg()[0]:.1f} at start"

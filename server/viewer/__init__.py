@@ -1,7 +1,98 @@
-"""The viewer (placeholder until its page lands)."""
+"""The viewer: one page of plain HTML, CSS and JavaScript that compares the original with its cloud-free picture.
 
-from fastapi import FastAPI
+Leaflet comes from its PyPI package and the page names every address relative to itself, so the viewer works offline
+and below any path prefix a proxy adds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.responses import FileResponse, Response
+from starlette.staticfiles import StaticFiles
+from xstatic.pkg import leaflet
+
+from algorithms.removal import CloudRemoval
+from server.settings import get_settings
+from server.sources import check_source
+
+_FOLDER: Final = Path(__file__).parent
+
+# Leaflet styles elements through the DOM, which the policy admits, so no inline style needs to be allowed; its
+# placeholder for tiles that are given up is a data URI.
+_POLICY: Final = (
+    "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'self'"
+)
+_HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
+
+
+class _Assets(StaticFiles):
+    """Static files that browsers ask for again, so that an upgrade of the server never meets an old script."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """The file, or 304 where the browser's copy is current."""
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(_HEADERS)
+        return response
+
+
+def _demo_file(name: str) -> str | None:
+    """A file of the demo scene as a request would name it, if it exists."""
+    path = str(get_settings().demo / name)
+    try:
+        check_source(path)
+    except ValueError:  # every refusal is one: missing, or not admitted
+        return None
+    return path
+
+
+def viewer_defaults() -> dict[str, Any]:
+    """What the page shows where its address says nothing: the demo scene, and the algorithm's own defaults."""
+    url, replacement = _demo_file("cloudy.tif"), _demo_file("clear.tif")
+    complete = url is not None and replacement is not None
+    options = CloudRemoval()
+    return {
+        "url": url if complete else None,
+        "replacement": [replacement] if complete else [],
+        "parameters": {
+            "window": options.window,
+            "buffer": options.buffer,
+            "adjustment": options.adjustment,
+            "residual": options.residual,
+        },
+    }
 
 
 def add_viewer(app: FastAPI) -> None:
-    """Add `/viewer`."""
+    """Add `/viewer`, its assets and its defaults.
+
+    Args:
+        app: The application to add the routes to.
+    """
+    leaflet_files = _Assets(directory=leaflet.BASE_DIR)
+    viewer_files = _Assets(directory=_FOLDER / "static")
+
+    @app.get("/viewer", tags=["Service"], response_class=FileResponse)
+    def viewer() -> Response:
+        """Compare original and cloud-free picture under a swipe bar."""
+        headers = {**_HEADERS, "Content-Security-Policy": _POLICY}
+        return FileResponse(_FOLDER / "viewer.html", media_type="text/html", headers=headers)
+
+    @app.get("/viewer/defaults.json", include_in_schema=False)
+    def defaults() -> dict[str, Any]:
+        """The demo scene, if it has been made, and the default parameters."""
+        return viewer_defaults()
+
+    # Routes rather than mounts: a mount below a root path answers only requests that still carry the prefix, so it
+    # fails behind a proxy that strips it.
+    @app.api_route("/viewer/static/leaflet/{path:path}", methods=["GET", "HEAD"], include_in_schema=False)
+    async def leaflet_file(path: str, request: Request) -> Response:
+        """A file of Leaflet."""
+        return await leaflet_files.get_response(path, request.scope)
+
+    @app.api_route("/viewer/static/{path:path}", methods=["GET", "HEAD"], include_in_schema=False)
+    async def viewer_file(path: str, request: Request) -> Response:
+        """A file of the page."""
+        return await viewer_files.get_response(path, request.scope)

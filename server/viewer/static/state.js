@@ -1,0 +1,110 @@
+/**
+ * The page's state and its place in the address: the query names the scene and the settings in the server's own
+ * parameter names where it has them, the hash the view (`#zoom/lat/lon`).
+ */
+
+/** Parameters of the server that the page has no field for; a link may carry them and they reach every request. */
+const PASSED_ON = ["mask", "mask_remap", "model", "level", "bands", "reflectance_scale", "reflectance_offset", "nodata",
+  "access_token"];
+
+/**
+ * @typedef {object} State
+ * @property {string} url cloudy image
+ * @property {string[]} replacement other dates, best first
+ * @property {{window: number, buffer: number, adjustment: string, residual: boolean}} parameters of the removal
+ * @property {number[]} bidx band numbers on the screen's channels; empty: chosen from the band names
+ * @property {[number, number][]} rescale a range per channel; empty: from the clear image's percentiles
+ * @property {string} overlay name of the overlay
+ * @property {boolean} overlayOn whether it is shown
+ * @property {number} opacity of the overlay in percent
+ * @property {?number} swipe position of the bar in percent; null: middle of the free part of the map
+ * @property {?boolean} panel whether the panel is open; null: as fits the screen
+ * @property {[string, string][]} extra parameters that are passed on
+ */
+
+/** @returns {?number} the number in `text` within the limits, or null. */
+function number(text, low = -Infinity, high = Infinity) {
+  const value = Number(text);
+  return text === null || text.trim() === "" || Number.isNaN(value) ? null : Math.min(high, Math.max(low, value));
+}
+
+/**
+ * Read the state from the address.
+ * @param {string} query `location.search`
+ * @param {State["parameters"]} defaults of the removal
+ * @returns {State}
+ */
+export function readState(query, defaults) {
+  const search = new URLSearchParams(query);
+  const window = number(search.get("window"), 20, 400) ?? defaults.window;
+  const adjustment = search.get("adjustment");
+  const overlay = search.get("overlay");
+  const ranges = search.getAll("rescale").map((text) => text.split(",").map(Number));
+  return {
+    url: (search.get("url") ?? "").trim(),
+    replacement: search.getAll("replacement").map((text) => text.trim()).filter(Boolean),
+    parameters: {
+      window: Math.round(window / 20) * 20,
+      buffer: Math.round(number(search.get("buffer"), 0, 15) ?? defaults.buffer),
+      adjustment: ["regression", "moment"].includes(adjustment) ? adjustment : defaults.adjustment,
+      residual: search.has("residual") ? search.get("residual") !== "false" : defaults.residual,
+    },
+    bidx: search.getAll("bidx").map(Number).filter((band) => Number.isInteger(band) && band > 0).slice(0, 3),
+    rescale: ranges.every((range) => range.length === 2 && range[0] < range[1]) ? ranges : [],
+    overlay: overlay ?? "cloud_mask",
+    overlayOn: overlay !== null,
+    opacity: number(search.get("opacity"), 0, 100) ?? 60,
+    swipe: number(search.get("swipe"), 0, 100),
+    panel: search.has("panel") ? search.get("panel") !== "closed" : null,
+    extra: PASSED_ON.flatMap((name) => search.getAll(name).map((value) => [name, value])),
+  };
+}
+
+/**
+ * The parameters of the removal that differ from the server's defaults.
+ * @param {State} state
+ * @param {State["parameters"]} defaults
+ * @returns {[string, string | number | boolean][]}
+ */
+export function changedParameters(state, defaults) {
+  return Object.entries(state.parameters).filter(([name, value]) => value !== defaults[name]);
+}
+
+/**
+ * Percent-encode a query, but leave what is legal in one readable.
+ * @param {[string, unknown][]} pairs
+ * @returns {string}
+ */
+export function encode(pairs) {
+  return new URLSearchParams(pairs.map(([name, value]) => [name, String(value)])).toString()
+    .replaceAll("%2F", "/").replaceAll("%3A", ":").replaceAll("%2C", ",");
+}
+
+/**
+ * The address that brings the state back.
+ * @param {State} state
+ * @param {State["parameters"]} defaults
+ * @param {string} hash
+ * @returns {string} relative address
+ */
+export function writeState(state, defaults, hash) {
+  const pairs = state.url ? [["url", state.url]] : [];
+  pairs.push(...state.replacement.map((url) => ["replacement", url]), ...changedParameters(state, defaults));
+  pairs.push(...state.bidx.map((band) => ["bidx", band]));
+  pairs.push(...state.rescale.map((range) => ["rescale", range.join(",")]));
+  if (state.overlayOn) pairs.push(["overlay", state.overlay]);
+  if (state.opacity !== 60) pairs.push(["opacity", state.opacity]);
+  if (state.swipe !== null) pairs.push(["swipe", Math.round(state.swipe * 10) / 10]);
+  if (state.panel !== null) pairs.push(["panel", state.panel ? "open" : "closed"]);
+  pairs.push(...state.extra);
+  return `${location.pathname}?${encode(pairs)}${hash}`;
+}
+
+/**
+ * @param {string} hash `location.hash`
+ * @returns {?{zoom: number, center: [number, number]}} the view it names
+ */
+export function readView(hash) {
+  const [zoom, lat, lon] = hash.slice(1).split("/").map(Number);
+  return Number.isFinite(zoom) && Number.isFinite(lat) && Number.isFinite(lon) ? { zoom, center: [lat, lon] } : null;
+}

@@ -1,0 +1,428 @@
+"""The viewer in a real browser, on a real server: what the pixels show, what the address keeps, what goes out."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.warp import transform
+from scipy.ndimage import distance_transform_edt
+
+from server.demo import write_demo
+from server.settings import get_settings
+from server.viewer import viewer_defaults
+from tests.browser import Browser
+from tests.service import server_process
+
+IDLE = "document.getElementById('map').getAttribute('aria-busy') === 'false'"
+CLOUD_COLOUR = np.array([0xFF, 0x3D, 0x8B])  # of the overlay's class "Cloud"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The demo scene, and places in it as (lat, lon)."""
+
+    folder: Path
+    url: str
+    replacement: str
+    cloud: tuple[float, float]
+    clear: tuple[float, float]
+
+    @property
+    def query(self) -> str:
+        return urlencode({"url": self.url, "replacement": self.replacement})
+
+
+def _place(crs: str, affine: rasterio.Affine, row: int, col: int) -> tuple[float, float]:
+    x, y = affine @ (col + 0.5, row + 0.5)
+    lons, lats = transform(crs, "EPSG:4326", [x], [y])
+    return lats[0], lons[0]
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """A small demo scene, its deepest cloud over dark ground, and a place far from any cloud."""
+    folder = tmp_path_factory.mktemp("scene")
+    made = write_demo(folder, size=512, seed=0)
+    with rasterio.open(made.truth_mask) as file:
+        classes, affine, crs = file.read(1), file.transform, file.crs
+    inside = np.zeros(classes.shape, bool)
+    inside[40:-40, 40:-40] = True
+    depth = distance_transform_edt(classes == 1) * inside
+    distance = distance_transform_edt(classes == 0) * inside
+    places = [_place(crs, affine, *np.unravel_index(a.argmax(), a.shape)) for a in (depth, distance)]
+    return Scene(folder, str(made.cloudy), str(made.clear), *places)
+
+
+def _get(address: str) -> tuple[int, dict[str, str], bytes]:
+    try:
+        with urllib.request.urlopen(address, timeout=60) as answer:
+            return answer.status, dict(answer.headers), answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, dict(error.headers), error.read()
+
+
+@pytest.fixture(scope="module")
+def server(scene: Scene) -> Iterator[str]:
+    """A server process; yields its address."""
+    # Under a root path every address must work with the prefix and without: a proxy may strip it or leave it.
+    with server_process(scene.folder, demo=str(scene.folder), root_path="/prefix") as base:
+        yield base
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One browser for all tests."""
+    binary = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if binary is None:
+        message = "no chromium on the PATH: install it to test the viewer's page"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    with Browser(binary, tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(chromium: Browser, server: str) -> Iterator[Browser]:
+    """The browser, watched: every request stays on the server, nothing complains."""
+    chromium.resize(1200, 800)
+    chromium.clear()
+    yield chromium
+    assert chromium.hosts == {urlsplit(server).netloc}
+    assert chromium.problems == []
+
+
+@pytest.fixture
+def page(browser: Browser, server: str, scene: Scene) -> Browser:
+    """The viewer with the demo scene loaded."""
+    browser.open(f"{server}/viewer?{scene.query}")
+    browser.wait(IDLE)
+    return browser
+
+
+def _settle(browser: Browser) -> None:
+    browser.wait(IDLE)
+
+
+def _screen(browser: Browser, place: tuple[float, float]) -> tuple[int, int]:
+    """Where the map shows a place, from the view in the address: the page's own claim, checked by the pixels."""
+    zoom, lat, lon = (float(part) for part in urlsplit(browser.evaluate("location.href")).fragment.split("/"))
+    box = browser.evaluate("document.getElementById('map').getBoundingClientRect().toJSON()")
+
+    def mercator(lat: float, lon: float) -> tuple[float, float]:
+        world = 256 * 2**zoom
+        return (lon + 180) / 360 * world, (1 - math.asinh(math.tan(math.radians(lat))) / math.pi) / 2 * world
+
+    (x, y), (x0, y0) = mercator(*place), mercator(lat, lon)
+    return round(box["x"] + box["width"] / 2 + x - x0), round(box["y"] + box["height"] / 2 + y - y0)
+
+
+def _colour(browser: Browser, at: tuple[int, int]) -> np.ndarray:
+    """Mean colour of the 7 x 7 pixels around a point of the page."""
+    x, y = at
+    return np.asarray(browser.screenshot().crop((x - 3, y - 3, x + 4, y + 4)), float).mean(axis=(0, 1))
+
+
+def _move_swipe(browser: Browser, x: float) -> None:
+    box = browser.evaluate("document.getElementById('handle').getBoundingClientRect().toJSON()")
+    start = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    browser.drag(start, (x, start[1]))
+    width = browser.evaluate("document.getElementById('map').clientWidth")
+    assert abs(browser.evaluate("Number(document.getElementById('handle').ariaValueNow)") - 100 * x / width) < 1
+
+
+def _search(browser: Browser) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(browser.evaluate("location.href")).query)
+
+
+def _choose(browser: Browser, field: str, value: str) -> None:
+    """Choose an option of a select box."""
+    script = (
+        "(e => { e.value = %s; e.dispatchEvent(new Event('change', {bubbles: true})) })(document.getElementById(%s))"
+    )
+    browser.evaluate(script % (json.dumps(value), json.dumps(field)))
+    assert browser.evaluate(f"document.getElementById({json.dumps(field)}).value") == value
+
+
+def _tiles(browser: Browser) -> list[dict[str, list[str]]]:
+    """Queries of the tile requests since `clear`."""
+    return [parse_qs(urlsplit(address).query) for address in browser.requests if "/cog/tiles/" in address]
+
+
+def test_clouds_left_of_the_bar_and_none_right_of_it(page: Browser, scene: Scene) -> None:
+    cloud, clear = _screen(page, scene.cloud), _screen(page, scene.clear)
+    _move_swipe(page, max(cloud[0], clear[0]) + 60)
+    original, ground = _colour(page, cloud), _colour(page, clear)
+    assert original.min() > 245  # as white as a cloud is under the stretch of the clear image
+    _move_swipe(page, min(cloud[0], clear[0]) - 60)
+    assert _colour(page, cloud).min() < 200
+    # Off the clouds both sides are the same picture; WebP is lossy.
+    np.testing.assert_allclose(_colour(page, clear), ground, atol=8)
+    assert ground.min() < 200
+    tiles = _tiles(page)
+    assert {len(query.get("replacement", [])) for query in tiles} == {0, 1}
+    assert all(query["url"] == [scene.url] and len(query["rescale"]) == 3 for query in tiles)
+
+
+def test_overlay_and_its_opacity(page: Browser, scene: Scene) -> None:
+    cloud, clear = _screen(page, scene.cloud), _screen(page, scene.clear)
+    _move_swipe(page, max(cloud[0], clear[0]) + 60)
+    original, ground = _colour(page, cloud), _colour(page, clear)
+    page.click("#overlay-on")
+    _settle(page)
+    np.testing.assert_allclose(_colour(page, cloud), 0.4 * original + 0.6 * CLOUD_COLOUR, atol=4)
+    np.testing.assert_allclose(_colour(page, clear), ground, atol=1)  # clear ground is transparent
+    assert page.evaluate("document.getElementById('legend').innerText.split('\\n')") == ["Cloud", "Cloud shadow"]
+    page.press("End", on="#opacity")
+    np.testing.assert_allclose(_colour(page, cloud), CLOUD_COLOUR, atol=2)
+    page.press("Home", on="#opacity")
+    np.testing.assert_allclose(_colour(page, cloud), original, atol=1)
+    page.wait("location.search.includes('opacity=0')")
+    assert _search(page)["overlay"] == ["cloud_mask"]
+
+
+def test_other_overlays_colour_the_cloud_only(browser: Browser, server: str, scene: Scene) -> None:
+    browser.open(f"{server}/viewer?{scene.query}&overlay=cloud_probability&opacity=100&swipe=0")
+    for overlay in ("cloud_probability", "fill_source", "fill_confidence"):
+        if overlay != "cloud_probability":
+            _choose(browser, "overlay", overlay)
+        _settle(browser)
+        colours = _legend(browser)
+        at, off = _colour(browser, _screen(browser, scene.cloud)), _colour(browser, _screen(browser, scene.clear))
+        assert any(np.abs(at - colour).max() < 3 for colour in colours), overlay
+        assert all(np.abs(off - colour).max() > 3 for colour in colours), overlay
+
+
+def _legend(browser: Browser) -> list[np.ndarray]:
+    """Colours of the legend."""
+    script = "[...document.querySelectorAll('.swatch')].map(e => getComputedStyle(e).backgroundColor.match(/\\d+/g))"
+    return [np.array(colour, float) for colour in browser.evaluate(script)]
+
+
+def test_buffer_asks_for_new_tiles_once_and_stays_in_the_address(page: Browser) -> None:
+    default = page.evaluate("Number(document.getElementById('buffer').value)")
+    page.clear()
+    for _ in range(3):
+        page.press("ArrowRight", on="#buffer")
+    _settle(page)
+    assert _search(page)["buffer"] == [str(default + 3)]
+    tiles = _tiles(page)
+    # The steps in between are not asked for, nor is the original again.
+    assert tiles
+    assert {query["algorithm_params"][0] for query in tiles} == {
+        json.dumps({"buffer": default + 3}, separators=(",", ":"))
+    }
+    page.clear()
+    page.press("End", on="#window")
+    _settle(page)
+    assert _search(page)["window"] == ["400"]
+    assert all(json.loads(query["algorithm_params"][0])["window"] == 400 for query in _tiles(page))
+
+
+def test_reload_brings_everything_back(page: Browser, scene: Scene) -> None:
+    page.press("ArrowRight", on="#window")
+    page.press("ArrowLeft", on="#buffer")
+    page.click("#residual")
+    for field, value in (("adjustment", "moment"), ("preset", "4,3,2"), ("overlay", "fill_source")):
+        _choose(page, field, value)
+    _settle(page)
+    assert page.evaluate("document.getElementById('band-0').value") == "4"  # the preset came before the overlay
+    page.fill("#max-0", "7000")
+    page.press("Enter", on="#max-0")
+    _settle(page)
+    _move_swipe(page, 700)
+    page.press("ArrowLeft", on="#opacity")
+    page.click(".leaflet-control-zoom-in")
+    page.press("ArrowRight", on="#map")
+    page.wait("/swipe=58.3.*#15/.test(location.href)")
+    _settle(page)
+    time.sleep(0.3)  # the address follows the view with a short delay
+    page.evaluate("document.activeElement.blur()")
+    fields = "[...document.querySelectorAll('input, select, textarea')]"
+    state = f"[location.href, handle.ariaValueNow, ...{fields}.map(e => e.type === 'checkbox' ? e.checked : e.value)]"
+    before, picture = page.evaluate(state), np.asarray(page.screenshot(), float)
+    search = _search(page)
+    wanted = {"window": "100", "buffer": "3", "adjustment": "moment", "residual": "false", "overlay": "fill_source"}
+    assert {name: search[name][0] for name in wanted} == wanted
+    assert search["bidx"] == ["4", "3", "2"]
+    assert search["rescale"][0].endswith(",7000")
+    page.reload()
+    _settle(page)
+    assert page.evaluate(state) == before
+    assert np.abs(np.asarray(page.screenshot(), float) - picture).mean() < 0.5
+
+
+def test_keyboard_moves_the_bar(page: Browser, scene: Scene) -> None:
+    def position() -> int:
+        return int(page.evaluate("document.getElementById('handle').ariaValueNow"))
+
+    cloud = _screen(page, scene.cloud)
+    start = position()
+    page.press("ArrowRight", on="#handle")
+    page.press("ArrowRight")
+    assert position() == start + 2
+    page.press("ArrowLeft")
+    assert position() == start + 1
+    page.press("End")
+    assert position() == 100
+    assert _colour(page, cloud).min() > 245
+    page.press("Home")
+    assert position() == 0
+    assert _colour(page, cloud).min() < 200
+    page.wait("location.search.includes('swipe=0')")
+
+
+def _only_failed_requests(browser: Browser) -> None:
+    """Failed requests are what the test is about; everything else in the console is not."""
+    assert browser.problems
+    assert all(problem.startswith("Failed to load resource") for problem in browser.problems)
+    browser.problems.clear()
+
+
+def test_bad_url_shows_the_servers_words(page: Browser, server: str, scene: Scene) -> None:
+    bad = str(scene.folder / "<img src=x onerror=alert(1)>.tif")
+    status, _, body = _get(f"{server}/cog/info?url={quote(bad)}")
+    assert status == 404
+    page.fill("#url", bad)
+    page.press("Enter", on="#url")
+    page.wait("!document.getElementById('error').hidden")
+    _settle(page)
+    assert page.evaluate("document.getElementById('error').textContent") == json.loads(body)["detail"]
+    assert page.evaluate("document.querySelectorAll('#error *').length") == 0  # text, not markup
+    assert page.evaluate("document.querySelectorAll('.leaflet-tile').length") == 0
+    assert _search(page)["url"] == [bad]
+    _only_failed_requests(page)
+    page.fill("#url", scene.url)
+    page.press("Enter", on="#url")
+    page.wait("document.getElementById('error').hidden")
+    page.wait("document.querySelectorAll('.leaflet-tile').length")
+    _settle(page)
+
+
+def test_failing_tiles_show_the_servers_words(browser: Browser, server: str, scene: Scene) -> None:
+    elsewhere = scene.folder / "elsewhere.tif"
+    with rasterio.open(scene.replacement) as source:
+        profile = source.profile | {"transform": rasterio.Affine.translation(90_000, 0) @ source.transform}
+        with rasterio.open(elsewhere, "w", **profile) as file:
+            file.write(source.read())
+            file.descriptions = source.descriptions
+    browser.open(f"{server}/viewer?{urlencode({'url': scene.url, 'replacement': elsewhere})}")
+    complaint = "document.getElementById('error').textContent.includes('does not overlap')"
+    browser.wait(complaint)
+    _settle(browser)
+    browser.click("#overlay-on")  # a setting that mends nothing does not take the message away
+    _settle(browser)
+    browser.wait(complaint)
+    _only_failed_requests(browser)
+
+
+@pytest.mark.parametrize("prefix", ["", "/prefix"])
+def test_without_a_query_it_shows_the_demo(browser: Browser, server: str, scene: Scene, prefix: str) -> None:
+    browser.open(f"{server}{prefix}/viewer")
+    _settle(browser)
+    assert browser.evaluate("document.getElementById('url').value") == scene.url
+    assert browser.evaluate("document.getElementById('replacement').value") == scene.replacement
+    assert _search(browser) == {"url": [scene.url], "replacement": [scene.replacement]}
+    assert all(urlsplit(address).path.startswith(f"{prefix}/") for address in browser.requests if "http" in address)
+    assert _colour(browser, _screen(browser, scene.clear)).max() > 60  # not the empty ground
+
+
+def test_without_a_demo_it_says_how_to_start(browser: Browser, server: str, scene: Scene) -> None:
+    cloudy = Path(scene.url)
+    hidden = cloudy.rename(cloudy.with_suffix(".hidden"))
+    try:
+        browser.open(f"{server}/viewer")
+        _settle(browser)
+    finally:
+        hidden.rename(cloudy)
+    assert "clearsky demo" in browser.evaluate("document.getElementById('hint').innerText")
+    assert browser.evaluate("document.getElementById('error').hidden")
+    assert _tiles(browser) == []
+    browser.click("#toggle")  # the map has no view yet
+    browser.wait("location.search.includes('panel=closed')")
+
+
+def test_without_a_replacement_it_shows_the_original_alone(browser: Browser, server: str, scene: Scene) -> None:
+    browser.open(f"{server}/viewer?{urlencode({'url': scene.url})}")
+    _settle(browser)
+    assert browser.evaluate("document.getElementById('swipe').hidden")
+    assert _tiles(browser)
+    assert all("replacement" not in query for query in _tiles(browser))
+
+
+def test_on_a_phone_the_sheet_opens_below_the_map(browser: Browser, server: str, scene: Scene) -> None:
+    browser.resize(390, 844, mobile=True)
+    browser.open(f"{server}/viewer?{scene.query}")
+    _settle(browser)
+    height = "document.getElementById('map').clientHeight"
+    assert browser.evaluate("document.getElementById('settings').hidden")
+    assert browser.evaluate(height) > 760
+    browser.click("#toggle")
+    browser.wait(f"{height} < 500 && !document.getElementById('settings').hidden")
+    browser.click("#toggle")
+    browser.wait(f"{height} > 760")
+    y = browser.evaluate("(r => r.y + r.height / 2)(document.getElementById('handle').getBoundingClientRect())")
+    browser.touch_drag((195, y), (300, y))
+    assert abs(browser.evaluate("Number(document.getElementById('handle').ariaValueNow)") - 300 / 3.9) < 2
+
+
+def test_every_field_has_a_name(page: Browser) -> None:
+    names = "[...document.querySelectorAll('input, select, textarea, button')].map(e => [e.id, e.ariaLabel, \
+      [...(e.labels ?? [])].map(l => l.innerText).join(' '), e.tagName === 'BUTTON' ? e.textContent.trim() : ''])"
+    fields = page.evaluate(names)
+    assert len(fields) > 15
+    assert [field[0] for field in fields if not any(field[1:])] == []
+
+
+def test_page_and_assets(server: str) -> None:
+    status, headers, body = _get(f"{server}/viewer")
+    assert status == 200
+    policy = headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert b"http://" not in body
+    assert b"//" not in body.replace(b"<!doctype html>", b"")  # no address but relative ones
+    for name in ("viewer.js", "leaflet/leaflet.js", "leaflet/images/layers.png", "viewer.css"):
+        assert _get(f"{server}/viewer/static/{name}")[0] == 200, name
+    for name in ("nothing.js", "..%2f__init__.py", "leaflet/..%2f..%2f__init__.py", "leaflet", ""):
+        assert _get(f"{server}/viewer/static/{name}")[0] == 404, name
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., None]]:
+    """Sets CLEARSKY_ variables in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def use(**variables: str) -> None:
+        for name, value in variables.items():
+            monkeypatch.setenv(f"CLEARSKY_{name}", value)
+        get_settings.cache_clear()
+
+    yield use
+    get_settings.cache_clear()
+
+
+def test_defaults_name_a_complete_demo_only(settings: Callable[..., None], tmp_path: Path) -> None:
+    settings(DEMO="demo")
+    assert viewer_defaults()["url"] is None
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "cloudy.tif").touch()
+    assert viewer_defaults()["url"] is None
+    (tmp_path / "demo" / "clear.tif").touch()
+    defaults = viewer_defaults()
+    assert (defaults["url"], defaults["replacement"]) == ("demo/cloudy.tif", ["demo/clear.tif"])
+    assert defaults["parameters"]["window"] == 80
