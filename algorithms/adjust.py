@@ -63,12 +63,18 @@ def _moment_planes(t: Image, z: Image) -> Iterator[Image]:
     yield from z * z
 
 
-def _to_cells(nodes: Floats, lattice: NodeLattice, rows: range, cols: range) -> Image:
-    """Interpolate (C, h, w) node values to the cells of a region (cell numbers relative to the nodes' origin)."""
+def _nodes_around(cells: range, spacing: int, length: int) -> range:
+    """Nodes between which `cells` lie, of `length` there are."""
+    return range(max(0, cells.start // spacing - 1), min(length, (cells.stop - 1) // spacing + 2))
+
+
+def _to_cells(nodes: Floats, spacing: int, places: tuple[tuple[range, range], tuple[range, range]]) -> Image:
+    """Interpolate (C, h, w) node values to cells; `places` are (cells, nodes) along rows and columns."""
     fields = nodes.astype(np.float32)
-    y = (np.arange(rows.start, rows.stop) + 0.5) / lattice.spacing
-    x = (np.arange(cols.start, cols.stop) + 0.5) / lattice.spacing
-    return stretch(stretch(fields, 1, y), 2, x).astype(np.float32)
+    for axis, (cells, around) in enumerate(places, start=1):
+        at = (np.arange(cells.start, cells.stop) + 0.5) / spacing - around.start
+        fields = stretch(fields, axis, at)
+    return fields
 
 
 def _fit_regression(stats: WindowMeans, scene: SceneFit) -> tuple[Floats, Floats, Floats, Floats]:
@@ -185,11 +191,14 @@ def estimate_target(
     z = scene.standardise(replacement)
     spread = scene.spread.astype(np.float32)[:, None, None]
     bands = len(replacement)
-    stats = window_means(sums, _prior(scene, adjustment), lattice, levels=levels)
+    spacing = lattice.spacing
+    around = (_nodes_around(rows, spacing, sums.shape[1]), _nodes_around(cols, spacing, sums.shape[2]))
+    places = ((rows, around[0]), (cols, around[1]))
+    stats = window_means(sums, _prior(scene, adjustment), lattice, rows=around[0], cols=around[1], levels=levels)
     if adjustment == "regression":
         slope, intercept, own, share = _fit_regression(stats, scene)
         nodes = np.concatenate([slope.reshape(*slope.shape[:2], -1), intercept, own, share[..., None]], axis=-1)
-        fields = _to_cells(np.moveaxis(nodes, -1, 0), lattice, rows, cols)
+        fields = _to_cells(np.moveaxis(nodes, -1, 0), spacing, places)
         value, gain = scene.estimate(z), fields[-1 - bands : -1]
         for b in range(bands):
             left = fields[bands * bands + b]
@@ -198,15 +207,14 @@ def estimate_target(
             value[b] += spread[b] * left
     else:
         ratio, offset, share = _fit_moment(stats, scene)
-        fields = _to_cells(
-            np.moveaxis(np.concatenate([ratio, offset, share[..., None]], axis=-1), -1, 0), lattice, rows, cols
-        )
+        nodes = np.concatenate([ratio, offset, share[..., None]], axis=-1)
+        fields = _to_cells(np.moveaxis(nodes, -1, 0), spacing, places)
         gain = fields[:bands]
         value = scene.level.astype(np.float32)[:, None, None] + spread * (gain * z + fields[bands : 2 * bands])
     unit = (scene.spread / scene.std).astype(np.float32)[:, None, None]
     return Estimate(
         value=value,
         gain=gain * unit,
-        support=_to_cells(stats.support[None], lattice, rows, cols)[0],
+        support=_to_cells(stats.support[None], spacing, places)[0],
         unexplained=fields[-1],
     )

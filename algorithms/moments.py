@@ -75,17 +75,16 @@ def pool(plane: npt.NDArray[np.float32], spacing: int) -> Floats:
     return result
 
 
-def box_sums(sums: Floats, radius: int) -> Floats:
-    """Sums over squares of `2 * radius + 1` nodes around each node of (C, h, w); zero outside."""
-    for axis in (1, 2):
+def box_sums(sums: Floats, radius: int, rows: range | None = None, cols: range | None = None) -> Floats:
+    """Sums over squares of `2 * radius + 1` nodes around the nodes `rows` x `cols` (all) of (C, h, w); zero outside."""
+    for axis, wanted in ((1, rows), (2, cols)):
         length = sums.shape[axis]
-        total = np.cumsum(sums, axis=axis)
+        at = np.arange(length) if wanted is None else np.arange(wanted.start, wanted.stop)
         shape = list(sums.shape)
         shape[axis] = 1
-        total = np.concatenate([np.zeros(shape), total], axis=axis)
-        after = np.minimum(np.arange(length) + radius + 1, length)
-        before = np.maximum(np.arange(length) - radius, 0)
-        sums = np.take(total, after, axis=axis) - np.take(total, before, axis=axis)
+        total = np.concatenate([np.zeros(shape), np.cumsum(sums, axis=axis)], axis=axis)
+        after = np.take(total, np.minimum(at + radius + 1, length), axis=axis)
+        sums = after - np.take(total, np.maximum(at - radius, 0), axis=axis)
     return sums
 
 
@@ -132,7 +131,7 @@ def holds_enough(counts: Floats, lattice: NodeLattice, *, level: int, near: npt.
 
 @dataclass(frozen=True, slots=True)
 class WindowMeans:
-    """Blended windowed means of some quantities over clear cells, on the finest nodes."""
+    """Blended windowed means of some quantities over clear cells, on a rectangle of the finest nodes."""
 
     means: Floats
     """(C, h, w) blended means."""
@@ -140,8 +139,15 @@ class WindowMeans:
     """(h, w) clear cells in the narrowest window as a share of `ENOUGH` of its area, 0..1."""
 
 
-def window_means(sums: Floats, prior: Floats, lattice: NodeLattice, *, levels: int = LEVELS) -> WindowMeans:
-    """Means over clear cells in windows around every node, blended down from the widest level.
+def _wider(nodes: range, length: int) -> range:
+    """Nodes of the next level between which `nodes` lie, of `length` there are."""
+    return range(max(0, (nodes.start - 1) // 2), min(length, (nodes.stop - 1) // 2 + 2))
+
+
+def window_means(
+    sums: Floats, prior: Floats, lattice: NodeLattice, *, rows: range, cols: range, levels: int = LEVELS
+) -> WindowMeans:
+    """Means over clear cells in windows around nodes, blended down from the widest level.
 
     `m_l = (S_l + lam A m_(l+1)) / (n_l + lam A)` with `lam = PRIOR * max(0, 1 - n_l / (ENOUGH A))`, A the window's
     area and n its number of clear cells; beyond the last level stands the scene's `prior`.
@@ -151,27 +157,27 @@ def window_means(sums: Floats, prior: Floats, lattice: NodeLattice, *, levels: i
             node stands on a multiple of `lattice.alignment(levels)`.
         prior: (C,) means over the scene.
         lattice: nodes and windows.
+        rows: rows of finest nodes to compute.
+        cols: columns of finest nodes to compute.
         levels: 1 to 4. The result is the same for any number if the windows of that level hold enough.
     """
-    stack = [sums]
+    stack, where = [sums], [(rows, cols)]
     for _ in range(levels - 1):
         stack.append(halve(stack[-1]))
-    means: Floats | None = None
-    support: Floats | None = None
+        height, width = stack[-1].shape[1:]
+        where.append((_wider(where[-1][0], height), _wider(where[-1][1], width)))
+    means: Floats = np.broadcast_to(prior[:, None, None], (len(prior), 1, 1))
+    support = np.zeros((1, 1))
     for level in reversed(range(levels)):
-        windows = box_sums(stack[level], lattice.radius)
+        windows = box_sums(stack[level], lattice.radius, *where[level])
         n, total = windows[:1], windows[1:]
         area = float(lattice.area << (2 * level))
         enough = np.clip(n / (ENOUGH * area), 0, 1)
         pull = PRIOR * (1 - enough) * area
-        if means is None:
-            wider = np.broadcast_to(prior[:, None, None], total.shape)
-        else:
-            height, width = total.shape[1:]
-            rows = stretch(means, 1, (np.arange(height) + 0.5) / 2)
-            wider = stretch(rows, 2, (np.arange(width) + 0.5) / 2)
-        means = (total + pull * wider) / np.maximum(n + pull, 1e-9)
+        if level < levels - 1:
+            for axis, here, wide in zip((1, 2), where[level], where[level + 1], strict=True):
+                at = (np.arange(here.start, here.stop) + 0.5) / 2 - wide.start
+                means = stretch(means, axis, at)
+        means = (total + pull * means) / np.maximum(n + pull, 1e-9)
         support = enough[0]
-    assert means is not None  # noqa: S101  (levels >= 1)
-    assert support is not None  # noqa: S101
     return WindowMeans(means=means, support=support)

@@ -177,7 +177,8 @@ def main() -> None:
                         figures = " | ".join(f"{m:.1f}" for m in np.median(values, axis=0))
                         ratio = np.median(values[:, 3] / values[:, base])
                         goal = "1.1 x plain, our encoder" if kind == "clear" else "1.1 x two reads"
-                        print(f"| {size} px {encoding}, {kind} | {len(values)} | {figures} | {ratio:.2f} | {goal} |")
+                        name = f"{size} px {encoding}, {kind}"
+                        print(f"| {name} | {len(values)} | {figures} | {ratio:.2f} | {goal} |")
         print("\n| cold first tile | inferences | two reads | bare inferences | sum | ClearSky | ratio | goal |")
         print("| --- | --- | --- | --- | --- | --- | --- | --- |")
         for size, tiles in chosen.items():

@@ -99,8 +99,10 @@ class Analysis:
 
     def __init__(self, *, cache_bytes: int, threads: int) -> None:
         self._cache = TileCache(cache_bytes)
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="inference")
-        self.masks = Masks(self._cache, self._pool)
+        self._inference = ThreadPoolExecutor(threads, thread_name_prefix="inference")
+        # A pool of its own: filling waits for inference, and must not take the threads it waits for.
+        self._fillers = ThreadPoolExecutor(threads, thread_name_prefix="fill")
+        self.masks = Masks(self._cache, self._inference)
 
     @property
     def cache(self) -> TileCache:
@@ -109,7 +111,8 @@ class Analysis:
 
     def close(self) -> None:
         """Stop the threads."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._fillers, self._inference):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def masked(self, task: Task, grid: Grid, box: Box) -> npt.NDArray[np.bool_]:
         """Cells of a box to be filled: cloud with its buffer."""
@@ -178,6 +181,9 @@ class Analysis:
                 boxes = [grid.block(n).pad(radius) for n in missing]
                 self.masks.prefetch(grid, [(task.target, task.clouds, box) for box in boxes])
         with stage("adjust" if missing else "mask"):
+            if len(missing) > 1:
+                for future in [self._fillers.submit(self.block, task, grid, n) for n in missing]:
+                    future.result()
             return {n: self.block(task, grid, n) for n in numbers}
 
     def _compute(self, task: Task, grid: Grid, number: tuple[int, int]) -> BlockFill:
