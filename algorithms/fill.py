@@ -245,7 +245,7 @@ def fill_clouds(
     clear, wanted = t_ok & r_ok & ~masked, masked & t_ok & r_ok
     scene = fit_scene(t_cells, r_cells, sampled(clear))
     lattice = node_lattice(options.window, factor)
-    align = lattice.alignment(LEVELS)
+    align = lattice.spacing
     fields = fill_fields(
         t_cells,
         r_cells,

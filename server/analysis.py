@@ -267,7 +267,8 @@ class Analysis:
             place = region.within(extent)
             marked = np.zeros(extent.shape, np.float32)
             marked[place] = near
-            if holds_enough(sums[0], lattice, level=levels - 1, near=pool(marked, lattice.spacing) > 0):
+            nodes = pool(marked, lattice.spacing)[: sums.shape[1], : sums.shape[2]] > 0
+            if holds_enough(sums[0], lattice, level=levels - 1, near=nodes):
                 break
         rows, cols = (range(s.start, s.stop) for s in place)
         return fill_fields(
@@ -287,7 +288,7 @@ class Analysis:
         )
 
     def _sums(self, task: Task, grid: Grid, extent: Box, number: int, lattice: NodeLattice) -> npt.NDArray[np.float64]:
-        """Sums per node over an aligned extent, zero outside the scene, from cached blocks."""
+        """Sums per node over the part of an aligned extent inside the scene, from cached blocks."""
         replacement, adjustment = task.replacements[number], task.options.adjustment
         inside = extent.clip(grid.shape)
         self._prefetch_pair(task, replacement, grid, [inside])
@@ -305,7 +306,11 @@ class Analysis:
             )
 
         clouds = (task.clouds, task.replacement_clouds, task.buffer)
-        nodes = Box(*(edge // lattice.spacing for edge in (extent.top, extent.bottom, extent.left, extent.right)))
+        # Nodes beyond the scene do not exist, here no more than on the whole array: interpolation ends with the last.
+        spacing = lattice.spacing
+        nodes = Box(
+            extent.top // spacing, -(-inside.bottom // spacing), extent.left // spacing, -(-inside.right // spacing)
+        )
         result: npt.NDArray[np.float64] | None = None
         for i, j in inside.blocks(BLOCK):
             block = grid.block((i, j))
@@ -313,7 +318,7 @@ class Analysis:
             part = self._cache.get(key, partial(compute, block))
             if result is None:
                 result = np.zeros((len(part), *nodes.shape))
-            top, left = block.top // lattice.spacing, block.left // lattice.spacing
+            top, left = block.top // spacing, block.left // spacing
             covered = Box(top, top + part.shape[1], left, left + part.shape[2])
             cut = covered.intersection(nodes)
             result[(slice(None), *cut.within(nodes))] = part[(slice(None), *cut.within(covered))]
