@@ -44,17 +44,17 @@ def common_names(descriptions: Sequence[str | None]) -> tuple[str | None, ...]:
     """
     words = [(text or "").strip().lower() for text in descriptions]
     numbers = [_NUMBERED.match(word) for word in words]
-    found = {match["number"] for match in numbers if match}
+    found = {match["number"] for match in numbers if match and match["prefix"] != "st"}
     surface = any(match and match["prefix"] for match in numbers)
     table = _LANDSAT_OLI if surface else _SENTINEL2
     if surface and "6" not in found and {"1", "5", "7"} <= found:
         table = _LANDSAT_TM
-    elif not surface and "5" in found and not found & {"8", "8a", "11", "12"}:
+    elif not surface and "5" in found and not found & {"8a", "12"}:
         table = _LANDSAT_OLI
     names: list[str | None] = []
     for word, match in zip(words, numbers, strict=True):
         if match:
-            names.append(table.get(match["number"]))
+            names.append(None if match["prefix"] in ("st", "qa") else table.get(match["number"]))
         else:
             name = _SYNONYMS.get(word, word)
             names.append(name if re.fullmatch(r"[a-z]+\d*", name) else None)

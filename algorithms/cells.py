@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.errors import ParameterError
+from algorithms.errors import whole_number
 
 
 def check_factor(factor: int) -> int:
@@ -14,14 +16,28 @@ def check_factor(factor: int) -> int:
     Raises:
         ParameterError: otherwise.
     """
-    if isinstance(factor, bool) or factor != int(factor) or factor < 1:
-        raise ParameterError(f"analysis_factor {factor} is not a whole number of at least 1")
-    return int(factor)
+    message = f"analysis_factor {factor} is not a whole number of at least 1"
+    return whole_number(factor, least=1, most=None, message=message)
 
 
-def cell_means(
-    values: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_], factor: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Values on cells."""
+
+    values: npt.NDArray[np.float32]
+    """(B, h, w) means of the valid pixels, 0 where there is none."""
+    valid: npt.NDArray[np.bool_]
+    """(h, w), at least one pixel is valid: the cell can be filled."""
+    full: npt.NDArray[np.bool_]
+    """(h, w), every pixel is valid: the cell can be compared with another date's."""
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return self.values.nbytes + self.valid.nbytes + self.full.nbytes
+
+
+def cell_means(values: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_], factor: int) -> Cells:
     """Average the valid pixels of each square of `factor` x `factor` pixels.
 
     Args:
@@ -30,18 +46,21 @@ def cell_means(
         factor: pixels per side of a cell. Cells cut by the lower or right border average what they have.
 
     Returns:
-        (B, ceil(H / factor), ceil(W / factor)) float32, zero where a cell has no valid pixel, and the cells' validity.
+        ceil(H / factor) x ceil(W / factor) cells.
     """
     clean = np.where(valid, values, 0).astype(np.float32)
     if factor == 1:
-        return clean, valid
+        return Cells(clean, valid, valid)
     bands, height, width = clean.shape
     rows, cols = -(-height // factor), -(-width // factor)
     pad = [(0, rows * factor - height), (0, cols * factor - width)]
     squares = np.pad(clean, [(0, 0), *pad]).reshape(bands, rows, factor, cols, factor)
-    counts = np.pad(valid, pad).reshape(rows, factor, cols, factor).sum(axis=(1, 3), dtype=np.float32)
+    there = np.pad(valid, pad).reshape(rows, factor, cols, factor)
+    counts = there.sum(axis=(1, 3), dtype=np.float32)
+    # A cell cut by the border is full where all it has is valid.
+    full = np.pad(valid, pad, constant_values=True).reshape(there.shape).all(axis=(1, 3))
     sums = squares.sum(axis=(2, 4), dtype=np.float32)
-    return sums / np.maximum(counts, 1), np.asarray(counts > 0)
+    return Cells(sums / np.maximum(counts, 1), np.asarray(counts > 0), np.asarray(full & (counts > 0)))
 
 
 def cell_any(mask: npt.NDArray[np.bool_], factor: int) -> npt.NDArray[np.bool_]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from algorithms.adjust import ADJUSTMENTS, estimate_target, pooled_sums
 from algorithms.cells import bilinear, cell_any, cell_means, check_factor
-from algorithms.errors import ParameterError, ShapeError
+from algorithms.errors import ParameterError, ShapeError, whole_number
 from algorithms.moments import LEVELS, NodeLattice, node_lattice
 from algorithms.reclassify import NODATA, dilate
 from algorithms.residual import KAPPA, residual_reach, screened_membrane
@@ -23,6 +23,8 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 WINDOWS: Final = range(20, 401, 20)
 """Radii in native pixels that can be asked for."""
+LARGEST: Final = 1e15
+"""Values beyond are taken for missing data."""
 UNFILLED: Final = 255
 """Fill source of pixels without data, and of cloud no replacement could fill."""
 
@@ -33,8 +35,9 @@ def check_window(window: int) -> int:
     Raises:
         ParameterError: otherwise.
     """
-    if isinstance(window, bool) or window not in WINDOWS:
-        raise ParameterError(f"window {window} is out of range: give a multiple of 20 from 20 to 400 (pixels)")
+    message = f"window {window} is out of range: give a multiple of 20 from 20 to 400 (pixels)"
+    if whole_number(window, least=WINDOWS.start, most=WINDOWS.stop - 1, message=message) not in WINDOWS:
+        raise ParameterError(message)
     return int(window)
 
 
@@ -109,7 +112,7 @@ def fill_fields(
     Args:
         target: (B, h, w) cells of the region, in any linear unit.
         replacement: (B, h, w).
-        usable: (h, w), where the replacement may be used.
+        usable: (h, w), where the replacement can be compared with the target.
         known: (h, w), cells of the target the fill has to meet at the mask's border.
         wanted: (h, w), cells to fill.
         sums: (1 + C, m, n) from `pooled_sums` over an extent around the region.
@@ -183,10 +186,18 @@ def _check_pair(
 
 
 def _validity(array: npt.NDArray[np.generic], given: npt.ArrayLike) -> Mask:
-    """Pixels valid in every band: finite and not masked."""
-    valid: Mask = np.isfinite(array).all(axis=0)
+    """Pixels valid in every band: finite, within reason, and not masked."""
+    # Beyond LARGEST squares overflow; such values stand for missing data (-3.4e38 is a common one).
+    valid = np.asarray((np.isfinite(array) & (np.abs(array.astype(np.float64)) <= LARGEST)).all(axis=0))
     hidden = np.ma.getmask(given)
-    return valid if hidden is np.ma.nomask else valid & ~hidden.any(axis=0)
+    return valid if hidden is np.ma.nomask else valid & ~np.asarray(hidden).any(axis=0)
+
+
+def _cloudy(mask: npt.ArrayLike) -> Mask:
+    """Pixels to fill: non-zero, and neither 255, NaN nor masked."""
+    values: npt.NDArray[Any] = np.ma.getdata(np.ma.asanyarray(mask))
+    cloudy = values if values.dtype == np.bool_ else (values != 0) & (values != NODATA) & ~np.isnan(values)
+    return np.asarray(cloudy & ~np.ma.getmaskarray(np.ma.asanyarray(mask)))
 
 
 def fill_clouds(
@@ -223,39 +234,40 @@ def fill_clouds(
     Raises:
         ShapeError: shapes that do not fit. ParameterError: an option out of range.
     """
-    t, r, m = np.ma.getdata(target), np.ma.getdata(replacement), np.asarray(np.ma.filled(mask, NODATA))
+    arrays: list[npt.NDArray[Any]] = [np.ma.getdata(np.ma.asanyarray(given)) for given in (target, replacement, mask)]
+    t, r, m = arrays
     _check_pair(t, r, m)
     options = FillOptions(window=window, adjustment=adjustment, residual=bool(residual))
-    factor = check_factor(analysis_factor)
+    factor = min(check_factor(analysis_factor), max(t.shape[1:]))
     t_valid, r_valid = _validity(t, target), _validity(r, replacement)
     if valid is not None:
         usable = np.asarray(valid)
         if usable.shape != m.shape:
             raise ShapeError(f"valid {usable.shape} must have the mask's shape {m.shape}")
         r_valid = r_valid & (usable != 0)
-    cloudy = m.astype(bool) & (m != NODATA) if m.dtype != np.bool_ else m
-    result = t.astype(np.float32)
+    cloudy = _cloudy(mask)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, as it is missing data anyway
+        result = t.astype(np.float32)
     pixels = cloudy & t_valid & r_valid
     if not pixels.any():
         return result
 
-    t_cells, t_ok = cell_means(t, t_valid, factor)
-    r_cells, r_ok = cell_means(r, r_valid, factor)
+    t_cells, r_cells = cell_means(t, t_valid, factor), cell_means(r, r_valid, factor)
     masked = cell_any(cloudy, factor)
-    clear, wanted = t_ok & r_ok & ~masked, masked & t_ok & r_ok
-    scene = fit_scene(t_cells, r_cells, sampled(clear))
+    clear = t_cells.full & r_cells.full & ~masked
+    scene = fit_scene(sampled(t_cells.values), sampled(r_cells.values), sampled(clear))
     lattice = node_lattice(options.window, factor)
-    align = lattice.spacing
+    step = lattice.spacing
     fields = fill_fields(
-        t_cells,
-        r_cells,
-        usable=r_ok,
-        known=t_ok & ~masked,
-        wanted=wanted,
+        t_cells.values,
+        r_cells.values,
+        usable=r_cells.full,
+        known=t_cells.full & ~masked,
+        wanted=masked & t_cells.valid & r_cells.valid,
         sums=pooled_sums(
-            padded(t_cells, align),
-            padded(r_cells, align),
-            padded(clear, align),
+            padded(t_cells.values, step),
+            padded(r_cells.values, step),
+            padded(clear, step),
             scene,
             lattice,
             adjustment=options.adjustment,

@@ -92,11 +92,12 @@ def cloud_probability(
         raise ShapeError(f"{len(bands)} band names {list(bands)} for {values.shape[0]} bands of {values.shape}")
     names = common_names(bands)
     chosen = select_model(names, level=level, model=model)
-    values = values[list(role_indexes(names, chosen.bands))]
+    picked = list(role_indexes(names, chosen.bands))
+    values = values[picked]
     masked = np.ma.getmask(reflectance)
     valid = np.asarray(np.isfinite(values).all(axis=0))
     if masked is not np.ma.nomask:
-        valid &= ~np.asarray(masked).any(axis=0)
+        valid &= ~np.asarray(masked)[picked].any(axis=0)
     height, width = valid.shape
 
     def infer(window: Window) -> npt.NDArray[np.uint8]:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from algorithms.bands import ROLES, role_indexes
-from algorithms.errors import BandError, ModelError, ParameterError
+from algorithms.errors import BandError, ModelError, ParameterError, whole_number
 
 WINDOW: Final = 256
 """Side in cells of the only input the networks take."""
@@ -45,6 +45,11 @@ class Runtime:
     """Threads inside one inference; 1 gives the best throughput, since windows run side by side."""
     concurrency: int = field(default_factory=lambda: os.cpu_count() or 1)
     """Inferences at the same time in this process; each takes about 100 MB."""
+
+    def __post_init__(self) -> None:
+        for name in ("threads", "concurrency"):
+            value = getattr(self, name)
+            whole_number(value, least=1, most=None, message=f"model {name} {value} is not a whole number of at least 1")
 
     def execution_providers(self) -> list[str]:
         """ONNX Runtime's provider names, those present on this machine only, CPU last."""
@@ -116,23 +121,40 @@ class CloudModel:
     @property
     def present(self) -> bool:
         """Whether the model's file is there."""
-        return files(self.package).joinpath(self.file).is_file()
+        try:
+            return files(self.package).joinpath(self.file).is_file()
+        except ModuleNotFoundError:
+            return False
+
+    def _content(self, name: str) -> bytes:
+        """A file of the package.
+
+        Raises:
+            ModelError: it is not there.
+        """
+        try:
+            return files(self.package).joinpath(name).read_bytes()
+        except (ModuleNotFoundError, OSError) as error:
+            message = f"cloud model {self.id!r}: its file {name} is missing; reinstall {self.package}"
+            raise ModelError(message) from error
 
     @cached_property
     def normalisation(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Mean and standard deviation of the training data, each (B, 1, 1), from the json beside the model."""
-        text = files(self.package).joinpath(self.file.replace(".onnx", ".json")).read_text()
-        mean, std = json.loads(text)["data"]["dataset_statistics"]["img"]
+        name = self.file.replace(".onnx", ".json")
+        content = self._content(name)
+        try:
+            mean, std = json.loads(content)["data"]["dataset_statistics"]["img"]
+        except (ValueError, LookupError, TypeError) as error:
+            message = f"cloud model {self.id!r}: {name} holds no training statistics; reinstall {self.package}"
+            raise ModelError(message) from error
         return tuple(np.asarray(v, np.float32)[:, None, None] for v in (mean, std))  # type: ignore[return-value]
 
     @cached_property
     def _session(self) -> Any:
         import onnxruntime as ort  # noqa: PLC0415
 
-        path = files(self.package).joinpath(self.file)
-        if not path.is_file():
-            raise ModelError(f"cloud model {self.id!r}: its file {self.file} is missing; reinstall {self.package}")
-        content = path.read_bytes()
+        content = self._content(self.file)
         if (found := hashlib.sha256(content).hexdigest()) != self.sha256:
             raise ModelError(
                 f"cloud model {self.id!r}: {self.file} has sha256 {found[:16]}..., expected {self.sha256[:16]}...; "

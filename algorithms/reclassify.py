@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from algorithms.errors import ParameterError, RemapError, ShapeError
+from algorithms.errors import RemapError, ShapeError, whole_number
 
 NODATA: Final = 255
 """Class of cells without data."""
@@ -21,6 +21,10 @@ MODEL_REMAP: Final = "1 1;2 1"
 
 MAX_BUFFER: Final = 15
 """Largest number of buffer steps, as in Esri's function."""
+
+
+# Python's float() also takes underscores and other alphabets' digits.
+_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +39,7 @@ class Remap:
 def _number(text: str, position: int, remap: str) -> float:
     if text.upper() == "NODATA":
         return NODATA
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
+    number = float(text) if _NUMBER.fullmatch(text) else math.nan
     if not math.isfinite(number):
         raise RemapError(f"remap {remap!r}: {text!r} at position {position} is not a number or NODATA")
     return number
@@ -103,6 +104,8 @@ def reclassify(classes: npt.ArrayLike, remap: str) -> npt.NDArray[np.uint8]:
         nodata = nodata | np.isnan(values)
     nodata = nodata | (values == NODATA)
     result = np.where(nodata, NODATA, 0).astype(np.uint8)
+    if np.issubdtype(values.dtype, np.floating):
+        values = values.astype(np.float64)  # wide enough for any number a remap string can hold
     for entry in reversed(parse_remap(remap)):
         if entry.low <= NODATA <= entry.high and entry.low == entry.high:
             result[nodata] = entry.value
@@ -117,9 +120,8 @@ def check_buffer(steps: int) -> int:
     Raises:
         ParameterError: otherwise.
     """
-    if isinstance(steps, bool) or steps != int(steps) or not 0 <= steps <= MAX_BUFFER:
-        raise ParameterError(f"buffer {steps} is out of range: give 0 to {MAX_BUFFER} steps of 2 pixels")
-    return int(steps)
+    message = f"buffer {steps} is out of range: give 0 to {MAX_BUFFER} steps of 2 pixels"
+    return whole_number(steps, least=0, most=MAX_BUFFER, message=message)
 
 
 def buffer_cells(steps: int, factor: int) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +13,18 @@ from algorithms.models import WINDOW
 from algorithms.windows import window_count, window_start
 
 Floats = npt.NDArray[np.float64]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 RIDGE: Final = 1e-3
 """Shrinkage of the slopes per clear cell, in units of the replacement's variance; tames collinear bands."""
-PSEUDO: Final = 50.0
-"""Weight, in cells, of the identity `t = r`: what the fit falls back to where nothing is clear."""
+PSEUDO: Final = 2.0
+"""Weight, in cells, of moment matching, to which slopes shrink where few cells are clear."""
+FEW: Final = 64
+"""Clear cells below which the fit moves on, in proportion, to the identity `t = r`: with none, that is all there is."""
 TUKEY: Final = 4.685
 """Tukey's biweight constant: 95 % efficiency under normal noise, zero weight for cloud the mask missed."""
+LEAST_NOISE: Final = 0.01
+"""Noise below this share of the target's spread makes no outliers, however exact the rest of the fit is."""
 ITERATIONS: Final = 6
 SAMPLE: Final = 60_000
 """Cells used at most; a regular sub-sample beyond."""
@@ -72,10 +77,9 @@ class SceneFit:
         return out
 
 
-def _positive(std: Floats, mean: Floats) -> Floats:
-    """Standard deviations fit to divide by: a constant band counts as one of unit spread at its own scale."""
-    tiny = 1e-6 * np.maximum(np.abs(mean), 1e-6)
-    return np.where(std > tiny, std, np.maximum(np.abs(mean), 1.0))
+def _positive(std: Floats, mean: Floats, otherwise: Floats) -> Floats:
+    """Standard deviations fit to divide by; those of constant bands replaced."""
+    return np.where(std > 1e-6 * np.maximum(np.abs(mean), 1e-6), std, otherwise)
 
 
 def fit_scene(
@@ -86,8 +90,8 @@ def fit_scene(
     """Fit one ridge regression of every target band on the replacement's bands over the clear cells.
 
     Iteratively reweighted least squares with Tukey's biweight on the combined residual of all bands, so that
-    cloud the mask missed does not bend the fit. With few clear cells the slopes shrink to the identity; with
-    none the fit is the plain replacement.
+    cloud the mask missed does not bend the fit. With few clear cells it moves to moment matching and on to the
+    identity; with none the fit is the plain replacement.
 
     Args:
         target: (B, H, W).
@@ -103,13 +107,14 @@ def fit_scene(
     if n == 0:
         return _identity(bands)
     mean, t_mean = r.mean(axis=1), t.mean(axis=1)
-    std, spread = _positive(r.std(axis=1), mean), _positive(t.std(axis=1), t_mean)
+    std = _positive(r.std(axis=1), mean, np.maximum(np.abs(mean), 1.0))
+    spread = _positive(t.std(axis=1), t_mean, std)
     z = (r - mean[:, None]) / std[:, None]
     x = np.concatenate([np.ones((1, n)), z])
     y = (t - t_mean[:, None]) / spread[:, None]
 
-    # The identity t = r in these units: what PSEUDO cells of evidence stand for.
-    identity = np.concatenate([(mean - t_mean)[None] / spread, np.diag(std / spread)])
+    # Moment matching in these units: it does not depend on those of the data.
+    matched = np.concatenate([np.zeros((1, bands)), np.eye(bands)])
     penalty = np.full(1 + bands, PSEUDO)
     penalty[0] = PSEUDO / 10
 
@@ -119,9 +124,9 @@ def fit_scene(
         moment = np.einsum("in,bn->ib", x * weight, y)
         ridge = np.full(len(penalty), RIDGE * weight.sum())
         ridge[0] = 0.0
-        coefficients = np.linalg.solve(normal + np.diag(penalty + ridge), moment + penalty[:, None] * identity)
+        coefficients = np.linalg.solve(normal + np.diag(penalty + ridge), moment + penalty[:, None] * matched)
         residual = y - np.einsum("ib,in->bn", coefficients, x)
-        scale = np.maximum(1.4826 * np.median(np.abs(residual), axis=1), 1e-6)
+        scale = np.maximum(1.4826 * np.median(np.abs(residual), axis=1), LEAST_NOISE)
         size = np.sqrt(np.mean((residual / scale[:, None]) ** 2, axis=0))
         weight = np.clip(1 - (size / TUKEY) ** 2, 0, None) ** 2
 
@@ -131,19 +136,31 @@ def fit_scene(
     vy, vz = (weight * dy**2).sum(axis=1) / total, (weight * dz**2).sum(axis=1) / total
     cov = (weight * dy * dz).sum(axis=1) / total
     trust = total / (total + PSEUDO)
-    gain = trust * cov / np.maximum(vz, 1e-9) * spread / std + (1 - trust)
-    ratio = trust * np.sqrt(vy / np.maximum(vz, 1e-9)) * spread / std + (1 - trust)
-    return SceneFit(
+    fit = SceneFit(
         mean=mean,
         std=std,
         spread=spread,
         level=t_mean + spread * coefficients[0],
         slope=(coefficients[1:] * spread).T,
-        gain=gain,
-        ratio=ratio,
+        gain=(trust * cov / np.maximum(vz, 1e-9) + 1 - trust) * spread / std,
+        ratio=(trust * np.sqrt(vy / np.maximum(vz, 1e-9)) + 1 - trust) * spread / std,
         correlation=cov / np.sqrt(np.maximum(vy * vz, 1e-18)),
         noise=scale * spread,
         count=n * step,
+    )
+    return fit if n >= FEW else _towards_identity(fit, n / FEW)
+
+
+def _towards_identity(fit: SceneFit, share: float) -> SceneFit:
+    """A fit on few cells, of which only a share is believed; the rest is the replacement as it is."""
+    own = np.diag(fit.std)
+    return replace(
+        fit,
+        level=share * fit.level + (1 - share) * fit.mean,
+        slope=share * fit.slope + (1 - share) * own,
+        gain=share * fit.gain + (1 - share),
+        ratio=share * fit.ratio + (1 - share),
+        correlation=share * fit.correlation,
     )
 
 
@@ -167,8 +184,8 @@ def _identity(bands: int) -> SceneFit:
 def sample_squares(shape: tuple[int, int]) -> list[tuple[slice, slice]] | None:
     """Squares of cells from which the scene stage is fitted; None for the whole of a small scene.
 
-    A fixed sample keeps the first tile of a large scene quick. Each square lies inside one inference window, clear of
-    its blended borders, and the squares are spread evenly over the scene.
+    A fixed sample keeps the first tile of a large scene quick. Each square lies in the middle of an inference window,
+    and the squares are spread evenly over the scene, no two of them overlapping.
 
     Args:
         shape: rows and columns of the scene in cells.
@@ -183,18 +200,25 @@ def sample_squares(shape: tuple[int, int]) -> list[tuple[slice, slice]] | None:
     def spread(wanted: int, length: int) -> list[slice]:
         count = window_count(length)
         picked = sorted({round((k + 0.5) * count / wanted - 0.5) for k in range(wanted)})
-        middles = [window_start(k, length) + WINDOW // 2 for k in picked]
-        return [slice(m - SQUARE // 2, m + SQUARE // 2) for m in middles]
+        starts = [window_start(k, length) + (WINDOW - SQUARE) // 2 for k in picked]
+        # The last window may overlap the one before by more than usual; squares must not.
+        apart = [s for before, s in zip([-SQUARE, *starts], starts, strict=False) if s - before >= SQUARE]
+        return [slice(s, s + SQUARE) for s in apart]
 
     return [(y, x) for y in spread(rows, shape[0]) for x in spread(cols, shape[1])]
 
 
-def sampled(clear: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """The clear cells of a whole scene that the scene stage is fitted on."""
-    squares = sample_squares((clear.shape[0], clear.shape[1]))
+def sampled(array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
+    """The cells of a whole scene that the scene stage is fitted on.
+
+    Args:
+        array: (..., H, W) over the whole scene.
+
+    Returns:
+        (..., 1, n): square by square, each row by row; a small scene as it is.
+    """
+    squares = sample_squares((array.shape[-2], array.shape[-1]))
     if squares is None:
-        return clear
-    chosen = np.zeros_like(clear)
-    for square in squares:
-        chosen[square] = clear[square]
-    return chosen
+        return array
+    flat = [array[(..., *square)].reshape(*array.shape[:-2], 1, -1) for square in squares]
+    return np.concatenate(flat, axis=-1)

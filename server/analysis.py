@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from algorithms.adjust import pooled_sums
+from algorithms.cells import Cells
 from algorithms.fill import UNFILLED, FillFields, FillOptions, fill_fields, padded
 from algorithms.moments import LEVELS, NodeLattice, holds_enough, node_lattice, pool
 from algorithms.reclassify import buffer_cells, dilate
 from algorithms.residual import residual_reach
 from algorithms.scene import SceneFit, fit_scene, sample_squares
 from server.cache import TileCache
-from server.cells import Cells
 from server.grid import BLOCK, Box, Grid
 from server.masks import CloudSource, Layer, Masks
 from server.trace import stage
@@ -79,6 +79,25 @@ class _Scene:
 
 
 @dataclass(frozen=True, slots=True)
+class _Pair:
+    """Both dates over a box of cells."""
+
+    target: Cells
+    """The target."""
+    other: Cells
+    """The replacement."""
+    masked: npt.NDArray[np.bool_]
+    """(h, w), cloud of the target with its buffer."""
+    hidden: npt.NDArray[np.bool_]
+    """(h, w), cloud of the replacement with its buffer."""
+
+    @property
+    def clear(self) -> npt.NDArray[np.bool_]:
+        """(h, w), clear and whole in both."""
+        return self.target.full & self.other.full & ~self.masked & ~self.hidden
+
+
+@dataclass(frozen=True, slots=True)
 class _Ground:
     """What is known of a region before one replacement fills it."""
 
@@ -87,7 +106,7 @@ class _Ground:
     replacement: npt.NDArray[np.float32]
     """(B, h, w)."""
     usable: npt.NDArray[np.bool_]
-    """(h, w), where this replacement may be used."""
+    """(h, w), where this replacement can be compared with the target."""
     known: npt.NDArray[np.bool_]
     """(h, w), clear ground and cells filled earlier."""
     wanted: npt.NDArray[np.bool_]
@@ -118,17 +137,13 @@ class Analysis:
         """Cells of a box to be filled: cloud with its buffer."""
         return self.masks.cloudy(task.target, task.clouds, grid, box, buffer_cells(task.buffer, grid.factor))
 
-    def _pair(
-        self, task: Task, replacement: Layer, grid: Grid, box: Box
-    ) -> tuple[Cells, Cells, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Both dates' cells over a box, where the target is masked, and where the replacement is clear."""
+    def _pair(self, task: Task, replacement: Layer, grid: Grid, box: Box) -> _Pair:
+        """Both dates over a box."""
         radius = buffer_cells(task.buffer, grid.factor)
         self._prefetch_pair(task, replacement, grid, [box])
         masked = self.masked(task, grid, box)
         hidden = self.masks.cloudy(replacement, task.replacement_clouds, grid, box, radius)
-        target = self.masks.cells(task.target, grid, box)
-        other = self.masks.cells(replacement, grid, box)
-        return target, other, masked, other.valid & ~hidden
+        return _Pair(self.masks.cells(task.target, grid, box), self.masks.cells(replacement, grid, box), masked, hidden)
 
     def _prefetch_pair(self, task: Task, replacement: Layer, grid: Grid, boxes: list[Box]) -> None:
         """Run the networks for both dates at once."""
@@ -153,10 +168,10 @@ class Analysis:
             self._prefetch_pair(task, replacement, grid, boxes)
             targets, others, clears = [], [], []
             for box in boxes:
-                target, other, masked, usable = self._pair(task, replacement, grid, box)
-                targets.append(target.values.reshape(len(target.values), -1))
-                others.append(other.values.reshape(len(other.values), -1))
-                clears.append((target.valid & usable & ~masked).ravel())
+                pair = self._pair(task, replacement, grid, box)
+                targets.append(pair.target.values.reshape(len(pair.target.values), -1))
+                others.append(pair.other.values.reshape(len(pair.other.values), -1))
+                clears.append(pair.clear.ravel())
             return _Scene(
                 fit_scene(
                     np.concatenate(targets, axis=1)[:, None, :],
@@ -220,28 +235,31 @@ class Analysis:
         at = rim.within(region)
         known: npt.NDArray[np.bool_] | None = None
         values: npt.NDArray[np.float32] | None = None
+        filled = np.zeros(region.shape, bool)
         order = list(enumerate(task.replacements, start=1))
         # What is clear in no replacement takes the first one whose cloud there is doubtful: a false alarm of the model
         # on a clear date would otherwise leave the target's cloud standing.
         for (k, replacement), doubtful in [*((entry, False) for entry in order), *((entry, True) for entry in order)]:
-            target, other, masked, usable = self._pair(task, replacement, grid, region)
+            pair = self._pair(task, replacement, grid, region)
             if known is None or values is None:
-                known, values = target.valid & ~masked, target.values
-            if doubtful:
-                usable = other.valid & ~self._certain(task, replacement, grid, region)
-            wanted = masked & target.valid & usable & ~known
+                known, values = pair.target.full & ~pair.masked, pair.target.values
+            hidden = self._certain(task, replacement, grid, region) if doubtful else pair.hidden
+            open_still = pair.masked & pair.target.valid & ~filled
+            wanted = open_still & pair.other.valid & ~hidden
             if not wanted[at].any():
                 continue
-            fit = self._fit(task, grid, region, k - 1, _Ground(values, other.values, usable, known, wanted))
+            fit = self._fit(
+                task, grid, region, k - 1, _Ground(values, pair.other.values, pair.other.full & ~hidden, known, wanted)
+            )
             take = wanted[at]
             source[take] = k
             confidence[take] = fit.confidence[at][take] // (2 if doubtful else 1)
             fields = np.concatenate([fit.gain[(slice(None), *at)], fit.offset[(slice(None), *at)]])
             layers[k] = BlockFields(rim, np.ascontiguousarray(np.moveaxis(fields, 0, -1)))
             # What is filled now is ground that the next replacement has to meet.
-            values = np.where(wanted, fit.gain * other.values + fit.offset, values)
-            known = known | wanted
-            if not (masked & target.valid & ~known)[at].any():
+            values = np.where(wanted, fit.gain * pair.other.values + fit.offset, values)
+            known, filled = known | wanted, filled | wanted
+            if not (open_still & ~wanted)[at].any():
                 return
 
     def _certain(self, task: Task, replacement: Layer, grid: Grid, box: Box) -> npt.NDArray[np.bool_]:
@@ -294,12 +312,11 @@ class Analysis:
         self._prefetch_pair(task, replacement, grid, [inside])
 
         def compute(block: Box) -> npt.NDArray[np.float64]:
-            target, other, masked, usable = self._pair(task, replacement, grid, block)
-            clear = target.valid & usable & ~masked
+            pair = self._pair(task, replacement, grid, block)
             return pooled_sums(
-                padded(target.values, lattice.spacing),
-                padded(other.values, lattice.spacing),
-                padded(clear, lattice.spacing),
+                padded(pair.target.values, lattice.spacing),
+                padded(pair.other.values, lattice.spacing),
+                padded(pair.clear, lattice.spacing),
                 self.scene(task, number, grid),
                 lattice,
                 adjustment=adjustment,

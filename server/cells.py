@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -11,27 +10,12 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from algorithms.cells import cell_means
+from algorithms.cells import Cells, cell_means
 from server.dataset import Dataset, dataset_crs, open_raster
 from server.grid import Box, Grid
 
 READ_BLOCK: Final = 256
 """Side in cells of the pieces in which rasters are read: 512 native pixels at factor 2, the tile of a common COG."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cells:
-    """Values on cells."""
-
-    values: npt.NDArray[np.float32]
-    """(B, h, w) digital numbers, 0 where not valid."""
-    valid: npt.NDArray[np.bool_]
-    """(h, w)."""
-
-    @property
-    def nbytes(self) -> int:
-        """Size in bytes."""
-        return self.values.nbytes + self.valid.nbytes
 
 
 def _step(factor: int, shift: tuple[int, int]) -> int:
@@ -72,7 +56,7 @@ def _read(
         row, col = (inner.top - top) // step, (inner.left - left) // step
         values[:, row : row + shape[0], col : col + shape[1]] = np.where(there, pixels, 0)
         valid[row : row + shape[0], col : col + shape[1]] = there
-    return Cells(*cell_means(values, valid, factor // step))
+    return cell_means(values, valid, factor // step)
 
 
 def read_cells(dataset: Dataset, indexes: tuple[int, ...], target: Dataset, grid: Grid, box: Box) -> Cells:

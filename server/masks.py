@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from algorithms.bands import role_indexes
-from algorithms.cells import cell_any
+from algorithms.cells import Cells, cell_any
 from algorithms.mask import classify, window_probabilities
 from algorithms.models import WINDOW, CloudModel
 from algorithms.moments import box_sums
 from algorithms.reclassify import NODATA, dilate, reclassify
 from algorithms.windows import Window, blend, window_start, windows_over
 from server.cache import TileCache
-from server.cells import READ_BLOCK, Cells, read_cells, read_classes
+from server.cells import READ_BLOCK, read_cells, read_classes
 from server.dataset import Dataset
 from server.grid import BLOCK, Box, Grid
 
@@ -103,7 +103,10 @@ class Masks:
 
         values = assemble(lambda n: fetch(n).values, box, grid, READ_BLOCK)
         valid = assemble(lambda n: fetch(n).valid, box, grid, READ_BLOCK)
-        return Cells(values.astype(np.float32, copy=False), valid.astype(bool, copy=False))
+        full = assemble(lambda n: fetch(n).full, box, grid, READ_BLOCK)
+        return Cells(
+            values.astype(np.float32, copy=False), valid.astype(bool, copy=False), full.astype(bool, copy=False)
+        )
 
     def _window(self, layer: Layer, model: CloudModel, grid: Grid, window: Window) -> npt.NDArray[np.uint8]:
         """Probabilities of one inference window, from the cache or the network."""

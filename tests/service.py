@@ -18,6 +18,7 @@ import numpy as np
 import rasterio
 from starlette.testclient import TestClient
 
+from server.app import create_app
 from server.settings import get_settings
 from server.state import get_analysis
 
@@ -27,8 +28,6 @@ ROOT = Path(__file__).parent.parent
 @contextmanager
 def application(allowed: Path | str, **settings: str) -> Iterator[TestClient]:
     """A client of a fresh application with empty caches."""
-    from server.app import create_app
-
     env = {"CLEARSKY_ALLOWED_SOURCES": str(allowed), **{f"CLEARSKY_{k.upper()}": v for k, v in settings.items()}}
     with mock.patch.dict(os.environ, env):
         fresh()

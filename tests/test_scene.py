@@ -1,0 +1,255 @@
+"""The scene stage: it finds the relation between the dates, whatever the clouds it was not told of."""
+
+from dataclasses import fields
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from algorithms.models import WINDOW
+from algorithms.scene import SAMPLE, SQUARE, SQUARES, SceneFit, fit_scene, sample_squares, sampled
+from algorithms.windows import window_count, window_start, windows_over
+
+MIX = np.array([[0.9, 0.2, -0.1], [0.1, 0.7, 0.3], [-0.2, 0.4, 1.1]])
+OFFSET = np.array([150.0, -80.0, 400.0])
+
+
+def replacement(shape: tuple[int, int] = (160, 160), bands: int = 3, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    smooth = np.stack([ndimage.gaussian_filter(rng.normal(size=shape), 3) for _ in range(bands)])
+    smooth /= smooth.std(axis=(1, 2), keepdims=True)
+    level = np.linspace(800, 3000, bands)[:, None, None]
+    return (level + 300 * (smooth + 0.4 * smooth[:1])).astype(np.float32)
+
+
+def mixed(r: np.ndarray) -> np.ndarray:
+    return (np.einsum("bj,jyx->byx", MIX, r.astype(float)) + OFFSET[:, None, None]).astype(np.float32)
+
+
+def all_clear(r: np.ndarray) -> np.ndarray:
+    return np.ones(r.shape[1:], bool)
+
+
+def estimate(fit: SceneFit, r: np.ndarray) -> np.ndarray:
+    return fit.estimate(fit.standardise(r))
+
+
+def test_a_linear_relation_of_all_bands_is_recovered() -> None:
+    r = replacement()
+    t = mixed(r)
+    fit = fit_scene(t, r, all_clear(r))
+    error = np.abs(estimate(fit, r) - t)
+    spread = t.std(axis=(1, 2))
+    rms = np.sqrt((error**2).mean(axis=(1, 2)))
+    assert (rms < 1e-3 * t.mean(axis=(1, 2))).all()
+    assert (rms < 4e-3 * spread).all()
+    np.testing.assert_allclose(fit.slope / fit.std, MIX, atol=0.01)
+    np.testing.assert_allclose(fit.spread, spread, rtol=1e-4)
+    np.testing.assert_allclose(fit.ratio, spread / r.std(axis=(1, 2)), rtol=0.01)
+    assert fit.count == 160 * 160
+
+
+def test_the_shrinkage_fades_with_the_evidence() -> None:
+    errors = []
+    for side in (20, 60, 240):
+        r = replacement((side, side))
+        t = mixed(r)
+        fit = fit_scene(t, r, all_clear(r))
+        errors.append(np.abs(estimate(fit, r) - t).mean() / t.std())
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[2] < 2e-3
+
+
+def test_own_band_statistics_are_those_of_each_band() -> None:
+    r = replacement(bands=2)
+    rng = np.random.default_rng(1)
+    t = r * np.array([1.5, -0.4])[:, None, None].astype(np.float32) + rng.normal(size=r.shape) * 60
+    fit = fit_scene(t.astype(np.float32), r, all_clear(r))
+    for b in range(2):
+        slope, _ = np.polyfit(r[b].ravel(), t[b].ravel(), 1)
+        assert fit.gain[b] == pytest.approx(slope, rel=0.02)
+        assert fit.correlation[b] == pytest.approx(np.corrcoef(r[b].ravel(), t[b].ravel())[0, 1], abs=0.01)
+        assert fit.noise[b] == pytest.approx(60, rel=0.03)
+
+
+@pytest.mark.parametrize("pattern", ["scattered", "patch"])
+@pytest.mark.parametrize("height", [5000, -2000])
+def test_cloud_the_mask_missed_does_not_bend_the_fit(pattern: str, height: float) -> None:
+    r = replacement()
+    t = mixed(r) + np.random.default_rng(2).normal(size=r.shape).astype(np.float32) * 30
+    hit = np.random.default_rng(3).random(r.shape[1:]) < 0.15
+    if pattern == "patch":
+        hit[:] = False
+        hit[:62, :62] = True
+    cloudy = t + np.float32(height) * hit
+    clean, bent = (estimate(fit_scene(x, r, all_clear(r)), r) for x in (t, cloudy))
+    spread = t.std(axis=(1, 2), keepdims=True)
+    assert (np.abs(clean - bent) / spread).max() < 0.01
+
+
+def test_a_change_in_one_band_alone_is_an_outlier_too() -> None:
+    r = replacement()
+    t = mixed(r) + np.random.default_rng(2).normal(size=r.shape).astype(np.float32) * 30
+    changed = t.copy()
+    changed[1, :24] += 4000
+    clean, bent = (estimate(fit_scene(x, r, all_clear(r)), r) for x in (t, changed))
+    assert (np.abs(clean - bent) / t.std(axis=(1, 2), keepdims=True)).max() < 0.02
+
+
+def test_without_clear_cells_the_replacement_stays_as_it_is() -> None:
+    r = replacement()
+    fit = fit_scene(mixed(r), r, np.zeros(r.shape[1:], bool))
+    np.testing.assert_array_equal(estimate(fit, r), r)
+    assert fit.count == 0
+    np.testing.assert_array_equal(fit.gain, 1)
+    np.testing.assert_array_equal(fit.ratio, 1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10])
+def test_few_clear_cells_shift_the_replacement_and_change_its_slopes_little(count: int) -> None:
+    r = replacement()
+    t = r + np.float32(500)
+    clear = np.zeros(r.shape[1:], bool)
+    clear.ravel()[np.random.default_rng(4).choice(clear.size, count, replace=False)] = True
+    fit = fit_scene(t, r, clear)
+    assert all(np.isfinite(getattr(fit, f.name)).all() for f in fields(fit))
+    found = estimate(fit, r)
+    assert np.isfinite(found).all()
+    moved = found - r
+    assert (moved > -1).all()
+    assert (moved < 501).all()
+
+
+def test_constant_bands_are_no_trouble() -> None:
+    r = replacement()
+    t = mixed(r)
+    r[1], t[2] = 1234, 77
+    fit = fit_scene(t, r, all_clear(r))
+    for f in fields(fit):
+        assert np.isfinite(getattr(fit, f.name)).all(), f.name
+    assert (fit.std > 0).all()
+    assert (fit.spread > 0).all()
+    flat = estimate(fit, r)[2]
+    assert np.sqrt(((flat - 77) ** 2).mean()) < 2  # the weight of the identity, against a spread of 300
+
+
+@pytest.mark.parametrize("value", [0, 5, -3000, 1e-5])
+def test_everything_constant(value: float) -> None:
+    t = np.full((2, 40, 40), value, np.float32)
+    r = np.full((2, 40, 40), 3 * value, np.float32)
+    found = estimate(fit_scene(t, r, np.ones((40, 40), bool)), r)
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found, t, atol=abs(value) * 0.02 + 1e-6)
+
+
+def test_identical_bands_share_the_slope() -> None:
+    r = replacement()
+    r[1] = r[0]
+    t = 2 * r
+    fit = fit_scene(t, r, all_clear(r))
+    np.testing.assert_allclose(estimate(fit, r), t, atol=0.02 * t.std(axis=(1, 2)).min())
+    assert np.abs(fit.slope).max() < 3 * fit.spread.max()
+
+
+UNITS = pytest.mark.parametrize(("a", "b"), [(1e-4, -0.1), (40.0, 0.0), (1.0, 1e4)])
+
+
+@UNITS
+def test_units_of_the_target_do_not_matter(a: float, b: float) -> None:
+    r = replacement()
+    t = mixed(r) + np.random.default_rng(2).normal(size=r.shape).astype(np.float32) * 30
+    scaled = (a * t.astype(np.float64) + b).astype(np.float32)
+    plain, other = (estimate(fit_scene(x, r, all_clear(r)), r) for x in (t, scaled))
+    spread = t.std(axis=(1, 2), keepdims=True)
+    assert np.abs(((other.astype(float) - b) / a - plain) / spread).max() < 0.02
+
+
+@UNITS
+def test_units_of_the_replacement_do_not_matter(a: float, b: float) -> None:
+    r = replacement()
+    t = mixed(r) + np.random.default_rng(2).normal(size=r.shape).astype(np.float32) * 30
+    scaled = (a * r.astype(np.float64) + b).astype(np.float32)
+    plain, other = (estimate(fit_scene(t, x, all_clear(r)), x) for x in (r, scaled))
+    spread = t.std(axis=(1, 2), keepdims=True)
+    assert np.abs((other.astype(float) - plain) / spread).max() < 0.02
+
+
+def test_what_is_not_clear_has_no_influence() -> None:
+    r = replacement()
+    t = mixed(r)
+    clear = all_clear(r)
+    clear[40:90, 20:70] = False
+    one = fit_scene(t, r, clear)
+    t[:, ~clear], r[:, ~clear] = np.nan, 1e30
+    other = fit_scene(t, r, clear)
+    for f in fields(one):
+        np.testing.assert_array_equal(getattr(one, f.name), getattr(other, f.name))
+
+
+def test_a_large_scene_is_sampled_and_hardly_changes() -> None:
+    r = replacement((500, 500))
+    assert r[0].size > 3 * SAMPLE
+    t = mixed(r) + np.random.default_rng(2).normal(size=r.shape).astype(np.float32) * 30
+    clear = np.random.default_rng(5).random(r.shape[1:]) < 0.9
+    fit = fit_scene(t, r, clear)
+    assert abs(fit.count - clear.sum()) < 10
+    assert np.abs(estimate(fit, r) - mixed(r)).max() < 0.02 * t.std()
+
+
+lengths = st.one_of(st.integers(1, 3000), st.integers(256, 12000))
+
+
+@given(lengths, lengths)
+@example(641, 1000)
+@example(449, 12000)
+@example(833, 833)
+def test_squares_stand_in_single_windows_apart_from_each_other(rows: int, cols: int) -> None:
+    squares = sample_squares((rows, cols))
+    if window_count(rows) * window_count(cols) <= SQUARES:
+        assert squares is None
+        return
+    assert squares is not None
+    assert 4 <= len(squares) <= SQUARES
+    for y, x in squares:
+        assert y.stop - y.start == x.stop - x.start == SQUARE
+        assert 0 <= y.start < y.stop <= rows
+        assert 0 <= x.start < x.stop <= cols
+    for axis, length in ((0, rows), (1, cols)):
+        sides = sorted({(square[axis].start, square[axis].stop) for square in squares})
+        assert all(one[1] <= two[0] for one, two in pairwise(sides)), "squares overlap"
+        for start, stop in sides:
+            # Only beside the last window, which overlaps the one before by more than usual, there may be a second.
+            assert len(windows_over(start, stop, length)) <= 2
+
+
+@given(st.integers(1500, 12000), st.integers(1500, 12000))
+def test_squares_are_spread_over_the_scene(rows: int, cols: int) -> None:
+    squares = sample_squares((rows, cols))
+    assert squares is not None
+    assert len(squares) == len({(y.start, x.start) for y, x in squares})
+    for axis, length in ((0, rows), (1, cols)):
+        middles = sorted({(s[axis].start + s[axis].stop) / 2 / length for s in squares})
+        assert len(middles) >= 3
+        assert middles[0] < 0.35
+        assert middles[-1] > 0.65
+        assert max(np.diff(middles)) < 0.5
+
+
+def test_sample_of_the_clear_cells() -> None:
+    rng = np.random.default_rng(6)
+    small = rng.random((300, 300)) < 0.5
+    np.testing.assert_array_equal(sampled(small), small)
+    large = rng.random((1100, 1300)) < 0.5
+    chosen = sampled(large)
+    squares = sample_squares(large.shape)
+    assert squares is not None
+    assert chosen.shape == (1, len(squares) * SQUARE**2)
+    for square, part in zip(squares, np.split(chosen[0], len(squares)), strict=True):
+        np.testing.assert_array_equal(part.reshape(SQUARE, SQUARE), large[square])
+    several = sampled(np.stack([large, ~large]))
+    np.testing.assert_array_equal(several, np.stack([chosen, ~chosen]))
+    assert window_start(0, 1100) == 0
+    assert WINDOW >= 2 * SQUARE
