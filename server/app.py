@@ -50,7 +50,6 @@ def create_app() -> FastAPI:
         version=__version__,
         docs_url="/api",
         redoc_url=None,
-        root_path=settings.root_path,
         lifespan=_lifespan,
     )
     cog = TilerFactory(

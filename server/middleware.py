@@ -48,7 +48,8 @@ class ImageHeaders:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 304 where the client's copy is good; else run the request with a trace and add the headers."""
-        if scope["type"] != "http" or not scope["path"].startswith("/cog/"):
+        # Behind a proxy that keeps its prefix, the path begins with it.
+        if scope["type"] != "http" or not scope["path"].removeprefix(scope.get("root_path", "")).startswith("/cog/"):
             await self.app(scope, receive, send)
             return
         tag = entity_tag(scope) if scope["method"] in ("GET", "HEAD") else None

@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     cachecontrol: str = "public, max-age=3600"
     """`Cache-Control` of images and metadata."""
     root_path: str = ""
-    """Path prefix that a proxy in front strips."""
+    """Path prefix under which a proxy offers the service."""
     empty_outside: bool = False
     """Answer tiles outside the dataset with 204 instead of 404."""
 

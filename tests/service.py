@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +15,9 @@ from pathlib import Path
 from socket import socket
 from unittest import mock
 
+import httpx2
 import numpy as np
+import pytest
 import rasterio
 from starlette.testclient import TestClient
 
@@ -69,6 +72,27 @@ def server_process(allowed: Path | str, **settings: str) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(timeout=15)
+
+
+def needs(program: str) -> str:
+    """Path of a program; skips the test where it is not installed, but never in CI."""
+    found = shutil.which(program)
+    if found is None:
+        assert "CI" not in os.environ, f"CI must install {program}"
+        pytest.skip(f"{program} is not installed")
+    return found
+
+
+def without_gdal_settings() -> dict[str, str]:
+    """The environment as another program's GDAL should see it: without this server's driver list."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("GDAL_")}
+
+
+def wmts_source(capabilities: str) -> str:
+    """GDAL's name of the Web Mercator layer of a WMTS."""
+    document = httpx2.get(capabilities, timeout=60).text
+    names = [part.split("<")[0] for part in document.split("<ows:Identifier>")[1:]]
+    return f"WMTS:{capabilities},layer={next(name for name in names if '_WebMercatorQuad_' in name)}"
 
 
 def raster(content: bytes) -> np.ndarray:

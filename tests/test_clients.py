@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +13,7 @@ import pytest
 import rasterio
 
 from server.demo import DemoScene, write_demo
-from tests.service import raster, server_process
+from tests.service import needs, raster, server_process, without_gdal_settings, wmts_source
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +27,6 @@ def base(scene: DemoScene) -> Iterator[str]:
         yield base
 
 
-def needs(program: str) -> str:
-    found = shutil.which(program)
-    if found is None:
-        assert "CI" not in os.environ, f"CI must install {program}"
-        pytest.skip(f"{program} is not installed")
-    return found
-
-
 @pytest.mark.parametrize("service", ["wmts", "xyz"])
 def test_gdal_reads_the_tiles(base: str, scene: DemoScene, tmp_path: Path, service: str) -> None:
     """GDAL, as QGIS uses it, mosaics the tiles of a zoom level to what the server itself gives for the box."""
@@ -48,14 +38,7 @@ def test_gdal_reads_the_tiles(base: str, scene: DemoScene, tmp_path: Path, servi
     west, south, east, north = told["bounds"]
     if service == "wmts":
         capabilities = f"{base}/cog/WMTSCapabilities.xml?{query}"
-        document = httpx2.get(capabilities, timeout=60).text
-        layer = document.split("<ows:Identifier>")[1].split("<")[0]
-        layer = next(
-            part.split("<")[0]
-            for part in document.split("<ows:Identifier>")[1:]
-            if "WebMercatorQuad" in part.split("<")[0]
-        )
-        source = f"WMTS:{capabilities},layer={layer}"
+        source = wmts_source(capabilities)
     else:
         xml = tmp_path / "tms.xml"
         xml.write_text(
@@ -73,10 +56,9 @@ def test_gdal_reads_the_tiles(base: str, scene: DemoScene, tmp_path: Path, servi
     corners = rasterio.warp.transform_bounds("EPSG:4326", "EPSG:3857", west, south, east, north)
     size = ["-outsize", "512", "512", "-r", "nearest"]
     window = ["-projwin", *(str(c) for c in (corners[0], corners[3], corners[2], corners[1]))]
-    env = {name: value for name, value in os.environ.items() if not name.startswith("GDAL_")}
     done = subprocess.run(
         [translate, "-q", *window, *size, source, str(out)],
-        env=env,
+        env=without_gdal_settings(),
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -314,3 +314,13 @@ def test_documents_carry_the_replacement(client: TestClient, files: dict[str, st
     assert capabilities.status_code == 200
     assert "replacement=" in capabilities.text
     assert client.get("/cog/WebMercatorQuad/map.html", params=params).status_code == 200
+
+
+def test_under_a_path_prefix(folder: Path, files: dict[str, str]) -> None:
+    """Behind a proxy links carry the prefix, and answers their headers."""
+    with application(folder) as client:
+        client.base_url = "http://testserver/sky/"
+        client._transport.root_path = "/sky"
+        told = client.get("/cog/WebMercatorQuad/tilejson.json", params={"url": files["url"], "bidx": 1}).json()
+        assert "/sky/cog/tiles/" in told["tiles"][0]
+        assert "etag" in client.get("/cog/preview.png", params={"url": files["url"], "bidx": 1}).headers
