@@ -23,6 +23,8 @@ Floats = npt.NDArray[np.float64]
 ADJUSTMENTS: Final = ("regression", "moment")
 TAU: Final = 0.3
 """Shrinkage of the windows' slopes, in units of the replacement's scene variance."""
+DIFFICULTY: Final = (0.66, 0.63)
+"""Weights of one and of the squared standardised replacement in the error's variance."""
 GAIN_LIMIT: Final = 3.0
 """A moment gain stays within this factor of the scene's."""
 
@@ -37,8 +39,8 @@ class Estimate:
     """(B, h, w) slope of each target band on its own replacement band, for detail finer than a cell."""
     support: Image
     """(h, w) clear ground in the narrowest window, 0..1 of what is enough."""
-    unexplained: Image
-    """(h, w) share of the target's local standard deviation the replacement does not explain, 0..1."""
+    error: Image
+    """(h, w) expected error far from the mask's border, in standard deviations of the target's scene."""
 
 
 def _regression_planes(e: Image, z: Image) -> Iterator[Image]:
@@ -56,11 +58,12 @@ def _regression_planes(e: Image, z: Image) -> Iterator[Image]:
 
 
 def _moment_planes(t: Image, z: Image) -> Iterator[Image]:
-    """Planes whose window means give means and variances: t, z, t t, z z; all zero where not clear."""
+    """Planes whose window means give means, variances and covariances: t, z, t t, z z, t z; zero where not clear."""
     yield from t
     yield from z
     yield from t * t
     yield from z * z
+    yield from t * z
 
 
 def _nodes_around(cells: range, spacing: int, length: int) -> range:
@@ -78,7 +81,7 @@ def _to_cells(nodes: Floats, spacing: int, places: tuple[tuple[range, range], tu
 
 
 def _fit_regression(stats: WindowMeans, scene: SceneFit) -> tuple[Floats, Floats, Floats, Floats]:
-    """Slopes (B, B), intercepts (B), own gains (B) and unexplained share at every node, in standard units."""
+    """Slopes (B, B), intercepts (B), own gains (B) and what is left at every node, in standard units."""
     bands = len(scene.level)
     m = np.moveaxis(stats.means, 0, -1)
     split = np.cumsum([bands, bands, bands * (bands + 1) // 2, bands * bands])
@@ -100,23 +103,20 @@ def _fit_regression(stats: WindowMeans, scene: SceneFit) -> tuple[Floats, Floats
     )
     fitted = np.einsum("...bj,...bj->...b", slope, cez)
     left = np.maximum(mee - me**2 - fitted, 0)
-    explained = np.einsum("bi,...ij,bj->...b", total, czz, total) + 2 * np.einsum("bj,...bj->...b", total, cez)
-    around = np.maximum(mee - me**2 + explained, left)
-    share = np.sqrt(left.mean(axis=-1) / np.maximum(around.mean(axis=-1), 1e-9))
-    return slope, intercept, gain, np.clip(share, 0, 1)
+    return slope, intercept, gain, np.sqrt(left.mean(axis=-1))
 
 
 def _fit_moment(stats: WindowMeans, scene: SceneFit) -> tuple[Floats, Floats, Floats]:
-    """Gains (B), offsets (B) and unexplained share at every node, in standard units."""
+    """Gains (B), offsets (B) and what is left at every node, in standard units."""
     bands = len(scene.level)
-    mt, mz, mtt, mzz = np.split(np.moveaxis(stats.means, 0, -1), np.cumsum([bands] * 3), axis=-1)
+    mt, mz, mtt, mzz, mtz = np.split(np.moveaxis(stats.means, 0, -1), np.cumsum([bands] * 4), axis=-1)
     vt, vz = np.maximum(mtt - mt**2, 0), np.maximum(mzz - mz**2, 0)
     standard = scene.ratio * scene.std / scene.spread
     # A touch of the scene's variance keeps flat ground from deciding the gain by its noise.
     gain = np.sqrt((vt + 1e-3 * standard**2) / (vz + 1e-3))
     gain = np.clip(gain, standard / GAIN_LIMIT, standard * GAIN_LIMIT)
-    share = np.sqrt(np.clip(1 - scene.correlation**2, 0, 1)).mean()
-    return gain, mt - gain * mz, np.broadcast_to(share, gain.shape[:2])
+    left = np.maximum(vt + gain**2 * vz - 2 * gain * (mtz - mt * mz), 0)
+    return gain, mt - gain * mz, np.sqrt(left.mean(axis=-1))
 
 
 def pooled_sums(
@@ -161,7 +161,18 @@ def _prior(scene: SceneFit, adjustment: str) -> Floats:
         noise = (scene.noise / scene.spread) ** 2
         return np.concatenate([np.zeros(2 * bands), identity, np.zeros(bands * bands), noise])
     ratio = scene.ratio * scene.std / scene.spread
-    return np.concatenate([np.zeros(2 * bands), ratio**2, np.ones(bands)])
+    return np.concatenate([np.zeros(2 * bands), ratio**2, np.ones(bands), scene.correlation * ratio])
+
+
+def _difficulty(z: Image) -> Image:
+    """(h, w) factor by which the error at a cell differs from its windows' mean.
+
+    It grows with the distance of the replacement from the scene's mean. Fitted on hide-and-reconstruct cases
+    (docs/algorithm.md).
+    """
+    base, of_distance = DIFFICULTY
+    factor: Image = np.sqrt(base + of_distance * (z**2).mean(axis=0))
+    return factor
 
 
 def estimate_target(
@@ -196,8 +207,8 @@ def estimate_target(
     places = ((rows, around[0]), (cols, around[1]))
     stats = window_means(sums, _prior(scene, adjustment), lattice, rows=around[0], cols=around[1], levels=levels)
     if adjustment == "regression":
-        slope, intercept, own, share = _fit_regression(stats, scene)
-        nodes = np.concatenate([slope.reshape(*slope.shape[:2], -1), intercept, own, share[..., None]], axis=-1)
+        slope, intercept, own, left_over = _fit_regression(stats, scene)
+        nodes = np.concatenate([slope.reshape(*slope.shape[:2], -1), intercept, own, left_over[..., None]], axis=-1)
         fields = _to_cells(np.moveaxis(nodes, -1, 0), spacing, places)
         value, gain = scene.estimate(z), fields[-1 - bands : -1]
         for b in range(bands):
@@ -206,8 +217,8 @@ def estimate_target(
                 left = left + fields[b * bands + j] * z[j]
             value[b] += spread[b] * left
     else:
-        ratio, offset, share = _fit_moment(stats, scene)
-        nodes = np.concatenate([ratio, offset, share[..., None]], axis=-1)
+        ratio, offset, left_over = _fit_moment(stats, scene)
+        nodes = np.concatenate([ratio, offset, left_over[..., None]], axis=-1)
         fields = _to_cells(np.moveaxis(nodes, -1, 0), spacing, places)
         gain = fields[:bands]
         value = scene.level.astype(np.float32)[:, None, None] + spread * (gain * z + fields[bands : 2 * bands])
@@ -216,5 +227,5 @@ def estimate_target(
         value=value,
         gain=gain * unit,
         support=_to_cells(stats.support[None], spacing, places)[0],
-        unexplained=fields[-1],
+        error=fields[-1] * _difficulty(z),
     )

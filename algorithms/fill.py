@@ -25,6 +25,10 @@ WINDOWS: Final = range(20, 401, 20)
 """Radii in native pixels that can be asked for."""
 LARGEST: Final = 1e15
 """Values beyond are taken for missing data."""
+NEAR: Final = 0.9
+"""Share of the error's variance that the residual takes away right at the border."""
+LONELY: Final = 0.25
+"""Growth of the expected error where no ground in the narrowest window is clear."""
 UNFILLED: Final = 255
 """Fill source of pixels without data, and of cloud no replacement could fill."""
 
@@ -80,15 +84,19 @@ class FillFields:
     """(h, w) 0-100."""
 
 
-def _confidence(support: Image, unexplained: Image, known: Mask, wanted: Mask, kappa: float) -> npt.NDArray[np.uint8]:
-    """Percent of the ground's variation the fill explains; more near the border, less where little is clear."""
+def _confidence(support: Image, error: Image, known: Mask, wanted: Mask, kappa: float) -> npt.NDArray[np.uint8]:
+    """100 exp(-expected error), the error in standard deviations of the scene.
+
+    What the adjustment leaves unexplained, less near the border, where the residual is known, and more where little
+    ground is clear (docs/algorithm.md gives the calibration).
+    """
     if known.any():
         depth = ndimage.distance_transform_edt(~known).astype(np.float32)
     else:
         depth = np.full(known.shape, np.inf, np.float32)
-    error = unexplained * np.sqrt(1 - 0.75 * np.exp(-2 * kappa * depth))
-    percent = 100 * (1 - error) * (0.5 + 0.5 * support)
-    return np.where(wanted, np.rint(np.clip(percent, 0, 99)), 100).astype(np.uint8)
+    expected = error * np.sqrt(1 - NEAR * np.exp(-2 * kappa * depth)) * (1 + LONELY * (1 - support))
+    percent = np.rint(100 * np.exp(-expected)).clip(0, 99)
+    return np.where(wanted, percent, 100).astype(np.uint8)
 
 
 def fill_fields(
@@ -137,7 +145,7 @@ def fill_fields(
     return FillFields(
         gain=estimate.gain,
         offset=_extended(value - estimate.gain * replacement, border | wanted, wanted),
-        confidence=_confidence(estimate.support, estimate.unexplained, border, wanted, KAPPA * factor),
+        confidence=_confidence(estimate.support, estimate.error, border, wanted, KAPPA * factor),
     )
 
 

@@ -16,7 +16,7 @@ from titiler.core.algorithm.base import BaseAlgorithm
 from algorithms.errors import ParameterError
 from algorithms.fill import UNFILLED, FillOptions
 
-DEFAULT_BUFFER = 4
+DEFAULT_BUFFER = 2
 """Buffer steps of 2 pixels around clouds."""
 
 Needs = Literal["classes", "provenance", "fill"]
@@ -111,6 +111,9 @@ class CloudAlgorithm(BaseAlgorithm):
         default="regression", description="Regression on all bands, or moment matching band by band (SLRA)"
     )
     residual: bool = Field(default=True, description="Make the fill meet the target at the border of the mask")
+    refine: bool = Field(
+        default=True, description="Let the replacement tell false alarms and thin rims of the model's mask"
+    )
     unfilled: Literal["keep", "nodata"] = Field(
         default="keep", description="What becomes of cloud where no replacement is clear"
     )

@@ -11,33 +11,17 @@ import numpy.typing as npt
 
 from algorithms.adjust import pooled_sums
 from algorithms.cells import Cells
-from algorithms.fill import UNFILLED, FillFields, FillOptions, fill_fields, padded
+from algorithms.fill import UNFILLED, FillFields, fill_fields, padded
 from algorithms.moments import LEVELS, NodeLattice, holds_enough, node_lattice, pool
 from algorithms.reclassify import buffer_cells, dilate
 from algorithms.residual import residual_reach
-from algorithms.scene import SceneFit, fit_scene, sample_squares
+from algorithms.scene import SceneFit, fit_scene
 from server.cache import TileCache
 from server.grid import BLOCK, Box, Grid
-from server.masks import CloudSource, Layer, Masks
+from server.layers import Layer, Task
+from server.masks import Masks, counted
+from server.refinement import Refinement, sample_boxes
 from server.trace import stage
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What is to be analysed: everything that the result depends on, hence a cache key."""
-
-    target: Layer
-    """The cloudy raster."""
-    replacements: tuple[Layer, ...]
-    """Other dates, in the order of preference."""
-    clouds: CloudSource
-    """Where the target's clouds come from."""
-    replacement_clouds: CloudSource
-    """Where the replacements' clouds come from."""
-    buffer: int
-    """Buffer steps of two native pixels around every cloud."""
-    options: FillOptions
-    """The adjustment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +106,7 @@ class Analysis:
         # A pool of its own: filling waits for inference, and must not take the threads it waits for.
         self._fillers = ThreadPoolExecutor(threads, thread_name_prefix="fill")
         self.masks = Masks(self._cache, self._inference)
+        self._refinement = Refinement(self.masks, self._cache)
 
     @property
     def cache(self) -> TileCache:
@@ -135,7 +120,15 @@ class Analysis:
 
     def masked(self, task: Task, grid: Grid, box: Box) -> npt.NDArray[np.bool_]:
         """Cells of a box to be filled: cloud with its buffer."""
-        return self.masks.cloudy(task.target, task.clouds, grid, box, buffer_cells(task.buffer, grid.factor))
+        radius = buffer_cells(task.buffer, grid.factor)
+        wide = box.pad(radius).clip(grid.shape)
+        return dilate(counted(self.classes(task, grid, wide), task.clouds), radius)[box.within(wide)]
+
+    def classes(self, task: Task, grid: Grid, box: Box) -> npt.NDArray[np.uint8]:
+        """Classes of the target over a box inside the scene, refined where the task says so."""
+        if task.refine:
+            return self._refinement.classes(task, grid, box)
+        return self.masks.tile(task.target, task.clouds, grid, box).classes
 
     def _pair(self, task: Task, replacement: Layer, grid: Grid, box: Box) -> _Pair:
         """Both dates over a box."""
@@ -159,12 +152,7 @@ class Analysis:
         replacement = task.replacements[number]
 
         def compute() -> _Scene:
-            squares = sample_squares(grid.shape)
-            boxes = (
-                [Box(0, grid.rows, 0, grid.cols)]
-                if squares is None
-                else [Box(y.start, y.stop, x.start, x.stop) for y, x in squares]
-            )
+            boxes = sample_boxes(grid)
             self._prefetch_pair(task, replacement, grid, boxes)
             targets, others, clears = [], [], []
             for box in boxes:
@@ -180,8 +168,14 @@ class Analysis:
                 )
             )
 
-        key = ("scene", task.target, replacement, task.clouds, task.replacement_clouds, task.buffer, grid)
+        key = ("scene", *self._clearness(task, replacement), grid)
         return self._cache.get(key, compute).fit
+
+    @staticmethod
+    def _clearness(task: Task, replacement: Layer) -> tuple[object, ...]:
+        """All that decides which cells are clear in both dates."""
+        helpers = task.replacements if task.refine else ()
+        return task.target, replacement, task.clouds, task.replacement_clouds, task.buffer, helpers
 
     def block(self, task: Task, grid: Grid, number: tuple[int, int]) -> BlockFill:
         """The fill of one block."""
@@ -191,7 +185,7 @@ class Analysis:
         """The fill of several blocks; what they need of the model is inferred side by side first."""
         missing = [n for n in numbers if not self._cache.peek(("fill", task, grid, n))]
         if missing:
-            radius = 1 + buffer_cells(task.buffer, grid.factor)
+            radius = 1 + buffer_cells(task.buffer, grid.factor) + (self._refinement.reach(task) if task.refine else 0)
             with stage("mask"):
                 boxes = [grid.block(n).pad(radius) for n in missing]
                 self.masks.prefetch(grid, [(task.target, task.clouds, box) for box in boxes])
@@ -322,7 +316,6 @@ class Analysis:
                 adjustment=adjustment,
             )
 
-        clouds = (task.clouds, task.replacement_clouds, task.buffer)
         # Nodes beyond the scene do not exist, here no more than on the whole array: interpolation ends with the last.
         spacing = lattice.spacing
         nodes = Box(
@@ -331,7 +324,7 @@ class Analysis:
         result: npt.NDArray[np.float64] | None = None
         for i, j in inside.blocks(BLOCK):
             block = grid.block((i, j))
-            key = ("sums", task.target, replacement, clouds, adjustment, lattice, grid, (i, j))
+            key = ("sums", *self._clearness(task, replacement), adjustment, lattice, grid, (i, j))
             part = self._cache.get(key, partial(compute, block))
             if result is None:
                 result = np.zeros((len(part), *nodes.shape))

@@ -18,8 +18,8 @@ from algorithms.reclassify import NODATA, dilate, reclassify
 from algorithms.windows import Window, blend, window_start, windows_over
 from server.cache import TileCache
 from server.cells import READ_BLOCK, read_cells, read_classes
-from server.dataset import Dataset
 from server.grid import BLOCK, Box, Grid
+from server.layers import CloudSource, Layer
 
 CERTAIN = 0.95
 """Mean probability of cloud or shadow from which on the model is believed without reserve. On the clear dates at
@@ -29,44 +29,18 @@ AROUND = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
-    """A raster brought to the target's lattice: the target itself or a replacement."""
-
-    dataset: Dataset
-    """What to read."""
-    target: Dataset
-    """Whose lattice."""
-    indexes: tuple[int, ...]
-    """1-based bands, in the order of the target's."""
-
-
-@dataclass(frozen=True, slots=True)
-class CloudSource:
-    """Where the clouds of a layer come from, and which classes count as cloud."""
-
-    remap: str
-    """Remap string from classes to 0/1."""
-    model: CloudModel | None = None
-    """The network, if one is used."""
-    classes: Dataset | None = None
-    """A user's class raster instead of the network."""
-
-
-@dataclass(frozen=True, slots=True)
 class MaskTile:
     """The mask of a rectangle of cells."""
 
     classes: npt.NDArray[np.uint8]
     """(h, w): 0 clear, 1 cloud, 2 shadow, 255 nodata; of a user's raster 0 clear, 1 cloud, 255 nodata."""
-    probability: npt.NDArray[np.uint8]
-    """(h, w) probability of cloud, percent."""
-    certainty: npt.NDArray[np.uint8]
-    """(h, w) the greater of the probabilities of cloud and of shadow, 255 = 1."""
+    probabilities: npt.NDArray[np.uint8]
+    """(2, h, w) of cloud and of shadow, 255 = 1."""
 
     @property
     def nbytes(self) -> int:
         """Size in bytes."""
-        return self.classes.nbytes + self.probability.nbytes + self.certainty.nbytes
+        return self.classes.nbytes + self.probabilities.nbytes
 
 
 def assemble(
@@ -151,57 +125,49 @@ class Masks:
 
         def compute() -> MaskTile:
             valid = self.cells(layer, grid, box).valid
+            none = np.zeros((2, *valid.shape), np.uint8)
             if source.classes is not None:
                 pixels = reclassify(read_classes(source.classes, layer.target, grid, box), source.remap)
                 cloudy = cell_any((pixels != 0) & (pixels != NODATA), grid.factor)
-                classes = np.where(valid, cloudy, NODATA).astype(np.uint8)
-                return MaskTile(classes, cloudy * np.uint8(100), cloudy * np.uint8(255))
-            if source.model is None:
-                none = np.zeros(valid.shape, np.uint8)
-                return MaskTile(np.where(valid, none, np.uint8(NODATA)), none, none)
-            model = source.model
+                none[0, cloudy] = 255
+                return MaskTile(np.where(valid, cloudy, NODATA).astype(np.uint8), none)
+            if (model := source.model) is None:
+                return MaskTile(np.where(valid, 0, NODATA).astype(np.uint8), none)
             probabilities = blend(
                 lambda w: self._window(layer, model, grid, w), (box.top, box.bottom), (box.left, box.right), grid.shape
             )
-            percent = np.rint(probabilities[0] * np.float32(100 / 255)).astype(np.uint8)
-            return MaskTile(classify(probabilities, valid), percent, probabilities.max(axis=0))
+            return MaskTile(classify(probabilities, valid), probabilities)
 
         return self._cache.get(self._key(layer, source, grid, number), compute)
 
-    def classes(self, layer: Layer, source: CloudSource, grid: Grid, box: Box) -> npt.NDArray[np.uint8]:
-        """Classes over a box inside the scene."""
+    def tile(self, layer: Layer, source: CloudSource, grid: Grid, box: Box) -> MaskTile:
+        """Classes and probabilities over a box inside the scene."""
         self.prefetch(grid, [(layer, source, box)])
-        return assemble(lambda n: self._tile(layer, source, grid, n).classes, box, grid, BLOCK).astype(
-            np.uint8, copy=False
-        )
-
-    def probability(self, layer: Layer, source: CloudSource, grid: Grid, box: Box) -> npt.NDArray[np.uint8]:
-        """Probability of cloud in percent over a box inside the scene."""
-        self.prefetch(grid, [(layer, source, box)])
-        return assemble(lambda n: self._tile(layer, source, grid, n).probability, box, grid, BLOCK).astype(
-            np.uint8, copy=False
-        )
+        classes = assemble(lambda n: self._tile(layer, source, grid, n).classes, box, grid, BLOCK)
+        probabilities = assemble(lambda n: self._tile(layer, source, grid, n).probabilities, box, grid, BLOCK)
+        return MaskTile(classes.astype(np.uint8, copy=False), probabilities.astype(np.uint8, copy=False))
 
     def cloudy(self, layer: Layer, source: CloudSource, grid: Grid, box: Box, radius: int) -> npt.NDArray[np.bool_]:
         """Cells that count as cloud over a box inside the scene, with a buffer of `radius` cells around them."""
         wide = box.pad(radius).clip(grid.shape)
-        classes = self.classes(layer, source, grid, wide)
-        if source.model is not None:
-            mapped = reclassify(classes, source.remap)
-            mask = (mapped != 0) & (mapped != NODATA)
-        else:
-            mask = classes == 1
-        return dilate(mask, radius)[box.within(wide)]
+        return dilate(counted(self.tile(layer, source, grid, wide).classes, source), radius)[box.within(wide)]
 
     def certain(self, layer: Layer, source: CloudSource, grid: Grid, box: Box, radius: int) -> npt.NDArray[np.bool_]:
         """Cells beyond doubt cloud or shadow: their surroundings have a mean probability of `CERTAIN`."""
         wide = box.pad(radius + 2 * AROUND).clip(grid.shape)
-        self.prefetch(grid, [(layer, source, wide)])
-        certainty = assemble(lambda n: self._tile(layer, source, grid, n).certainty, wide, grid, BLOCK)
+        certainty = self.tile(layer, source, grid, wide).probabilities.max(axis=0)
         # Whole numbers below 2^53, so that the sums do not depend on where the box begins.
         total = box_sums(certainty[None].astype(np.float64), AROUND)[0]
         area = box_sums(np.ones((1, *certainty.shape)), AROUND)[0]
         return dilate(total >= CERTAIN * 255 * area, radius + AROUND)[box.within(wide)]
+
+
+def counted(classes: npt.NDArray[np.uint8], source: CloudSource) -> npt.NDArray[np.bool_]:
+    """Cells whose class counts as cloud."""
+    if source.model is None:  # a user's classes are remapped pixel by pixel, before they become cells
+        return np.asarray(classes == 1)
+    mapped = reclassify(classes, source.remap)
+    return np.asarray((mapped != 0) & (mapped != NODATA))
 
 
 def _reflectance(layer: Layer, band: int) -> tuple[float, float]:

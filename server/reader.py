@@ -22,10 +22,10 @@ from algorithms.errors import BandError, ModelError, ParameterError
 from algorithms.models import select_model
 from algorithms.reclassify import NODATA, parse_remap
 from algorithms.removal import CloudAlgorithm, CloudImage, CloudRemoval, CloudSidecar
-from server.analysis import Task
 from server.dataset import Dataset, Overrides, open_raster
 from server.errors import TooLargeError
 from server.grid import coarse_grid, fine_grid
+from server.layers import Task
 from server.sampling import OutputGrid
 from server.settings import get_settings
 from server.sidecar import classes_sidecar, fill_sidecar

@@ -13,8 +13,9 @@ from algorithms.cells import bilinear
 from algorithms.fill import UNFILLED
 from algorithms.reclassify import NODATA
 from algorithms.removal import CloudSidecar, Needs, PixelFill
-from server.analysis import Analysis, BlockFill, Task
+from server.analysis import Analysis, BlockFill
 from server.grid import BLOCK, Box, Grid, grid_for
+from server.layers import Task
 from server.masks import assemble
 from server.sampling import OutputGrid, Positions, native_pixels, positions
 from server.trace import stage
@@ -22,6 +23,8 @@ from server.trace import stage
 ReadReplacement = Callable[[int], tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]]
 """Reads the k-th replacement (from 0) on the output grid: (B, H, W) values and (H, W) validity."""
 
+STEPS = 4096
+"""Positions per cell. Whole steps rid a tile and its quarters of the last bits in which their transforms differ."""
 EDGE = 1e-7
 """Positions this close to a cell's border, in cells, count as beyond it, whatever the rounding of the transform."""
 
@@ -45,9 +48,9 @@ class View:
         return self.positions.height, self.positions.width
 
     def cells(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """(H, W) rows and columns in cells."""
-        rows, cols = self.positions.all()
-        return rows / self.grid.factor, cols / self.grid.factor
+        """(H, W) rows and columns in cells, in steps of 1 / `STEPS`."""
+        rows, cols = (np.rint(axis * (STEPS / self.grid.factor)) / STEPS for axis in self.positions.all())
+        return rows, cols
 
 
 def look_at(task: Task, output: OutputGrid) -> View | None:
@@ -106,9 +109,9 @@ def classes_sidecar(analysis: Analysis, task: Task, output: OutputGrid) -> Cloud
     if view is None:
         return CloudSidecar(classes=np.full(shape, NODATA, np.uint8), probability=np.zeros(shape, np.uint8))
     with stage("mask"):
-        layer, source = task.target, task.clouds
-        classes = analysis.masks.classes(layer, source, view.grid, view.box)
-        probability = analysis.masks.probability(layer, source, view.grid, view.box)
+        classes = analysis.classes(task, view.grid, view.box)
+        cloud = analysis.masks.tile(task.target, task.clouds, view.grid, view.box).probabilities[0]
+        probability = np.rint(cloud * np.float32(100 / 255)).astype(np.uint8)
     rows, cols = view.cells()
     flat = View(view.grid, view.positions, view.box, 0)
     return CloudSidecar(

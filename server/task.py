@@ -12,9 +12,8 @@ from algorithms.errors import ParameterError
 from algorithms.models import select_model
 from algorithms.reclassify import MODEL_REMAP, parse_remap
 from algorithms.removal import CloudAlgorithm
-from server.analysis import Task
 from server.dataset import NO_OVERRIDES, Dataset, Overrides, describe, file_version, match_bands
-from server.masks import CloudSource, Layer
+from server.layers import CloudSource, Layer, Task
 
 USER_REMAP: Final = "1 254 1"
 """Default for a user's mask: everything but 0 and nodata is cloud."""
@@ -52,7 +51,9 @@ class Request:
         if fills and not self.replacements:
             raise ParameterError("this algorithm needs a `replacement`: give the URL of another date of the same place")
         target = self.target()
-        others = [get_dataset(url, self.overrides) for url in self.replacements] if fills else []
+        # What the mask shows is what is filled: with a replacement, its refined form.
+        refine = algorithm.refine and self.mask is None and bool(self.replacements)
+        others = [get_dataset(url, self.overrides) for url in self.replacements] if fills or refine else []
         for other in others:
             _check_overlap(target, other)
         if self.mask:
@@ -71,6 +72,7 @@ class Request:
             replacement_clouds=other_clouds,
             buffer=algorithm.buffer,
             options=algorithm.options,
+            refine=refine,
         )
 
 

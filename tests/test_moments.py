@@ -327,8 +327,7 @@ def test_regression_is_a_ridge_regression_in_each_window(
         np.testing.assert_allclose(found.value[:, i, j], expected, atol=0.05)
         checked += 1
     assert checked > 40
-    assert (found.unexplained >= 0).all()
-    assert (found.unexplained <= 1).all()
+    assert (found.error >= 0).all()
 
 
 def test_moment_matches_mean_and_spread_in_each_window(
@@ -384,7 +383,7 @@ def test_an_estimate_on_a_part_is_the_part_of_the_estimate(
 ) -> None:
     whole = estimated(pair, adjustment, lattice=lattice)
     part = estimated(pair, adjustment, rows, cols, lattice)
-    for name in ("value", "gain", "support", "unexplained"):
+    for name in ("value", "gain", "support", "error"):
         expected = getattr(whole, name)[..., rows.start : rows.stop, cols.start : cols.stop]
         np.testing.assert_array_equal(getattr(part, name), expected)
 

@@ -1,0 +1,123 @@
+"""Cached refined masks: the target's classes, corrected by what the replacements show of the ground."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from algorithms.cells import Cells
+from algorithms.refine import ENOUGH, FIT_BUFFER, LIKELY, RADIUS, fit_cells, refine_mask, trusted
+from algorithms.scene import SceneFit, fit_scene, sample_squares
+from server.cache import TileCache
+from server.grid import BLOCK, Box, Grid
+from server.layers import Layer, Task
+from server.masks import Masks, MaskTile, assemble
+
+HELPERS: Final = 2
+"""Replacements that take part: each further one widens what has to be read around a block."""
+
+
+def sample_boxes(grid: Grid) -> list[Box]:
+    """Boxes of cells that a scene stage is fitted on."""
+    squares = sample_squares(grid.shape)
+    if squares is None:
+        return [Box(0, grid.rows, 0, grid.cols)]
+    return [Box(y.start, y.stop, x.start, x.stop) for y, x in squares]
+
+
+@dataclass(frozen=True, slots=True)
+class _FirstFit:
+    """The scene stage that serves the refinement; it rests on the model's masks and on no slider."""
+
+    fit: SceneFit
+    trusted: bool
+    nbytes: int = 4096
+
+
+class Refinement:
+    """Refined classes of any task, computed once per block and kept with the masks."""
+
+    def __init__(self, masks: Masks, cache: TileCache) -> None:
+        self._masks = masks
+        self._cache = cache
+
+    @staticmethod
+    def reach(task: Task) -> int:
+        """Cells around a cell that its refined class can depend on."""
+        return RADIUS * min(len(task.replacements), HELPERS)
+
+    def classes(self, task: Task, grid: Grid, box: Box) -> npt.NDArray[np.uint8]:
+        """Refined classes over a box inside the scene."""
+        self._masks.prefetch(grid, [(task.target, task.clouds, box.pad(self.reach(task)))])
+        return assemble(lambda n: self._tile(task, grid, n).classes, box, grid, BLOCK).astype(np.uint8, copy=False)
+
+    def _tile(self, task: Task, grid: Grid, number: tuple[int, int]) -> MaskTile:
+        key = ("refined", task.target, task.replacements[:HELPERS], task.clouds, task.replacement_clouds, grid, number)
+        return self._cache.get(key, lambda: self._compute(task, grid, grid.block(number)))
+
+    def _compute(self, task: Task, grid: Grid, block: Box) -> MaskTile:
+        wide = block.pad(self.reach(task)).clip(grid.shape)
+        core = block.within(wide)
+        tile = self._masks.tile(task.target, task.clouds, grid, wide)
+        classes = tile.classes
+        # Where the model sees nothing at all, nothing can be given back and nothing can join.
+        if (tile.probabilities >= LIKELY * 255).any():
+            covered = np.zeros(wide.shape, bool)
+            for replacement in task.replacements[:HELPERS]:
+                first = self._first_fit(task, replacement, grid)
+                if not first.trusted:
+                    continue
+                target, other, usable = self._usable(task, replacement, grid, wide)
+                classes = refine_mask(
+                    classes,
+                    tile.probabilities,
+                    target.values,
+                    first.fit.estimate(first.fit.standardise(other.values)),
+                    first.fit.noise,
+                    usable & ~covered,
+                    bands=task.target.dataset.names,
+                )
+                covered |= usable
+        return MaskTile(classes[core], tile.probabilities[(slice(None), *core)])
+
+    def _usable(
+        self, task: Task, replacement: Layer, grid: Grid, box: Box
+    ) -> tuple[Cells, Cells, npt.NDArray[np.bool_]]:
+        """Both dates' cells, and where they can be compared and the replacement is clear."""
+        clouds = task.replacement_clouds
+        around = box.pad(FIT_BUFFER)
+        self._masks.prefetch(grid, [(task.target, task.clouds, around), (replacement, clouds, around)])
+        hidden = self._masks.cloudy(replacement, clouds, grid, box, FIT_BUFFER)
+        target, other = self._masks.cells(task.target, grid, box), self._masks.cells(replacement, grid, box)
+        return target, other, target.full & other.full & ~hidden
+
+    def _first_fit(self, task: Task, replacement: Layer, grid: Grid) -> _FirstFit:
+        def compute() -> _FirstFit:
+            boxes = sample_boxes(grid)
+            wide = [box.pad(2 * FIT_BUFFER) for box in boxes]
+            sources = ((task.target, task.clouds), (replacement, task.replacement_clouds))
+            self._masks.prefetch(grid, [(*source, box) for source in sources for box in wide])
+            targets, others, clears, doubts = [], [], [], []
+            for box in boxes:
+                around = box.pad(FIT_BUFFER).clip(grid.shape)
+                core = box.within(around)
+                tile = self._masks.tile(task.target, task.clouds, grid, around)
+                target, other, usable = self._usable(task, replacement, grid, around)
+                clear, doubtful = fit_cells(tile.classes, tile.probabilities, usable)
+                targets.append(target.values[(slice(None), *core)].reshape(len(target.values), 1, -1))
+                others.append(other.values[(slice(None), *core)].reshape(len(other.values), 1, -1))
+                clears.append(clear[core].reshape(1, -1))
+                doubts.append(doubtful[core].reshape(1, -1))
+            few = sum(int(clear.sum()) for clear in clears) < ENOUGH
+            fit = fit_scene(
+                np.concatenate(targets, axis=-1),
+                np.concatenate(others, axis=-1),
+                np.concatenate(doubts if few else clears, axis=-1),
+            )
+            return _FirstFit(fit, trusted(fit, doubtful=few))
+
+        key = ("first fit", task.target, replacement, task.clouds, task.replacement_clouds, grid)
+        return self._cache.get(key, compute)
