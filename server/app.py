@@ -9,7 +9,7 @@ from typing import Any
 
 import rasterio
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, Response
 from morecantile import tms as all_tms
 from rio_tiler.errors import NoOverviewWarning
 from starlette.middleware.cors import CORSMiddleware
@@ -19,7 +19,7 @@ from titiler.extensions.wmts import wmtsExtension
 from server import __version__
 from server.errors import add_error_handlers
 from server.landing import landing_page
-from server.middleware import ImageHeaders
+from server.middleware import ImageHeaders, PathPrefix
 from server.params import ALGORITHMS, PairParams, dataset_path, process
 from server.reader import PairReader
 from server.render import render
@@ -101,7 +101,6 @@ def create_app() -> FastAPI:
         allow_headers=["*"],
         expose_headers=["ETag", "Server-Timing", "X-Clearsky-Cloud-Fraction", "X-Clearsky-Filled-Fraction"],
     )
+    if settings.root_path.strip("/"):
+        app.add_middleware(PathPrefix, prefix=settings.root_path)
     return app
-
-
-__all__ = ["JSONResponse", "create_app"]

@@ -48,7 +48,6 @@ def serve(host: str, port: int, workers: int) -> None:
         port=port,
         workers=workers,
         log_level="warning",
-        root_path=settings.root_path,
         timeout_graceful_shutdown=10,
     )
 

@@ -40,6 +40,22 @@ def entity_tag(scope: Scope) -> str | None:
     return '"' + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32] + '"'
 
 
+class PathPrefix:
+    """ASGI middleware for a service under a path prefix, whether the proxy in front strips or keeps it."""
+
+    def __init__(self, app: Any, prefix: str) -> None:
+        self.app = app
+        self.prefix = "/" + prefix.strip("/")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Tell the application the prefix, and put it before the path where it was stripped."""
+        if scope["type"] in ("http", "websocket"):
+            path = scope["path"]
+            kept = path == self.prefix or path.startswith(self.prefix + "/")
+            scope = scope | {"root_path": self.prefix, "path": path if kept else self.prefix + path}
+        await self.app(scope, receive, send)
+
+
 class ImageHeaders:
     """ASGI middleware for everything below `/cog`."""
 

@@ -57,8 +57,8 @@ def server_process(allowed: Path | str, **settings: str) -> Iterator[str]:
         "CLEARSKY_ALLOWED_SOURCES": str(allowed),
         **{f"CLEARSKY_{k.upper()}": v for k, v in settings.items()},
     }
-    command = [sys.executable, "-m", "uvicorn", "--factory", "server.app:create_app", "--port", str(port)]
-    process = subprocess.Popen([*command, "--log-level", "warning"], env=env, cwd=ROOT)
+    command = [sys.executable, "-c", "from server.cli import main; main()", "serve", "--port", str(port)]
+    process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.DEVNULL)
     base = f"http://127.0.0.1:{port}"
     try:
         for _ in range(200):

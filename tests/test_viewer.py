@@ -256,7 +256,7 @@ def test_reload_brings_everything_back(page: Browser, scene: Scene) -> None:
     state = f"[location.href, handle.ariaValueNow, ...{fields}.map(e => e.type === 'checkbox' ? e.checked : e.value)]"
     before, picture = page.evaluate(state), np.asarray(page.screenshot(), float)
     search = _search(page)
-    wanted = {"window": "100", "buffer": "3", "adjustment": "moment", "residual": "false", "overlay": "fill_source"}
+    wanted = {"window": "100", "buffer": "1", "adjustment": "moment", "residual": "false", "overlay": "fill_source"}
     assert {name: search[name][0] for name in wanted} == wanted
     assert search["bidx"] == ["4", "3", "2"]
     assert search["rescale"][0].endswith(",7000")
