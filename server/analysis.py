@@ -106,7 +106,7 @@ class Analysis:
         # A pool of its own: filling waits for inference, and must not take the threads it waits for.
         self._fillers = ThreadPoolExecutor(threads, thread_name_prefix="fill")
         self.masks = Masks(self._cache, self._inference)
-        self._refinement = Refinement(self.masks, self._cache)
+        self._refinement = Refinement(self.masks, self._cache, threads)
 
     @property
     def cache(self) -> TileCache:
@@ -117,6 +117,7 @@ class Analysis:
         """Stop the threads."""
         for threads in (self._fillers, self._inference):
             threads.shutdown(wait=False, cancel_futures=True)
+        self._refinement.close()
 
     def masked(self, task: Task, grid: Grid, box: Box) -> npt.NDArray[np.bool_]:
         """Cells of a box to be filled: cloud with its buffer."""
@@ -146,6 +147,8 @@ class Analysis:
             [(task.target, task.clouds, box) for box in wide]
             + [(replacement, task.replacement_clouds, box) for box in wide],
         )
+        if task.refine:
+            self._refinement.prefetch(task, grid, wide)
 
     def scene(self, task: Task, number: int, grid: Grid) -> SceneFit:
         """The scene stage of the `number`-th replacement (from 0): the same whichever tile asks first."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,9 +42,15 @@ class _FirstFit:
 class Refinement:
     """Refined classes of any task, computed once per block and kept with the masks."""
 
-    def __init__(self, masks: Masks, cache: TileCache) -> None:
+    def __init__(self, masks: Masks, cache: TileCache, threads: int) -> None:
         self._masks = masks
         self._cache = cache
+        # A pool of its own: refining waits for inference, and filling waits for refining.
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="refine")
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     @staticmethod
     def reach(task: Task) -> int:
@@ -51,12 +59,26 @@ class Refinement:
 
     def classes(self, task: Task, grid: Grid, box: Box) -> npt.NDArray[np.uint8]:
         """Refined classes over a box inside the scene."""
-        self._masks.prefetch(grid, [(task.target, task.clouds, box.pad(self.reach(task)))])
+        self.prefetch(task, grid, [box])
         return assemble(lambda n: self._tile(task, grid, n).classes, box, grid, BLOCK).astype(np.uint8, copy=False)
 
+    def prefetch(self, task: Task, grid: Grid, boxes: Iterable[Box]) -> None:
+        """Refine every block that the boxes touch, side by side."""
+        numbers = {n for box in boxes for n in box.clip(grid.shape).blocks(BLOCK)}
+        missing = [n for n in sorted(numbers) if not self._cache.peek(self._key(task, grid, n))]
+        wide = [grid.block(n).pad(self.reach(task)) for n in missing]
+        self._masks.prefetch(grid, [(task.target, task.clouds, box) for box in wide])
+        if len(missing) > 1:
+            for future in [self._pool.submit(self._tile, task, grid, n) for n in missing]:
+                future.result()
+
+    @staticmethod
+    def _key(task: Task, grid: Grid, number: tuple[int, int]) -> tuple[object, ...]:
+        helpers = task.replacements[:HELPERS]
+        return ("refined", task.target, helpers, task.clouds, task.replacement_clouds, grid, number)
+
     def _tile(self, task: Task, grid: Grid, number: tuple[int, int]) -> MaskTile:
-        key = ("refined", task.target, task.replacements[:HELPERS], task.clouds, task.replacement_clouds, grid, number)
-        return self._cache.get(key, lambda: self._compute(task, grid, grid.block(number)))
+        return self._cache.get(self._key(task, grid, number), lambda: self._compute(task, grid, grid.block(number)))
 
     def _compute(self, task: Task, grid: Grid, block: Box) -> MaskTile:
         wide = block.pad(self.reach(task)).clip(grid.shape)
