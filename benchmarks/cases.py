@@ -1,8 +1,8 @@
 """Cases of hide-and-reconstruct: pictures whose ground under the mask is known.
 
 Three kinds. *Lazio*: clear date as target, another clear date as replacement, the shape of the clouds of a third date
-laid over it. *Congo, Tatarstan*: only one clear date each, so ground that is clear on the cloudy date is hidden under the
-shape of another raster's clouds; the real clouds stay masked for every method, and only the painted part is judged.
+laid over it. *Congo, Tatarstan*: only one clear date each, so ground that is clear on the cloudy date is hidden under
+the shape of another raster's clouds; the real clouds stay masked for every method, and only the painted part is judged.
 *Demo*: the project's synthetic scene, whose truth comes with it.
 """
 
@@ -88,7 +88,7 @@ def data_folder() -> Path | None:
 
 
 def recipes(*, real: bool, quick: bool) -> list[Recipe]:
-    """All cases; with `quick` one in six."""
+    """All cases; with `quick` one in seven."""
     lazio, elsewhere = [], []
     if real:
         pairs = [(t, r) for t in DATES for r in DATES if t != r]

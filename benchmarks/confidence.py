@@ -2,8 +2,9 @@
 
     python -m benchmarks.confidence [--figure docs/images/confidence.png]
 
-Real pairs only (Lazio's clear dates, Congo, Tatarstan): the demo scene is easier. Cells of 2 x 2 pixels, as served. The
-error of a pixel is the root mean square over the bands of (fill - truth) / std, std being that of the target's clear ground.
+Real pairs only (Lazio's clear dates, Congo, Tatarstan): the demo scene is easier. Cells of 2 x 2 pixels, as served.
+The error of a pixel is the root mean square over the bands of (fill - truth) / std, std being that of the target's
+clear ground.
 """
 
 from __future__ import annotations
