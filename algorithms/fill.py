@@ -139,7 +139,9 @@ def fill_fields(
     border = known & usable
     value = estimate.value
     if options.residual:
-        value = value + screened_membrane(target - value, border, wanted, kappa=KAPPA * factor)
+        value = value + screened_membrane(
+            target - value, border, wanted, kappa=KAPPA * factor, guide=scene.standardise(replacement)
+        )
     else:
         value = np.where(border, target, value)
     return FillFields(

@@ -138,6 +138,7 @@ class Refinement:
                 np.concatenate(targets, axis=-1),
                 np.concatenate(others, axis=-1),
                 np.concatenate(doubts if few else clears, axis=-1),
+                bends=False,  # the refinement's limits are in units of the straight fit's noise
             )
             return _FirstFit(fit, trusted(fit, doubtful=few))
 

@@ -278,7 +278,7 @@ def pair() -> tuple[np.ndarray, np.ndarray, np.ndarray, SceneFit]:
     gain = 1 + 0.5 * ndimage.gaussian_filter(rng.normal(size=shape), 12) / 0.03
     t = (0.4 * r + gain * r[[1, 2, 0]] * 0.3 + rng.normal(size=r.shape) * 40 + 100).astype(np.float32)
     clear = ~blobs(shape, 0.3, 11)
-    return t, r, clear, fit_scene(t, r, clear)
+    return t, r, clear, fit_scene(t, r, clear, bends=False)
 
 
 CELLS = node_lattice(20, 4)
@@ -392,7 +392,7 @@ def test_values_that_are_not_clear_do_not_count() -> None:
     rng = np.random.default_rng(2)
     t, r = (rng.uniform(1000, 2000, (2, 32, 32)).astype(np.float32) for _ in range(2))
     clear = ~blobs((32, 32), 0.4, 7, 3)
-    scene = fit_scene(t, r, clear)
+    scene = fit_scene(t, r, clear, bends=False)
     for adjustment in ADJUSTMENTS:
         plain = pooled_sums(t, r, clear, scene, CELLS, adjustment=adjustment)
         junk = [np.where(clear, v, 1e6).astype(np.float32) for v in (t, r)]

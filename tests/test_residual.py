@@ -165,3 +165,20 @@ def test_a_very_stiff_membrane_is_zero_at_once() -> None:
     border = np.full((1, 9, 9), 100, np.float32)
     found = screened_membrane(border, known, ~known, kappa=1000.0)
     assert np.abs(found[0][~known]).max() < 0.1
+
+
+def test_a_guide_keeps_the_correction_in_its_field() -> None:
+    """Two fields side by side under the cloud; what is known of one stays out of the other."""
+    known, unknown = np.zeros((21, 60), bool), np.zeros((21, 60), bool)
+    known[:, :2] = known[:, -2:] = True
+    unknown[:, 2:-2] = True
+    border = np.zeros((1, 21, 60), np.float32)
+    border[:, :, :2], border[:, :, -2:] = 100, -100
+    guide = np.zeros((2, 21, 60), np.float32)
+    guide[:, :, 30:] = 3
+    plain = screened_membrane(border, known, unknown, kappa=0.05)[0, 10]
+    kept = screened_membrane(border, known, unknown, kappa=0.05, guide=guide)[0, 10]
+    assert abs(kept[29] - kept[30]) > 5 * abs(plain[29] - plain[30])
+    assert kept[29] > 3 * plain[29] > 0
+    even = screened_membrane(border, known, unknown, kappa=0.05, guide=np.zeros_like(guide))[0, 10]
+    np.testing.assert_array_equal(even, plain)
