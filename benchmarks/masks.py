@@ -164,7 +164,7 @@ def find(case: Case, *, factor: int = FACTOR, bands: int = 6, level: str = "l1c"
     usable = t_full & r_full & ~dilate(either(hidden), FIT_BUFFER)
     clear, wider = fit_cells(classes, probability, usable)
     doubtful = int(sampled(clear).sum()) < ENOUGH
-    scene = fit_scene(t, r, sampled(wider if doubtful else clear))
+    scene = fit_scene(t, r, sampled(wider if doubtful else clear), bends=False)
     if not trusted(scene, doubtful=doubtful):
         return Found(classes, classes)
     estimate = scene.estimate(scene.standardise(r))
