@@ -15,7 +15,8 @@ from algorithms.errors import ParameterError, ShapeError, whole_number
 from algorithms.moments import LEVELS, NodeLattice, node_lattice
 from algorithms.reclassify import NODATA, dilate
 from algorithms.residual import KAPPA, residual_reach, screened_membrane
-from algorithms.scene import SceneFit, fit_scene, sampled
+from algorithms.sample import sampled
+from algorithms.scene import SceneFit, fit_scene
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]

@@ -2,82 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.models import WINDOW
-from algorithms.windows import window_count, window_start
+from algorithms.bend import LEAST_NOISE, RIDGE, TUKEY, Bend, fit_bend
 
 Floats = npt.NDArray[np.float64]
-Scalar = TypeVar("Scalar", bound=np.generic)
 
-RIDGE: Final = 1e-3
-"""Shrinkage of the slopes per clear cell, in units of the replacement's variance; tames collinear bands."""
 PSEUDO: Final = 2.0
 """Weight, in cells, of moment matching, to which slopes shrink where few cells are clear."""
 FEW: Final = 64
 """Clear cells below which the fit moves on, in proportion, to the identity `t = r`: with none, that is all there is."""
-TUKEY: Final = 4.685
-"""Tukey's biweight constant: 95 % efficiency under normal noise, zero weight for cloud the mask missed."""
-LEAST_NOISE: Final = 0.01
-"""Noise below this share of the target's spread makes no outliers, however exact the rest of the fit is."""
 ITERATIONS: Final = 6
 SAMPLE: Final = 60_000
 """Cells used at most; a regular sub-sample beyond."""
-SQUARES: Final = 12
-"""Inference windows up to which a scene is taken whole; squares sampled from a larger one."""
-SQUARE: Final = 96
-"""Side in cells of a sampled square."""
-
-
 FEW_BEND: Final = 1000
 """Clear cells from which on the relation may bend."""
-CENTRES: Final = 64
-"""Centres of the bend: spectra typical of the scene. 32 to 200 and widths of 0.7 to 1.5 times theirs differ little."""
-WHITE: Final = 0.02
-"""Least variance of a whitened direction, so that the noise of collinear bands makes no spectra."""
-BEND_RIDGE: Final = 3e-2
-"""Shrinkage of the bend per clear cell, in units of a kernel's mean square."""
-BEND_REACH: Final = 2.0
-"""Cells further from the line than this times Tukey's constant have no part in the bend from the start."""
-BEND_SAMPLE: Final = 15_000
-"""Cells the bend is fitted on at most."""
 CHUNK: Final = 1 << 15
 """Cells whose kernels are held at once (8 MB)."""
-
-
-@dataclass(frozen=True)
-class Bend:
-    """What a straight relation between the dates misses: a sum of Gaussian kernels of the replacement's spectrum.
-
-    Fields that are bare on one date and green on the other, forest and water each follow a line of their own; kernels
-    follow all of them (radial basis functions, Broomhead and Lowe 1988; centres by k-means as in the Nystroem method,
-    Williams and Seeger 2001), are bounded, and vanish for spectra unlike any the scene has shown.
-    """
-
-    axes: Floats
-    """(B, B), z -> whitened spectrum."""
-    centres: Floats
-    """(K, B) whitened."""
-    width: float
-    """Standard deviation of the kernels, in whitened units."""
-    weights: Floats
-    """(B, K) in the target's units."""
-
-    def kernels(self, z: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """(n, K) kernels at standardised replacement spectra (B, n)."""
-        scale = np.float32(1 / (np.sqrt(2) * self.width))
-        spectra = (self.axes.astype(np.float32) * scale @ z).T
-        centres = self.centres.astype(np.float32) * scale
-        distance = (spectra**2).sum(axis=1)[:, None] + (centres**2).sum(axis=1) - 2 * (spectra @ centres.T)
-        np.maximum(distance, 0, out=distance)
-        np.negative(distance, out=distance)
-        result: npt.NDArray[np.float32] = np.exp(distance, out=distance)
-        return result
 
 
 @dataclass(frozen=True)
@@ -180,7 +125,7 @@ def fit_scene(
     coefficients, weight, scale = _robust_line(x, y, matched, penalty)
     if bends and n >= FEW_BEND:
         # Fitted to what the line leaves, so that a straight relation stays straight; then the line again beside it.
-        bend = _fit_bend(x, y - np.einsum("ib,in->bn", coefficients, x), spread)
+        bend = fit_bend(x, y - np.einsum("ib,in->bn", coefficients, x), spread)
         rest = y - ((bend.weights / spread[:, None]) @ bend.kernels(z.astype(np.float32)).T)
         coefficients, weight, scale = _robust_line(x, rest, matched, penalty)
 
@@ -226,58 +171,6 @@ def _robust_line(x: Floats, y: Floats, matched: Floats, penalty: Floats) -> tupl
     return coefficients, weight, scale
 
 
-def _fit_bend(x: Floats, y: Floats, spread: Floats) -> Bend:
-    """Fit the bend, together with a straight part that is thrown away.
-
-    Args:
-        x: (1 + B, n) ones and the standardised replacement.
-        y: (B, n) what the straight fit leaves of the standardised target.
-        spread: (B,) target units per standard unit.
-    """
-    # In the order of the spectra, so that it does not matter in which order the cells come.
-    order = np.argsort(x[1:].sum(axis=0), kind="stable")[:: -(-x.shape[1] // BEND_SAMPLE)]
-    x, y = x[:, order], y[:, order]
-    z, bands = x[1:], len(y)
-    values, vectors = np.linalg.eigh(np.einsum("in,jn->ij", z, z) / z.shape[1])
-    axes = (vectors / np.sqrt(np.maximum(values, 0) + WHITE)).T
-    centres = _centres(np.einsum("ij,jn->in", axes, z))
-    apart = ((centres[:, None] - centres[None]) ** 2).sum(axis=-1)
-    np.fill_diagonal(apart, np.inf)
-    width = float(np.sqrt(max(np.median(apart.min(axis=1)), 1e-3)))
-    bend = Bend(axes=axes, centres=centres, width=width, weights=np.zeros((bands, len(centres))))
-    phi = bend.kernels(z.astype(np.float32)).T.astype(np.float64)
-    both = np.concatenate([x, phi])
-    penalty = np.concatenate([[1e-6], np.full(len(z), RIDGE), np.full(len(phi), BEND_RIDGE * (phi**2).mean())])
-    coefficients = np.zeros((len(both), bands))
-    # Ground that keeps to another line than most is what the bend is for; cloud the mask missed lies much further off.
-    size = np.mean((y / np.maximum(1.4826 * np.median(np.abs(y), axis=1), LEAST_NOISE)[:, None]) ** 2, axis=0)
-    weight = np.clip(1 - size / (BEND_REACH * TUKEY) ** 2, 0, None) ** 2
-    for _ in range(4):
-        normal, moment = (both * weight) @ both.T, (both * weight) @ y.T
-        coefficients = np.linalg.solve(normal + np.diag(penalty * x.shape[1]), moment)
-        residual = y - coefficients.T @ both
-        scale = np.maximum(1.4826 * np.median(np.abs(residual), axis=1), LEAST_NOISE)
-        weight = np.clip(1 - np.mean((residual / scale[:, None]) ** 2, axis=0) / TUKEY**2, 0, None) ** 2
-    return replace(bend, weights=(coefficients[1 + len(z) :] * spread).T)
-
-
-def _centres(spectra: Floats) -> Floats:
-    """(K, B) centres of (B, n) spectra: Lloyd's k-means from a fixed draw, so that the same input gives the same."""
-    spectra = spectra[:, :: -(-spectra.shape[1] // 8000)]
-    count = min(CENTRES, spectra.shape[1])
-    centres = spectra[:, np.random.default_rng(0).choice(spectra.shape[1], count, replace=False)].T
-    for _ in range(10):
-        distance = np.zeros((spectra.shape[1], count))
-        for b, values in enumerate(spectra):
-            distance += (values[:, None] - centres[:, b]) ** 2
-        nearest = distance.argmin(axis=1)
-        held = np.bincount(nearest, minlength=count)
-        for b, values in enumerate(spectra):
-            sums = np.bincount(nearest, values, minlength=count)
-            centres[:, b] = np.where(held > 0, sums / np.maximum(held, 1), centres[:, b])
-    return centres
-
-
 def _towards_identity(fit: SceneFit, share: float) -> SceneFit:
     """A fit on few cells, of which only a share is believed; the rest is the replacement as it is."""
     own = np.diag(fit.std)
@@ -306,46 +199,3 @@ def _identity(bands: int) -> SceneFit:
         noise=ones,
         count=0,
     )
-
-
-def sample_squares(shape: tuple[int, int]) -> list[tuple[slice, slice]] | None:
-    """Squares of cells from which the scene stage is fitted; None for the whole of a small scene.
-
-    A fixed sample keeps the first tile of a large scene quick. Each square lies in the middle of an inference window,
-    and the squares are spread evenly over the scene, no two of them overlapping.
-
-    Args:
-        shape: rows and columns of the scene in cells.
-    """
-    counts = [window_count(n) for n in shape]
-    if counts[0] * counts[1] <= SQUARES:
-        return None
-    side = round(math.sqrt(SQUARES))
-    rows = min(counts[0], max(side, SQUARES // min(counts[1], side)))
-    cols = min(counts[1], SQUARES // rows)
-
-    def spread(wanted: int, length: int) -> list[slice]:
-        count = window_count(length)
-        picked = sorted({round((k + 0.5) * count / wanted - 0.5) for k in range(wanted)})
-        starts = [window_start(k, length) + (WINDOW - SQUARE) // 2 for k in picked]
-        # The last window may overlap the one before by more than usual; squares must not.
-        apart = [s for before, s in zip([-SQUARE, *starts], starts, strict=False) if s - before >= SQUARE]
-        return [slice(s, s + SQUARE) for s in apart]
-
-    return [(y, x) for y in spread(rows, shape[0]) for x in spread(cols, shape[1])]
-
-
-def sampled(array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
-    """The cells of a whole scene that the scene stage is fitted on.
-
-    Args:
-        array: (..., H, W) over the whole scene.
-
-    Returns:
-        (..., 1, n): square by square, each row by row; a small scene as it is.
-    """
-    squares = sample_squares((array.shape[-2], array.shape[-1]))
-    if squares is None:
-        return array
-    flat = [array[(..., *square)].reshape(*array.shape[:-2], 1, -1) for square in squares]
-    return np.concatenate(flat, axis=-1)

@@ -19,7 +19,8 @@ from algorithms.adjust import pooled_sums
 from algorithms.cells import cell_any, cell_means
 from algorithms.fill import FillFields, FillOptions, apply_fields, fill_fields, padded
 from algorithms.moments import node_lattice
-from algorithms.scene import fit_scene, sampled
+from algorithms.sample import sampled
+from algorithms.scene import fit_scene
 from benchmarks.cases import Case, build, data_folder, recipes
 from benchmarks.machine import machine
 

@@ -40,7 +40,8 @@ from algorithms.fill import fill_clouds  # noqa: E402
 from algorithms.mask import classify, cloud_probability  # noqa: E402
 from algorithms.reclassify import buffer_cells, dilate  # noqa: E402
 from algorithms.refine import ENOUGH, FIT_BUFFER, fit_cells, refine_mask, trusted  # noqa: E402
-from algorithms.scene import fit_scene, sampled  # noqa: E402
+from algorithms.sample import sampled  # noqa: E402
+from algorithms.scene import fit_scene  # noqa: E402
 from benchmarks.machine import machine  # noqa: E402
 from server.demo import write_demo  # noqa: E402
 from server.demo.clouds import DIMMED, VISIBLE  # noqa: E402

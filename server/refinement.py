@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from algorithms.cells import Cells
 from algorithms.refine import ENOUGH, FIT_BUFFER, LIKELY, RADIUS, fit_cells, refine_mask, trusted
-from algorithms.scene import SceneFit, fit_scene, sample_squares
+from algorithms.sample import sample_squares
+from algorithms.scene import SceneFit, fit_scene
 from server.cache import TileCache
 from server.grid import BLOCK, Box, Grid
 from server.layers import Layer, Task

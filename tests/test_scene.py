@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from algorithms.models import WINDOW
-from algorithms.scene import SAMPLE, SQUARE, SQUARES, SceneFit, fit_scene, sample_squares, sampled
+from algorithms.sample import SQUARE, SQUARES, sample_squares, sampled
+from algorithms.scene import SAMPLE, SceneFit, fit_scene
 from algorithms.windows import window_count, window_start, windows_over
 
 MIX = np.array([[0.9, 0.2, -0.1], [0.1, 0.7, 0.3], [-0.2, 0.4, 1.1]])
