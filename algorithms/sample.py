@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final, TypeVar
 
 import numpy as np
@@ -58,5 +59,9 @@ def sampled(array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
     squares = sample_squares((array.shape[-2], array.shape[-1]))
     if squares is None:
         return array
-    flat = [array[(..., *square)].reshape(*array.shape[:-2], 1, -1) for square in squares]
-    return np.concatenate(flat, axis=-1)
+    return in_a_row([array[(..., *square)] for square in squares])
+
+
+def in_a_row(parts: Sequence[npt.NDArray[Scalar]]) -> npt.NDArray[Scalar]:
+    """Rectangles of cells, (..., h, w) each, one after the other as (..., 1, n)."""
+    return np.concatenate([part.reshape(*part.shape[:-2], 1, -1) for part in parts], axis=-1)

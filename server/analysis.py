@@ -15,6 +15,7 @@ from algorithms.fill import UNFILLED, FillFields, fill_fields, padded
 from algorithms.moments import LEVELS, NodeLattice, holds_enough, node_lattice, pool
 from algorithms.reclassify import buffer_cells, dilate
 from algorithms.residual import residual_reach
+from algorithms.sample import in_a_row
 from algorithms.scene import SceneFit, fit_scene
 from server.cache import TileCache
 from server.grid import BLOCK, Box, Grid
@@ -157,17 +158,12 @@ class Analysis:
         def compute() -> _Scene:
             boxes = sample_boxes(grid)
             self._prefetch_pair(task, replacement, grid, boxes)
-            targets, others, clears = [], [], []
-            for box in boxes:
-                pair = self._pair(task, replacement, grid, box)
-                targets.append(pair.target.values.reshape(len(pair.target.values), -1))
-                others.append(pair.other.values.reshape(len(pair.other.values), -1))
-                clears.append(pair.clear.ravel())
+            pairs = [self._pair(task, replacement, grid, box) for box in boxes]
             return _Scene(
                 fit_scene(
-                    np.concatenate(targets, axis=1)[:, None, :],
-                    np.concatenate(others, axis=1)[:, None, :],
-                    np.concatenate(clears)[None],
+                    in_a_row([pair.target.values for pair in pairs]),
+                    in_a_row([pair.other.values for pair in pairs]),
+                    in_a_row([pair.clear for pair in pairs]),
                 )
             )
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from algorithms.cells import Cells
 from algorithms.refine import ENOUGH, FIT_BUFFER, LIKELY, RADIUS, fit_cells, refine_mask, trusted
-from algorithms.sample import sample_squares
+from algorithms.sample import in_a_row, sample_squares
 from algorithms.scene import SceneFit, fit_scene
 from server.cache import TileCache
 from server.grid import BLOCK, Box, Grid
@@ -130,15 +130,15 @@ class Refinement:
                 tile = self._masks.tile(task.target, task.clouds, grid, around)
                 target, other, usable = self._usable(task, replacement, grid, around)
                 clear, doubtful = fit_cells(tile.classes, tile.probabilities, usable)
-                targets.append(target.values[(slice(None), *core)].reshape(len(target.values), 1, -1))
-                others.append(other.values[(slice(None), *core)].reshape(len(other.values), 1, -1))
-                clears.append(clear[core].reshape(1, -1))
-                doubts.append(doubtful[core].reshape(1, -1))
+                targets.append(target.values[(slice(None), *core)])
+                others.append(other.values[(slice(None), *core)])
+                clears.append(clear[core])
+                doubts.append(doubtful[core])
             few = sum(int(clear.sum()) for clear in clears) < ENOUGH
             fit = fit_scene(
-                np.concatenate(targets, axis=-1),
-                np.concatenate(others, axis=-1),
-                np.concatenate(doubts if few else clears, axis=-1),
+                in_a_row(targets),
+                in_a_row(others),
+                in_a_row(doubts if few else clears),
                 bends=False,  # the refinement's limits are in units of the straight fit's noise
             )
             return _FirstFit(fit, trusted(fit, doubtful=few))
