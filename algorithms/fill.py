@@ -14,7 +14,7 @@ from algorithms.cells import bilinear, cell_any, cell_means, check_factor
 from algorithms.errors import ParameterError, ShapeError, whole_number
 from algorithms.moments import LEVELS, NodeLattice, node_lattice
 from algorithms.reclassify import NODATA, dilate
-from algorithms.residual import KAPPA, residual_reach, screened_membrane
+from algorithms.residual import KAPPA, screened_membrane
 from algorithms.sample import sampled
 from algorithms.scene import SceneFit, fit_scene
 
@@ -326,5 +326,4 @@ __all__ = [
     "check_window",
     "fill_clouds",
     "fill_fields",
-    "residual_reach",
 ]

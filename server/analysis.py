@@ -39,8 +39,6 @@ class BlockFields:
 class BlockFill:
     """The fill of one block."""
 
-    masked: npt.NDArray[np.bool_]
-    """(h, w), cloud with its buffer."""
     source: npt.NDArray[np.uint8]
     """(h, w): 0 original, k filled from the k-th replacement, 255 nodata or not filled."""
     confidence: npt.NDArray[np.uint8]
@@ -51,7 +49,7 @@ class BlockFill:
     @property
     def nbytes(self) -> int:
         """Size in bytes."""
-        small = self.masked.nbytes + self.source.nbytes + self.confidence.nbytes
+        small = self.source.nbytes + self.confidence.nbytes
         return small + sum(layer.fields.nbytes for layer in self.layers.values())
 
 
@@ -208,7 +206,6 @@ class Analysis:
         inner = core.within(rim)
         used = set(np.unique(source[inner])) - {0, UNFILLED}
         return BlockFill(
-            masked=masked[inner],
             source=source[inner],
             confidence=confidence[inner],
             layers={k: v for k, v in layers.items() if k in used},

@@ -28,7 +28,6 @@ class TileCache:
     """
 
     def __init__(self, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
         self._entries: cachetools.LRUCache[Hashable, Any] = cachetools.LRUCache(max_bytes, getsizeof=lambda v: v.nbytes)
         self._condition = threading.Condition()
         self._fetch = cachetools.cached(self._entries, key=lambda key, _: key, condition=self._condition)(
@@ -44,11 +43,6 @@ class TileCache:
         """Whether a value is there now."""
         with self._condition:
             return key in self._entries
-
-    def clear(self) -> None:
-        """Forget everything."""
-        with self._condition:
-            self._entries.clear()
 
     @property
     def nbytes(self) -> int:

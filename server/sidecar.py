@@ -42,11 +42,6 @@ class View:
     pooled: int
     """Powers of two by which an output pixel is wider than a cell."""
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Output rows and columns."""
-        return self.positions.height, self.positions.width
-
     def cells(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """(H, W) rows and columns in cells, in steps of 1 / `STEPS`."""
         rows, cols = (np.rint(axis * (STEPS / self.grid.factor)) / STEPS for axis in self.positions.all())
