@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,36 +21,13 @@ from server.cache import TileCache
 from server.grid import BLOCK, Box, Grid
 from server.layers import Layer, Task
 from server.masks import Masks, counted
+from server.overview import BlockFields, BlockFill, reduce_fill
+from server.pool import FairPool
 from server.refinement import Refinement, sample_boxes
 from server.trace import stage
 
-
-@dataclass(frozen=True, slots=True)
-class BlockFields:
-    """The fill of one block from one replacement, with a rim of one cell for interpolation."""
-
-    box: Box
-    """Cells covered."""
-    fields: npt.NDArray[np.float32]
-    """(h, w, 2 B): gain of every band, then offset of every band."""
-
-
-@dataclass(frozen=True, slots=True)
-class BlockFill:
-    """The fill of one block."""
-
-    source: npt.NDArray[np.uint8]
-    """(h, w): 0 original, k filled from the k-th replacement, 255 nodata or not filled."""
-    confidence: npt.NDArray[np.uint8]
-    """(h, w) 0-100."""
-    layers: dict[int, BlockFields]
-    """Fields by number of the replacement, where any cell takes it."""
-
-    @property
-    def nbytes(self) -> int:
-        """Size in bytes."""
-        small = self.source.nbytes + self.confidence.nbytes
-        return small + sum(layer.fields.nbytes for layer in self.layers.values())
+CHUNK: Final = 8
+"""Blocks per worker that a large image prepares at a time, so that what they share is still in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +78,10 @@ class Analysis:
 
     def __init__(self, *, cache_bytes: int, threads: int) -> None:
         self._cache = TileCache(cache_bytes)
-        self._inference = ThreadPoolExecutor(threads, thread_name_prefix="inference")
-        # A pool of its own: filling waits for inference, and must not take the threads it waits for.
-        self._fillers = ThreadPoolExecutor(threads, thread_name_prefix="fill")
-        self.masks = Masks(self._cache, self._inference)
-        self._refinement = Refinement(self.masks, self._cache, threads)
+        self._threads = threads
+        self._pool = FairPool(threads)
+        self.masks = Masks(self._cache, self._pool)
+        self._refinement = Refinement(self.masks, self._cache, self._pool)
 
     @property
     def cache(self) -> TileCache:
@@ -114,9 +90,7 @@ class Analysis:
 
     def close(self) -> None:
         """Stop the threads."""
-        for threads in (self._fillers, self._inference):
-            threads.shutdown(wait=False, cancel_futures=True)
-        self._refinement.close()
+        self._pool.close()
 
     def masked(self, task: Task, grid: Grid, box: Box) -> npt.NDArray[np.bool_]:
         """Cells of a box to be filled: cloud with its buffer."""
@@ -176,21 +150,48 @@ class Analysis:
 
     def block(self, task: Task, grid: Grid, number: tuple[int, int]) -> BlockFill:
         """The fill of one block."""
-        return self._cache.get(("fill", task, grid, number), lambda: self._compute(task, grid, number))
+        return self._reduced(task, grid, number, 0)
 
-    def blocks(self, task: Task, grid: Grid, numbers: list[tuple[int, int]]) -> dict[tuple[int, int], BlockFill]:
-        """The fill of several blocks; what they need of the model is inferred side by side first."""
-        missing = [n for n in numbers if not self._cache.peek(("fill", task, grid, n))]
-        if missing:
-            radius = 1 + buffer_cells(task.buffer, grid.factor) + (self._refinement.reach(task) if task.refine else 0)
-            with stage("mask"):
-                boxes = [grid.block(n).pad(radius) for n in missing]
-                self.masks.prefetch(grid, [(task.target, task.clouds, box) for box in boxes])
+    def blocks(
+        self, task: Task, grid: Grid, numbers: list[tuple[int, int]], *, power: int = 0
+    ) -> dict[tuple[int, int], BlockFill]:
+        """The fill of several blocks, with squares of 2^`power` cells reduced to one.
+
+        Worked off in chunks, so that an image over any number of blocks takes no more memory than the reduced result.
+        """
+        missing = [n for n in numbers if not self._cache.peek(self._reduced_key(task, grid, n, power))]
+        step = CHUNK * self._threads
+        for start in range(0, len(missing), step):
+            chunk = missing[start : start + step]
+            self._prepare(task, grid, chunk)
+            with stage("adjust"):
+                self._pool.run([partial(self._reduced, task, grid, n, power) for n in chunk])
         with stage("adjust" if missing else "mask"):
-            if len(missing) > 1:
-                for future in [self._fillers.submit(self.block, task, grid, n) for n in missing]:
-                    future.result()
-            return {n: self.block(task, grid, n) for n in numbers}
+            return {n: self._reduced(task, grid, n, power) for n in numbers}
+
+    @staticmethod
+    def _reduced_key(task: Task, grid: Grid, number: tuple[int, int], power: int) -> tuple[object, ...]:
+        return ("fill", task, grid, number, power)
+
+    def _reduced(self, task: Task, grid: Grid, number: tuple[int, int], power: int) -> BlockFill:
+        def compute() -> BlockFill:
+            if power == 0:
+                return self._compute(task, grid, number)
+            return reduce_fill(self._reduced(task, grid, number, 0), grid.block(number), power)
+
+        return self._cache.get(self._reduced_key(task, grid, number, power), compute)
+
+    def _prepare(self, task: Task, grid: Grid, numbers: list[tuple[int, int]]) -> None:
+        """Do in the request's own thread what would keep the workers waiting for each other."""
+        boxes = [grid.block(n).pad(1 + buffer_cells(task.buffer, grid.factor)) for n in numbers]
+        reach = self._refinement.reach(task) if task.refine else 0
+        with stage("mask"):
+            self.masks.prefetch(grid, [(task.target, task.clouds, box.pad(reach)) for box in boxes])
+            if task.refine:
+                self._refinement.prefetch(task, grid, boxes)
+        with stage("adjust"):
+            if task.replacements and any(self.masked(task, grid, grid.block(n)).any() for n in numbers):
+                self.scene(task, 0, grid)
 
     def _compute(self, task: Task, grid: Grid, number: tuple[int, int]) -> BlockFill:
         core = grid.block(number)

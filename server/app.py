@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio.to_thread
 import rasterio
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
@@ -17,6 +18,7 @@ from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TilerFactory
 from titiler.extensions.wmts import wmtsExtension
 
 from server import __version__
+from server.claims import Claims
 from server.errors import add_error_handlers
 from server.landing import landing_page
 from server.middleware import ImageHeaders, PathPrefix
@@ -24,7 +26,7 @@ from server.params import ALGORITHMS, PairParams, dataset_path, process
 from server.reader import PairReader
 from server.render import render
 from server.settings import get_settings
-from server.state import get_analysis
+from server.state import get_analysis, preload
 from server.viewer import add_viewer
 
 DESCRIPTION = """Removes clouds from satellite images on the fly.
@@ -34,6 +36,10 @@ Give a cloudy raster as `url` and another date of the same place as `replacement
 
 @asynccontextmanager
 async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
+    settings = get_settings()
+    anyio.to_thread.current_default_thread_limiter().total_tokens = settings.request_threads
+    if settings.model_preload:
+        await anyio.to_thread.run_sync(preload, settings.model_preload)
     yield
     if get_analysis.cache_info().currsize:
         get_analysis().close()
@@ -76,8 +82,8 @@ def create_app() -> FastAPI:
     )
 
     @app.get("/healthz", tags=["Service"])
-    def healthz() -> dict[str, Any]:
-        """Tell that the server is up, and its versions."""
+    async def healthz() -> dict[str, Any]:
+        """Tell that the server is up, and its versions; answered even when every request thread is busy."""
         versions = {"clearsky": __version__, "rasterio": rasterio.__version__, "gdal": rasterio.__gdal_version__}
         return {"status": "ok", "versions": versions}
 
@@ -94,6 +100,7 @@ def create_app() -> FastAPI:
     add_viewer(app)
     add_error_handlers(app)
     app.add_middleware(ImageHeaders)
+    app.add_middleware(Claims)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=list(settings.cors_origins),

@@ -48,7 +48,7 @@ def serve(host: str, port: int, workers: int) -> None:
         port=port,
         workers=workers,
         log_level="warning",
-        timeout_graceful_shutdown=10,
+        timeout_graceful_shutdown=7,
     )
 
 

@@ -35,6 +35,14 @@ class TooLargeError(ClearSkyError):
     """A request for more pixels than the server hands out at once."""
 
 
+class AbandonedError(ClearSkyError):
+    """A request whose client has gone."""
+
+
+class OverdueError(ClearSkyError):
+    """A request that takes longer than the operator allows."""
+
+
 STATUS: Final[dict[type[Exception], int]] = {
     **DEFAULT_STATUS_CODES,
     RioTilerError: 400,
@@ -44,6 +52,8 @@ STATUS: Final[dict[type[Exception], int]] = {
     ClearSkyError: 400,
     SourceForbiddenError: 403,
     SourceMissingError: 404,
+    AbandonedError: 499,
+    OverdueError: 503,
     Exception: 500,
 }
 """Error class to HTTP status; the nearest base class counts."""
@@ -56,7 +66,9 @@ def _handler(status: int) -> Callable[[Request, Exception], Awaitable[Response]]
         if status >= 500:
             logger.error("%s %s: %r", request.method, request.url.path, error, exc_info=error)
         detail = (
-            str(error) if status < 500 or isinstance(error, RasterioError) else "internal error; see the server's log"
+            str(error)
+            if status < 500 or isinstance(error, (RasterioError, ClearSkyError))
+            else "internal error; see the server's log"
         )
         return JSONResponse({"detail": detail}, status_code=status)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from server.cache import TileCache
 from server.cells import READ_BLOCK, read_cells, read_classes
 from server.grid import BLOCK, Box, Grid
 from server.layers import CloudSource, Layer
+from server.pool import FairPool
 
 CERTAIN = 0.95
 """Mean probability of cloud or shadow from which on the model is believed without reserve. On the clear dates at
@@ -62,7 +63,7 @@ def assemble(
 class Masks:
     """Cells and mask tiles of any layer, computed once and kept in a byte-bounded cache."""
 
-    def __init__(self, cache: TileCache, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, cache: TileCache, pool: FairPool) -> None:
         self._cache = cache
         self._pool = pool
 
@@ -111,9 +112,9 @@ class Masks:
                     for j in windows_over(block.left, block.right, grid.cols):
                         if not self._cache.peek(("window", layer, model.id, grid, (i, j))):
                             missing[layer, (i, j)] = model
-        if len(missing) > 1:
-            for future in [self._pool.submit(self._window, k[0], m, grid, k[1]) for k, m in missing.items()]:
-                future.result()
+        self._pool.run(
+            [partial(self._window, layer, model, grid, window) for (layer, window), model in missing.items()]
+        )
 
     @staticmethod
     def _key(layer: Layer, source: CloudSource, grid: Grid, number: tuple[int, int]) -> tuple[object, ...]:

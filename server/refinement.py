@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -18,6 +18,7 @@ from server.cache import TileCache
 from server.grid import BLOCK, Box, Grid
 from server.layers import Layer, Task
 from server.masks import Masks, MaskTile, assemble
+from server.pool import FairPool
 
 HELPERS: Final = 2
 """Replacements that take part: each further one widens what has to be read around a block."""
@@ -43,15 +44,10 @@ class _FirstFit:
 class Refinement:
     """Refined classes of any task, computed once per block and kept with the masks."""
 
-    def __init__(self, masks: Masks, cache: TileCache, threads: int) -> None:
+    def __init__(self, masks: Masks, cache: TileCache, pool: FairPool) -> None:
         self._masks = masks
         self._cache = cache
-        # A pool of its own: refining waits for inference, and filling waits for refining.
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="refine")
-
-    def close(self) -> None:
-        """Stop the threads."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool = pool
 
     @staticmethod
     def reach(task: Task) -> int:
@@ -69,9 +65,15 @@ class Refinement:
         missing = [n for n in sorted(numbers) if not self._cache.peek(self._key(task, grid, n))]
         wide = [grid.block(n).pad(self.reach(task)) for n in missing]
         self._masks.prefetch(grid, [(task.target, task.clouds, box) for box in wide])
-        if len(missing) > 1:
-            for future in [self._pool.submit(self._tile, task, grid, n) for n in missing]:
-                future.result()
+        if any(self._doubtful(task, grid, box.clip(grid.shape)) for box in wide):
+            # Fitted here rather than by whichever worker comes first, while the others stand and wait.
+            for replacement in task.replacements[:HELPERS]:
+                self._first_fit(task, replacement, grid)
+        self._pool.run([partial(self._tile, task, grid, n) for n in missing])
+
+    def _doubtful(self, task: Task, grid: Grid, box: Box) -> bool:
+        """Whether the model sees anything in a box: elsewhere nothing can be given back and nothing can join."""
+        return bool((self._masks.tile(task.target, task.clouds, grid, box).probabilities >= LIKELY * 255).any())
 
     @staticmethod
     def _key(task: Task, grid: Grid, number: tuple[int, int]) -> tuple[object, ...]:
@@ -86,8 +88,7 @@ class Refinement:
         core = block.within(wide)
         tile = self._masks.tile(task.target, task.clouds, grid, wide)
         classes = tile.classes
-        # Where the model sees nothing at all, nothing can be given back and nothing can join.
-        if (tile.probabilities >= LIKELY * 255).any():
+        if self._doubtful(task, grid, wide):
             covered = np.zeros(wide.shape, bool)
             for replacement in task.replacements[:HELPERS]:
                 first = self._first_fit(task, replacement, grid)

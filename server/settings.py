@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from server.cores import usable_cores
 
 
 def _split(value: object) -> object:
@@ -32,8 +33,14 @@ class Settings(BaseSettings):
     """Where the model runs: auto, cpu, cuda, openvino, in the order of preference."""
     model_threads: int = Field(default=1, ge=1)
     """Threads inside one inference."""
-    model_concurrency: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
-    """Inferences at the same time."""
+    model_concurrency: int = Field(default_factory=usable_cores, ge=1)
+    """Inferences and fills at the same time; by default one per core the process may use."""
+    model_preload: Annotated[tuple[str, ...], NoDecode] = ()
+    """Cloud models to load at start instead of at the first tile that needs them."""
+    request_threads: int = Field(default_factory=lambda: max(40, 4 * usable_cores()), ge=1)
+    """Requests worked on at the same time; more wait in line."""
+    request_timeout: float = Field(default=120, gt=0)
+    """Seconds after which a request is given up; what it has computed stays cached."""
     max_tile_size: int = Field(default=1024, ge=256)
     """Largest `tilesize`."""
     max_pixels: int = Field(default=4096 * 4096, ge=1 << 16)
@@ -47,7 +54,7 @@ class Settings(BaseSettings):
     empty_outside: bool = False
     """Answer tiles outside the dataset with 204 instead of 404."""
 
-    @field_validator("allowed_sources", "model_providers", "cors_origins", mode="before")
+    @field_validator("allowed_sources", "model_providers", "model_preload", "cors_origins", mode="before")
     @classmethod
     def _lists(cls, value: object) -> object:
         return _split(value)

@@ -13,10 +13,11 @@ from algorithms.cells import bilinear
 from algorithms.fill import UNFILLED
 from algorithms.reclassify import NODATA
 from algorithms.removal import CloudSidecar, Needs, PixelFill
-from server.analysis import Analysis, BlockFill
+from server.analysis import Analysis
 from server.grid import BLOCK, Box, Grid, grid_for
 from server.layers import Task
 from server.masks import assemble
+from server.overview import BlockFill, reduced_box
 from server.sampling import OutputGrid, Positions, native_pixels, positions
 from server.trace import stage
 
@@ -85,18 +86,6 @@ def _lookup(
     return values
 
 
-def _pool(
-    cells: npt.NDArray[np.uint8], power: int, how: Callable[..., npt.NDArray[np.uint8]], fill: int
-) -> npt.NDArray[np.uint8]:
-    """Reduce squares of 2^power cells to one."""
-    if power == 0:
-        return cells
-    size = 1 << power
-    height, width = cells.shape
-    wide = np.pad(cells, [(0, -height % size), (0, -width % size)], constant_values=fill)
-    return how(wide.reshape(wide.shape[0] // size, size, wide.shape[1] // size, size), axis=(1, 3))
-
-
 def classes_sidecar(analysis: Analysis, task: Task, output: OutputGrid) -> CloudSidecar:
     """Classes and probability under every output pixel."""
     view = look_at(task, output)
@@ -138,25 +127,28 @@ def fill_sidecar(
     view = look_at(task, output)
     if view is None:
         return CloudSidecar(source=np.full(shape, UNFILLED, np.uint8), confidence=np.zeros(shape, np.uint8))
-    numbers = list(view.box.align(1 << view.pooled).clip(view.grid.shape).blocks(BLOCK))
-    fills = analysis.blocks(task, view.grid, numbers)
     box = view.box.align(1 << view.pooled).clip(view.grid.shape)
-    source = assemble(lambda n: fills[n].source, box, view.grid, BLOCK).astype(np.uint8, copy=False)
+    fills = analysis.blocks(task, view.grid, list(box.blocks(BLOCK)), power=view.pooled)
+    source = _assembled(view, box, lambda n: fills[n].source)
     if not source.any():  # nothing but clear ground: no pixel needs a second look
         return CloudSidecar(source=None, confidence=None)
     with stage("adjust"):
         rows, cols = view.cells()
-        # Zoomed out, a pixel with any cloud in it is filled; the least source above 0 is the preferred one.
-        ranked = _pool(np.where(source == 0, 254, source).astype(np.uint8), view.pooled, np.min, 254)
-        unfilled = _pool((source == UNFILLED).astype(np.uint8), view.pooled, np.max, 0)
-        merged = np.where(ranked < 254, ranked, np.where(unfilled > 0, UNFILLED, 0)).astype(np.uint8)
-        source_px = _lookup(view, merged, box, rows, cols, UNFILLED)
+        source_px = _lookup(view, source, box, rows, cols, UNFILLED)
     if needs != "fill":
-        confidence = assemble(lambda n: fills[n].confidence, box, view.grid, BLOCK).astype(np.uint8, copy=False)
-        confidence = _pool(confidence, view.pooled, np.min, 100)
+        confidence = _assembled(view, box, lambda n: fills[n].confidence)
         return CloudSidecar(source=source_px, confidence=_lookup(view, confidence, box, rows, cols, 0))
     fill = _pixel_fill(view, fills, source_px, rows, cols, bands, read_replacement)
     return CloudSidecar(source=source_px, fill=fill)
+
+
+def _assembled(
+    view: View, box: Box, fetch: Callable[[tuple[int, int]], npt.NDArray[np.uint8]]
+) -> npt.NDArray[np.uint8]:
+    """Put the blocks' arrays over a box of cells together, in squares of 2^`pooled` cells."""
+    size = 1 << view.pooled
+    squares = Grid(view.grid.factor * size, -(-view.grid.rows // size), -(-view.grid.cols // size))
+    return assemble(fetch, reduced_box(box, view.pooled), squares, BLOCK // size).astype(np.uint8, copy=False)
 
 
 def _pixel_fill(
@@ -214,20 +206,5 @@ def _sample(
         total = layer.fields.shape[-1] // 2
         fields = layer.fields[..., [*bands, *(total + b for b in bands)]]
         box = layer.box
-        if view.pooled:
-            core = view.grid.block((i, j))
-            fields = _pool_means(fields[core.within(box)], size)
-            box = core
-        result[picked] = bilinear(fields, (rows[picked] - box.top) / size, (cols[picked] - box.left) / size)
+        result[picked] = bilinear(fields, rows[picked] / size - box.top, cols[picked] / size - box.left)
     return result
-
-
-def _pool_means(fields: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
-    """Means of squares of `size` cells of (h, w, n), those cut by the scene's border included."""
-    height, width, count = fields.shape
-    pad = [(0, -height % size), (0, -width % size), (0, 0)]
-    wide = np.pad(fields, pad, mode="edge")
-    means: npt.NDArray[np.float32] = wide.reshape(wide.shape[0] // size, size, wide.shape[1] // size, size, count).mean(
-        axis=(1, 3)
-    )
-    return means

@@ -1,0 +1,49 @@
+"""A request's claim on the machine: whether anybody still waits for its answer."""
+
+from __future__ import annotations
+
+import time
+from contextvars import ContextVar
+
+from server.errors import AbandonedError, OverdueError
+
+
+class Ticket:
+    """Carried by a request into every thread that works for it."""
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self._abandoned = False
+        self._seconds = seconds
+        self._deadline = None if seconds is None else time.monotonic() + seconds
+
+    def abandon(self) -> None:
+        """Note that the client has gone."""
+        self._abandoned = True
+
+    def check(self) -> None:
+        """Go on only if the answer is still wanted.
+
+        Raises:
+            AbandonedError: the client has gone. OverdueError: the time for the request is over.
+        """
+        if self._abandoned:
+            raise AbandonedError("the client has gone")
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            raise OverdueError(
+                f"the answer was not ready within {self._seconds:g} s; what is done is kept, so ask again, or for a "
+                "smaller image (the operator sets CLEARSKY_REQUEST_TIMEOUT)"
+            )
+
+
+current_ticket: ContextVar[Ticket | None] = ContextVar("clearsky_ticket", default=None)
+"""The running request's ticket; None outside of requests."""
+
+
+def check_wanted() -> None:
+    """Stop here if nobody waits for the result any more.
+
+    Raises:
+        AbandonedError, OverdueError: see `Ticket.check`.
+    """
+    if (ticket := current_ticket.get()) is not None:
+        ticket.check()
