@@ -1,18 +1,20 @@
 """Fill one cloud ring by ring: the inner loop of `algorithms.stepwise`."""
 
+from collections.abc import Callable
+from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .growing_sums import FloatArray, GrowingSums
+from .growing_sums import FloatArray, GrowingSums, IntArray, block_order
 
 BoolArray = NDArray[np.bool_]
 
 LARGEST = float(np.finfo(np.float32).max)
 """Largest value a result can hold."""
-_NOISE = 2.0**-44
+SHARE = 2.0**-44
 """Sums of squared differences below this share of the image's sum of squares are rounding and count as zero."""
 _TINY = 1e-200
 """So do those below this, which could overflow as divisors."""
@@ -43,30 +45,82 @@ def fill_rings(
         pool: (H, W), where the replacement's statistics are always taken; None: on the target's pixels.
         window: Radius W in pixels.
     """
-    count = len(target)
     t_zero, t_known = _centred(target, known)
     r_zero, r_known = _centred(replacement, known if pool is None else pool)
-    # A pixel holds values, their squares and a count of one. The values are those of the target and, if both share
-    # their pixels, of the replacement. Bands come last here, so that a pixel's numbers lie together.
-    values = np.concatenate((t_known, r_known)) if pool is None else t_known
-    width = len(values)
-    sums = _sums(values, known)
-
     y, x = np.nonzero(fill)
-    order = sums.order(y, x)
+    order = block_order(y, x)
     order = order[np.argsort(rings[y[order], x[order]].astype(np.uint16), kind="stable")]
     y, x = y[order], x[order]
+    ends = np.cumsum(np.bincount(rings[y, x]))
+    at = y * fill.shape[1] + x
+    r_fill = np.stack([band.ravel().take(at) - zero for band, zero in zip(replacement, r_zero, strict=True)])
+    loop = _loop()
+    filled, adjusted = loop(t_known, r_known, r_fill, known=known, pool=pool, y=y, x=x, ends=ends, window=window)
+    where = np.zeros_like(fill)
+    where.ravel()[at[adjusted]] = True
+    values = np.empty(fill.size)
+    for band, some, zero in zip(result, filled, t_zero, strict=True):
+        values[at] = np.clip(some + zero, -LARGEST, LARGEST)
+        np.copyto(band, values.reshape(fill.shape), where=where, casting="same_kind")
+
+
+def _loop() -> Callable[..., tuple[FloatArray, BoolArray]]:
+    """The loop over the rings: compiled where numba is installed, else in numpy. Both give the same bytes."""
+    if find_spec("numba") is None:
+        return numpy_rings
+    # numba takes half a second to load, and nobody needs it before.
+    from .compiled_rings import compiled_rings  # noqa: PLC0415
+
+    return compiled_rings
+
+
+def numpy_rings(
+    target: FloatArray,
+    replacement: FloatArray,
+    r_fill: FloatArray,
+    *,
+    known: BoolArray,
+    pool: BoolArray | None,
+    y: IntArray,
+    x: IntArray,
+    ends: IntArray,
+    window: int,
+) -> tuple[FloatArray, BoolArray]:
+    """Fill ring by ring, all bands at once.
+
+    Args:
+        target: (B, H, W), centred, zero where not known.
+        replacement: (B, H, W), centred, zero outside of the pixels of its statistics.
+        r_fill: (B, n), centred replacement at the pixels to fill.
+        known: (H, W), where the target's statistics start from.
+        pool: (H, W), where the replacement's statistics are always taken; None: on the target's pixels.
+        y: (n,) rows of the pixels to fill, ring by ring, those of a ring as `block_order` sorts them.
+        x: (n,) columns.
+        ends: (rings + 1,) where each ring begins, and the end of the last.
+        window: Radius W in pixels.
+
+    Returns:
+        (B, n) float64 results, and (n,) whether the pixel's windows held anything known; the others are undefined.
+    """
+    count = len(target)
+    # A pixel holds values, their squares and a count of one. The values are those of the target and, if both share
+    # their pixels, of the replacement. Bands come last here, so that a pixel's numbers lie together.
+    values = np.concatenate((target, replacement)) if pool is None else target
+    width = len(values)
+    sums = _sums(values, known)
     corners = sums.corners(y, x, window)
-    r_fill = replacement[:, y, x].T - r_zero
-    noise = _noise(values)
+    r_fill = np.ascontiguousarray(r_fill.T)
+    noise = rounding(values)
     if pool is not None:
-        r_mean, r_var, r_count = _moments(_sums(r_known, pool).window(corners), _noise(r_known))
+        r_mean, r_var, r_count = _moments(_sums(replacement, pool).window(corners), rounding(replacement))
 
     filled, adjusted = np.empty((len(y), count)), np.empty(len(y), dtype=bool)
     new = np.ones((len(y), 2 * width + 1))
     if pool is None:
         new[:, count:width] = r_fill
-    for a, b in pairwise(np.cumsum(np.bincount(rings[y, x])).tolist()):
+    for a, b in pairwise(ends.tolist()):
+        if a == b:
+            continue
         mean, var, n = _moments(sums.window(corners[a:b]), noise)
         if pool is None:
             mean_r, var_r = mean[:, count:], var[:, count:]
@@ -81,9 +135,9 @@ def fill_rings(
         np.square(ring[:, :width], out=ring[:, width : 2 * width])
         ring[n == 0] = 0
         sums.add(y[a:b], x[a:b], ring)
-        noise += _NOISE * ring[:, width : 2 * width].sum(axis=0)
-    y, x = y[adjusted], x[adjusted]
-    result[:, y, x] = np.clip(filled[adjusted] + t_zero, -LARGEST, LARGEST).T
+        # One after the other, as the compiled loop sums them.
+        noise += SHARE * np.add.accumulate(ring[:, width : 2 * width])[-1]
+    return filled.T, adjusted
 
 
 def _centred(image: NDArray[Any], where: BoolArray) -> tuple[FloatArray, FloatArray]:
@@ -109,9 +163,9 @@ def _sums(values: FloatArray, known: BoolArray) -> GrowingSums:
     return sums
 
 
-def _noise(values: FloatArray) -> FloatArray:
+def rounding(values: FloatArray) -> FloatArray:
     """Sums of squared differences that count as zero, for each of (V, H, W) values."""
-    noise: FloatArray = _NOISE * np.square(values).sum(axis=(1, 2)) + _TINY
+    noise: FloatArray = SHARE * np.einsum("vyx,vyx->v", values, values) + _TINY
     return noise
 
 

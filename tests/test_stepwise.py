@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from algorithms import growing_sums, rings
 from algorithms.errors import ClearSkyError, ParameterError, ShapeError
-from algorithms.growing_sums import GrowingSums
+from algorithms.growing_sums import GrowingSums, block_order
 from algorithms.stepwise import stepwise_adjustment
 
 DATA = Path(os.environ.get("CLEARSKY_TEST_DATA", Path(__file__).resolve().parents[1] / "../shared/data"))
@@ -227,6 +228,32 @@ def test_bands_do_not_mix():
     np.testing.assert_allclose(together, alone, rtol=1e-6)
 
 
+@pytest.mark.parametrize("statistics", VARIANTS)
+@pytest.mark.parametrize("kind", ["integers", "fractions", "holes", "all"])
+def test_compiled_and_not_give_the_same_bytes(statistics, kind, monkeypatch):
+    compiled = pytest.importorskip("algorithms.compiled_rings", reason="numba is not installed")
+    assert compiled.BLOCK == growing_sums.BLOCK == 1 << compiled._SHIFT
+    t, r, mask = scene(9, bands=3, size=(150, 140), scale=8)
+    t, r = t.astype(float), r.astype(float)
+    if kind != "integers":
+        t *= 1.2345
+    if kind == "holes":
+        t[1, 20:25, 30:90] = r[0, 60:70, 5:40] = np.nan
+        t[t < 1500] = 0
+    if kind == "all":
+        mask[10:] = True
+    taken = []
+    for module, name in ((compiled, "compiled_rings"), (rings, "numpy_rings")):
+        loop = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, loop=loop, name=name, **k: (taken.append(name), loop(*a, **k))[1])
+    fast = stepwise_adjustment(t, r, mask, window=20, buffer=1, statistics=statistics)
+    assert set(taken) == {"compiled_rings"}
+    monkeypatch.setattr(rings, "find_spec", lambda name: None)
+    plain = stepwise_adjustment(t, r, mask, window=20, buffer=1, statistics=statistics)
+    assert taken[-1] == "numpy_rings"
+    assert fast.tobytes() == plain.tobytes()
+
+
 def test_large_images_are_worked_on_band_by_band(monkeypatch):
     t, r, mask = scene(16, bands=3)
     whole = stepwise_adjustment(t, r, mask, window=20, buffer=1)
@@ -338,7 +365,7 @@ def test_growing_sums_are_window_sums(height, width, radius, seed):
         ]
         np.testing.assert_array_equal(sums.window(corners), expected)
         y, x = np.nonzero(when == batch)
-        order = sums.order(y, x)
+        order = block_order(y, x)
         sums.add(y[order], x[order], image[y[order], x[order]])
 
 
