@@ -208,24 +208,23 @@ def estimate_target(
     stats = window_means(sums, _prior(scene, adjustment), lattice, rows=around[0], cols=around[1], levels=levels)
     if adjustment == "regression":
         slope, intercept, own, left_over = _fit_regression(stats, scene)
-        nodes = np.concatenate([slope.reshape(*slope.shape[:2], -1), intercept, own, left_over[..., None]], axis=-1)
-        fields = _to_cells(np.moveaxis(nodes, -1, 0), spacing, places)
-        value, gain = scene.estimate(z), fields[-1 - bands : -1]
-        for b in range(bands):
-            left = fields[bands * bands + b]
-            for j in range(bands):
-                left = left + fields[b * bands + j] * z[j]
+        value, gain = scene.estimate(z), np.empty_like(z)
+        for b in range(bands):  # a band at a time: all slopes at once are many times what comes in
+            nodes = np.concatenate([slope[..., b, :], intercept[..., b, None], own[..., b, None]], axis=-1)
+            *slopes, left, gain[b] = _to_cells(np.moveaxis(nodes, -1, 0), spacing, places)
+            for field, band in zip(slopes, z, strict=True):
+                left += field * band
             value[b] += spread[b] * left
     else:
         ratio, offset, left_over = _fit_moment(stats, scene)
-        nodes = np.concatenate([ratio, offset, left_over[..., None]], axis=-1)
+        nodes = np.concatenate([ratio, offset], axis=-1)
         fields = _to_cells(np.moveaxis(nodes, -1, 0), spacing, places)
         gain = fields[:bands]
-        value = scene.level.astype(np.float32)[:, None, None] + spread * (gain * z + fields[bands : 2 * bands])
+        value = scene.level.astype(np.float32)[:, None, None] + spread * (gain * z + fields[bands:])
     unit = (scene.spread / scene.std).astype(np.float32)[:, None, None]
     return Estimate(
         value=value,
         gain=gain * unit,
         support=_to_cells(stats.support[None], spacing, places)[0],
-        error=fields[-1] * _difficulty(z),
+        error=_to_cells(left_over[None], spacing, places)[0] * _difficulty(z),
     )

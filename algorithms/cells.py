@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,10 @@ class Cells:
         """Size in bytes."""
         return self.values.nbytes + self.valid.nbytes + self.full.nbytes
 
+    def cut(self, place: tuple[slice, slice]) -> Cells:
+        """The cells in a place."""
+        return Cells(self.values[(slice(None), *place)], self.valid[place], self.full[place])
+
 
 def cell_means(values: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_], factor: int) -> Cells:
     """Average the valid pixels of each square of `factor` x `factor` pixels.
@@ -48,19 +53,34 @@ def cell_means(values: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_], fa
     Returns:
         ceil(H / factor) x ceil(W / factor) cells.
     """
-    clean = np.where(valid, values, 0).astype(np.float32)
+    whole = bool(valid.all())
+    clean = values if whole else np.where(valid, values, 0)
     if factor == 1:
-        return Cells(clean, valid, valid)
-    bands, height, width = clean.shape
-    rows, cols = -(-height // factor), -(-width // factor)
-    pad = [(0, rows * factor - height), (0, cols * factor - width)]
-    squares = np.pad(clean, [(0, 0), *pad]).reshape(bands, rows, factor, cols, factor)
-    there = np.pad(valid, pad).reshape(rows, factor, cols, factor)
-    counts = there.sum(axis=(1, 3), dtype=np.float32)
-    # A cell cut by the border is full where all it has is valid.
-    full = np.pad(valid, pad, constant_values=True).reshape(there.shape).all(axis=(1, 3))
-    sums = squares.sum(axis=(2, 4), dtype=np.float32)
-    return Cells(sums / np.maximum(counts, 1), np.asarray(counts > 0), np.asarray(full & (counts > 0)))
+        return Cells(clean.astype(np.float32), valid, valid)
+    # Pixels that a cell has: fewer where the border cuts it.
+    has_rows, has_cols = (np.minimum(factor, n - np.arange(0, n, factor)) for n in valid.shape)
+    has = np.multiply.outer(has_rows, has_cols).astype(np.float32)
+    counts = has if whole else _square_sums(valid, factor)
+    sums = _square_sums(clean, factor)
+    sums /= np.maximum(counts, 1)
+    return Cells(sums, counts > 0, counts == has)
+
+
+def _square_sums(planes: npt.NDArray[Any], factor: int) -> npt.NDArray[np.float32]:
+    """Sums over squares of (..., H, W), zeros beyond the border.
+
+    Slice by slice, always in the same order: numpy's own sums over axes as short as these take several times as long.
+    """
+    height, width = planes.shape[-2:]
+    pad = [(0, 0)] * (planes.ndim - 2) + [(0, -height % factor), (0, -width % factor)]
+    padded = np.pad(planes, pad) if pad[-1][1] or pad[-2][1] else planes
+    down = padded[..., ::factor, :].astype(np.float32)
+    for i in range(1, factor):
+        down += padded[..., i::factor, :]
+    result: npt.NDArray[np.float32] = down[..., ::factor].copy()
+    for j in range(1, factor):
+        result += down[..., j::factor]
+    return result
 
 
 def cell_any(mask: npt.NDArray[np.bool_], factor: int) -> npt.NDArray[np.bool_]:

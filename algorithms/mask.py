@@ -71,8 +71,10 @@ def classify(probabilities: npt.NDArray[np.uint8], valid: npt.NDArray[np.bool_])
         (H, W) uint8: 0 clear, 1 cloud, 2 shadow, 255 nodata.
     """
     cloud, shadow = probabilities.astype(np.int16)
-    stacked = np.stack([255 - cloud - shadow, cloud, shadow])
-    classes: npt.NDArray[np.uint8] = np.argmax(stacked, axis=0).astype(np.uint8)
+    clear = 255 - cloud - shadow
+    # The first of equals, as argmax has it, which takes many times as long.
+    covered = np.where(cloud >= shadow, np.uint8(1), np.uint8(2))
+    classes: npt.NDArray[np.uint8] = np.where(clear >= np.maximum(cloud, shadow), np.uint8(0), covered)
     classes[~valid] = NODATA
     return classes
 

@@ -1,6 +1,6 @@
 """The window stage: windowed sums over clear cells, blended from wide windows to narrow ones.
 
-Windows of radius W, 2W, 4W, 8W are taken on data sum-pooled to nodes of a lattice that is fixed to the scene, the same
+Windows of radius W and 2W are taken on data sum-pooled to nodes of a lattice that is fixed to the scene, the same
 number of nodes per window at each level. Where a window holds enough clear ground the wider ones have weight
 zero; where it does not, the estimate widens continuously, and in the end falls back to the scene.
 """
@@ -18,8 +18,9 @@ from algorithms.reclassify import dilate
 Floats = npt.NDArray[np.float64]
 Real = TypeVar("Real", np.float32, np.float64)
 
-LEVELS: Final = 4
-"""Windows of radius W, 2W, 4W, 8W."""
+LEVELS: Final = 2
+"""Windows of radius W and 2W. Two more (4W, 8W) lower the error by 0.1 %, by 1 to 3 % deep in clouds under a strong drift
+across the scene, and reach four times as far."""
 ENOUGH: Final = 0.1
 """Share of clear cells (hi) from which on a window needs no wider one. 0.25 lowers the error by 0.3 %, but at a corner
 of the scene, where three quarters of a window lie outside, it calls for every level even under few clouds."""
@@ -159,7 +160,7 @@ def window_means(
         lattice: nodes and windows.
         rows: rows of finest nodes to compute.
         cols: columns of finest nodes to compute.
-        levels: 1 to 4. The result is the same for any number if the windows of that level hold enough.
+        levels: 1 or more. The result is the same for any number if the windows of that level hold enough.
     """
     stack, where = [sums], [(rows, cols)]
     for _ in range(levels - 1):

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from algorithms.errors import RemapError, ShapeError, whole_number
 
@@ -133,9 +132,18 @@ def dilate(mask: npt.NDArray[np.bool_], radius: int) -> npt.NDArray[np.bool_]:
     """Grow a (H, W) mask by a square of side `2 * radius + 1`; the outside counts as clear."""
     if radius == 0 or not mask.any():
         return mask.copy()
-    grown: npt.NDArray[np.bool_] = ndimage.maximum_filter(
-        mask.view(np.uint8), size=2 * radius + 1, mode="constant", cval=0
-    ).view(np.bool_)
+    return _spread(_spread(mask, radius).T, radius).T
+
+
+def _spread(mask: npt.NDArray[np.bool_], radius: int) -> npt.NDArray[np.bool_]:
+    """Grow a mask along its rows' axis; a window twice as long is two windows side by side."""
+    size = 2 * radius + 1
+    grown = np.pad(mask, [(radius, radius), (0, 0)])
+    length = 1
+    while length < size:
+        step = min(length, size - length)
+        grown = grown[:-step] | grown[step:]
+        length += step
     return grown
 
 

@@ -16,7 +16,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 SQUARES: Final = 12
 """Inference windows up to which a scene is taken whole; squares sampled from a larger one."""
-SQUARE: Final = 96
+SQUARE: Final = 80
 """Side in cells of a sampled square."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -20,14 +21,16 @@ from algorithms.scene import SceneFit, fit_scene
 from server.cache import TileCache
 from server.grid import BLOCK, Box, Grid
 from server.layers import Layer, Task
-from server.masks import Masks, counted
-from server.overview import BlockFields, BlockFill, reduce_fill
+from server.masks import Masks, MaskTile, counted, spread
+from server.overview import BlockFields, BlockFill, part_of, reduce_fill
 from server.pool import FairPool
 from server.refinement import Refinement, sample_boxes
 from server.trace import stage
 
 CHUNK: Final = 8
 """Blocks per worker that a large image prepares at a time, so that what they share is still in the cache."""
+SQUARE: Final = 4
+"""Blocks per side of the squares that a whole scene is computed in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,10 @@ class _Pair:
     def clear(self) -> npt.NDArray[np.bool_]:
         """(h, w), clear and whole in both."""
         return self.target.full & self.other.full & ~self.masked & ~self.hidden
+
+    def cut(self, place: tuple[slice, slice]) -> _Pair:
+        """The part of it in a place."""
+        return _Pair(self.target.cut(place), self.other.cut(place), self.masked[place], self.hidden[place])
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,34 +101,42 @@ class Analysis:
 
     def masked(self, task: Task, grid: Grid, box: Box) -> npt.NDArray[np.bool_]:
         """Cells of a box to be filled: cloud with its buffer."""
-        radius = buffer_cells(task.buffer, grid.factor)
-        wide = box.pad(radius).clip(grid.shape)
-        return dilate(counted(self.classes(task, grid, wide), task.clouds), radius)[box.within(wide)]
+
+        def cloudy(level: Grid, inner: Box) -> npt.NDArray[np.bool_]:
+            radius = buffer_cells(task.buffer, level.factor)
+            wide = inner.pad(radius).clip(level.shape)
+            made = self._refinement.tile(task, level, wide) if task.refine else self._model_tile(task, level, wide)
+            return dilate(counted(made.classes, task.clouds), radius)[inner.within(wide)]
+
+        return spread(grid, box, cloudy)
 
     def classes(self, task: Task, grid: Grid, box: Box) -> npt.NDArray[np.uint8]:
         """Classes of the target over a box inside the scene, refined where the task says so."""
         if task.refine:
             return self._refinement.classes(task, grid, box)
-        return self.masks.tile(task.target, task.clouds, grid, box).classes
+        return self._model_tile(task, grid, box).classes
+
+    def _model_tile(self, task: Task, grid: Grid, box: Box) -> MaskTile:
+        return self.masks.tile(task.target, task.clouds, grid, box)
 
     def _pair(self, task: Task, replacement: Layer, grid: Grid, box: Box) -> _Pair:
         """Both dates over a box."""
-        radius = buffer_cells(task.buffer, grid.factor)
         self._prefetch_pair(task, replacement, grid, [box])
         masked = self.masked(task, grid, box)
-        hidden = self.masks.cloudy(replacement, task.replacement_clouds, grid, box, radius)
+        hidden = spread(grid, box, partial(self._hidden, task, replacement, self.masks.cloudy))
         return _Pair(self.masks.cells(task.target, grid, box), self.masks.cells(replacement, grid, box), masked, hidden)
 
     def _prefetch_pair(self, task: Task, replacement: Layer, grid: Grid, boxes: list[Box]) -> None:
         """Run the networks for both dates at once."""
-        wide = [box.pad(buffer_cells(task.buffer, grid.factor)) for box in boxes]
+        level = grid.masks or grid
+        wide = [grid.mask_cells(box)[1].pad(buffer_cells(task.buffer, level.factor)) for box in boxes]
+        if task.refine:
+            self._refinement.prefetch(task, level, wide)
         self.masks.prefetch(
-            grid,
+            level,
             [(task.target, task.clouds, box) for box in wide]
             + [(replacement, task.replacement_clouds, box) for box in wide],
         )
-        if task.refine:
-            self._refinement.prefetch(task, grid, wide)
 
     def scene(self, task: Task, number: int, grid: Grid) -> SceneFit:
         """The scene stage of the `number`-th replacement (from 0): the same whichever tile asks first."""
@@ -176,25 +191,43 @@ class Analysis:
     def _reduced(self, task: Task, grid: Grid, number: tuple[int, int], power: int) -> BlockFill:
         def compute() -> BlockFill:
             if power == 0:
-                return self._compute(task, grid, number)
+                return self._compute(task, grid, grid.block(number))
             return reduce_fill(self._reduced(task, grid, number, 0), grid.block(number), power)
 
         return self._cache.get(self._reduced_key(task, grid, number, power), compute)
 
     def _prepare(self, task: Task, grid: Grid, numbers: list[tuple[int, int]]) -> None:
         """Do in the request's own thread what would keep the workers waiting for each other."""
-        boxes = [grid.block(n).pad(1 + buffer_cells(task.buffer, grid.factor)) for n in numbers]
-        reach = self._refinement.reach(task) if task.refine else 0
+        level = grid.masks or grid
+        radius = 1 + buffer_cells(task.buffer, level.factor)
+        boxes = [grid.mask_cells(grid.block(n))[1].pad(radius).clip(level.shape) for n in numbers]
         with stage("mask"):
-            self.masks.prefetch(grid, [(task.target, task.clouds, box.pad(reach)) for box in boxes])
+            self.masks.prefetch(level, [(task.target, task.clouds, box) for box in boxes])
             if task.refine:
-                self._refinement.prefetch(task, grid, boxes)
+                self._refinement.prefetch(task, level, boxes)
         with stage("adjust"):
             if task.replacements and any(self.masked(task, grid, grid.block(n)).any() for n in numbers):
                 self.scene(task, 0, grid)
 
-    def _compute(self, task: Task, grid: Grid, number: tuple[int, int]) -> BlockFill:
-        core = grid.block(number)
+    def squares(self, task: Task, grid: Grid, numbers: list[tuple[int, int]]) -> None:
+        """Compute the fills of blocks, and of those beside them, in squares of `SQUARE` blocks' side, and keep them.
+
+        Whoever wants a whole scene saves most of what blocks read around themselves; the values are the same but for
+        rounding.
+        """
+        missing = [n for n in numbers if not self._cache.peek(self._reduced_key(task, grid, n, 0))]
+        wanted = sorted({(i // SQUARE, j // SQUARE) for i, j in missing})
+        cores = [grid.block(number, SQUARE * BLOCK) for number in wanted]
+        self._prepare(task, grid, [n for core in cores for n in core.blocks(BLOCK)])
+        self._pool.run([partial(self._square, task, grid, core) for core in cores])
+
+    def _square(self, task: Task, grid: Grid, core: Box) -> None:
+        whole = self._compute(task, grid, core)
+        for number in core.blocks(BLOCK):
+            part = partial(part_of, whole, core, grid.block(number), grid.shape)
+            self._cache.get(self._reduced_key(task, grid, number, 0), part)
+
+    def _compute(self, task: Task, grid: Grid, core: Box) -> BlockFill:
         rim = core.pad(1).clip(grid.shape)
         masked = self.masked(task, grid, rim)
         target = self.masks.cells(task.target, grid, rim)
@@ -202,8 +235,8 @@ class Analysis:
         source[masked] = UNFILLED
         confidence = np.where(target.valid & ~masked, 100, 0).astype(np.uint8)
         layers: dict[int, BlockFields] = {}
-        if (masked & target.valid).any():
-            self._fill(task, grid, rim, source, confidence, layers)
+        if (cloud := masked & target.valid).any():
+            self._fill(task, grid, rim, cloud, source, confidence, layers)
         inner = core.within(rim)
         used = set(np.unique(source[inner])) - {0, UNFILLED}
         return BlockFill(
@@ -217,13 +250,17 @@ class Analysis:
         task: Task,
         grid: Grid,
         rim: Box,
+        cloud: npt.NDArray[np.bool_],
         source: npt.NDArray[np.uint8],
         confidence: npt.NDArray[np.uint8],
         layers: dict[int, BlockFields],
     ) -> None:
-        """Fill the masked cells of `rim` from one replacement after the other; writes into the arrays given."""
-        region = rim.pad(residual_reach(grid.factor)).clip(grid.shape)
-        at = rim.within(region)
+        """Fill the cells `cloud` of `rim` from one replacement after the other; writes into the arrays given."""
+        region = _extent_of(cloud, rim).pad(residual_reach(grid.factor)).clip(grid.shape)
+        lattice = node_lattice(task.options.window, grid.factor)
+        extent = _window_extent(region, lattice, grid, levels=1)
+        inner = rim.intersection(region)
+        at, place = inner.within(region), inner.within(rim)
         known: npt.NDArray[np.bool_] | None = None
         values: npt.NDArray[np.float32] | None = None
         filled = np.zeros(region.shape, bool)
@@ -231,54 +268,65 @@ class Analysis:
         # What is clear in no replacement takes the first one whose cloud there is doubtful: a false alarm of the model
         # on a clear date would otherwise leave the target's cloud standing.
         for (k, replacement), doubtful in [*((entry, False) for entry in order), *((entry, True) for entry in order)]:
-            pair = self._pair(task, replacement, grid, region)
+            around = self._pair(task, replacement, grid, extent)
+            pair = around.cut(region.within(extent))
             if known is None or values is None:
                 known, values = pair.target.full & ~pair.masked, pair.target.values
-            hidden = self._certain(task, replacement, grid, region) if doubtful else pair.hidden
+            hidden = pair.hidden
+            if doubtful:
+                hidden = spread(grid, region, partial(self._hidden, task, replacement, self.masks.certain))
             open_still = pair.masked & pair.target.valid & ~filled
             wanted = open_still & pair.other.valid & ~hidden
             if not wanted[at].any():
                 continue
-            fit = self._fit(
-                task, grid, region, k - 1, _Ground(values, pair.other.values, pair.other.full & ~hidden, known, wanted)
-            )
+            ground = _Ground(values, pair.other.values, pair.other.full & ~hidden, known, wanted)
+            fit = self._fit(task, grid, region, k - 1, ground, around)
             take = wanted[at]
-            source[take] = k
-            confidence[take] = fit.confidence[at][take] // (2 if doubtful else 1)
-            fields = np.concatenate([fit.gain[(slice(None), *at)], fit.offset[(slice(None), *at)]])
-            layers[k] = BlockFields(rim, np.ascontiguousarray(np.moveaxis(fields, 0, -1)))
+            had = source == k
+            source[place][take] = k
+            confidence[place][take] = fit.confidence[at][take] // (2 if doubtful else 1)
+            fields = np.zeros((*rim.shape, 2 * len(fit.gain)), np.float32)
+            fields[place] = np.moveaxis(np.concatenate([fit.gain, fit.offset])[(slice(None), *at)], 0, -1)
+            if had.any():  # filled the first time round, when the windows were chosen for them: they keep their fill
+                kept = dilate(had, 1) & ((source != k) | had)
+                fields[kept] = layers[k].fields[kept]
+            layers[k] = BlockFields(rim, fields)
             # What is filled now is ground that the next replacement has to meet.
             values = np.where(wanted, fit.gain * pair.other.values + fit.offset, values)
             known, filled = known | wanted, filled | wanted
             if not (open_still & ~wanted)[at].any():
                 return
 
-    def _certain(self, task: Task, replacement: Layer, grid: Grid, box: Box) -> npt.NDArray[np.bool_]:
-        """Cells that are cloud or shadow in a replacement beyond doubt, with the buffer around them."""
-        radius = buffer_cells(task.buffer, grid.factor)
-        return self.masks.certain(replacement, task.replacement_clouds, grid, box, radius)
+    @staticmethod
+    def _hidden(
+        task: Task, replacement: Layer, of: Callable[..., npt.NDArray[np.bool_]], grid: Grid, box: Box
+    ) -> npt.NDArray[np.bool_]:
+        """Cells that are cloud in a replacement, by the judgement of `of`, with the buffer around them."""
+        return of(replacement, task.replacement_clouds, grid, box, buffer_cells(task.buffer, grid.factor))
 
-    def _fit(
-        self,
-        task: Task,
-        grid: Grid,
-        region: Box,
-        number: int,
-        ground: _Ground,
-    ) -> FillFields:
-        """The fill of a region, from as wide a neighbourhood as its clouds call for."""
-        lattice = node_lattice(task.options.window, grid.factor)
-        scene = self.scene(task, number, grid)
+    def _fit(self, task: Task, grid: Grid, region: Box, number: int, ground: _Ground, around: _Pair) -> FillFields:
+        """The fill of a region, from as wide a neighbourhood as its clouds call for; `around` is the narrowest."""
+        lattice, scene = node_lattice(task.options.window, grid.factor), self.scene(task, number, grid)
+        spacing = lattice.spacing
         near = dilate(ground.wanted, 1)
         for levels in range(1, LEVELS + 1):
-            extent = region.pad(lattice.reach(levels)).clip(grid.shape).align(lattice.alignment(levels))
-            sums = self._sums(task, grid, extent, number, lattice)
+            extent = _window_extent(region, lattice, grid, levels=levels)
+            pair = around if levels == 1 else self._pair(task, task.replacements[number], grid, extent)
             place = region.within(extent)
             marked = np.zeros(extent.shape, np.float32)
             marked[place] = near
-            nodes = pool(marked, lattice.spacing)[: sums.shape[1], : sums.shape[2]] > 0
-            if holds_enough(sums[0], lattice, level=levels - 1, near=nodes):
+            counts, nodes = (pool(padded(a.astype(np.float32), spacing), spacing) for a in (pair.clear, marked))
+            if holds_enough(counts, lattice, level=levels - 1, near=nodes > 0):
                 break
+        # Nodes beyond the scene do not exist, here no more than on the whole array: interpolation ends with the last.
+        sums = pooled_sums(
+            padded(pair.target.values, spacing),
+            padded(pair.other.values, spacing),
+            padded(pair.clear, spacing),
+            scene,
+            lattice,
+            adjustment=task.options.adjustment,
+        )
         rows, cols = (range(s.start, s.stop) for s in place)
         return fill_fields(
             ground.values,
@@ -296,38 +344,15 @@ class Analysis:
             levels=levels,
         )
 
-    def _sums(self, task: Task, grid: Grid, extent: Box, number: int, lattice: NodeLattice) -> npt.NDArray[np.float64]:
-        """Sums per node over the part of an aligned extent inside the scene, from cached blocks."""
-        replacement, adjustment = task.replacements[number], task.options.adjustment
-        inside = extent.clip(grid.shape)
-        self._prefetch_pair(task, replacement, grid, [inside])
 
-        def compute(block: Box) -> npt.NDArray[np.float64]:
-            pair = self._pair(task, replacement, grid, block)
-            return pooled_sums(
-                padded(pair.target.values, lattice.spacing),
-                padded(pair.other.values, lattice.spacing),
-                padded(pair.clear, lattice.spacing),
-                self.scene(task, number, grid),
-                lattice,
-                adjustment=adjustment,
-            )
+def _extent_of(cells: npt.NDArray[np.bool_], box: Box) -> Box:
+    """The smallest box around the cells that are set in a box."""
+    rows, cols = (np.flatnonzero(cells.any(axis=axis)) for axis in (1, 0))
+    return Box(
+        box.top + int(rows[0]), box.top + int(rows[-1]) + 1, box.left + int(cols[0]), box.left + int(cols[-1]) + 1
+    )
 
-        # Nodes beyond the scene do not exist, here no more than on the whole array: interpolation ends with the last.
-        spacing = lattice.spacing
-        nodes = Box(
-            extent.top // spacing, -(-inside.bottom // spacing), extent.left // spacing, -(-inside.right // spacing)
-        )
-        result: npt.NDArray[np.float64] | None = None
-        for i, j in inside.blocks(BLOCK):
-            block = grid.block((i, j))
-            key = ("sums", *self._clearness(task, replacement), adjustment, lattice, grid, (i, j))
-            part = self._cache.get(key, partial(compute, block))
-            if result is None:
-                result = np.zeros((len(part), *nodes.shape))
-            top, left = block.top // spacing, block.left // spacing
-            covered = Box(top, top + part.shape[1], left, left + part.shape[2])
-            cut = covered.intersection(nodes)
-            result[(slice(None), *cut.within(nodes))] = part[(slice(None), *cut.within(covered))]
-        assert result is not None  # noqa: S101  (an extent touches at least one block)
-        return result
+
+def _window_extent(region: Box, lattice: NodeLattice, grid: Grid, *, levels: int) -> Box:
+    """The cells inside the scene that the windows of a region can touch, from a node of the widest level on."""
+    return region.pad(lattice.reach(levels)).clip(grid.shape).align(lattice.alignment(levels)).clip(grid.shape)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import product
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from rasterio.enums import Resampling
+from rasterio.enums import Interleaving, Resampling
 from rasterio.vrt import WarpedVRT
-from rasterio.windows import Window
+from rasterio.windows import Window as PixelWindow
 
 from algorithms.cells import Cells, cell_means
+from algorithms.models import WINDOW
+from algorithms.windows import Window, window_start
 from server.dataset import Dataset, dataset_crs, open_raster
 from server.grid import Box, Grid
+from server.layers import Layer
+from server.remote import get_remotes, is_remote
 
 READ_BLOCK: Final = 256
 """Side in cells of the pieces in which rasters are read: 512 native pixels at factor 2, the tile of a common COG."""
@@ -27,6 +33,27 @@ def _step(factor: int, shift: tuple[int, int]) -> int:
     return 1 if shift[0] % step or shift[1] % step else step
 
 
+def _there(pixels: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_]:
+    """(H, W), pixels of (B, H, W) that are finite and not `nodata` in every band."""
+    there = np.ones(pixels.shape[1:], bool)
+    whole_numbers = np.issubdtype(pixels.dtype, np.integer)
+    # Compared in the pixels' own type, which is several times as fast; a value it cannot hold is nowhere.
+    if nodata is not None and (not whole_numbers or _holds(pixels.dtype, nodata)):
+        missing = pixels.dtype.type(nodata)
+        for band in pixels:
+            there &= band != missing
+    if not whole_numbers:
+        for band in pixels:
+            there &= np.isfinite(band)
+    return there
+
+
+def _holds(dtype: np.dtype[Any], value: float) -> bool:
+    """Whether an integer type has a value."""
+    limits = np.iinfo(dtype)
+    return float(value).is_integer() and limits.min <= value <= limits.max
+
+
 def _read(
     src: Any, indexes: tuple[int, ...], box: Box, grid: Grid, nodata: float | None, shift: tuple[int, int]
 ) -> Cells:
@@ -38,30 +65,73 @@ def _read(
     height, width = src.height // step * step, src.width // step * step
     inner = Box(max(top, 0), min(bottom, height), max(left, 0), min(right, width))
     rows, cols = (bottom - top) // step, (right - left) // step
-    values = np.zeros((len(indexes), rows, cols), np.float32)
+    values: npt.NDArray[Any] = np.zeros((len(indexes), rows, cols), np.float32)
     valid = np.zeros((rows, cols), bool)
     if inner.bottom > inner.top and inner.right > inner.left:
-        window = Window(inner.left, inner.top, inner.right - inner.left, inner.bottom - inner.top)
+        window = PixelWindow(inner.left, inner.top, inner.right - inner.left, inner.bottom - inner.top)
         shape = (window.height // step, window.width // step)
         pixels = src.read(
-            indexes, window=window, out_shape=(len(indexes), *shape), resampling=Resampling.average, out_dtype="float32"
+            indexes,
+            window=window,
+            out_shape=(len(indexes), *shape),
+            resampling=Resampling.average,
+            out_dtype=None if step == 1 else "float32",  # averages of whole numbers are none
         )
-        if nodata is not None and not np.isnan(nodata):
-            there = (pixels != nodata).all(axis=0)
-        elif nodata is not None:
-            there = np.ones(shape, bool)
+        there = _there(pixels, nodata)
+        if nodata is None:
+            there &= src.dataset_mask(window=window, out_shape=shape) > 0
+        if shape == valid.shape:
+            values, valid = pixels, there
         else:
-            there = src.dataset_mask(window=window, out_shape=shape) > 0
-        there &= np.isfinite(pixels).all(axis=0)
-        row, col = (inner.top - top) // step, (inner.left - left) // step
-        values[:, row : row + shape[0], col : col + shape[1]] = np.where(there, pixels, 0)
-        valid[row : row + shape[0], col : col + shape[1]] = there
+            row, col = (inner.top - top) // step, (inner.left - left) // step
+            values[:, row : row + shape[0], col : col + shape[1]] = np.where(there, pixels, 0)
+            valid[row : row + shape[0], col : col + shape[1]] = there
     return cell_means(values, valid, factor // step)
+
+
+def announce_windows(windows: Iterable[tuple[Layer, Window]], grid: Grid) -> None:
+    """Tell which inference windows will be read, so that the bytes of remote rasters come in few requests."""
+    boxes: dict[Layer, list[Box]] = {}
+    for layer, (row, col) in windows:
+        if is_remote(layer.dataset.url):
+            top, left = window_start(row, grid.rows), window_start(col, grid.cols)
+            box = Box(top, top + WINDOW, left, left + WINDOW).clip(grid.shape)
+            boxes.setdefault(layer, []).append(box.align(READ_BLOCK).clip(grid.shape))
+    for layer, wanted in boxes.items():
+        _announce(layer, grid, wanted)
+
+
+def _announce(layer: Layer, grid: Grid, boxes: list[Box]) -> None:
+    """Tell which bytes a remote raster's boxes of cells are.
+
+    Only native pixels on the target's lattice are announced, where the requests for blocks add up.
+    """
+    dataset, factor = layer.dataset, grid.factor
+    shift = dataset.same_grid(layer.target)
+    if shift is None or _step(factor, shift) > 1:
+        return
+    with open_raster(dataset.url, dataset.version) as src:
+        height, width = src.block_shapes[0]
+        blocks: set[tuple[int, int]] = set()
+        for box in boxes:
+            top, left = max(box.top * factor - shift[0], 0), max(box.left * factor - shift[1], 0)
+            bottom = min(box.bottom * factor - shift[0], src.height)
+            right = min(box.right * factor - shift[1], src.width)
+            rows, cols = range(top // height, -(-bottom // height)), range(left // width, -(-right // width))
+            blocks.update(product(rows, cols))
+        bands = (1,) if src.interleaving is Interleaving.pixel else dataset.indexes
+        spans = []
+        for (row, col), band in product(blocks, bands):
+            names = (f"BLOCK_{what}_{col}_{row}" for what in ("OFFSET", "SIZE"))
+            start, size = (src.get_tag_item(name, "TIFF", bidx=band) for name in names)
+            if start and size:  # absent where a sparse file has no block, and in other formats
+                spans.append((int(start), int(start) + int(size)))
+    get_remotes().announce(dataset.url, dataset.version, spans)
 
 
 def read_cells(dataset: Dataset, indexes: tuple[int, ...], target: Dataset, grid: Grid, box: Box) -> Cells:
     """Read bands of a dataset on a box of the target's cells, warped bilinearly where it lies on another grid."""
-    with open_raster(dataset.url) as src:
+    with open_raster(dataset.url, dataset.version) as src:
         shift = dataset.same_grid(target)
         if shift is not None:
             return _read(src, indexes, box, grid, dataset.nodata, shift)
@@ -88,7 +158,7 @@ def read_classes(dataset: Dataset, target: Dataset, grid: Grid, box: Box) -> npt
     """
     factor = grid.factor
     shape = (box.shape[0] * factor, box.shape[1] * factor)
-    with open_raster(dataset.url) as src:
+    with open_raster(dataset.url, dataset.version) as src:
         options: dict[str, Any] = {
             "crs": dataset_crs(target),
             "transform": target.affine,
@@ -100,7 +170,7 @@ def read_classes(dataset: Dataset, target: Dataset, grid: Grid, box: Box) -> npt
         if dataset.nodata is not None:
             options |= {"src_nodata": dataset.nodata, "nodata": dataset.nodata}
         with WarpedVRT(src, **options) as warped:
-            window = Window(box.left * factor, box.top * factor, shape[1], shape[0])
+            window = PixelWindow(box.left * factor, box.top * factor, shape[1], shape[0])
             values: npt.NDArray[np.float32] = warped.read(1, window=window, out_dtype="float32")
             there = warped.dataset_mask(window=window) > 0
     return np.where(there, values, np.float32(np.nan))

@@ -84,11 +84,20 @@ class Grid:
     """Rows of cells over the whole scene."""
     cols: int
     """Columns of cells."""
+    masks: Grid | None = None
+    """Level whose masks are spread over this one's cells; None: it has its own."""
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.rows, self.cols
+
+    def mask_cells(self, box: Box) -> tuple[Grid, Box]:
+        """The level this one's masks are made on, and the cells there under a box."""
+        if self.masks is None:
+            return self, box
+        size = self.masks.factor // self.factor
+        return self.masks, Box(box.top // size, -(-box.bottom // size), box.left // size, -(-box.right // size))
 
     def block(self, number: tuple[int, int], size: int = BLOCK) -> Box:
         """The cells of a block."""
@@ -133,6 +142,12 @@ def coarse_grid(dataset: Dataset) -> Grid:
     fine = fine_grid(dataset).factor
     size = ground_resolution(dataset) * fine
     return _grid(dataset, fine * max(1, math.floor(1.05 * COARSEST / size)))
+
+
+def native_grid(dataset: Dataset) -> Grid:
+    """Every pixel a cell, with the masks of the fine level: finer than that the cloud models are not used."""
+    fine = fine_grid(dataset)
+    return fine if fine.factor == 1 else Grid(factor=1, rows=dataset.height, cols=dataset.width, masks=fine)
 
 
 def grid_for(dataset: Dataset, pixels: float) -> Grid:

@@ -17,7 +17,8 @@ from algorithms.moments import box_sums
 from algorithms.reclassify import NODATA, dilate, reclassify
 from algorithms.windows import Window, blend, window_start, windows_over
 from server.cache import TileCache
-from server.cells import READ_BLOCK, read_cells, read_classes
+from server.cells import READ_BLOCK, announce_windows, read_cells, read_classes
+from server.dataset import Dataset
 from server.grid import BLOCK, Box, Grid
 from server.layers import CloudSource, Layer
 from server.pool import FairPool
@@ -67,21 +68,18 @@ class Masks:
         self._cache = cache
         self._pool = pool
 
+    def _cells(self, layer: Layer, grid: Grid, number: tuple[int, int]) -> Cells:
+        box = grid.block(number, READ_BLOCK)
+        return self._cache.get(
+            ("cells", layer, grid, number),
+            lambda: read_cells(layer.dataset, layer.indexes, layer.target, grid, box),
+        )
+
     def cells(self, layer: Layer, grid: Grid, box: Box) -> Cells:
         """Values of a layer over a box inside the scene."""
-
-        def fetch(number: tuple[int, int]) -> Cells:
-            return self._cache.get(
-                ("cells", layer, grid, number),
-                lambda: read_cells(layer.dataset, layer.indexes, layer.target, grid, grid.block(number, READ_BLOCK)),
-            )
-
-        values = assemble(lambda n: fetch(n).values, box, grid, READ_BLOCK)
-        valid = assemble(lambda n: fetch(n).valid, box, grid, READ_BLOCK)
-        full = assemble(lambda n: fetch(n).full, box, grid, READ_BLOCK)
-        return Cells(
-            values.astype(np.float32, copy=False), valid.astype(bool, copy=False), full.astype(bool, copy=False)
-        )
+        values = assemble(lambda n: self._cells(layer, grid, n).values, box, grid, READ_BLOCK)
+        full = assemble(lambda n: self._cells(layer, grid, n).full, box, grid, READ_BLOCK)
+        return Cells(values.astype(np.float32, copy=False), self.valid(layer, grid, box), full.astype(bool, copy=False))
 
     def _window(self, layer: Layer, model: CloudModel, grid: Grid, window: Window) -> npt.NDArray[np.uint8]:
         """Probabilities of one inference window, from the cache or the network."""
@@ -98,55 +96,58 @@ class Masks:
 
         return self._cache.get(("window", layer, model.id, grid, window), compute)
 
+    def valid(self, layer: Layer, grid: Grid, box: Box) -> npt.NDArray[np.bool_]:
+        """Cells of a layer with any data over a box inside the scene."""
+        return assemble(lambda n: self._cells(layer, grid, n).valid, box, grid, READ_BLOCK).astype(bool, copy=False)
+
     def prefetch(self, grid: Grid, wanted: Iterable[tuple[Layer, CloudSource, Box]]) -> None:
         """Run the networks on every window that the boxes need, side by side; tiles then find them in the cache."""
         missing: dict[tuple[Layer, Window], CloudModel] = {}
         for layer, source, box in wanted:
             if (model := source.model) is None:
                 continue
-            for number in box.clip(grid.shape).blocks(BLOCK):
-                if self._cache.peek(self._key(layer, source, grid, number)):
-                    continue
-                block = grid.block(number)
-                for i in windows_over(block.top, block.bottom, grid.rows):
-                    for j in windows_over(block.left, block.right, grid.cols):
-                        if not self._cache.peek(("window", layer, model.id, grid, (i, j))):
-                            missing[layer, (i, j)] = model
+            inside = box.clip(grid.shape)
+            for i in windows_over(inside.top, inside.bottom, grid.rows):
+                for j in windows_over(inside.left, inside.right, grid.cols):
+                    if not self._cache.peek(("window", layer, model.id, grid, (i, j))):
+                        missing[layer, (i, j)] = model
+        announce_windows(missing, grid)
         self._pool.run(
             [partial(self._window, layer, model, grid, window) for (layer, window), model in missing.items()]
         )
 
-    @staticmethod
-    def _key(layer: Layer, source: CloudSource, grid: Grid, number: tuple[int, int]) -> tuple[object, ...]:
-        origin = source.model.id if source.model else (source.classes, source.remap)
-        return ("mask", layer, origin, grid, number)
+    def tile(self, layer: Layer, source: CloudSource, grid: Grid, box: Box) -> MaskTile:
+        """Classes and probabilities over a box inside the scene.
 
-    def _tile(self, layer: Layer, source: CloudSource, grid: Grid, number: tuple[int, int]) -> MaskTile:
-        box = grid.block(number)
-
-        def compute() -> MaskTile:
-            valid = self.cells(layer, grid, box).valid
-            none = np.zeros((2, *valid.shape), np.uint8)
-            if source.classes is not None:
-                pixels = reclassify(read_classes(source.classes, layer.target, grid, box), source.remap)
-                cloudy = cell_any((pixels != 0) & (pixels != NODATA), grid.factor)
-                none[0, cloudy] = 255
-                return MaskTile(np.where(valid, cloudy, NODATA).astype(np.uint8), none)
-            if (model := source.model) is None:
-                return MaskTile(np.where(valid, 0, NODATA).astype(np.uint8), none)
+        Blended from the windows under just this box: blocks that go beyond it would call for windows that nobody needs.
+        """
+        if (model := source.model) is not None:
+            self.prefetch(grid, [(layer, source, box)])
             probabilities = blend(
                 lambda w: self._window(layer, model, grid, w), (box.top, box.bottom), (box.left, box.right), grid.shape
             )
-            return MaskTile(classify(probabilities, valid), probabilities)
+            return MaskTile(classify(probabilities, self.valid(layer, grid, box)), probabilities)
+        if (raster := source.classes) is None:
+            clear = np.where(self.valid(layer, grid, box), 0, NODATA).astype(np.uint8)
+            return MaskTile(clear, np.zeros((2, *box.shape), np.uint8))
+        read = partial(self._read_tile, layer, raster, source.remap, grid)
+        classes = assemble(lambda n: read(n).classes, box, grid, BLOCK).astype(np.uint8, copy=False)
+        certain = assemble(lambda n: read(n).probabilities, box, grid, BLOCK).astype(np.uint8, copy=False)
+        return MaskTile(classes, certain)
 
-        return self._cache.get(self._key(layer, source, grid, number), compute)
+    def _read_tile(self, layer: Layer, raster: Dataset, remap: str, grid: Grid, number: tuple[int, int]) -> MaskTile:
+        """A block of a user's mask."""
 
-    def tile(self, layer: Layer, source: CloudSource, grid: Grid, box: Box) -> MaskTile:
-        """Classes and probabilities over a box inside the scene."""
-        self.prefetch(grid, [(layer, source, box)])
-        classes = assemble(lambda n: self._tile(layer, source, grid, n).classes, box, grid, BLOCK)
-        probabilities = assemble(lambda n: self._tile(layer, source, grid, n).probabilities, box, grid, BLOCK)
-        return MaskTile(classes.astype(np.uint8, copy=False), probabilities.astype(np.uint8, copy=False))
+        def compute() -> MaskTile:
+            box = grid.block(number)
+            valid = self.valid(layer, grid, box)
+            pixels = reclassify(read_classes(raster, layer.target, grid, box), remap)
+            cloudy = cell_any((pixels != 0) & (pixels != NODATA), grid.factor)
+            certain = np.zeros((2, *valid.shape), np.uint8)
+            certain[0, cloudy] = 255
+            return MaskTile(np.where(valid, cloudy, NODATA).astype(np.uint8), certain)
+
+        return self._cache.get(("mask", layer, raster, remap, grid, number), compute)
 
     def cloudy(self, layer: Layer, source: CloudSource, grid: Grid, box: Box, radius: int) -> npt.NDArray[np.bool_]:
         """Cells that count as cloud over a box inside the scene, with a buffer of `radius` cells around them."""
@@ -161,6 +162,17 @@ class Masks:
         total = box_sums(certainty[None].astype(np.float64), AROUND)[0]
         area = box_sums(np.ones((1, *certainty.shape)), AROUND)[0]
         return dilate(total >= CERTAIN * 255 * area, radius + AROUND)[box.within(wide)]
+
+
+def spread(grid: Grid, box: Box, made: Callable[[Grid, Box], npt.NDArray[np.bool_]]) -> npt.NDArray[np.bool_]:
+    """A mask over a box, made on the level that the grid takes its masks from."""
+    level, outer = grid.mask_cells(box)
+    cells = made(level, outer)
+    if level is grid:
+        return cells
+    size = level.factor // grid.factor
+    wide = Box(outer.top * size, outer.bottom * size, outer.left * size, outer.right * size)
+    return np.repeat(np.repeat(cells, size, axis=0), size, axis=1)[box.within(wide)]
 
 
 def counted(classes: npt.NDArray[np.uint8], source: CloudSource) -> npt.NDArray[np.bool_]:

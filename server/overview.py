@@ -40,6 +40,21 @@ class BlockFill:
         return small + sum(layer.fields.nbytes for layer in self.layers.values())
 
 
+def part_of(fill: BlockFill, box: Box, block: Box, shape: tuple[int, int]) -> BlockFill:
+    """The fill of a block, cut out of the fill of a box around it, in a scene of a shape in cells."""
+    at, rim = block.within(box), block.pad(1).clip(shape)
+    source = fill.source[at].copy()  # copies, so that the block does not keep the whole in memory
+    return BlockFill(
+        source=source,
+        confidence=fill.confidence[at].copy(),
+        layers={
+            k: BlockFields(rim, layer.fields[rim.within(layer.box)].copy())
+            for k, layer in fill.layers.items()
+            if (source == k).any()
+        },
+    )
+
+
 def reduced_box(box: Box, power: int) -> Box:
     """A box in squares of 2^`power` cells, those it touches."""
     return Box(box.top >> power, -(-box.bottom >> power), box.left >> power, -(-box.right >> power))

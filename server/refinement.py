@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -55,21 +54,24 @@ class Refinement:
         return RADIUS * min(len(task.replacements), HELPERS)
 
     def classes(self, task: Task, grid: Grid, box: Box) -> npt.NDArray[np.uint8]:
-        """Refined classes over a box inside the scene."""
-        self.prefetch(task, grid, [box])
-        return assemble(lambda n: self._tile(task, grid, n).classes, box, grid, BLOCK).astype(np.uint8, copy=False)
+        """Refined classes over a box inside the scene, kept block by block."""
+        numbers = list(box.blocks(BLOCK))
+        missing = [n for n in numbers if not self._cache.peek(self._key(task, grid, n))]
+        self.prefetch(task, grid, [grid.block(n) for n in missing])
+        self._pool.run([partial(self._block, task, grid, n) for n in missing])
+        tiles = {n: self._block(task, grid, n).classes for n in numbers}
+        return assemble(tiles.__getitem__, box, grid, BLOCK).astype(np.uint8, copy=False)
 
-    def prefetch(self, task: Task, grid: Grid, boxes: Iterable[Box]) -> None:
-        """Refine every block that the boxes touch, side by side."""
-        numbers = {n for box in boxes for n in box.clip(grid.shape).blocks(BLOCK)}
-        missing = [n for n in sorted(numbers) if not self._cache.peek(self._key(task, grid, n))]
-        wide = [grid.block(n).pad(self.reach(task)) for n in missing]
+    def prefetch(self, task: Task, grid: Grid, boxes: list[Box]) -> None:
+        """Infer all that refining the boxes takes, and fit the scene stage it rests on."""
+        wide = [box.pad(self.reach(task)).clip(grid.shape) for box in boxes]
         self._masks.prefetch(grid, [(task.target, task.clouds, box) for box in wide])
-        if any(self._doubtful(task, grid, box.clip(grid.shape)) for box in wide):
+        doubtful = [box for box in wide if self._doubtful(task, grid, box)]
+        for replacement in task.replacements[:HELPERS] if doubtful else ():
             # Fitted here rather than by whichever worker comes first, while the others stand and wait.
-            for replacement in task.replacements[:HELPERS]:
-                self._first_fit(task, replacement, grid)
-        self._pool.run([partial(self._tile, task, grid, n) for n in missing])
+            self._first_fit(task, replacement, grid)
+            around = [box.pad(FIT_BUFFER) for box in doubtful]
+            self._masks.prefetch(grid, [(replacement, task.replacement_clouds, box) for box in around])
 
     def _doubtful(self, task: Task, grid: Grid, box: Box) -> bool:
         """Whether the model sees anything in a box: elsewhere nothing can be given back and nothing can join."""
@@ -80,10 +82,11 @@ class Refinement:
         helpers = task.replacements[:HELPERS]
         return ("refined", task.target, helpers, task.clouds, task.replacement_clouds, grid, number)
 
-    def _tile(self, task: Task, grid: Grid, number: tuple[int, int]) -> MaskTile:
-        return self._cache.get(self._key(task, grid, number), lambda: self._compute(task, grid, grid.block(number)))
+    def _block(self, task: Task, grid: Grid, number: tuple[int, int]) -> MaskTile:
+        return self._cache.get(self._key(task, grid, number), lambda: self.tile(task, grid, grid.block(number)))
 
-    def _compute(self, task: Task, grid: Grid, block: Box) -> MaskTile:
+    def tile(self, task: Task, grid: Grid, block: Box) -> MaskTile:
+        """Refined classes over just this box inside the scene, not kept; the model's probabilities beside them."""
         wide = block.pad(self.reach(task)).clip(grid.shape)
         core = block.within(wide)
         tile = self._masks.tile(task.target, task.clouds, grid, wide)

@@ -49,11 +49,14 @@ class View:
         return rows, cols
 
 
-def look_at(task: Task, output: OutputGrid) -> View | None:
-    """The view of an output image; None where it misses the scene."""
+def look_at(task: Task, output: OutputGrid, grid: Grid | None = None) -> View | None:
+    """The view of an output image, on a level other than that of its resolution if one is given.
+
+    None where the image misses the scene.
+    """
     target = task.target.dataset
     pixels = native_pixels(target, output)
-    grid = grid_for(target, pixels)
+    grid = grid or grid_for(target, pixels)
     where = positions(target, output)
     span = where.span()
     if span is None:
@@ -112,6 +115,7 @@ def fill_sidecar(
     needs: Needs,
     bands: tuple[int, ...],
     read_replacement: ReadReplacement,
+    grid: Grid | None = None,
 ) -> CloudSidecar:
     """Source and confidence of every output pixel, and the fill of the cloudy ones.
 
@@ -122,9 +126,10 @@ def fill_sidecar(
         needs: `provenance` leaves the fill out.
         bands: 0-based positions of the requested bands among the target's.
         read_replacement: reads a replacement on the output grid; called only where it fills something.
+        grid: level of the analysis grid, instead of the one for the image's resolution.
     """
     shape = (output.height, output.width)
-    view = look_at(task, output)
+    view = look_at(task, output, grid)
     if view is None:
         return CloudSidecar(source=np.full(shape, UNFILLED, np.uint8), confidence=np.zeros(shape, np.uint8))
     box = view.box.align(1 << view.pooled).clip(view.grid.shape)

@@ -24,6 +24,7 @@ from algorithms.fill import FillOptions, fill_fields
 from algorithms.mask import cloud_mask
 from algorithms.moments import LEVELS, holds_enough, node_lattice, pool
 from algorithms.reclassify import buffer_mask
+from algorithms.removal import to_dtype
 from algorithms.residual import residual_reach
 from algorithms.scene import fit_scene
 
@@ -592,11 +593,14 @@ SCRIPT = """
 import hashlib, sys, numpy as np
 sys.path.insert(0, "tests")
 from test_fill import another_date, clouds, covered, landscape
-from algorithms import fill_clouds
+from algorithms import fill_clouds, stepwise_adjustment
 r, mask = landscape(bands=6), clouds()
 t = covered(another_date(r), mask)
 for adjustment in ("regression", "moment"):
     print(hashlib.sha256(fill_clouds(t, r, mask, adjustment=adjustment, analysis_factor=2).tobytes()).hexdigest())
+for statistics in ("colocated", "esri"):
+    found = stepwise_adjustment(t, r, mask, window=20, buffer=0, statistics=statistics)
+    print(hashlib.sha256(found.tobytes()).hexdigest())
 """
 
 
@@ -748,7 +752,133 @@ def test_a_flat_replacement_gives_a_smooth_fill(adjustment: str) -> None:
         assert bends[inner[: bends.shape[0], : bends.shape[1]]].max() < 0.05 * 300
 
 
+DEEP = np.s_[20:480, 20:480]
+"""One cloud of 460 px in a scene of 500 px: deeper than eight windows of 20 px."""
+
+
+def deep_cloud() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    r, mask = landscape((500, 500), bands=2), np.zeros((500, 500), bool)
+    mask[DEEP] = True
+    return another_date(r), r, mask
+
+
+@both_adjustments
+@both_residuals
+def test_a_cloud_deeper_than_eight_windows_shows_no_lattice(adjustment: str, residual: bool) -> None:
+    t, r, mask = deep_cloud()
+    found = fill_clouds(covered(t, mask), r, mask, window=20, adjustment=adjustment, residual=residual)
+    assert np.isfinite(found).all()
+    assert rmse(found, t, mask) < 1.2 * rmse(r, t, mask)
+    # Nodes of the widest windows stand on every eighth node of the narrowest.
+    period = 8 * node_lattice(20, 1).spacing
+    added = (found - r).astype(float)
+    for inside in (added[:, 22:478, 22:478], np.swapaxes(added, 1, 2)[:, 22:478, 22:478]):
+        bend = np.median(np.abs(np.diff(inside, 2, axis=1)).mean(axis=0), axis=1)  # one figure a row
+        position = np.arange(23, 477) % period
+        medians = [np.median(bend[position == k]) for k in range(period)]
+        assert max(medians) < 1.5 * np.median(medians), medians
+
+
+def test_far_from_clear_ground_the_scene_alone_speaks() -> None:
+    t, r, mask = deep_cloud()
+    found = fill_clouds(covered(t, mask), r, mask, window=20, residual=False)
+    scene = fit_scene(t, r, ~mask)
+    away = np.abs(found - scene.estimate(scene.standardise(r))).mean(axis=0)
+    depth = ndimage.distance_transform_cdt(mask, metric="chessboard")
+    means = [away[(depth > a) & (depth <= b)].mean() for a, b in ((0, 10), (40, 80), (200, 230))]
+    assert means[0] > 0.02 * t[:, ~mask].std()
+    assert means[0] > means[1] > 10 * means[2], means
+
+
+@pytest.mark.parametrize("share", [0.5, 0.95, 1.0])
+@pytest.mark.parametrize("factor", [1, 2])
+def test_clouds_over_half_nearly_all_and_all_of_the_scene_are_filled(share: float, factor: int) -> None:
+    shape = (240, 260)
+    r = landscape(shape)
+    t = another_date(r)
+    mask = np.ones(shape, bool) if share == 1 else scarce(shape, share)
+    assert mask.mean() == pytest.approx(share, abs=0.01)
+    cloudy = covered(t, mask)
+    found = fill_clouds(cloudy, r, mask, analysis_factor=factor)
+    assert np.isfinite(found).all()
+    assert rmse(found, t, mask) <= rmse(r, t, mask) * (1 if share < 1 else 1 + 1e-5)
+    assert found[:, ~mask].tobytes() == t[:, ~mask].tobytes()
+
+
+def test_the_less_is_clear_the_nearer_to_the_replacement_without_a_leap() -> None:
+    """From some clear ground to none, one cell at a time."""
+    shape = (60, 70)
+    r = landscape(shape)
+    t = covered(r + np.float32(500), np.zeros(shape, bool))
+    order = np.random.default_rng(5).permutation(shape[0] * shape[1])
+    means = []
+    for count in range(80, -1, -1):
+        mask = np.ones(shape, bool)
+        mask.ravel()[order[:count]] = False
+        found = fill_clouds(t, r, mask, residual=False)
+        means.append(float((found - r)[:, mask].mean()))
+    assert means[0] == pytest.approx(500, abs=10)
+    assert means[-1] == pytest.approx(0, abs=1e-2)
+    steps = np.diff(means)
+    assert np.abs(steps).max() < 0.05 * 500
+    assert steps.max() < 0.01 * 500  # it never goes back by more than noise
+
+
+# Numbers a data type cannot hold.
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32])
+def test_results_are_rounded_and_clipped_never_wrapped_and_never_nodata(dtype: type) -> None:
+    kind = np.dtype(dtype)
+    values = np.array([[-1e9, -40000.6, -1.2, -0.4, 0.4, 0.6, 1.5, 2.5, 254.7, 255.4, 300.0, 32767.6, 65535.6, 1e9]])
+    values = values.astype(np.float32)
+    limits = np.iinfo(kind) if kind.kind in "iu" else None
+    for nodata in (None, 0, 255, *(() if limits is None else (limits.min, limits.max))):
+        found = to_dtype(values, kind, nodata)
+        assert found.dtype == kind
+        if limits is None:
+            np.testing.assert_array_equal(found, values)
+            continue
+        expected = [min(max(round(float(v)), limits.min), limits.max) for v in values[0]]  # exact, of any size
+        kept = np.array([v != nodata for v in expected])
+        np.testing.assert_array_equal(found[0][kept], np.array(expected)[kept])
+        if nodata is not None:
+            assert (found != nodata).all()
+            np.testing.assert_array_equal(np.abs(found[0][~kept].astype(int) - nodata), 1)
+
+
 # How sure it is of itself.
+
+
+def test_confidence_falls_as_the_cloud_grows() -> None:
+    shape = (480, 480)
+    r = landscape(shape)
+    t = another_date(r)
+    lattice = node_lattice(20, 1)
+    middles = []
+    frame = np.ones(shape, bool)
+    frame[20:460, 20:460] = False  # clear for every cloud but the last: the scene's own figures stay the same
+    for half in (10, 40, 80, 120, 220, 240):
+        mask = np.zeros(shape, bool)
+        mask[240 - half : 240 + half, 240 - half : 240 + half] = True
+        scene = fit_scene(t, r, frame & ~mask)
+        fields = fill_fields(
+            t,
+            r,
+            usable=np.ones_like(mask),
+            known=~mask,
+            wanted=mask,
+            sums=pooled_sums(t, r, ~mask, scene, lattice),
+            scene=scene,
+            lattice=lattice,
+            rows=range(480),
+            cols=range(480),
+            options=FillOptions(window=20),
+            factor=1,
+        )
+        middles.append(float(fields.confidence[232:248, 232:248].mean()))
+    assert middles[0] > middles[1] > middles[2] > middles[-1] == 0, middles
+    assert max(middles[3:-1]) <= middles[2] + 1, middles
 
 
 def test_confidence_is_full_on_clear_ground_and_falls_inwards() -> None:
