@@ -31,6 +31,34 @@ class SourceUnreadableError(ClearSkyError):
     """A dataset that exists and cannot be read."""
 
 
+class SourceDeniedError(SourceForbiddenError):
+    """A dataset that its own server refuses to hand out."""
+
+
+class SourceFaultError(ClearSkyError):
+    """A dataset whose server fails, or whose content is damaged."""
+
+
+class SourceTimeoutError(SourceFaultError):
+    """A dataset whose server does not send in time."""
+
+
+class SourceChangedError(SourceFaultError):
+    """A dataset that changed while it was read."""
+
+
+class RecipeError(ClearSkyError):
+    """A recipe that cannot be used; every problem names file, line, value and remedy."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class RecipeMissingError(ClearSkyError):
+    """A recipe that is not there."""
+
+
 class TooLargeError(ClearSkyError):
     """A request for more pixels than the server hands out at once."""
 
@@ -52,6 +80,11 @@ STATUS: Final[dict[type[Exception], int]] = {
     ClearSkyError: 400,
     SourceForbiddenError: 403,
     SourceMissingError: 404,
+    SourceFaultError: 502,
+    SourceChangedError: 503,
+    SourceTimeoutError: 504,
+    RecipeMissingError: 404,
+    RecipeError: 422,
     AbandonedError: 499,
     OverdueError: 503,
     Exception: 500,

@@ -21,18 +21,10 @@ OPTIONS: Final = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_CACHEMAX": "200",
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
-    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
-    "GDAL_HTTP_MULTIPLEX": "YES",
-    "GDAL_HTTP_VERSION": "2",
-    "GDAL_HTTP_CONNECTTIMEOUT": "5",
-    "GDAL_HTTP_TIMEOUT": "30",
     "GDAL_BAND_BLOCK_CACHE": "HASHSET",
-    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".tif,.TIF,.tiff,.TIFF,.jp2,.JP2",
-    "CPL_VSIL_CURL_CACHE_SIZE": "200000000",
-    "VSI_CACHE": "TRUE",
-    "VSI_CACHE_SIZE": "5000000",
+    "CPL_VSIL_CURL_ALLOWED_FILENAME": "none",
 }
-"""Set in the environment unless the operator has set them otherwise."""
+"""Set in the environment unless the operator has set them otherwise; reasons in docs/remote.md."""
 
 
 def driver_for(url: str) -> str:

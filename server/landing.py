@@ -7,6 +7,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 LINKS = (
     ("viewer", "Viewer: original and cloud-free side by side"),
+    ("recipes", "Recipes: cloud-free layers under one name"),
     ("api", "Interactive documentation"),
     ("openapi.json", "OpenAPI description"),
     ("algorithms", "Algorithms and their parameters"),

@@ -7,11 +7,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
+from anyio import CapacityLimiter, to_thread
 from starlette.datastructures import Headers, MutableHeaders
 
 from algorithms.errors import ClearSkyError
 from server import __version__
 from server.dataset import file_version
+from server.recipes.store import get_recipes
 from server.settings import get_settings
 from server.sources import check_source
 from server.trace import Trace, current
@@ -22,6 +24,14 @@ Send = Callable[[Message], Awaitable[None]]
 Receive = Callable[[], Awaitable[Message]]
 
 DATASET_PARAMETERS = frozenset({"url", "replacement", "mask"})
+CHECKERS = 16
+"""Threads that look up the state of datasets: apart from those that make tiles, so that a server that stalls does not
+take these."""
+
+
+def _below_root(scope: Scope) -> str:
+    """The path; behind a proxy that keeps its prefix, it begins with that."""
+    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
 
 
 def entity_tag(scope: Scope) -> str | None:
@@ -29,12 +39,13 @@ def entity_tag(scope: Scope) -> str | None:
     query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     parts = [__version__, scope["path"], repr(query), Headers(scope=scope).get("accept", "")]
     try:
-        for name, value in query:
-            if name in DATASET_PARAMETERS:
-                version = file_version(check_source(value))
-                if version == "remote":
-                    return None
-                parts.append(version)
+        if (path := _below_root(scope)).startswith("/recipes/"):
+            recipe = get_recipes().get(path.split("/")[2]).admitted()
+            parts.append(recipe.digest)
+            sources = list(recipe.sources)
+        else:
+            sources = [check_source(value) for name, value in query if name in DATASET_PARAMETERS]
+        parts += [file_version(source) for source in sources]
     except (ClearSkyError, OSError):
         return None
     return '"' + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32] + '"'
@@ -57,18 +68,22 @@ class PathPrefix:
 
 
 class ImageHeaders:
-    """ASGI middleware for everything below `/cog`."""
+    """ASGI middleware for everything below `/cog` and `/recipes`."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
+        self._checkers = CapacityLimiter(CHECKERS)
+
+    async def _tag(self, scope: Scope) -> str | None:
+        """The tag, looked up aside: the state of a remote dataset is asked of its server."""
+        return await to_thread.run_sync(entity_tag, scope, limiter=self._checkers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 304 where the client's copy is good; else run the request with a trace and add the headers."""
-        # Behind a proxy that keeps its prefix, the path begins with it.
-        if scope["type"] != "http" or not scope["path"].removeprefix(scope.get("root_path", "")).startswith("/cog/"):
+        if scope["type"] != "http" or not _below_root(scope).startswith(("/cog/", "/recipes/")):
             await self.app(scope, receive, send)
             return
-        tag = entity_tag(scope) if scope["method"] in ("GET", "HEAD") else None
+        tag = await self._tag(scope) if scope["method"] in ("GET", "HEAD") else None
         wanted = Headers(scope=scope).get("if-none-match", "")
         if tag and tag in (part.strip().removeprefix("W/") for part in wanted.split(",")):
             headers = [(b"etag", tag.encode()), (b"cache-control", get_settings().cachecontrol.encode())]
@@ -82,8 +97,10 @@ class ImageHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 if message["status"] == 200:
-                    headers["Cache-Control"] = get_settings().cachecontrol
-                    if tag:
+                    # What changed under the request's hands must not be kept under either tag.
+                    changed = tag is not None and tag != await self._tag(scope)
+                    headers["Cache-Control"] = "no-store" if changed else get_settings().cachecontrol
+                    if tag and not changed:
                         headers["ETag"] = tag
                     if trace.cloud_fraction is not None:
                         headers["X-Clearsky-Cloud-Fraction"] = f"{trace.cloud_fraction:.4f}"

@@ -22,10 +22,10 @@ from algorithms.errors import BandError, ModelError, ParameterError
 from algorithms.models import select_model
 from algorithms.reclassify import NODATA, parse_remap
 from algorithms.removal import CloudAlgorithm, CloudImage, CloudRemoval, CloudSidecar
-from server.dataset import Dataset, Overrides, open_raster
+from server.dataset import Dataset, Overrides, check_unchanged, file_version, open_raster
 from server.errors import TooLargeError
 from server.grid import coarse_grid, fine_grid
-from server.layers import Task
+from server.layers import Layer, Task
 from server.sampling import OutputGrid
 from server.settings import get_settings
 from server.sidecar import classes_sidecar, fill_sidecar
@@ -52,6 +52,7 @@ class PairReader(Reader):
     reflectance_scale: float | None = attr.ib(default=None, kw_only=True)
     reflectance_offset: float | None = attr.ib(default=None, kw_only=True)
     process: BaseAlgorithm | None = attr.ib(default=None, kw_only=True)
+    _version: str | None = attr.ib(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Check every source and string, then open the target."""
@@ -60,8 +61,13 @@ class PairReader(Reader):
         if self.mask_remap:
             parse_remap(self.mask_remap)
         if not self.dataset:
-            self.dataset = self._ctx_stack.enter_context(open_raster(str(self.input)))
+            self._version = file_version(str(self.input))
+            self.dataset = self._ctx_stack.enter_context(open_raster(str(self.input), self._version))
         super().__attrs_post_init__()  # type: ignore[no-untyped-call]
+
+    def __exit__(self, *error: Any) -> None:
+        """Close the target, which tells of its file's errors."""
+        self._ctx_stack.__exit__(*error)
 
     @property
     def _raster(self) -> Any:
@@ -213,6 +219,7 @@ class PairReader(Reader):
         unscale = bool(kwargs.pop("unscale", False))
         algorithm = self.process if isinstance(self.process, CloudAlgorithm) else CloudRemoval()
         task = self._request(kwargs.get("nodata")).task(algorithm)
+        check_unchanged(str(self.input), self._version, task.target.dataset.version)
         if algorithm.needs != "fill":
             wanted = task.target.dataset.indexes[:1]
         with stage("read"):
@@ -229,35 +236,47 @@ class PairReader(Reader):
         if algorithm.needs == "classes":
             return classes_sidecar(get_analysis(), task, output)
         positions = tuple(_position(task.target.dataset, index) for index in wanted)
+        passed = ("nodata", "resampling_method", "reproject_method")
+        options: dict[str, Any] = {name: kwargs[name] for name in passed if name in kwargs}
 
         def read_replacement(k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-            layer = task.replacements[k]
-            options = {n: kwargs[n] for n in ("nodata", "resampling_method", "reproject_method") if n in kwargs}
-            with stage("read"), open_raster(layer.dataset.url) as src, Reader(None, dataset=src) as other:
-                there = other.part(
-                    (left, bottom, right, top),
-                    bounds_crs=image.crs,
-                    dst_crs=image.crs,
-                    width=image.width,
-                    height=image.height,
-                    indexes=tuple(layer.indexes[p] for p in positions),
-                    **options,
-                )
-            valid = ~np.asarray(np.ma.getmaskarray(there.array)).any(axis=0)
-            return there.array.data.astype(np.float32, copy=False), np.asarray(valid)
+            return read_layer(task.replacements[k], positions, output, image.crs, options)
 
         clouds = fill_sidecar(
             get_analysis(), task, output, needs=algorithm.needs, bands=positions, read_replacement=read_replacement
         )
-        return _completed(clouds, _hidden(image))
+        return completed(clouds, hidden_pixels(image))
 
 
-def _hidden(image: ImageData) -> npt.NDArray[np.bool_]:
+def read_layer(
+    layer: Layer, positions: tuple[int, ...], output: OutputGrid, crs: CRS, options: dict[str, Any]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Read bands of a layer, given by their 0-based positions, on an output grid.
+
+    Returns:
+        (B, H, W) values and (H, W) validity.
+    """
+    dataset = layer.dataset
+    with stage("read"), open_raster(dataset.url, dataset.version) as src, Reader(None, dataset=src) as reader:
+        there = reader.part(
+            output.bounds,
+            bounds_crs=crs,
+            dst_crs=crs,
+            width=output.width,
+            height=output.height,
+            indexes=tuple(layer.indexes[p] for p in positions),
+            **options,
+        )
+    valid = ~np.asarray(np.ma.getmaskarray(there.array)).any(axis=0)
+    return there.array.data.astype(np.float32, copy=False), np.asarray(valid)
+
+
+def hidden_pixels(image: ImageData) -> npt.NDArray[np.bool_]:
     """(H, W), pixels without data in any band."""
     return np.asarray(np.asarray(np.ma.getmaskarray(image.array)).all(axis=0))
 
 
-def _completed(clouds: CloudSidecar, hidden: npt.NDArray[np.bool_]) -> CloudSidecar:
+def completed(clouds: CloudSidecar, hidden: npt.NDArray[np.bool_]) -> CloudSidecar:
     """Note the fractions for the headers; spell out the provenance of an image without any cloud."""
     if (source := clouds.source) is None:
         source = hidden * np.uint8(NODATA)

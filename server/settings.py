@@ -27,8 +27,16 @@ class Settings(BaseSettings):
     Empty: the demo scene and public https hosts."""
     demo: Path = Path("demo-scene")
     """Folder of the generated demo scene."""
+    recipes: Path | None = None
+    """Folder of recipes (`*.yaml`, `*.yml`, `*.json`), read again when it changes."""
     cache_bytes: int = Field(default=512 << 20, ge=16 << 20)
     """Memory for mask and adjustment tiles of one process."""
+    source_cache_bytes: int = Field(default=128 << 20, ge=1 << 20)
+    """Memory for pieces of remote files."""
+    source_check: float = Field(default=5.0, ge=0)
+    """Seconds for which a remote file counts as unchanged, and a failing one as failing, before it is asked again."""
+    source_timeout: float = Field(default=30.0, gt=0)
+    """Seconds in which a remote file's server must send what is asked of it, retries included."""
     model_providers: Annotated[tuple[str, ...], NoDecode] = ("auto",)
     """Where the model runs: auto, cpu, cuda, openvino, in the order of preference."""
     model_threads: int = Field(default=1, ge=1)
@@ -53,6 +61,11 @@ class Settings(BaseSettings):
     """Path prefix under which a proxy offers the service."""
     empty_outside: bool = False
     """Answer tiles outside the dataset with 204 instead of 404."""
+
+    @field_validator("recipes", mode="before")
+    @classmethod
+    def _none(cls, value: object) -> object:
+        return value or None
 
     @field_validator("allowed_sources", "model_providers", "model_preload", "cors_origins", mode="before")
     @classmethod

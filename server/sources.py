@@ -6,6 +6,7 @@ import ipaddress
 import socket
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from cachetools import TTLCache, cached
@@ -14,7 +15,7 @@ from server.errors import SourceForbiddenError, SourceMissingError
 from server.settings import get_settings
 
 _REMEDY = "the operator can admit it with CLEARSKY_ALLOWED_SOURCES"
-_REMOTE = {"https": "/vsicurl/", "http": "/vsicurl/", "s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/"}
+_REMOTE = ("https", "http", "s3", "gs", "az")
 
 
 def _forbid(url: str, why: str) -> SourceForbiddenError:
@@ -40,9 +41,34 @@ def _addresses(host: str) -> tuple[str, ...]:
         return ()
 
 
+def is_public_address(address: str) -> bool:
+    """Whether an IP address is reached through the public internet, seen through IPv6's ways to write an IPv4 one."""
+    ip = ipaddress.ip_address(address.split("%", maxsplit=1)[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        ip = ip.ipv4_mapped or ip.sixtofour or ip
+    return ip.is_global and not ip.is_multicast
+
+
 def _is_public(host: str) -> bool:
     addresses = _addresses(host)
-    return bool(addresses) and all(ipaddress.ip_address(a.split("%")[0]).is_global for a in addresses)
+    return bool(addresses) and all(is_public_address(address) for address in addresses)
+
+
+_own: Final[set[str]] = set()
+"""Addresses that the user of this very process named on the command line; a server has none."""
+
+
+def admit_own(url: str) -> None:
+    """Admit an address that the process's own user named: who can run a command can fetch it anyway."""
+    _own.add(url)
+
+
+def named_by_prefix(url: str) -> bool:
+    """Whether the list names a URL by prefix: the operator's word that its host may be fetched from, private or not."""
+    if url in _own:
+        return True
+    prefixes = [entry for entry in get_settings().allowed_sources if "://" in entry]
+    return any(url == prefix or url.startswith(prefix.rstrip("/") + "/") for prefix in prefixes)
 
 
 def _host_admitted(host: str, allowed: tuple[str, ...]) -> bool:
@@ -90,10 +116,7 @@ def check_source(url: str) -> str:
         raise _forbid(url, "the path climbs up")
     allowed = get_settings().allowed_sources
     host = (parts.hostname or "").lower()
-    prefixes = [entry for entry in allowed if "://" in entry]
-    if any(url == prefix or url.startswith(prefix.rstrip("/") + "/") for prefix in prefixes) or (
-        parts.scheme != "http" and _host_admitted(host, allowed)
-    ):
+    if named_by_prefix(url) or (parts.scheme != "http" and _host_admitted(host, allowed)):
         return url
     has_remote_list = any("://" in entry or not _looks_local(entry) for entry in allowed)
     if has_remote_list or parts.scheme != "https":

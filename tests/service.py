@@ -22,6 +22,7 @@ import rasterio
 from starlette.testclient import TestClient
 
 from server.app import create_app
+from server.remote import get_remotes
 from server.settings import get_settings
 from server.state import get_analysis
 
@@ -42,17 +43,24 @@ def application(allowed: Path | str, **settings: str) -> Iterator[TestClient]:
 def fresh() -> None:
     """Forget settings and caches."""
     get_settings.cache_clear()
+    get_remotes.cache_clear()
     if get_analysis.cache_info().currsize:
         get_analysis().close()
     get_analysis.cache_clear()
 
 
-@contextmanager
-def server_process(allowed: Path | str, **settings: str) -> Iterator[str]:
-    """A real server on a free loopback port; gives its address."""
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
     with socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@contextmanager
+def serve_command(allowed: Path | str, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """`clearsky serve` as a process on a free loopback port; gives the process and its address."""
+    port = free_port()
     env = os.environ | {
         "CLEARSKY_ALLOWED_SOURCES": str(allowed),
         **{f"CLEARSKY_{k.upper()}": v for k, v in settings.items()},
@@ -68,10 +76,17 @@ def server_process(allowed: Path | str, **settings: str) -> Iterator[str]:
             except OSError:
                 assert process.poll() is None, "the server ended at start"
                 time.sleep(0.1)
-        yield base
+        yield process, base
     finally:
         process.terminate()
         process.wait(timeout=15)
+
+
+@contextmanager
+def server_process(allowed: Path | str, **settings: str) -> Iterator[str]:
+    """A real server on a free loopback port; gives its address."""
+    with serve_command(allowed, **settings) as (_, base):
+        yield base
 
 
 def needs(program: str) -> str:
