@@ -24,6 +24,8 @@ from server.landing import landing_page
 from server.middleware import ImageHeaders, PathPrefix
 from server.params import ALGORITHMS, PairParams, dataset_path, process
 from server.reader import PairReader
+from server.recipes.params import TILE_PARAMETERS
+from server.recipes.routes import add_recipes
 from server.render import render
 from server.settings import get_settings
 from server.state import get_analysis, preload
@@ -66,12 +68,13 @@ def create_app() -> FastAPI:
         render_func=render,
         router_prefix="/cog",
         add_ogc_maps=True,
-        extensions=[wmtsExtension()],
+        extensions=[wmtsExtension(tile_dependencies=TILE_PARAMETERS)],
     )
     matrices = TMSFactory(supported_tms=all_tms)
     algorithms = AlgorithmFactory(supported_algorithm=ALGORITHMS)
     colormaps = ColorMapFactory()
     app.include_router(cog.router, prefix="/cog", tags=["Cloud-free rasters"])
+    add_recipes(app)
     app.include_router(matrices.router, tags=["Tile matrix sets"])
     app.include_router(algorithms.router, tags=["Algorithms"])
     app.include_router(colormaps.router, tags=["Colour maps"])

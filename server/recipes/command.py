@@ -1,0 +1,116 @@
+"""The commands `clearsky recipe check` and `clearsky recipe from-rft`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from server.recipes.model import Recipe
+
+
+@click.group()
+def recipe() -> None:
+    """Check recipes, or convert ArcGIS raster function templates into them."""
+
+
+def _told(found: Recipe) -> str:
+    """One line on what a recipe does."""
+    from server.task import USER_REMAP  # noqa: PLC0415
+
+    options = " ".join(f"{name}={value}" for name, value in found.options.items())
+    filled = (
+        f"filled from {', '.join(found.replacements)}" if found.replacements else "shown as it is (no replacements)"
+    )
+    clouds = (
+        f"clouds of {found.mask} ({found.mask_remap or USER_REMAP})" if found.mask else f"model {found.model or 'auto'}"
+    )
+    return f"{found.name}: {found.target} {filled}; {clouds}; {options}"
+
+
+def _problems(name: str, taken: dict[str, str], *, offline: bool) -> list[str]:
+    """What is wrong with a recipe; tells what it does where nothing is."""
+    from server.errors import RecipeError, RecipeMissingError  # noqa: PLC0415
+    from server.recipes.rasters import raster_problems  # noqa: PLC0415
+    from server.recipes.store import load_recipe  # noqa: PLC0415
+
+    try:
+        found = load_recipe(name)
+    except RecipeError as error:
+        return list(error.problems)
+    except RecipeMissingError as error:
+        return [str(error)]
+    if found.name in taken:
+        where = found.document.at(("name",))
+        return [f"{where}: name={found.name!r}: {taken[found.name]} has this name already; choose another"]
+    taken[found.name] = found.document.name
+    problems = [] if offline else raster_problems(found)
+    if not problems:
+        click.echo(_told(found))
+    return problems
+
+
+@recipe.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--offline", is_flag=True, help="Check the files alone; do not open the rasters they name.")
+def check(files: tuple[str, ...], *, offline: bool) -> None:
+    """Check recipes: the files, and whether the server may open the rasters and they fit together."""
+    taken: dict[str, str] = {}
+    problems = [problem for name in files for problem in _problems(name, taken, offline=offline)]
+    for problem in problems:
+        click.echo(" ".join(problem.split()), err=True)
+    if problems:
+        sys.exit(2)
+
+
+def _seen_from(url: str, out: Path | None) -> str:
+    """A relative path, as the recipe's own folder sees it."""
+    if "://" in url or Path(url).is_absolute() or url.startswith("~"):
+        return url
+    return url if out is None else Path(os.path.relpath(url, out.parent)).as_posix()
+
+
+@recipe.command("from-rft")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--target", help="Cloudy raster; instead of the template's.")
+@click.option("--replacement", multiple=True, help="Other date; may be repeated.")
+@click.option("--mask", help="Raster of cloud classes; without one a cloud model finds the clouds.")
+@click.option("--name", help="The recipe's name; by default made of the template's.")
+@click.option("--exact", is_flag=True, help="The settings of Esri's function instead of ClearSky's better ones.")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write; else printed.")
+def from_rft(
+    file: Path,
+    target: str | None,
+    replacement: tuple[str, ...],
+    mask: str | None,
+    name: str | None,
+    *,
+    exact: bool,
+    output: Path | None,
+) -> None:
+    """Convert an ArcGIS raster function template (.rft.xml) of Stepwise Local Radiometric Adjustment into a recipe."""
+    from server.recipes.convert import write_recipe  # noqa: PLC0415
+    from server.recipes.rft import read_template  # noqa: PLC0415
+
+    template = read_template(file)
+    text, notes = write_recipe(
+        template,
+        target=_seen_from(target, output) if target else None,
+        replacements=tuple(_seen_from(url, output) for url in replacement),
+        mask=_seen_from(mask, output) if mask else None,
+        name=name,
+        exact=exact,
+    )
+    if output is None:
+        click.echo(text, nl=False)
+    elif output.exists():
+        raise click.ClickException(f"{str(output)!r} exists already; remove it or write another file")
+    else:
+        output.write_text(text, encoding="utf-8")
+        click.echo(f"Wrote {output}")
+    for note in notes:
+        click.echo(f"note: {note}", err=True)

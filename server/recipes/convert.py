@@ -1,0 +1,85 @@
+"""From a raster function template to a recipe."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from algorithms.reclassify import MODEL_REMAP, reclassify
+from server.recipes.document import write_values
+from server.recipes.model import recipe_of
+from server.recipes.rft import Template
+
+ESRI_BUFFER: Final = 10
+"""Dilation steps of Esri's function where the template has no argument for them."""
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-").lower()[:64] or "recipe"
+
+
+def _mask(template: Template, source: str | None, notes: list[str]) -> dict[str, Any]:
+    if source:
+        return {"source": source} | ({"remap": template.remap} if template.remap else {})
+    notes.append("the template has no mask raster, so a cloud model finds the clouds; --mask names your own raster")
+    if template.remap:
+        classes = [[0, 1, 2]]
+        if (reclassify(classes, template.remap) == reclassify(classes, MODEL_REMAP)).all():
+            return {"model": "auto", "remap": template.remap}
+        notes.append(
+            f"the remap {template.remap!r} is for other classes than the model's (1 cloud, 2 shadow): left out"
+        )
+    return {"model": "auto"}
+
+
+def write_recipe(
+    template: Template,
+    *,
+    target: str | None = None,
+    replacements: tuple[str, ...] = (),
+    mask: str | None = None,
+    name: str | None = None,
+    exact: bool = False,
+) -> tuple[str, list[str]]:
+    """The recipe that does what a template does.
+
+    Args:
+        template: the template.
+        target: cloudy raster instead of the template's.
+        replacements: other dates instead of the template's.
+        mask: raster of classes instead of the template's.
+        name: the recipe's name.
+        exact: write the settings of Esri's function.
+
+    Returns:
+        YAML with the notes as comments; and the notes. A raster that nobody named is null, which `recipe check` tells.
+
+    Raises:
+        RecipeError: a name that cannot be one.
+    """
+    notes = list(template.notes)
+    target = target or template.target
+    others: list[str | None] = [*replacements] or [template.replacement]
+    source = mask or template.mask
+    content: dict[str, Any] = {"name": name or _slug(template.title or Path(template.file).name.split(".")[0])}
+    content |= {"title": template.title} if template.title else {}
+    content |= {"target": target, "replacements": others, "mask": _mask(template, source, notes)}
+    content |= {"window": template.window} if template.window is not None else {}
+    buffer = ESRI_BUFFER if exact and template.buffer is None else template.buffer
+    content |= {"buffer": buffer} if buffer is not None else {}
+    if exact:
+        content |= {"adjustment": "moment", "residual": False, "refine": False}
+    else:
+        notes.append("filled by regression with residual correction; --exact writes the settings of Esri's function")
+        if buffer is None:
+            notes.append(f"Esri's function widens the mask by {ESRI_BUFFER} steps; the default of this recipe is less")
+    for key, value in (("target", target), ("replacements", others[0])):
+        if value is None:
+            notes.append(f"fill in `{key}`: the template leaves it open")
+    notes += [f"{path!r} is a Windows path" for path in (target, *others, source) if path and "\\" in path]
+    head = [f"Converted from {Path(template.file).name}", *notes]
+    text = "".join(f"# {' '.join(line.split())}\n" for line in head) + write_values(content)
+    filled = text.replace("target: null\n", "target: x\n").replace("- null\n", "- x\n")
+    recipe_of(filled.encode(), Path(template.file), f"recipe from {template.file}")
+    return text, notes

@@ -1,0 +1,154 @@
+"""Dependencies of the routes below `/recipes/{name}`: what a request leaves open comes from the recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Path, Query, Request
+from rio_tiler.colormap import cmap
+from rio_tiler.types import ColorMapType
+from titiler.core.algorithm.base import BaseAlgorithm
+from titiler.core.dependencies import (
+    BidxExprParams,
+    ColorMapParams,
+    DatasetParams,
+    DefaultDependency,
+    ImageRenderingParams,
+    TileParams,
+)
+
+from algorithms.errors import ParameterError
+from algorithms.removal import CloudAlgorithm
+from server.params import AlgorithmName, PairParams, process
+from server.reader import PairReader
+from server.recipes.model import Recipe
+from server.recipes.rasters import band_indexes
+from server.recipes.store import get_recipes
+
+FIXED: Final = {"url", *(field.name for field in fields(PairParams))} - {"process"}
+"""Parameters of `/cog` that a recipe decides alone."""
+
+TILE_PARAMETERS: Final[list[Callable[..., Any]]] = [
+    TileParams,
+    BidxExprParams,
+    DatasetParams,
+    ColorMapParams,
+    ImageRenderingParams,
+]
+"""TiTiler's own parameters of a tile, for WMTS to check and to describe."""
+
+
+def named_recipe(
+    name: Annotated[str, Path(description="Name of a recipe; `/recipes` lists them")], request: Request
+) -> Recipe:
+    """The recipe a request names, its rasters admitted.
+
+    Raises:
+        RecipeMissingError, RecipeError: there is none, or a broken one. ParameterError: the request names what the
+            recipe decides. SourceForbiddenError, SourceMissingError: a raster.
+    """
+    recipe = get_recipes().get(name)
+    if fixed := sorted(FIXED & request.query_params.keys()):
+        raise ParameterError(
+            f"{', '.join(fixed)} cannot be given: the recipe {name!r} decides; leave it out, or ask below /cog"
+        )
+    return recipe.admitted()
+
+
+Named = Annotated[Recipe, Depends(named_recipe)]
+
+
+def _own_values(query: Mapping[str, str]) -> bool:
+    """Whether a request asks for values of another kind than the recipe's, for which its range makes no sense."""
+    return "expression" in query or query.get("algorithm", "cloud_removal") != "cloud_removal"
+
+
+def _own_picture(query: Mapping[str, str]) -> bool:
+    """Whether a request asks for other values or bands than the recipe's, for which its colours make no sense."""
+    return "bidx" in query or _own_values(query)
+
+
+def recipe_bands(
+    asked: Annotated[BidxExprParams, Depends()],
+    recipe: Named,
+) -> BidxExprParams:
+    """Bands or expression; a request that gives one of them replaces both."""
+    if asked.indexes is None and asked.expression is None:
+        return BidxExprParams(indexes=band_indexes(recipe), expression=recipe.render.expression)
+    return asked
+
+
+def recipe_dataset(asked: Annotated[DatasetParams, Depends()], recipe: Named) -> DatasetParams:
+    """How the raster is read."""
+    render = recipe.render
+    if asked.nodata is None:
+        asked.nodata = recipe.overrides.nodata
+    if asked.unscale is None:
+        asked.unscale = render.unscale
+    asked.resampling_method = asked.resampling_method or render.resampling
+    asked.reproject_method = asked.reproject_method or render.reproject
+    return asked
+
+
+def recipe_colours(
+    asked: Annotated[ImageRenderingParams, Depends()], recipe: Named, request: Request
+) -> ImageRenderingParams:
+    """Rescaling and colour formula."""
+    render, query = recipe.render, request.query_params
+    if not asked.rescale and render.rescale and not _own_values(query):
+        asked.rescale = list(render.rescale)  # type: ignore[arg-type]
+    if not _own_picture(query):
+        asked.color_formula = asked.color_formula or render.color_formula
+    return asked
+
+
+def recipe_colormap(
+    asked: Annotated[ColorMapType | None, Depends(ColorMapParams)], recipe: Named, request: Request
+) -> ColorMapType | None:
+    """The colour map."""
+    name = recipe.render.colormap_name
+    if asked is None and name and not _own_picture(request.query_params):
+        return cmap.get(name)
+    return asked
+
+
+def recipe_process(
+    recipe: Named,
+    algorithm: Annotated[
+        AlgorithmName | None, Query(description="Algorithm; `cloud_removal` where the recipe has replacements")
+    ] = None,
+    algorithm_params: Annotated[
+        str | None, Query(description='JSON object of options that differ from the recipe\'s, e.g. {"window": 40}')
+    ] = None,
+) -> BaseAlgorithm | None:
+    """The algorithm: by default the recipe's; one of ours takes the recipe's options where the request has none."""
+    chosen = process(algorithm, algorithm_params, list(recipe.replacements))
+    if isinstance(chosen, CloudAlgorithm):
+        given = {name: getattr(chosen, name) for name in chosen.model_fields_set}
+        return type(chosen)(**(recipe.options | given))
+    return chosen
+
+
+@dataclass
+class RecipeParams(DefaultDependency):
+    """What opening a recipe needs beside the recipe."""
+
+    process: Annotated[BaseAlgorithm | None, Depends(recipe_process)] = None
+
+
+def open_recipe(recipe: Recipe, **options: Any) -> PairReader:
+    """The reader of `/cog` on what a recipe names."""
+    return PairReader(
+        recipe.target,
+        replacement=recipe.replacements,  # type: ignore[arg-type]
+        mask=recipe.mask,
+        mask_remap=recipe.mask_remap,
+        model=recipe.model,
+        level=recipe.overrides.level,
+        bands=",".join(recipe.overrides.bands) or None,
+        reflectance_scale=recipe.overrides.scale,
+        reflectance_offset=recipe.overrides.offset,
+        **options,
+    )

@@ -1,0 +1,127 @@
+"""`/recipes`: the list, and for every recipe the routes of `/cog`."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from titiler.core.factory import TilerFactory
+from titiler.extensions.wmts import wmtsExtension
+
+from server.recipes.params import (
+    TILE_PARAMETERS,
+    RecipeParams,
+    named_recipe,
+    open_recipe,
+    recipe_bands,
+    recipe_colormap,
+    recipe_colours,
+    recipe_dataset,
+    recipe_process,
+)
+from server.recipes.store import Broken, get_recipes
+from server.render import render
+
+_LINKS = {
+    "map": ("WebMercatorQuad/map.html", "Map"),
+    "tilejson": ("WebMercatorQuad/tilejson.json", "TileJSON"),
+    "tiles": ("tiles/WebMercatorQuad/{z}/{x}/{y}", "Tiles"),
+    "wmts": ("WMTSCapabilities.xml", "WMTS"),
+    "info": ("info", "Information"),
+}
+
+# The page carries its style and nothing else: should text of a recipe ever escape, it cannot run.
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",
+    "Vary": "Accept",
+}
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>ClearSky recipes</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 50rem; margin: 3rem auto; padding: 0 1rem; color: #1d2733 }}
+h1 {{ margin-bottom: 0 }} h2 {{ font-size: 1.1rem; margin: 0 }} code {{ background: #eef2f6; padding: .1rem .3rem }}
+section {{ border: 1px solid #d5dde5; border-radius: .4rem; margin: 1rem 0; padding: .8rem 1rem }}
+section p {{ margin: .3rem 0; overflow-wrap: anywhere }}
+section.broken {{ border-color: #c0392b }} nav a {{ margin-right: 1rem }} small {{ color: #5a6b7b }}
+</style>
+<h1>Recipes</h1>
+<p>Each is a cloud-free layer under one name: paste its tile address into any map.</p>
+{sections}
+</html>
+"""
+
+
+def _links(base: str, name: str) -> list[dict[str, Any]]:
+    return [
+        {"rel": rel, "href": f"{base}recipes/{name}/{path}", "title": title}
+        | ({"templated": True} if "{" in path else {})
+        for rel, (path, title) in _LINKS.items()
+    ]
+
+
+def _good_section(title: str, name: str, links: list[dict[str, Any]]) -> str:
+    anchors = "".join(
+        f'<a href="{escape(link["href"])}">{escape(link["title"])}</a>' for link in links if "templated" not in link
+    )
+    tiles = next(link["href"] for link in links if link["rel"] == "tiles")
+    return (
+        f"<section><h2>{escape(title)} <small>{escape(name)}</small></h2>"
+        f"<nav>{anchors}</nav><p><code>{escape(tiles)}</code></p></section>"
+    )
+
+
+def _broken_section(broken: Broken) -> str:
+    problems = "".join(f"<p>{escape(problem)}</p>" for problem in broken.error.problems)
+    return f'<section class="broken"><h2>{escape(broken.file)} <small>cannot be used</small></h2>{problems}</section>'
+
+
+def list_recipes(request: Request) -> Response:
+    """List the recipes and where to find their layers: HTML for browsers, JSON otherwise."""
+    recipes = get_recipes()
+    base = str(request.base_url)
+    entries = [(recipe.title, recipe.name, _links(base, recipe.name)) for recipe in recipes.good.values()]
+    if "text/html" in request.headers.get("accept", ""):
+        sections = [_good_section(*entry) for entry in entries] + [_broken_section(b) for b in recipes.broken]
+        nothing = "<p>None yet: put one into the folder that <code>CLEARSKY_RECIPES</code> names.</p>"
+        return HTMLResponse(_PAGE.format(sections="\n".join(sections) or nothing), headers=_HEADERS)
+    content = {
+        "recipes": [{"name": name, "title": title, "links": links} for title, name, links in entries],
+        "broken": [{"name": b.name, "file": b.file, "problems": list(b.error.problems)} for b in recipes.broken],
+    }
+    return JSONResponse(content, headers={"Cache-Control": "no-cache", "Vary": "Accept"})
+
+
+def add_recipes(app: FastAPI) -> None:
+    """Add `/recipes` and everything below it, and read the folder once, so that its errors are logged at start.
+
+    Args:
+        app: The application to add the routes to.
+    """
+    get_recipes()
+    dependencies: dict[str, Any] = {  # functions, where TiTiler's annotations name classes
+        "reader": open_recipe,
+        "reader_dependency": RecipeParams,
+        "path_dependency": named_recipe,
+        "layer_dependency": recipe_bands,
+        "dataset_dependency": recipe_dataset,
+        "process_dependency": recipe_process,
+        "colormap_dependency": recipe_colormap,
+        "render_dependency": recipe_colours,
+    }
+    wmts = wmtsExtension(tile_dependencies=TILE_PARAMETERS, layer_identifier_provider=lambda recipe: recipe.name)
+    factory = TilerFactory(
+        name="recipes",
+        render_func=render,
+        router_prefix="/recipes/{name}",
+        add_ogc_maps=True,
+        extensions=[wmts],
+        **dependencies,
+    )
+    app.get("/recipes", tags=["Recipes"], response_class=HTMLResponse)(list_recipes)
+    app.include_router(factory.router, prefix="/recipes/{name}", tags=["Recipes"])

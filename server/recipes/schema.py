@@ -1,0 +1,214 @@
+"""What a recipe file may say: the keys, their types and ranges, and how errors are told."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    model_validator,
+)
+from rio_tiler.colormap import cmap
+from rio_tiler.expression import parse_expression
+from rio_tiler.types import RIOResampling, WarpResampling
+from titiler.core.algorithm.base import BaseAlgorithm
+from titiler.core.validation import validate_color_formula
+
+from algorithms.models import MODELS
+from algorithms.reclassify import parse_remap
+from algorithms.removal import CloudAlgorithm
+from server.errors import RecipeError
+from server.recipes.document import Document, Key
+
+OPTIONS: Final = tuple(name for name in CloudAlgorithm.model_fields if name not in BaseAlgorithm.model_fields)
+"""The algorithm's options, which a recipe writes at its top level; ranges and defaults are the algorithm's."""
+
+
+def _remap(text: str) -> str:
+    parse_remap(text)
+    return text
+
+
+def _model(name: str) -> str:
+    if name != "auto" and name not in MODELS:
+        raise ValueError(f"unknown model; choose from auto, {', '.join(MODELS)}")
+    return name
+
+
+def _expression(text: str) -> str:
+    try:
+        parse_expression(text)
+    except Exception as error:
+        raise ValueError(f"{error}; write for example `(b4-b3)/(b4+b3)`") from error
+    return text
+
+
+def _formula(text: str) -> str:
+    try:
+        validate_color_formula(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; write for example `gamma RGB 1.5, saturation 1.2`") from error
+    return text
+
+
+def _colormap(name: str) -> str:
+    if name not in cmap.list():
+        raise ValueError("unknown colour map; /colorMaps lists them")
+    return name
+
+
+def _range(limits: tuple[float, float]) -> tuple[float, float]:
+    if limits[0] >= limits[1]:
+        raise ValueError("the range is empty; write [low, high]")
+    return limits
+
+
+def _some(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values:
+        raise ValueError("the list is empty; fill it in or leave the key out")
+    return values
+
+
+def _nan(value: object) -> object:
+    return math.nan if value == "nan" else value
+
+
+Source = Annotated[str, Field(min_length=1)]
+Limits = Annotated[tuple[float, float], AfterValidator(_range)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Mask(_Part):
+    """Where the clouds come from: a model, or a raster of classes."""
+
+    model: Annotated[str, AfterValidator(_model)] | None = None
+    """Id of a cloud model; `auto` chooses by bands and level, as does no word at all."""
+    source: Source | None = None
+    """Raster of cloud classes."""
+    remap: Annotated[str, AfterValidator(_remap)] | None = None
+    """ArcGIS remap string from classes to 0 and 1."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Mask:
+        if self.model and self.source:
+            raise ValueError("both a `model` and a `source`; keep one of them")
+        return self
+
+
+class Render(_Part):
+    """How the picture looks where a request says nothing."""
+
+    bands: Annotated[tuple[str | Annotated[int, Field(ge=1)], ...], AfterValidator(_some)] | None = None
+    """Names or 1-based numbers of the bands to show."""
+    expression: Annotated[str, AfterValidator(_expression)] | None = None
+    """Band arithmetic instead."""
+    rescale: Annotated[tuple[Limits, ...], AfterValidator(_some)] | None = None
+    """Values that become 0 and 255: one pair, or one for each band."""
+    color_formula: Annotated[str, AfterValidator(_formula)] | None = None
+    """Colour operations."""
+    colormap_name: Annotated[str, AfterValidator(_colormap)] | None = None
+    """Colour map for one band."""
+    unscale: bool | None = None
+    """Whether the raster's scale and offset apply."""
+    resampling: RIOResampling | None = None
+    """Resampling of reads."""
+    reproject: WarpResampling | None = None
+    """Resampling of warps."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Render:
+        if self.bands and self.expression:
+            raise ValueError("both `bands` and `expression`; keep one of them")
+        return self
+
+
+class Written(_Part):
+    """The keys of a recipe beside the algorithm's options."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    title: str = ""
+    target: Source
+    replacements: tuple[Source, ...] = ()
+    mask: Mask = Mask()
+    bands: tuple[str, ...] = ()
+    level: Literal["l1c", "l2a"] | None = None
+    reflectance_scale: float | None = None
+    reflectance_offset: float | None = None
+    nodata: Annotated[float, BeforeValidator(_nan)] | None = None
+    render: Render = Render()
+
+
+_File: Final[type[Written]] = create_model(
+    "RecipeFile",
+    __base__=Written,
+    **{name: (field.annotation, field) for name, field in CloudAlgorithm.model_fields.items() if name in OPTIONS},  # type: ignore[call-overload]
+)
+_KEYS: Final[dict[Key, list[str]]] = {
+    (): list(_File.model_fields),
+    ("mask",): list(Mask.model_fields),
+    ("render",): list(Render.model_fields),
+}
+_REMEDY: Final = {
+    "string_type": "put it in quotes",
+    "string_too_short": "fill it in",
+    "string_pattern_mismatch": "use up to 64 letters, digits, - and _, since it stands in addresses",
+    "tuple_type": "write a list: [a, b]",
+    "model_type": "write `key: value` pairs",
+}
+
+
+def _message(error: Any, key: Key) -> str:
+    kind, text = error["type"], error["msg"].removeprefix("Value error, ")
+    if kind == "missing":
+        return f"is missing; add `{key[-1]}: ...`" if isinstance(key[-1], str) else "a number is missing"
+    if kind == "extra_forbidden":
+        known = _KEYS.get(key[:-1], [])
+        close = difflib.get_close_matches(str(key[-1]), known, n=1)
+        return f"unknown key; {f'did you mean `{close[0]}`? ' if close else ''}known: {', '.join(known)}"
+    remedy = "fill it in" if error["input"] is None else _REMEDY.get(kind)
+    return f"{text}; {remedy}" if remedy else text
+
+
+def _problems(error: ValidationError, document: Document) -> list[str]:
+    """One line per value that is wrong, in the order of the file."""
+    found: dict[Key, list[Any]] = {}
+    for item in error.errors(include_url=False):
+        key: Key = item["loc"]
+        # pydantic appends the members of a union to the place.
+        while item["type"] != "missing" and key not in document.lines and key:
+            key = key[:-1]
+        found.setdefault(key, []).append(item)
+    problems = []
+    for key in sorted(found, key=document.line):
+        items = found[key]
+        silent = items[0]["type"] in ("missing", "extra_forbidden")
+        value = "" if silent else f"={items[0]['input']!r:.60}"
+        texts = [_message(items[0], key)] if len(items) == 1 else [item["msg"] for item in items]
+        text = f"{'.'.join(map(str, key))[:80]}{value}: {' or '.join(dict.fromkeys(texts))}"
+        problems.append(f"{document.at(key)}: {' '.join(text.split())[:600]}")
+    return problems
+
+
+def validate(document: Document) -> Written:
+    """The document's values with their types and defaults; the algorithm's options are attributes too.
+
+    Raises:
+        RecipeError: one problem for each value that is wrong, with file, line, value and remedy.
+    """
+    try:
+        # Through JSON, where strict validation takes lists for tuples and whole numbers for numbers, and nothing else.
+        return _File.model_validate_json(json.dumps(document.values))
+    except ValidationError as error:
+        raise RecipeError(*_problems(error, document)) from error
