@@ -10,6 +10,8 @@ import click
 
 from algorithms.errors import ClearSkyError
 from server import __version__
+from server.export.command import export
+from server.recipes.command import recipe
 
 
 def _fail(message: str) -> NoReturn:
@@ -74,6 +76,10 @@ def models() -> None:
         state = "present" if model.present else "missing"
         bands, classes = ",".join(model.bands), ",".join(model.classes)
         click.echo(f"{model.id}\t{bands}\t{model.level}\t{low:g}-{high:g} m\t{classes}\t{state}")
+
+
+cli.add_command(export)
+cli.add_command(recipe)
 
 
 def main() -> None:

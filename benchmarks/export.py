@@ -1,0 +1,127 @@
+"""Export of a whole scene against the work that nobody can avoid, in one run on one machine.
+
+    python -m benchmarks.export [--sizes 2048 4096] [--provenance]
+
+The work that nobody can avoid: bare inference of every model window of both dates, on as many threads as there are
+cores; a plain read of both rasters; writing the target as a COG with the export's own options. Ours is the real command
+as a process of its own, start-up included; its memory is the kernel's peak of resident memory of that process or of the
+one that writes the COG, whichever is larger.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.windows import Window
+
+from algorithms.models import MODELS, WINDOW
+from algorithms.windows import window_count
+from benchmarks.machine import machine
+from server.cores import usable_cores
+from server.demo import write_demo
+from server.export.cog import compression_of, write_cog
+from server.grid import fine_grid
+from server.task import NO_OVERRIDES, get_dataset
+
+MODEL = MODELS["ukis-6b-l1c"]
+ROWS = 512
+"""Rows of a plain read, those of a piece."""
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """Wall time of a call."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def infer(count: int, cores: int) -> None:
+    """Bare inference of so many windows."""
+    window = np.random.default_rng(0).random((6, WINDOW, WINDOW), np.float32) * 0.3
+    with ThreadPoolExecutor(cores) as pool:
+        list(pool.map(lambda _: MODEL.probabilities(window), range(count)))
+
+
+def read(paths: list[Path], cores: int) -> None:
+    """Read rasters strip by strip."""
+
+    def strip(path: Path, top: int) -> None:
+        with rasterio.open(path) as src:
+            src.read(window=Window(0, top, src.width, min(ROWS, src.height - top)))
+
+    with rasterio.open(paths[0]) as src:
+        tops = range(0, src.height, ROWS)
+    with ThreadPoolExecutor(cores) as pool:
+        list(pool.map(lambda job: strip(*job), [(path, top) for path in paths for top in tops]))
+
+
+@dataclass(frozen=True)
+class Run:
+    """The real command."""
+
+    wall: float
+    """Seconds."""
+    cpu: float
+    """Seconds of processor time, of all threads and processes."""
+    peak: float
+    """MB of resident memory."""
+
+
+def ours(target: Path, other: Path, out: Path, *more: str) -> Run:
+    """Run the export."""
+    command = [sys.executable, "-c", "from server.cli import main; main()", "export", str(target), str(out)]
+    start = time.perf_counter()
+    process = subprocess.Popen([*command, "--replacement", str(other), *more], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, "the export failed"
+    return Run(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def row(size: int, cores: int, *, provenance: bool) -> str:
+    """A row of the table."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        scene = write_demo(folder, size=size)
+        grid = fine_grid(get_dataset(str(scene.cloudy), NO_OVERRIDES))
+        count = 2 * window_count(grid.rows) * window_count(grid.cols)
+        bare = seconds(lambda: infer(count, cores))
+        plain = seconds(lambda: read([scene.cloudy, scene.clear], cores))
+        options: dict[str, Any] = {"compression": compression_of(str(scene.cloudy)), "resampling": "average"}
+        write = seconds(lambda: write_cog(scene.cloudy, folder / "copy.tif", **options, workers=cores))
+        more = ["--provenance", str(folder / "provenance.tif")] if provenance else []
+        run = ours(scene.cloudy, scene.clear, folder / "out.tif", *more)
+    total = bare + plain + write
+    figures = " | ".join(f"{f:.1f}" for f in (bare, plain, write, total, run.wall))
+    return f"| {size} | {count} | {figures} | {run.wall / total:.2f} | 1.3 | {run.cpu:.1f} | {run.peak:.0f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[2048, 4096])
+    parser.add_argument("--provenance", action="store_true")
+    args = parser.parse_args()
+    print(f"{machine()}\n\nDemo scenes, 6 bands; times in seconds, memory in MB.\n")
+    print(
+        "| size | inferences | bare inferences | plain reads | COG write | sum | export | ratio | goal | CPU | peak |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    MODEL.load()
+    for size in args.sizes:
+        print(row(size, usable_cores(), provenance=args.provenance), flush=True)
+
+
+if __name__ == "__main__":
+    main()

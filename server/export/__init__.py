@@ -1,0 +1,1 @@
+"""Whole scenes as files: `clearsky export`."""

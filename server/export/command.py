@@ -1,0 +1,149 @@
+"""The command `clearsky export`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+AS_THEY_ARE = ("mask", "mask_remap", "model", "workers", "provenance", "overwrite")
+"""Options that are fields of an `ExportJob`."""
+OF_A_RECIPE = ("mask", "mask_remap", "model")
+"""Fields of an `ExportJob` that a recipe has, too."""
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="TARGET OUT")
+@click.option("--replacement", multiple=True, help="Another date of the same place; repeat it for a second choice.")
+@click.option("--mask", help="Raster of cloud classes to use instead of the model.")
+@click.option("--mask-remap", help="ArcGIS remap string from classes to 0/1, e.g. '1 1;2 1;3 1'.")
+@click.option("--model", help="Cloud model (see `clearsky models`).")
+@click.option("--level", help="Processing level, l1c or l2a, where the raster does not tell.")
+@click.option("--bands", help="Common names of the bands in order, e.g. blue,green,red,nir.")
+@click.option("--reflectance-scale", type=float, help="Reflectance per digital number.")
+@click.option("--reflectance-offset", type=float, help="Reflectance at digital number 0.")
+@click.option("--recipe", help="Recipe by name or file; other options override it, and TARGET may be left out.")
+@click.option("--window", type=int, help="Radius of the adjustment's narrowest window in pixels.")
+@click.option("--buffer", type=int, help="Dilation of the cloud mask in steps of 2 pixels.")
+@click.option("--adjustment", help="regression or moment.")
+@click.option("--residual/--no-residual", default=None, help="Whether the fill meets the target at the mask's border.")
+@click.option("--refine/--no-refine", default=None, help="Whether the replacement corrects the model's mask.")
+@click.option("--unfilled", help="What becomes of cloud where no replacement is clear: keep or nodata.")
+@click.option("--workers", type=click.IntRange(1, 1024), help="Threads; by default one per core.")
+@click.option("--provenance", type=click.Path(path_type=Path), help="File that tells where every pixel comes from.")
+@click.option("--analysis-resolution", default="fine", show_default=True, help="fine, as tiles have it, or native.")
+@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+def export(paths: tuple[str, ...], **options: Any) -> None:
+    """Write the whole raster TARGET without its clouds as a Cloud Optimized GeoTIFF OUT.
+
+    An interrupted export goes on where it ended when the same command is run again.
+    """
+    from server.export.job import ExportJob  # noqa: PLC0415  (start-up of the other commands)
+    from server.export.scene import export_scene  # noqa: PLC0415
+
+    given = {name: value for name, value in options.items() if value not in (None, (), "")}
+    with _one_line():
+        job = ExportJob(**_arguments(paths, given))
+        with _interruptible(job.out):
+            if sys.stderr.isatty():
+                _with_bar(job)
+            else:
+                export_scene(job)
+    click.echo(f"Wrote {', '.join(str(path) for path in job.outputs())}")
+
+
+def _arguments(paths: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an `ExportJob`: what the recipe says, and over it what the command line says."""
+    from dataclasses import replace  # noqa: PLC0415
+
+    from algorithms.removal import CloudRemoval  # noqa: PLC0415
+    from server.dataset import NO_OVERRIDES  # noqa: PLC0415
+    from server.recipes.store import load_recipe  # noqa: PLC0415
+
+    recipe = load_recipe(given["recipe"]) if "recipe" in given else None
+    if recipe and len(paths) == 1:
+        paths = (recipe.target, *paths)
+    if len(paths) != 2:
+        raise click.UsageError("give the raster to read and the file to write: TARGET OUT")
+    names = {"reflectance_scale": "scale", "reflectance_offset": "offset", "level": "level"}
+    overrides = {field: given[name] for name, field in names.items() if name in given}
+    if "bands" in given:
+        overrides["bands"] = tuple(part.strip() for part in given["bands"].split(",") if part.strip())
+    arguments: dict[str, Any] = {"target": paths[0], "out": Path(paths[1]), "resolution": given["analysis_resolution"]}
+    if recipe:
+        arguments |= {"replacements": recipe.replacements, **{n: getattr(recipe, n) for n in OF_A_RECIPE}}
+    arguments |= {name: given[name] for name in AS_THEY_ARE if name in given}
+    if "replacement" in given:
+        arguments["replacements"] = given["replacement"]
+    options = {name: given[name] for name in CloudRemoval.model_fields if name in given}
+    return {
+        "replacements": (),
+        **arguments,
+        "overrides": replace(recipe.overrides if recipe else NO_OVERRIDES, **overrides),
+        "algorithm": CloudRemoval(**((recipe.options if recipe else {}) | options)),
+    }
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Let every error that an export can meet end in one line."""
+    from pydantic import ValidationError  # noqa: PLC0415
+    from rasterio._err import CPLE_BaseError  # noqa: PLC0415
+    from rasterio.errors import RasterioError  # noqa: PLC0415
+    from rio_tiler.errors import RioTilerError  # noqa: PLC0415
+
+    try:
+        yield
+    except ValidationError as error:
+        parts = [f"--{'.'.join(map(str, e['loc']))} {e.get('input')}: {e['msg']}" for e in error.errors()]
+        raise click.UsageError("; ".join(parts)) from error
+    except (RasterioError, RioTilerError, CPLE_BaseError) as error:
+        raise click.ClickException(f"{_innermost(error)}; check the rasters, then run the command again") from error
+    except MemoryError as error:
+        raise click.ClickException("out of memory; lower --workers or CLEARSKY_CACHE_BYTES") from error
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The error that names the file: rasterio's own says `see previous exception`."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+@contextmanager
+def _interruptible(out: Path) -> Iterator[None]:
+    """Let Ctrl-C and a request to terminate end in one line that says how to go on."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(
+            f"clearsky: interrupted; what is finished stays in {out}.partial, and the same command goes on from there",
+            err=True,
+        )
+        sys.exit(130)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _with_bar(job: Any) -> None:
+    """Export with a progress bar on the terminal."""
+    from server.export.scene import export_scene  # noqa: PLC0415
+
+    with click.progressbar(length=1, label="Filling", file=sys.stderr) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.length = total
+            bar.update(done - bar.pos)
+
+        export_scene(job, progress, lambda text: click.echo(f"\n{text}", err=True, nl=False))

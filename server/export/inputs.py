@@ -1,0 +1,41 @@
+"""Which rasters a user of the command line may name: any file and any address, but by plain names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from algorithms.errors import ParameterError
+from server.errors import SourceMissingError
+from server.sources import admit_own
+
+SCHEMES: Final = ("file", "http", "https", "s3", "gs", "az")
+"""Schemes of addresses that can be read."""
+
+
+def own_source(name: str) -> str:
+    """The dataset to open for a name given on the user's own command line.
+
+    The server's allow-list does not apply: who can run the command can read the file. What stays refused are names
+    that make GDAL open something else than the one raster named.
+
+    Raises:
+        ParameterError: a virtual file name, a connection string or an unknown scheme. SourceMissingError: no such file.
+    """
+    if "\0" in name or name.lower().startswith("/vsi"):
+        raise ParameterError(f"{name!r} is one of GDAL's virtual file names; give a path or an https or s3 address")
+    if "://" in name and not name.startswith("file://"):
+        parts = urlsplit(name)
+        if parts.scheme not in SCHEMES:
+            raise ParameterError(f"{name!r}: scheme {parts.scheme!r} is not one of {', '.join(SCHEMES)}")
+        if parts.username or parts.password:
+            raise ParameterError(
+                f"{name!r} carries credentials, which would end up in the output's tags; leave them out"
+            )
+        admit_own(name)
+        return name
+    path = Path(name.removeprefix("file://")).expanduser()
+    if not path.is_file():
+        raise SourceMissingError(f"{name!r} does not exist; check the path")
+    return str(path.resolve())

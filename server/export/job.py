@@ -1,0 +1,105 @@
+"""What one export is asked to do."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+from algorithms.errors import ParameterError
+from algorithms.reclassify import parse_remap
+from algorithms.removal import CloudRemoval
+from server.cores import usable_cores
+from server.dataset import NO_OVERRIDES, Overrides
+from server.export.inputs import own_source
+from server.task import Request
+
+AnalysisResolution = Literal["fine", "native"]
+
+RESOLUTIONS: Final[tuple[AnalysisResolution, ...]] = ("fine", "native")
+"""Where statistics are taken: on the fine analysis grid, as tiles do, or on every pixel."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportJob:
+    """An export as the user asks for it."""
+
+    target: str
+    """The cloudy raster."""
+    out: Path
+    """The file to write."""
+    replacements: tuple[str, ...]
+    """Other dates, in the order of preference."""
+    mask: str | None = None
+    """A raster of cloud classes instead of the model."""
+    mask_remap: str | None = None
+    """ArcGIS remap string for its classes."""
+    model: str | None = None
+    """Id of a cloud model."""
+    overrides: Overrides = NO_OVERRIDES
+    """What stands in place of the rasters' own metadata."""
+    algorithm: CloudRemoval = field(default_factory=CloudRemoval)
+    """Window, buffer, adjustment and the like."""
+    workers: int = field(default_factory=usable_cores)
+    """Threads."""
+    provenance: Path | None = None
+    """Where to write where every pixel comes from."""
+    resolution: AnalysisResolution = "fine"
+    """Where statistics are taken."""
+    overwrite: bool = False
+    """Whether files that exist may be replaced."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ParameterError(f"workers {self.workers} is not a whole number of at least 1")
+        if self.resolution not in RESOLUTIONS:
+            raise ParameterError(f"analysis resolution {self.resolution!r}: choose from {', '.join(RESOLUTIONS)}")
+
+    def request(self) -> Request:
+        """The rasters and where their clouds come from, every name checked.
+
+        Raises:
+            ParameterError, SourceMissingError: see `own_source`. RemapError: a remap string that cannot be read.
+        """
+        if self.mask_remap:
+            parse_remap(self.mask_remap)
+        return Request(
+            own_source(self.target),
+            tuple(own_source(name) for name in self.replacements),
+            own_source(self.mask) if self.mask else None,
+            self.mask_remap,
+            self.model,
+            self.overrides,
+        )
+
+    def outputs(self) -> tuple[Path, ...]:
+        """Files to be written."""
+        return (self.out,) if self.provenance is None else (self.out, self.provenance)
+
+    def check_outputs(self, request: Request) -> None:
+        """Refuse to write over something that must not be lost, and where nothing can be written.
+
+        Raises:
+            ParameterError: an output is an input, the other output, or exists, or its folder cannot be written to.
+        """
+        inputs = [request.url, *request.replacements, *([request.mask] if request.mask else [])]
+        outputs = [path.resolve() for path in self.outputs()]
+        if len(set(outputs)) < len(outputs):
+            raise ParameterError(f"{str(self.out)!r} cannot be both the image and its provenance; give another name")
+        for given, path in zip(self.outputs(), outputs, strict=True):
+            if str(path) in inputs or (path.exists() and any(_same(path, name) for name in inputs)):
+                raise ParameterError(f"{str(given)!r} is one of the rasters to read; give another name for the output")
+            if path.is_dir():
+                raise ParameterError(f"{str(given)!r} is a folder; give the name of a file, e.g. {given / 'clear.tif'}")
+            if path.exists() and not self.overwrite:
+                raise ParameterError(f"{str(given)!r} exists already; give another name, or --overwrite")
+            if not path.parent.is_dir():
+                raise ParameterError(f"{str(given)!r}: the folder {str(path.parent)!r} does not exist; make it first")
+            if not os.access(path.parent, os.W_OK):
+                raise ParameterError(f"{str(given)!r}: the folder {str(path.parent)!r} cannot be written to")
+
+
+def _same(path: Path, name: str) -> bool:
+    """Whether a local name is the same file under another name."""
+    return "://" not in name and path.samefile(name)

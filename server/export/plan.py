@@ -1,0 +1,84 @@
+"""The order of the work: the scene cut into pieces, so that neighbours follow each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from rasterio.windows import Window
+
+from server.analysis import SQUARE
+from server.dataset import Dataset
+from server.grid import BLOCK, Box, Grid
+
+PIECE: Final = (512, 1024)
+"""Rows and columns of pixels of a piece: whole tiles of a common COG, and little memory."""
+AROUND: Final = 1024
+"""Rows of cells of every raster that a strip in work keeps in the cache: its own, and those its windows look at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A rectangle of the target's pixels that becomes one file."""
+
+    row: int
+    """Number of the piece from the top."""
+    col: int
+    """Number from the left."""
+    pixels: Box
+    """Rows and columns of pixels."""
+
+    @property
+    def name(self) -> str:
+        """Name of its files, without the ending."""
+        return f"{self.row:05d}_{self.col:05d}"
+
+    @property
+    def window(self) -> Window:
+        """Its pixels as rasterio wants them."""
+        rows, cols = self.pixels.shape
+        return Window(self.pixels.left, self.pixels.top, cols, rows)
+
+
+def strips(dataset: Dataset, grid: Grid, *, rasters: int, cache_bytes: int) -> list[list[Piece]]:
+    """Pieces of a scene in rows from top to bottom; scenes too wide for the cache in several swaths, left to right.
+
+    What neighbouring rows share - cells, masks, sums - is then computed once: it is still in the cache when the next
+    row wants it, however large the scene is.
+
+    Args:
+        dataset: the target.
+        grid: the level of the analysis grid.
+        rasters: target and replacements.
+        cache_bytes: size of the cache.
+    """
+    bands = len(dataset.indexes)
+    # Bytes per column of cells: of cells, and of gains and offsets for the squares in work and those in use.
+    column = 4 * bands * (AROUND * rasters + 2 * 2 * SQUARE * BLOCK)
+    swaths = -(-dataset.width // max(PIECE[1], cache_bytes // column * grid.factor))
+    width = -(-dataset.width // (swaths * PIECE[1])) * PIECE[1]
+    result = []
+    for left in range(0, dataset.width, width):
+        for top in range(0, dataset.height, PIECE[0]):
+            strip = Box(top, top + PIECE[0], left, left + width).clip((dataset.height, dataset.width))
+            result.append(
+                [
+                    Piece(
+                        top // PIECE[0],
+                        start // PIECE[1],
+                        Box(strip.top, strip.bottom, start, min(start + PIECE[1], strip.right)),
+                    )
+                    for start in range(strip.left, strip.right, PIECE[1])
+                ]
+            )
+    return result
+
+
+def cells_under(pieces: list[Piece], grid: Grid) -> list[tuple[int, int]]:
+    """Numbers of the analysis blocks that pieces touch with their borders, each once, row by row."""
+    numbers: dict[tuple[int, int], None] = {}
+    for piece in pieces:
+        box, factor = piece.pixels, grid.factor
+        cells = Box(box.top // factor, box.bottom // factor + 1, box.left // factor, box.right // factor + 1)
+        numbers.update(dict.fromkeys(cells.clip(grid.shape).blocks(BLOCK)))
+    return sorted(numbers)

@@ -1,0 +1,228 @@
+"""The way of a whole scene: strip by strip into the work folder, from there into the finished files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from contextvars import copy_context
+from functools import partial
+from pathlib import Path
+from typing import Final
+from xml.etree import ElementTree as ET
+
+from rasterio.enums import MaskFlags
+
+from algorithms.errors import ParameterError
+from algorithms.models import Runtime, configure
+from algorithms.reclassify import NODATA
+from server import __version__
+from server.analysis import Analysis
+from server.dataset import Dataset, check_unchanged, file_version, open_raster
+from server.export.cog import compression_of, write_cog
+from server.export.job import ExportJob
+from server.export.mosaic import GDAL_TYPES, add_tags, put_bands, put_mask, put_sources, target_description
+from server.export.piece import PieceFiller
+from server.export.plan import Piece, cells_under, strips
+from server.export.tags import scene_tags
+from server.export.work import WorkFolder
+from server.grid import fine_grid, native_grid
+from server.layers import Task
+from server.settings import get_settings
+from server.ticket import Ticket, check_wanted, current_ticket
+
+PROVENANCE_BANDS: Final = {
+    "source": "0 original, k from the k-th replacement, 255 not filled or no data",
+    "confidence": "percent, 255 no data",
+    "classes": "0 clear, 1 cloud, 2 shadow, 255 no data",
+}
+"""Bands of the provenance file and what they mean."""
+
+Progress = Callable[[int, int], None]
+"""Told the pieces finished and the pieces of the whole scene."""
+
+
+def _ignore(_done: int, _total: int) -> None:
+    """No progress shown."""
+
+
+def export_scene(
+    job: ExportJob, progress: Progress = _ignore, announce: Callable[[str], None] = lambda _: None
+) -> None:
+    """Write a whole scene without its clouds.
+
+    Finished pieces stay in a folder beside the output until the output is there; the next run of the same export goes
+    on from them. The output appears in one step.
+
+    Args:
+        job: what to do.
+        progress: told how many pieces of how many are finished.
+        announce: told what happens after the last piece.
+
+    Raises:
+        ClearSkyError: a bad value, a raster that cannot be read, or an output that cannot be written.
+    """
+    request = job.request()
+    job.check_outputs(request)
+    task = request.task(job.algorithm)
+    target = task.target.dataset
+    _check_target(target)
+    grid = native_grid(target) if job.resolution == "native" else fine_grid(target)
+    tags = scene_tags(task, job.algorithm, job.resolution)
+    settings = get_settings()
+    plan = strips(target, grid, rasters=1 + len(task.replacements), cache_bytes=settings.cache_bytes)
+    work = WorkFolder.open(job.out.resolve(), _manifest(job, task))
+    configure(Runtime(settings.model_providers, settings.model_threads, job.workers))
+    with _working(Analysis(cache_bytes=settings.cache_bytes, threads=job.workers)) as analysis:
+        filler = PieceFiller(
+            analysis,
+            task,
+            grid,
+            job.algorithm,
+            provenance=job.provenance is not None,
+            needs_mask=_needs_mask(job, target),
+            reading={} if job.overrides.nodata is None else {"nodata": job.overrides.nodata},
+        )
+        _fill(plan, work, filler, job.workers, progress)
+    _check_unchanged(task)
+    pieces = [piece for strip in plan for piece in strip]
+    _finish(job, target, work, pieces, tags, announce)
+    work.remove()
+
+
+def _check_target(target: Dataset) -> None:
+    """Refuse what has no place on a north-up map.
+
+    Raises:
+        ParameterError: a rotated or mirrored raster, or one of complex numbers.
+    """
+    a = target.affine
+    if a.b or a.d or a.a <= 0 or a.e >= 0:
+        raise ParameterError(f"{target.url!r} is rotated or mirrored: bring it north up first (gdalwarp)")
+    if target.dtype not in GDAL_TYPES:
+        raise ParameterError(f"{target.url!r} has data type {target.dtype}: give one of {', '.join(GDAL_TYPES)}")
+
+
+def _needs_mask(job: ExportJob, target: Dataset) -> bool:
+    """Whether the output has a mask: the target has one, or cloud left open can be marked in no other way."""
+    with open_raster(target.url) as src:
+        flags = src.mask_flag_enums[0]
+    if target.nodata is not None or MaskFlags.alpha in flags:
+        return False
+    return MaskFlags.per_dataset in flags or job.algorithm.unfilled == "nodata"
+
+
+def _manifest(job: ExportJob, task: Task) -> dict[str, object]:
+    """All that the pieces depend on."""
+    return {
+        "software": __version__,
+        "task": repr(task),
+        "algorithm": job.algorithm.model_dump(),
+        "resolution": job.resolution,
+        "provenance": job.provenance is not None,
+        "overrides": dataclasses.asdict(job.overrides),
+    }
+
+
+@contextmanager
+def _working(analysis: Analysis) -> Iterator[Analysis]:
+    """Give all threads one ticket, and take it back in the end: whatever is still at work then stops early."""
+    ticket = Ticket()
+    token = current_ticket.set(ticket)
+    try:
+        yield analysis
+    finally:
+        ticket.abandon()
+        current_ticket.reset(token)
+        analysis.close()
+
+
+def _fill(plan: list[list[Piece]], work: WorkFolder, filler: PieceFiller, workers: int, progress: Progress) -> None:
+    """Make every piece that is not there yet: the analysis of a strip while the one before is read and written."""
+    total = sum(map(len, plan))
+    plan = [[piece for piece in strip if not work.has(piece)] for strip in plan]
+    done = total - sum(map(len, plan))
+    running: set[Future[None]] = set()
+
+    def collect(ready: set[Future[None]]) -> None:
+        nonlocal done
+        for future in ready:
+            running.discard(future)
+            future.result()
+            done += 1
+        progress(done, total)
+
+    progress(done, total)
+    with ThreadPoolExecutor(workers, thread_name_prefix="piece") as pool:
+        try:
+            for missing in filter(None, plan):
+                before = set(running)
+                filler.analysis.squares(filler.task, filler.grid, cells_under(missing, filler.grid))
+                running |= {pool.submit(copy_context().run, partial(_make, piece, work, filler)) for piece in missing}
+                collect(wait(before).done)
+            while running:
+                collect(wait(running, return_when=FIRST_COMPLETED).done)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _make(piece: Piece, work: WorkFolder, filler: PieceFiller) -> None:
+    """Make the files of one piece, its image last."""
+    check_wanted()
+    filled = filler.fill(piece)
+    parts = {"mask": filled.mask, "provenance": filled.provenance, "image": filled.image}
+    for kind, pixels in parts.items():
+        if pixels is not None:
+            work.write(work.path(piece, kind).name, filler.encode(piece, pixels))
+
+
+def _check_unchanged(task: Task) -> None:
+    """Refuse to give out a mixture of two states of a raster.
+
+    Raises:
+        SourceChangedError: a raster changed while it was read.
+    """
+    datasets = [task.target.dataset, *(layer.dataset for layer in task.replacements)]
+    if task.clouds.classes is not None:
+        datasets.append(task.clouds.classes)
+    for dataset in datasets:
+        check_unchanged(dataset.url, dataset.version, file_version(dataset.url))
+
+
+def _finish(
+    job: ExportJob,
+    target: Dataset,
+    work: WorkFolder,
+    pieces: list[Piece],
+    tags: dict[str, str],
+    announce: Callable[[str], None],
+) -> None:
+    """Put the pieces together: provenance first, so that the image appears when everything is there."""
+
+    def sources(kind: str) -> list[tuple[Piece, Path]]:
+        return [(piece, work.path(piece, kind)) for piece in pieces]
+
+    def write(name: str, root: ET.Element, out: Path, compression: str, resampling: str) -> None:
+        announce(f"Writing {out}")
+        work.write(name, ET.tostring(root))
+        write_cog(
+            work.folder / name, out.resolve(), compression=compression, resampling=resampling, workers=job.workers
+        )
+
+    if job.provenance is not None:
+        root = target_description(target.url, work.folder / "target.vrt")
+        put_bands(root, PROVENANCE_BANDS, NODATA)
+        put_sources(root, sources("provenance"), "uint8")
+        add_tags(root, tags)
+        write("provenance.vrt", root, job.provenance, "deflate", "nearest")
+    root = target_description(target.url, work.folder / "target.vrt")
+    put_sources(root, sources("image"), target.dtype)
+    if _needs_mask(job, target):
+        put_mask(root, sources("mask"))
+    add_tags(root, tags)
+    write("image.vrt", root, job.out, compression_of(target.url), "average")
+
+
+__all__ = ["PROVENANCE_BANDS", "Progress", "export_scene"]

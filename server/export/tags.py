@@ -1,0 +1,76 @@
+"""What a file tells about how it was made: sources, dates, model, parameters, software."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Final
+from urllib.parse import urlsplit
+
+from titiler.core.algorithm.base import BaseAlgorithm
+
+from algorithms.removal import CloudAlgorithm, CloudRemoval
+from server import __version__
+from server.dataset import open_raster
+from server.layers import Task
+
+PREFIX: Final = "CLEARSKY_"
+"""Beginning of the tags' names."""
+
+OPTIONS: Final = set(CloudAlgorithm.model_fields) - set(BaseAlgorithm.model_fields)
+"""The algorithm's options, without what TiTiler adds."""
+
+DATE_KEYS: Final = (
+    "ACQUISITION_DATE", "ACQUISITIONDATETIME", "DATE_ACQUIRED", "SENSING_TIME", "DATATAKE_1_DATATAKE_SENSING_START",
+    "PRODUCT_START_TIME", "DATETIME", "START_DATETIME", "DATE", "TIFFTAG_DATETIME",
+)  # fmt: skip
+"""Tags that tell when an image was taken, the most reliable first, compared without regard to case."""
+
+_DATE: Final = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_:/]?(0[1-9]|1[0-2])[-_:/]?(0[1-9]|[12]\d|3[01])(?!\d)")
+
+
+def acquisition_date(tags: Mapping[str, str], name: str) -> str | None:
+    """The day an image was taken as YYYY-MM-DD, from its tags, else from its name; None where neither tells."""
+    known = {key.upper(): value for key, value in tags.items()}
+    for text in [*(known.get(key, "") for key in DATE_KEYS), name]:
+        if found := _DATE.search(text):
+            return "-".join(found.groups())
+    return None
+
+
+def source_id(url: str) -> str:
+    """What to call a raster: its file name, or its address without what may be secret."""
+    if "://" not in url:
+        return PurePosixPath(url).name
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}{parts.path}"
+
+
+def scene_tags(task: Task, algorithm: CloudRemoval, resolution: str) -> dict[str, str]:
+    """Tags of both files: every source with its date, the model with its checksum, parameters, software version."""
+    tags = {
+        "VERSION": __version__,
+        "PARAMETERS": json.dumps(
+            {
+                **algorithm.model_dump(include=OPTIONS),
+                "analysis_resolution": resolution,
+            },
+            sort_keys=True,
+        ),
+    }
+    names = ["TARGET", *(f"REPLACEMENT_{k}" for k in range(1, 1 + len(task.replacements)))]
+    for name, layer in zip(names, [task.target, *task.replacements], strict=True):
+        url = layer.dataset.url
+        tags[name] = source_id(url)
+        with open_raster(url) as src:
+            date = acquisition_date(src.tags(), source_id(url))
+        if date:
+            tags[f"{name}_DATE"] = date
+    if task.clouds.classes is not None:
+        tags["MASK"] = source_id(task.clouds.classes.url)
+    if task.clouds.model is not None:
+        tags |= {"MODEL": task.clouds.model.id, "MODEL_SHA256": task.clouds.model.sha256}
+    tags["MASK_REMAP"] = task.clouds.remap
+    return {PREFIX + name: value for name, value in tags.items()}
