@@ -35,15 +35,15 @@ lock: .venv/lock.stamp
 	touch $@
 
 .venv/test.stamp: .venv/python.stamp pyproject.toml constraints.txt
-	$(INSTALL) '.[test]'
+	$(INSTALL) '.[test,fast]'
 	touch $@ .venv/serve.stamp
 
 .venv/lint.stamp: .venv/test.stamp
-	$(INSTALL) '.[test,lint]'
+	$(INSTALL) '.[test,fast,lint]'
 	touch $@
 
 .venv/lock.stamp: .venv/python.stamp pyproject.toml
-	$(PIP) install --quiet --upgrade --editable '.[test,lint,bench]'
+	$(PIP) install --quiet --upgrade --editable '.[test,fast,lint,bench]'
 	touch $@
 
 clean:

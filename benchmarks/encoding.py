@@ -1,0 +1,85 @@
+"""Time, size and loss of the encoders' settings on tiles of the filled demo scene.
+
+    python -m benchmarks.encoding [--repeat 15]
+
+Ratios are to GDAL's own default of the format (what stock TiTiler sends), tile by tile, medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import MemoryFile
+from rio_tiler.io import Reader
+from rio_tiler.models import ImageData
+
+from benchmarks.machine import machine
+from server.demo import write_demo
+
+SETTINGS: dict[str, list[dict[str, int]]] = {
+    "PNG": [{}, {"ZLEVEL": 1}, {"ZLEVEL": 2}, {"ZLEVEL": 3}, {"ZLEVEL": 9}],
+    "WEBP": [{}, {"QUALITY": 60}, {"QUALITY": 80}, {"QUALITY": 85}, {"QUALITY": 90}, {"LOSSLESS": 1}],
+    "JPEG": [{}, {"QUALITY": 80}, {"QUALITY": 85}, {"QUALITY": 90}, {"QUALITY": 95}],
+}
+"""GDAL creation options by driver; its defaults first."""
+
+
+def tiles(path: Path) -> list[ImageData]:
+    """True-colour tiles of 256 px."""
+    result = []
+    with rasterio.open(path) as src, Reader(None, dataset=src) as reader:
+        left, _, right, top = src.bounds
+        step = (right - left) / 4
+        for i in range(4):
+            for j in range(4):
+                box = (left + j * step, top - (i + 1) * step, left + (j + 1) * step, top - i * step)
+                image = reader.part(box, bounds_crs=src.crs, indexes=(3, 2, 1), width=256, height=256)
+                image.rescale(in_range=((0, 3000),))
+                result.append(image)
+    return result
+
+
+def measure(image: ImageData, driver: str, options: dict[str, int], repeat: int) -> tuple[float, int, float]:
+    """Milliseconds, bytes and root mean square error in grey levels."""
+    spent = []
+    for _ in range(repeat):
+        begun = time.perf_counter()
+        content = image.render(img_format=driver, add_mask=driver != "JPEG", **options)
+        spent.append(1000 * (time.perf_counter() - begun))
+    with MemoryFile(content) as file, file.open() as src:
+        back = src.read((1, 2, 3)).astype(np.float64)
+    error = float(np.sqrt(np.mean((back - image.array.data) ** 2)))
+    return float(np.median(spent)), len(content), error
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeat", type=int, default=15)
+    args = parser.parse_args()
+    warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with tempfile.TemporaryDirectory() as folder:
+        images = tiles(Path(write_demo(Path(folder), size=1024).truth))
+    print(f"{machine()}\n\n{len(images)} tiles of 256 px, true colour.\n")
+    print("| format | setting | ms | time / default | kB | size / default | error (grey levels) |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for driver, choices in SETTINGS.items():
+        figures = {}
+        for k, options in enumerate(choices):
+            figures[k] = np.array([measure(image, driver, options, args.repeat) for image in images])
+            ratio = np.median(figures[k] / np.maximum(figures[0], 1e-9), axis=0)
+            ms, size, error = np.median(figures[k], axis=0)
+            name = ", ".join(f"{key} {value}" for key, value in options.items()) or "default"
+            print(
+                f"| {driver} | {name} | {ms:.1f} | {ratio[0]:.2f} | {size / 1000:.0f} | {ratio[1]:.2f} | {error:.2f} |"
+            )
+
+
+if __name__ == "__main__":
+    main()
