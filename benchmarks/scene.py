@@ -111,17 +111,15 @@ def native_cold(ours: Server, bounds: tuple[float, ...], pair: Params) -> None:
     print(f"the next 60, each at a new place: p50 {middle:.2f} s, p95 {late:.2f} s (goal 1.5).", flush=True)
 
 
-def burst(ours: Server, bounds: tuple[float, ...], pair: Params) -> None:
-    """64 clients ask for the same cold tile."""
+def burst(folder: Path, bounds: tuple[float, ...], pair: Params) -> None:
+    """64 clients ask for the same tile of a fresh server."""
     tile = random.Random(7).choice(inner_tiles(bounds, 13))
-    alone = pair | {"algorithm_params": '{"buffer": 3}', "model": "ukis-4b-l1c"}
-    many = pair | {"algorithm_params": '{"buffer": 3}', "model": "ukis-4b-l2a"}
     counts = []
-    for params, clients in ((alone, 1), (many, 64)):
-        before = ours.counters()["inferences"]
-        side_by_side(ours, [tile] * clients, params, clients)
-        counts.append(ours.counters()["inferences"] - before)
-    print(f"\nBurst: inferences of one request {counts[0]}, of 64 identical requests at once {counts[1]}.")
+    for clients in (1, 64):
+        with serving("ours", folder) as server:
+            side_by_side(server, [tile] * clients, pair, clients)
+            counts.append(server.counters()["inferences"])
+    print(f"\nBurst: inferences of one request {counts[0]}, of 64 identical requests at once {counts[1]}.", flush=True)
 
 
 def throughput(ours: Server, plain: Server, mix: Sequence[morecantile.Tile], pair: Params, single: Params) -> None:
@@ -155,8 +153,24 @@ def fairness(ours: Server, bounds: tuple[float, ...], pair: Params) -> None:
     print(f"p95 ratio {ratio:.2f} (goal 3).", flush=True)
 
 
+def wander(tiles: dict[int, list[morecantile.Tile]], steps: int) -> list[morecantile.Tile]:
+    """Tiles as a user who pans and zooms asks for them: most beside the last one, every 200th anywhere."""
+    rng = random.Random(11)
+    found: list[morecantile.Tile] = []
+    known = {(tile.z, tile.x, tile.y) for level in tiles.values() for tile in level}
+    tile = tiles[NATIVE][0]
+    for step in range(steps):
+        if step % 200 == 0:
+            tile = rng.choice(tiles[NATIVE - 1])
+        near = [*TMS.neighbors(tile), *TMS.children(tile, zoom=tile.z + 1), *TMS.parent(tile, zoom=tile.z - 1)]
+        near = [t for t in near if (t.z, t.x, t.y) in known]
+        tile = rng.choice(near) if near else rng.choice(tiles[NATIVE - 1])
+        found.append(tile)
+    return found
+
+
 def memory(ours: Server, tiles: Sequence[morecantile.Tile], pair: Params) -> None:
-    """Resident memory over many random tiles, 4 clients."""
+    """Resident memory over a long random walk, 4 clients."""
     steps = []
     for start in range(0, len(tiles), 100):
         side_by_side(ours, tiles[start : start + 100], pair, 4)
@@ -164,9 +178,7 @@ def memory(ours: Server, tiles: Sequence[morecantile.Tile], pair: Params) -> Non
     shown = ", ".join(f"{value:.2f}" for value in steps[:: max(1, len(steps) // 10)])
     half = steps[len(steps) // 2 :]
     slope = float(np.polyfit(np.arange(len(half)), half, 1)[0]) if len(half) > 1 else 0.0
-    print(
-        f"\nMemory over {len(tiles)} random tiles, resident GB every {100 * max(1, len(steps) // 10)} tiles: {shown};"
-    )
+    print(f"\nMemory over a random walk of {len(tiles)} tiles, resident GB at ten points of it: {shown};")
     print(f"most {max(steps):.2f} (goal 1.5), peak {ours.counters()['peak'] / 1e9:.2f};")
     print(f"slope over the second half {1000 * slope:+.1f} MB per 100 tiles.", flush=True)
 
@@ -187,7 +199,7 @@ def main() -> None:
     zooms = range(whole_tile(bounds).z, NATIVE + 1)
     by = {zoom: inner_tiles(bounds, zoom) for zoom in zooms}
     mix = [rng.choice(by[rng.choice(zooms)]) for _ in range(160)]
-    walk = [rng.choice(by[rng.choice(zooms)]) for _ in range(args.tiles)]
+    walk = wander(by, args.tiles)
     print(machine() + f"\nScene of {args.size} px, 6 bands.\n")
 
     def wanted(part: str) -> bool:
@@ -197,11 +209,11 @@ def main() -> None:
         with serving("ours", args.folder) as fresh:
             print(f"Start to first answer: {fresh.start_s:.1f} s (goal 3).")
             native_cold(fresh, bounds, pair)
+    if wanted("burst"):
+        burst(args.folder, bounds, pair)
     with serving("plain", args.folder) as plain, serving("ours", args.folder) as ours:
         if wanted("zooms"):
             by_zoom(ours, plain, bounds, pair, single)
-        if wanted("burst"):
-            burst(ours, bounds, pair)
         if wanted("throughput"):
             throughput(ours, plain, mix, pair, single)
         if wanted("fairness"):

@@ -27,6 +27,8 @@ from server.pool import FairPool
 from server.refinement import Refinement, sample_boxes
 from server.trace import stage
 
+CELLS: Final = 3
+"""One part in so many of the memory for caches goes to the rasters' cells."""
 CHUNK: Final = 8
 """Blocks per worker that a large image prepares at a time, so that what they share is still in the cache."""
 SQUARE: Final = 4
@@ -84,10 +86,12 @@ class Analysis:
     """Mask and adjustment tiles of any task, each computed once however many requests arrive at once."""
 
     def __init__(self, *, cache_bytes: int, threads: int) -> None:
-        self._cache = TileCache(cache_bytes)
+        self._cache = TileCache(cache_bytes - cache_bytes // CELLS)
+        # Cells are many and quick to read again: they must not drive out what took inference.
+        cells = TileCache(cache_bytes // CELLS)
         self._threads = threads
         self._pool = FairPool(threads)
-        self.masks = Masks(self._cache, self._pool)
+        self.masks = Masks(self._cache, cells, self._pool)
         self._refinement = Refinement(self.masks, self._cache, self._pool)
 
     @property
@@ -189,10 +193,16 @@ class Analysis:
         return ("fill", task, grid, number, power)
 
     def _reduced(self, task: Task, grid: Grid, number: tuple[int, int], power: int) -> BlockFill:
+        core = grid.block(number, grid.side)
+
         def compute() -> BlockFill:
             if power == 0:
-                return self._compute(task, grid, grid.block(number))
-            return reduce_fill(self._reduced(task, grid, number, 0), grid.block(number), power)
+                return self._compute(task, grid, core)
+            # The whole fill of a block weighs many times what is seen of it from afar. At the coarse level every zoom
+            # asks for the same few blocks; at the fine one it is not kept for that.
+            keep = grid.side > BLOCK or self._cache.peek(self._reduced_key(task, grid, number, 0))
+            whole = self._reduced(task, grid, number, 0) if keep else self._compute(task, grid, core)
+            return reduce_fill(whole, core, power)
 
         return self._cache.get(self._reduced_key(task, grid, number, power), compute)
 
@@ -200,13 +210,13 @@ class Analysis:
         """Do in the request's own thread what would keep the workers waiting for each other."""
         level = grid.masks or grid
         radius = 1 + buffer_cells(task.buffer, level.factor)
-        boxes = [grid.mask_cells(grid.block(n))[1].pad(radius).clip(level.shape) for n in numbers]
+        boxes = [grid.mask_cells(grid.block(n, grid.side))[1].pad(radius).clip(level.shape) for n in numbers]
         with stage("mask"):
             self.masks.prefetch(level, [(task.target, task.clouds, box) for box in boxes])
             if task.refine:
                 self._refinement.prefetch(task, level, boxes)
         with stage("adjust"):
-            if task.replacements and any(self.masked(task, grid, grid.block(n)).any() for n in numbers):
+            if task.replacements and any(self.masked(task, grid, grid.block(n, grid.side)).any() for n in numbers):
                 self.scene(task, 0, grid)
 
     def squares(self, task: Task, grid: Grid, numbers: list[tuple[int, int]]) -> None:
@@ -217,14 +227,14 @@ class Analysis:
         """
         missing = [n for n in numbers if not self._cache.peek(self._reduced_key(task, grid, n, 0))]
         wanted = sorted({(i // SQUARE, j // SQUARE) for i, j in missing})
-        cores = [grid.block(number, SQUARE * BLOCK) for number in wanted]
-        self._prepare(task, grid, [n for core in cores for n in core.blocks(BLOCK)])
+        cores = [grid.block(number, SQUARE * grid.side) for number in wanted]
+        self._prepare(task, grid, [n for core in cores for n in core.blocks(grid.side)])
         self._pool.run([partial(self._square, task, grid, core) for core in cores])
 
     def _square(self, task: Task, grid: Grid, core: Box) -> None:
         whole = self._compute(task, grid, core)
-        for number in core.blocks(BLOCK):
-            part = partial(part_of, whole, core, grid.block(number), grid.shape)
+        for number in core.blocks(grid.side):
+            part = partial(part_of, whole, core, grid.block(number, grid.side), grid.shape)
             self._cache.get(self._reduced_key(task, grid, number, 0), part)
 
     def _compute(self, task: Task, grid: Grid, core: Box) -> BlockFill:

@@ -14,6 +14,9 @@ from server.dataset import Dataset
 
 BLOCK: Final = 128
 """Side in cells of the blocks in which masks and fills are computed and cached."""
+WIDE_BLOCK: Final = 512
+"""Side of the blocks of fills at the coarse level, where a view takes in much ground: a block reads a rim around itself
+that weighs the less the larger it is."""
 FINEST, COARSEST = MODELS["ukis-6b-l1c"].resolution
 """Ground size of a cell in metres at which the cloud models are used."""
 
@@ -84,6 +87,8 @@ class Grid:
     """Rows of cells over the whole scene."""
     cols: int
     """Columns of cells."""
+    side: int = BLOCK
+    """Cells per side of a block of fills."""
     masks: Grid | None = None
     """Level whose masks are spread over this one's cells; None: it has its own."""
 
@@ -123,8 +128,8 @@ def ground_resolution(dataset: Dataset) -> float:
     return size
 
 
-def _grid(dataset: Dataset, factor: int) -> Grid:
-    return Grid(factor=factor, rows=-(-dataset.height // factor), cols=-(-dataset.width // factor))
+def _grid(dataset: Dataset, factor: int, side: int = BLOCK) -> Grid:
+    return Grid(factor=factor, rows=-(-dataset.height // factor), cols=-(-dataset.width // factor), side=side)
 
 
 def fine_grid(dataset: Dataset) -> Grid:
@@ -139,9 +144,10 @@ def fine_grid(dataset: Dataset) -> Grid:
 
 def coarse_grid(dataset: Dataset) -> Grid:
     """The level for every view coarser: the largest multiple of the fine level's cells of at most 60 m."""
-    fine = fine_grid(dataset).factor
-    size = ground_resolution(dataset) * fine
-    return _grid(dataset, fine * max(1, math.floor(1.05 * COARSEST / size)))
+    fine = fine_grid(dataset)
+    size = ground_resolution(dataset) * fine.factor
+    times = math.floor(1.05 * COARSEST / size)
+    return _grid(dataset, fine.factor * times, WIDE_BLOCK) if times > 1 else fine
 
 
 def native_grid(dataset: Dataset) -> Grid:

@@ -64,14 +64,15 @@ def assemble(
 class Masks:
     """Cells and mask tiles of any layer, computed once and kept in a byte-bounded cache."""
 
-    def __init__(self, cache: TileCache, pool: FairPool) -> None:
+    def __init__(self, cache: TileCache, cells: TileCache, pool: FairPool) -> None:
         self._cache = cache
+        self._read = cells
         self._pool = pool
 
     def _cells(self, layer: Layer, grid: Grid, number: tuple[int, int]) -> Cells:
         box = grid.block(number, READ_BLOCK)
-        return self._cache.get(
-            ("cells", layer, grid, number),
+        return self._read.get(
+            (layer, grid, number),
             lambda: read_cells(layer.dataset, layer.indexes, layer.target, grid, box),
         )
 

@@ -14,7 +14,7 @@ from algorithms.fill import UNFILLED
 from algorithms.reclassify import NODATA
 from algorithms.removal import CloudSidecar, Needs, PixelFill
 from server.analysis import Analysis
-from server.grid import BLOCK, Box, Grid, grid_for
+from server.grid import Box, Grid, grid_for
 from server.layers import Task
 from server.masks import assemble
 from server.overview import BlockFill, reduced_box
@@ -67,7 +67,7 @@ def look_at(task: Task, output: OutputGrid, grid: Grid | None = None) -> View | 
         return None
     ratio = pixels / grid.factor
     pooled = max(0, math.floor(math.log2(ratio) + 1e-6)) if ratio > 0 else 0
-    return View(grid, where, box, min(pooled, int(math.log2(BLOCK))))
+    return View(grid, where, box, min(pooled, int(math.log2(grid.side))))
 
 
 def _lookup(
@@ -133,7 +133,7 @@ def fill_sidecar(
     if view is None:
         return CloudSidecar(source=np.full(shape, UNFILLED, np.uint8), confidence=np.zeros(shape, np.uint8))
     box = view.box.align(1 << view.pooled).clip(view.grid.shape)
-    fills = analysis.blocks(task, view.grid, list(box.blocks(BLOCK)), power=view.pooled)
+    fills = analysis.blocks(task, view.grid, list(box.blocks(view.grid.side)), power=view.pooled)
     source = _assembled(view, box, lambda n: fills[n].source)
     if not source.any():  # nothing but clear ground: no pixel needs a second look
         return CloudSidecar(source=None, confidence=None)
@@ -153,7 +153,7 @@ def _assembled(
     """Put the blocks' arrays over a box of cells together, in squares of 2^`pooled` cells."""
     size = 1 << view.pooled
     squares = Grid(view.grid.factor * size, -(-view.grid.rows // size), -(-view.grid.cols // size))
-    return assemble(fetch, reduced_box(box, view.pooled), squares, BLOCK // size).astype(np.uint8, copy=False)
+    return assemble(fetch, reduced_box(box, view.pooled), squares, view.grid.side // size).astype(np.uint8, copy=False)
 
 
 def _pixel_fill(
@@ -200,12 +200,14 @@ def _sample(
 ) -> npt.NDArray[np.float32]:
     """(p, 2 B) gain and offset at points, each from the block that holds it."""
     size = 1 << view.pooled
-    number = (rows // BLOCK).astype(np.intp) * (view.grid.cols // BLOCK + 1) + (cols // BLOCK).astype(np.intp)
+    side = view.grid.side
+    across = view.grid.cols // side + 1
+    number = (rows // side).astype(np.intp) * across + (cols // side).astype(np.intp)
     result = np.zeros((len(rows), 2 * len(bands)), np.float32)
     for (i, j), block in fills.items():
         if (layer := block.layers.get(k)) is None:
             continue
-        picked = np.flatnonzero(number == i * (view.grid.cols // BLOCK + 1) + j)
+        picked = np.flatnonzero(number == i * across + j)
         if len(picked) == 0:
             continue
         total = layer.fields.shape[-1] // 2

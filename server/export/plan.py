@@ -7,9 +7,9 @@ from typing import Final
 
 from rasterio.windows import Window
 
-from server.analysis import SQUARE
+from server.analysis import CELLS, SQUARE
 from server.dataset import Dataset
-from server.grid import BLOCK, Box, Grid
+from server.grid import Box, Grid
 
 PIECE: Final = (512, 1024)
 """Rows and columns of pixels of a piece: whole tiles of a common COG, and little memory."""
@@ -53,8 +53,10 @@ def strips(dataset: Dataset, grid: Grid, *, rasters: int, cache_bytes: int) -> l
         cache_bytes: size of the cache.
     """
     bands = len(dataset.indexes)
-    # Bytes per column of cells: of cells, and of gains and offsets for the squares in work and those in use.
-    column = 4 * bands * (AROUND * rasters + 2 * 2 * SQUARE * BLOCK)
+    # Bytes of cache per column of cells: its part for cells, and that for gains and offsets, of the squares in work and
+    # those in use.
+    held, filled = 4 * bands * AROUND * rasters, 4 * bands * 2 * 2 * SQUARE * grid.side
+    column = max(held * CELLS, filled * CELLS // (CELLS - 1))
     swaths = -(-dataset.width // max(PIECE[1], cache_bytes // column * grid.factor))
     width = -(-dataset.width // (swaths * PIECE[1])) * PIECE[1]
     result = []
@@ -80,5 +82,5 @@ def cells_under(pieces: list[Piece], grid: Grid) -> list[tuple[int, int]]:
     for piece in pieces:
         box, factor = piece.pixels, grid.factor
         cells = Box(box.top // factor, box.bottom // factor + 1, box.left // factor, box.right // factor + 1)
-        numbers.update(dict.fromkeys(cells.clip(grid.shape).blocks(BLOCK)))
+        numbers.update(dict.fromkeys(cells.clip(grid.shape).blocks(grid.side)))
     return sorted(numbers)
