@@ -56,11 +56,11 @@ class NodeLattice:
 def node_lattice(window: int, factor: int) -> NodeLattice:
     """Lattice for windows of radius `window` native pixels on cells of `factor` pixels.
 
-    About five nodes per radius: finer nodes cost more and change nothing, since windowed means are smooth.
+    Three to seven nodes per radius: finer nodes cost more and change nothing, since windowed means are smooth.
     """
     radius = max(1.0, window / factor)
     spacing = 1
-    while radius / (2 * spacing) >= 4.5:
+    while radius / (2 * spacing) >= 3.3:
         spacing *= 2
     return NodeLattice(spacing=spacing, radius=max(1, round(radius / spacing)))
 

@@ -153,6 +153,16 @@ def fairness(ours: Server, bounds: tuple[float, ...], pair: Params) -> None:
     print(f"p95 ratio {ratio:.2f} (goal 3).", flush=True)
 
 
+def visit(bounds: tuple[float, ...]) -> list[morecantile.Tile]:
+    """What a map shows of one place on the way from the whole scene to native: every tile three times."""
+    x, y = (bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2
+    near = [
+        t for zoom in range(10, NATIVE + 1) for t in TMS.tiles(x - 0.06, y - 0.045, x + 0.06, y + 0.045, zooms=zoom)
+    ]
+    far = [TMS.tile(x, y, zoom) for zoom in range(whole_tile(bounds).z, 10)]
+    return 3 * (far + near)
+
+
 def wander(tiles: dict[int, list[morecantile.Tile]], steps: int) -> list[morecantile.Tile]:
     """Tiles as a user who pans and zooms asks for them: most beside the last one, every 200th anywhere."""
     rng = random.Random(11)
@@ -198,7 +208,8 @@ def main() -> None:
     rng = random.Random(11)
     zooms = range(whole_tile(bounds).z, NATIVE + 1)
     by = {zoom: inner_tiles(bounds, zoom) for zoom in zooms}
-    mix = [rng.choice(by[rng.choice(zooms)]) for _ in range(160)]
+    mix = visit(bounds)
+    rng.shuffle(mix)
     walk = wander(by, args.tiles)
     print(machine() + f"\nScene of {args.size} px, 6 bands.\n")
 

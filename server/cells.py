@@ -70,12 +70,13 @@ def _read(
     if inner.bottom > inner.top and inner.right > inner.left:
         window = PixelWindow(inner.left, inner.top, inner.right - inner.left, inner.bottom - inner.top)
         shape = (window.height // step, window.width // step)
+        ready = step == 1 or step in src.overviews(indexes[0])
         pixels = src.read(
             indexes,
             window=window,
             out_shape=(len(indexes), *shape),
             resampling=Resampling.average,
-            out_dtype=None if step == 1 else "float32",  # averages of whole numbers are none
+            out_dtype=None if ready else "float32",  # averages of whole numbers are none
         )
         there = _there(pixels, nodata)
         if nodata is None:

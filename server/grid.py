@@ -17,6 +17,8 @@ BLOCK: Final = 128
 WIDE_BLOCK: Final = 512
 """Side of the blocks of fills at the coarse level, where a view takes in much ground: a block reads a rim around itself
 that weighs the less the larger it is."""
+ENOUGH: Final = 0.75
+"""Share of a coarse cell that a pixel must have for the coarse level: 57 m at zoom 11 in middle latitudes."""
 FINEST, COARSEST = MODELS["ukis-6b-l1c"].resolution
 """Ground size of a cell in metres at which the cloud models are used."""
 
@@ -157,6 +159,6 @@ def native_grid(dataset: Dataset) -> Grid:
 
 
 def grid_for(dataset: Dataset, pixels: float) -> Grid:
-    """The level for a view whose pixels are `pixels` native pixels wide."""
+    """The level for a view whose pixels are `pixels` native pixels wide: coarse from `ENOUGH` of a coarse cell on."""
     coarse = coarse_grid(dataset)
-    return coarse if pixels >= coarse.factor else fine_grid(dataset)
+    return coarse if pixels >= ENOUGH * coarse.factor else fine_grid(dataset)

@@ -10,6 +10,7 @@ from rio_tiler.models import ImageData
 from titiler.core.resources.enums import ImageType
 from titiler.core.utils import render_image
 
+from algorithms.errors import ParameterError
 from server.trace import stage
 
 
@@ -26,6 +27,9 @@ def render(
     PNG takes zlib's level 1: a fifth of the time of level 6, TiTiler's own, for a tenth more bytes
     (docs/benchmarks.md). TiTiler lets its profile of a format win over options, so the level is chosen by the format
     whose profile has it, `pngraw`; that one takes the data as they are.
+
+    Raises:
+        ParameterError: a colour formula that cannot be read or does not fit the bands.
     """
     with stage("encode"), warnings.catch_warnings():
         # TiTiler warns on every tile whose data it rescales; the request asked for it.
@@ -33,7 +37,13 @@ def render(
         if rescale:
             image.rescale(rescale)
         if color_formula:
-            image.apply_color_formula(color_formula)
+            try:
+                image.apply_color_formula(color_formula)
+            except (LookupError, ValueError) as error:
+                raise ParameterError(
+                    f"color_formula {color_formula[:200]!r} cannot be applied to {image.count} band(s): {error}; "
+                    'write for example "gamma RGB 1.5" for three bands'
+                ) from error
         coloured = options.get("colormap") is not None
         if output_format is None and image.array.dtype == np.uint8 and not coloured:
             output_format = ImageType.jpeg if image.mask.all() else ImageType.png

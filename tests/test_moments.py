@@ -97,7 +97,7 @@ def test_lattice_has_windows_of_the_radius_asked_for(radius: int, factor: int) -
     wanted = max(1, radius / factor)
     assert abs(lattice.radius * lattice.spacing - wanted) <= lattice.spacing / 2
     if wanted >= 9:
-        assert 4 <= lattice.radius <= 9
+        assert 3 <= lattice.radius <= 7
     assert lattice.area == ((2 * lattice.radius + 1) * lattice.spacing) ** 2
     assert all(lattice.reach(k) < lattice.reach(k + 1) for k in range(1, LEVELS))
 

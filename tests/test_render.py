@@ -14,6 +14,7 @@ from rio_tiler.models import ImageData
 from titiler.core.resources.enums import ImageType
 from titiler.core.utils import render_image
 
+from algorithms.errors import ParameterError
 from server.render import render
 from tests.scenes import smooth_noise
 
@@ -60,3 +61,12 @@ def test_png_takes_the_fast_setting(kind: ImageType | None) -> None:
     image = picture("uint8", masked=True)
     assert render(picture("uint8", masked=True), kind)[0] == image.render(img_format="PNG", zlevel=1)
     assert image.render(img_format="PNG", zlevel=1) != image.render(img_format="PNG", zlevel=6)
+
+
+@pytest.mark.parametrize(
+    ("bands", "formula"),
+    [(1, "gamma RGB 1.5"), (3, "nonsense"), (3, "gamma RGB x"), (2, "saturation 2"), (3, "gamma Q 1")],
+)
+def test_a_formula_that_does_not_fit_is_named(bands: int, formula: str) -> None:
+    with pytest.raises(ParameterError, match=r"color_formula.*cannot be applied"):
+        render(picture("uint8", bands=bands), ImageType.png, color_formula=formula)
