@@ -19,8 +19,8 @@ Floats = npt.NDArray[np.float64]
 Real = TypeVar("Real", np.float32, np.float64)
 
 LEVELS: Final = 2
-"""Windows of radius W and 2W. Two more (4W, 8W) lower the error by 0.1 %, by 1 to 3 % deep in clouds under a strong drift
-across the scene, and reach four times as far."""
+"""Windows of radius W and 2W. Two more (4W, 8W) lower the error by 0.1 %, by 1 to 3 % deep in clouds under a strong
+drift across the scene, and reach four times as far."""
 ENOUGH: Final = 0.1
 """Share of clear cells (hi) from which on a window needs no wider one. 0.25 lowers the error by 0.3 %, but at a corner
 of the scene, where three quarters of a window lie outside, it calls for every level even under few clouds."""
