@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from socket import socket
 from typing import Any
 
 import httpx2
@@ -23,6 +22,7 @@ from rasterio.windows import Window
 
 from server import __version__ as _  # noqa: F401  (GDAL's options, before the rival's first dataset too)
 from server.demo import write_demo
+from tests.service import free_port
 
 STRIP = 512
 
@@ -114,9 +114,7 @@ class Server:
 @contextmanager
 def serving(factory: str, folder: Path, **settings: str) -> Iterator[Server]:
     """A server process of its own."""
-    with socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     env = os.environ | {"CLEARSKY_ALLOWED_SOURCES": str(folder), "MALLOC_ARENA_MAX": "2", **settings}
     code = f"import uvicorn; uvicorn.run('benchmarks.scale:{factory}', factory=True, port={port}, log_level='error')"
     begun = time.perf_counter()

@@ -167,10 +167,6 @@ class Analysis:
         helpers = task.replacements if task.refine else ()
         return task.target, replacement, task.clouds, task.replacement_clouds, task.buffer, helpers
 
-    def block(self, task: Task, grid: Grid, number: tuple[int, int]) -> BlockFill:
-        """The fill of one block."""
-        return self._reduced(task, grid, number, 0)
-
     def blocks(
         self, task: Task, grid: Grid, numbers: list[tuple[int, int]], *, power: int = 0
     ) -> dict[tuple[int, int], BlockFill]:
