@@ -1,8 +1,8 @@
 """ClearSky's numerics: numbers in, numbers out."""
 
-from algorithms.fill import fill_clouds
 from algorithms.mask import cloud_mask
 from algorithms.reclassify import buffer_mask, reclassify
 from algorithms.stepwise import stepwise_adjustment
+from algorithms.whole import fill_clouds
 
 __all__ = ["buffer_mask", "cloud_mask", "fill_clouds", "reclassify", "stepwise_adjustment"]

@@ -34,9 +34,9 @@ import numpy.typing as npt  # noqa: E402
 import rasterio  # noqa: E402
 from scipy import ndimage  # noqa: E402
 
+from algorithms import fill_clouds  # noqa: E402
 from algorithms.bands import ROLES  # noqa: E402
 from algorithms.cells import cell_means  # noqa: E402
-from algorithms.fill import fill_clouds  # noqa: E402
 from algorithms.mask import classify, cloud_probability  # noqa: E402
 from algorithms.reclassify import buffer_cells, dilate  # noqa: E402
 from algorithms.refine import ENOUGH, FIT_BUFFER, fit_cells, refine_mask, trusted  # noqa: E402

@@ -80,12 +80,12 @@ def recorded() -> Iterator[dict[str, Area]]:
     lock = threading.Lock()
     read = server.cells.read_cells
 
-    def noting(dataset: Any, indexes: Any, target: Any, grid: Any, box: Any) -> Any:
+    def noting(layer: Any, grid: Any, box: Any) -> Any:
         f = grid.factor
         with lock:
-            blocks = areas.setdefault(dataset.url.rsplit("/", 1)[-1], Area()).blocks
+            blocks = areas.setdefault(layer.dataset.url.rsplit("/", 1)[-1], Area()).blocks
             blocks.add((box.top * f, box.bottom * f, box.left * f, box.right * f))
-        return read(dataset, indexes, target, grid, box)
+        return read(layer, grid, box)
 
     with mock.patch.object(server.masks, "read_cells", noting):
         yield areas

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final
 
@@ -22,6 +23,26 @@ from server.remote import get_remotes, is_remote
 
 READ_BLOCK: Final = 256
 """Side in cells of the pieces in which rasters are read: 512 native pixels at factor 2, the tile of a common COG."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """Native pixels."""
+
+    values: npt.NDArray[Any]
+    """(B, h, w), in the type they are stored in."""
+    valid: npt.NDArray[np.bool_]
+    """(h, w)."""
+
+    @property
+    def clean(self) -> npt.NDArray[np.float32]:
+        """(B, h, w) values, 0 where there is none."""
+        return np.where(self.valid, self.values, 0).astype(np.float32)
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return self.values.nbytes + self.valid.nbytes
 
 
 def _step(factor: int, shift: tuple[int, int]) -> int:
@@ -55,10 +76,14 @@ def _holds(dtype: np.dtype[Any], value: float) -> bool:
 
 
 def _read(
-    src: Any, indexes: tuple[int, ...], box: Box, grid: Grid, nodata: float | None, shift: tuple[int, int]
-) -> Cells:
-    """Average the pixels of a dataset that lies on the target's lattice, `shift` rows and columns off."""
-    factor, step = grid.factor, _step(grid.factor, shift)
+    src: Any, indexes: tuple[int, ...], box: Box, factor: int, nodata: float | None, shift: tuple[int, int]
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_], int]:
+    """Read a dataset that lies on the target's lattice, `shift` rows and columns off, under a box of cells.
+
+    Returns:
+        (B, H, W) values, (H, W) validity, and how many of them make a cell along a side.
+    """
+    step = _step(factor, shift)
     top, left = box.top * factor - shift[0], box.left * factor - shift[1]
     bottom, right = box.bottom * factor - shift[0], box.right * factor - shift[1]
     # Whole steps only: a stretched read would shift the last pixels.
@@ -87,7 +112,7 @@ def _read(
             row, col = (inner.top - top) // step, (inner.left - left) // step
             values[:, row : row + shape[0], col : col + shape[1]] = np.where(there, pixels, 0)
             valid[row : row + shape[0], col : col + shape[1]] = there
-    return cell_means(values, valid, factor // step)
+    return values, valid, factor // step
 
 
 def announce_windows(windows: Iterable[tuple[Layer, Window]], grid: Grid) -> None:
@@ -130,12 +155,13 @@ def _announce(layer: Layer, grid: Grid, boxes: list[Box]) -> None:
     get_remotes().announce(dataset.url, dataset.version, spans)
 
 
-def read_cells(dataset: Dataset, indexes: tuple[int, ...], target: Dataset, grid: Grid, box: Box) -> Cells:
-    """Read bands of a dataset on a box of the target's cells, warped bilinearly where it lies on another grid."""
+def _read_layer(layer: Layer, factor: int, box: Box) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_], int]:
+    """`_read` for any layer, warped bilinearly where it lies on another grid than its target."""
+    dataset, target = layer.dataset, layer.target
     with open_raster(dataset.url, dataset.version) as src:
         shift = dataset.same_grid(target)
         if shift is not None:
-            return _read(src, indexes, box, grid, dataset.nodata, shift)
+            return _read(src, layer.indexes, box, factor, dataset.nodata, shift)
         options: dict[str, Any] = {
             "crs": dataset_crs(target),
             "transform": target.affine,
@@ -148,7 +174,19 @@ def read_cells(dataset: Dataset, indexes: tuple[int, ...], target: Dataset, grid
         else:
             options["add_alpha"] = True
         with WarpedVRT(src, **options) as warped:
-            return _read(warped, indexes, box, grid, dataset.nodata, (0, 0))
+            return _read(warped, layer.indexes, box, factor, dataset.nodata, (0, 0))
+
+
+def read_cells(layer: Layer, grid: Grid, box: Box) -> Cells:
+    """Read a layer on a box of its target's cells."""
+    values, valid, factor = _read_layer(layer, grid.factor, box)
+    return cell_means(values, valid, factor)
+
+
+def read_pixels(layer: Layer, box: Box) -> Pixels:
+    """Read a layer on a box of its target's native pixels."""
+    values, valid, _ = _read_layer(layer, 1, box)
+    return Pixels(values, valid)
 
 
 def read_classes(dataset: Dataset, target: Dataset, grid: Grid, box: Box) -> npt.NDArray[np.float32]:

@@ -65,6 +65,10 @@ class Box:
             -(-self.right // step) * step,
         )
 
+    def times(self, factor: int) -> Box:
+        """The same rectangle in units of a `factor`-th."""
+        return Box(self.top * factor, self.bottom * factor, self.left * factor, self.right * factor)
+
     def within(self, outer: Box) -> tuple[slice, slice]:
         """This box's place in an array that covers `outer`."""
         return (

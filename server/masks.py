@@ -73,7 +73,7 @@ class Masks:
         box = grid.block(number, READ_BLOCK)
         return self._read.get(
             (layer, grid, number),
-            lambda: read_cells(layer.dataset, layer.indexes, layer.target, grid, box),
+            lambda: read_cells(layer, grid, box),
         )
 
     def cells(self, layer: Layer, grid: Grid, box: Box) -> Cells:

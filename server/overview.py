@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from algorithms.border import Border
 from algorithms.fill import UNFILLED
 from server.grid import Box
 
@@ -20,6 +21,13 @@ class BlockFields:
     """Cells covered, or squares of cells."""
     fields: npt.NDArray[np.float32]
     """(h, w, 2 B): gain of every band, then offset of every band."""
+    border: Border | None = None
+    """Correction of native pixels near the mask's border, with rows and columns of the scene."""
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return self.fields.nbytes + (self.border.nbytes if self.border else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +45,7 @@ class BlockFill:
     def nbytes(self) -> int:
         """Size in bytes."""
         small = self.source.nbytes + self.confidence.nbytes
-        return small + sum(layer.fields.nbytes for layer in self.layers.values())
-
-
-def part_of(fill: BlockFill, box: Box, block: Box, shape: tuple[int, int]) -> BlockFill:
-    """The fill of a block, cut out of the fill of a box around it, in a scene of a shape in cells."""
-    at, rim = block.within(box), block.pad(1).clip(shape)
-    source = fill.source[at].copy()  # copies, so that the block does not keep the whole in memory
-    return BlockFill(
-        source=source,
-        confidence=fill.confidence[at].copy(),
-        layers={
-            k: BlockFields(rim, layer.fields[rim.within(layer.box)].copy())
-            for k, layer in fill.layers.items()
-            if (source == k).any()
-        },
-    )
+        return small + sum(layer.nbytes for layer in self.layers.values())
 
 
 def reduced_box(box: Box, power: int) -> Box:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from algorithms.border import sample_border
 from algorithms.cells import bilinear
 from algorithms.fill import UNFILLED
 from algorithms.reclassify import NODATA
@@ -42,6 +43,8 @@ class View:
     """Cells that the image touches, inside the scene."""
     pooled: int
     """Powers of two by which an output pixel is wider than a cell."""
+    shows_pixels: bool
+    """Whether an output pixel is smaller than a cell."""
 
     def cells(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """(H, W) rows and columns in cells, in steps of 1 / `STEPS`."""
@@ -67,7 +70,7 @@ def look_at(task: Task, output: OutputGrid, grid: Grid | None = None) -> View | 
         return None
     ratio = pixels / grid.factor
     pooled = max(0, math.floor(math.log2(ratio) + 1e-6)) if ratio > 0 else 0
-    return View(grid, where, box, min(pooled, int(math.log2(grid.side))))
+    return View(grid, where, box, min(pooled, int(math.log2(grid.side))), shows_pixels=ratio < 1)
 
 
 def _lookup(
@@ -96,11 +99,11 @@ def classes_sidecar(analysis: Analysis, task: Task, output: OutputGrid) -> Cloud
     if view is None:
         return CloudSidecar(classes=np.full(shape, NODATA, np.uint8), probability=np.zeros(shape, np.uint8))
     with stage("mask"):
-        classes = analysis.classes(task, view.grid, view.box)
+        classes = analysis.pairs.classes(task, view.grid, view.box)
         cloud = analysis.masks.tile(task.target, task.clouds, view.grid, view.box).probabilities[0]
         probability = np.rint(cloud * np.float32(100 / 255)).astype(np.uint8)
     rows, cols = view.cells()
-    flat = View(view.grid, view.positions, view.box, 0)
+    flat = replace(view, pooled=0)
     return CloudSidecar(
         classes=_lookup(flat, classes, view.box, rows, cols, NODATA),
         probability=_lookup(flat, probability, view.box, rows, cols, 0),
@@ -214,4 +217,8 @@ def _sample(
         fields = layer.fields[..., [*bands, *(total + b for b in bands)]]
         box = layer.box
         result[picked] = bilinear(fields, rows[picked] / size - box.top, cols[picked] / size - box.left)
+        if layer.border is not None and view.shows_pixels:
+            factor = view.grid.factor
+            at, correction = sample_border(layer.border, rows[picked] * factor, cols[picked] * factor, bands)
+            result[picked[at], len(bands) :] += correction
     return result
