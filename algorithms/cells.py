@@ -93,6 +93,12 @@ def cell_any(mask: npt.NDArray[np.bool_], factor: int) -> npt.NDArray[np.bool_]:
     return np.asarray(padded.reshape(rows, factor, cols, factor).any(axis=(1, 3)))
 
 
+def on_pixels(cells: npt.NDArray[np.bool_], factor: int, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """Cells spread over their pixels, cut to (H, W)."""
+    pixels = np.repeat(np.repeat(cells, factor, axis=0), factor, axis=1)
+    return pixels[: shape[0], : shape[1]]
+
+
 def bilinear(
     fields: npt.NDArray[np.float32], rows: npt.NDArray[np.float64], cols: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float32]:

@@ -7,9 +7,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from algorithms import shift
 from algorithms.adjust import pooled_sums
 from algorithms.border import FACTORS, correct_border
-from algorithms.cells import cell_any, cell_means, check_factor
+from algorithms.cells import cell_any, cell_means, check_factor, on_pixels
 from algorithms.errors import ParameterError, ShapeError
 from algorithms.fill import FillOptions, Image, Mask, apply_fields, fill_fields, padded
 from algorithms.moments import node_lattice
@@ -64,7 +65,8 @@ def fill_clouds(
     """Fill the clouds of a whole array from another date: the reference for what the server sends.
 
     The method is SLRA (Li, Shen, Cheng, Li, Zhang 2019, Remote Sensing 11(16):1925) turned from rings into scales, so
-    that every value depends on fixed windows around it alone (docs/algorithm.md). Same input, same bytes.
+    that every value depends on fixed windows around it alone (docs/algorithm.md). Same input, same bytes. A replacement
+    that lies a quarter of a pixel or more beside the target is moved first.
 
     Args:
         target: (B, H, W) of any number type; NaN or masked where there is no data.
@@ -89,7 +91,8 @@ def fill_clouds(
     _check_pair(t, r, m)
     options = FillOptions(window=window, adjustment=adjustment, residual=bool(residual))
     factor = min(check_factor(analysis_factor), max(t.shape[1:]))
-    t_valid, r_valid = _validity(t, target), _validity(r, replacement)
+    t_valid, r_there = _validity(t, target), _validity(r, replacement)
+    r_valid = r_there
     if valid is not None:
         usable = np.asarray(valid)
         if usable.shape != m.shape:
@@ -102,9 +105,13 @@ def fill_clouds(
     if not pixels.any():
         return result
 
-    t_cells, r_cells = cell_means(t, t_valid, factor), cell_means(r, r_valid, factor)
+    t_cells = cell_means(t, t_valid, factor)
     masked = cell_any(cloudy, factor)
-    clear = t_cells.full & r_cells.full & ~masked
+    clear = t_cells.full & cell_means(r_valid[None], r_valid, factor).full & ~masked
+    source = np.where(r_there, r, 0).astype(np.float32)
+    if factor in shift.FACTORS:
+        source = shift.move(source, r_there, _shift(result, source, clear, factor))
+    r_cells = cell_means(source, r_valid, factor)
     scene = fit_scene(sampled(t_cells.values), sampled(r_cells.values), sampled(clear))
     lattice = node_lattice(options.window, factor)
     step = lattice.spacing
@@ -130,16 +137,21 @@ def fill_clouds(
         factor=factor,
     )
     rows, cols = np.nonzero(pixels)
-    source = np.where(r_valid, r, 0).astype(np.float32)
     fill = apply_fields(fields.gain, fields.offset, source[:, rows, cols], (rows + 0.5) / factor, (cols + 0.5) / factor)
     result[:, rows, cols] = fill
     if options.residual and factor in FACTORS:
         # Pixels of clear cells, and the clear ones of cells that the mask covers in part.
-        shown = np.repeat(np.repeat(fields.meets | masked, factor, axis=0), factor, axis=1)[: m.shape[0], : m.shape[1]]
-        known = shown & ~cloudy & t_valid & r_valid
+        known = on_pixels(fields.meets | masked, factor, m.shape) & ~cloudy & t_valid & r_valid
         border = correct_border(
             fields.gain, fields.offset, result, source, known=known, wanted=pixels, scene=scene, factor=factor
         )
         near = pixels[border.rows, border.cols]
         result[:, border.rows[near], border.cols[near]] += border.values[near].T
     return result
+
+
+def _shift(target: Image, replacement: Image, clear: Mask, factor: int) -> shift.Shift:
+    """How far the replacement has to be moved to lie on the target."""
+    known = on_pixels(clear, factor, target.shape[1:])
+    patches = shift.shift_patches(clear.shape, factor)
+    return shift.estimate_shift([(target[:, y, x], replacement[:, y, x], known[y, x]) for y, x in patches])

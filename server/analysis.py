@@ -37,8 +37,9 @@ class Analysis:
         self._pool = FairPool(threads)
         self.masks = Masks(self._cache, cells, self._pool)
         self._refinement = Refinement(self.masks, self._cache, self._pool)
-        self.pairs = Pairs(self.masks, self._refinement, self._cache)
-        self._filling = Filling(self.masks, self.pairs, PixelCache(cells))
+        self.pixels = PixelCache(cells)
+        self.pairs = Pairs(self.masks, self._refinement, self.pixels, self._cache, self._pool)
+        self._filling = Filling(self.masks, self.pairs, self.pixels)
 
     @property
     def cache(self) -> TileCache:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from algorithms.adjust import pooled_sums
 from algorithms.border import FACTORS, MARGIN, Border, correct_border
+from algorithms.cells import on_pixels
 from algorithms.fill import UNFILLED, FillFields, fill_fields, padded
 from algorithms.moments import LEVELS, NodeLattice, holds_enough, node_lattice, pool
 from algorithms.reclassify import dilate
@@ -105,7 +106,8 @@ class Filling:
             return None
         native = task.target.dataset
         pixels = box.times(grid.factor).clip((native.height, native.width))
-        target, other = (self._pixels.read(layer, pixels) for layer in (task.target, task.replacements[k - 1]))
+        target = self._pixels.read(task.target, pixels)
+        other = self._pixels.read(task.replacements[k - 1], pixels, self._pairs.shift(task, k - 1, grid))
         cells = np.moveaxis(layer.fields[at], -1, 0)
         bands = len(cells) // 2
         border = correct_border(
@@ -113,8 +115,8 @@ class Filling:
             cells[bands:],
             target.clean,
             other.clean,
-            known=_on_pixels(clear, pixels, grid.factor),
-            wanted=_on_pixels(source == k, pixels, grid.factor) & target.valid & other.valid,
+            known=on_pixels(clear, grid.factor, pixels.shape),
+            wanted=on_pixels(source == k, grid.factor, pixels.shape) & target.valid & other.valid,
             scene=self._pairs.scene(task, k - 1, grid),
             factor=grid.factor,
         )
@@ -138,7 +140,7 @@ class Filling:
         # What is clear in no replacement takes the first one whose cloud there is doubtful: a false alarm of the model
         # on a clear date would otherwise leave the target's cloud standing.
         for (k, replacement), doubtful in [*((entry, False) for entry in order), *((entry, True) for entry in order)]:
-            around = self._pairs.pair(task, replacement, grid, extent)
+            around = self._pairs.pair(task, k - 1, grid, extent)
             pair = around.cut(region.within(extent))
             if known is None or values is None:
                 known, values = pair.target.full & ~pair.masked, pair.target.values
@@ -176,7 +178,7 @@ class Filling:
         near = dilate(ground.wanted, 1)
         for levels in range(1, LEVELS + 1):
             extent = _window_extent(region, lattice, grid, levels=levels)
-            pair = around if levels == 1 else self._pairs.pair(task, task.replacements[number], grid, extent)
+            pair = around if levels == 1 else self._pairs.pair(task, number, grid, extent)
             place = region.within(extent)
             marked = np.zeros(extent.shape, np.float32)
             marked[place] = near
@@ -218,12 +220,6 @@ def _pixelwise(task: Task, grid: Grid) -> bool:
 def rim_cells(task: Task, grid: Grid) -> int:
     """Cells around a block that its fields are needed on: for interpolation, and for the correction in pixels."""
     return 1 + (-(-(1 + MARGIN) // grid.factor) if _pixelwise(task, grid) else 0)
-
-
-def _on_pixels(cells: Bools, box: Box, factor: int) -> Bools:
-    """Cells as the pixels of a box that begins where they do."""
-    pixels = np.repeat(np.repeat(cells, factor, axis=0), factor, axis=1)
-    return pixels[: box.shape[0], : box.shape[1]]
 
 
 def _extent_of(cells: Bools, box: Box) -> Box:

@@ -69,6 +69,10 @@ class Box:
         """The same rectangle in units of a `factor`-th."""
         return Box(self.top * factor, self.bottom * factor, self.left * factor, self.right * factor)
 
+    def parts(self, size: int) -> Box:
+        """The same rectangle in units of `size`, those it touches."""
+        return Box(self.top // size, -(-self.bottom // size), self.left // size, -(-self.right // size))
+
     def within(self, outer: Box) -> tuple[slice, slice]:
         """This box's place in an array that covers `outer`."""
         return (
@@ -108,7 +112,7 @@ class Grid:
         if self.masks is None:
             return self, box
         size = self.masks.factor // self.factor
-        return self.masks, Box(box.top // size, -(-box.bottom // size), box.left // size, -(-box.right // size))
+        return self.masks, box.parts(size)
 
     def block(self, number: tuple[int, int], size: int = BLOCK) -> Box:
         """The cells of a block."""

@@ -48,11 +48,6 @@ class BlockFill:
         return small + sum(layer.nbytes for layer in self.layers.values())
 
 
-def reduced_box(box: Box, power: int) -> Box:
-    """A box in squares of 2^`power` cells, those it touches."""
-    return Box(box.top >> power, -(-box.bottom >> power), box.left >> power, -(-box.right >> power))
-
-
 def reduce_fill(fill: BlockFill, block: Box, power: int) -> BlockFill:
     """The fill with squares of 2^`power` cells reduced to one, those cut by the scene's border included.
 
@@ -62,7 +57,7 @@ def reduce_fill(fill: BlockFill, block: Box, power: int) -> BlockFill:
     size = 1 << power
     ranked = _reduce(np.where(fill.source == 0, 254, fill.source).astype(np.uint8), size, np.min, 254)
     unfilled = _reduce((fill.source == UNFILLED).astype(np.uint8), size, np.max, 0)
-    box = reduced_box(block, power)
+    box = block.parts(size)
     return BlockFill(
         source=np.where(ranked < 254, ranked, np.where(unfilled > 0, UNFILLED, 0)).astype(np.uint8),
         confidence=_reduce(fill.confidence, size, np.min, 100),

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.cells import Cells
+from algorithms.cells import Cells, on_pixels
 from algorithms.reclassify import buffer_cells, dilate
 from algorithms.sample import in_a_row
 from algorithms.scene import SceneFit, fit_scene
+from algorithms.shift import FACTORS, NONE, Shift, estimate_shift, shift_patches
 from server.cache import TileCache
-from server.grid import Box, Grid
+from server.cells import read_pixels
+from server.grid import BLOCK, Box, Grid
 from server.layers import Layer, Task
 from server.masks import Masks, MaskTile, counted, spread
+from server.pixels import PixelCache
+from server.pool import FairPool
 from server.refinement import Refinement, sample_boxes
 
 
@@ -24,6 +29,14 @@ class _Scene:
 
     fit: SceneFit
     nbytes: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    """A shift that the cache can hold."""
+
+    by: Shift
+    nbytes: int = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +65,12 @@ class Pair:
 class Pairs:
     """What both dates show, from cached cells and masks."""
 
-    def __init__(self, masks: Masks, refinement: Refinement, cache: TileCache) -> None:
+    def __init__(
+        self, masks: Masks, refinement: Refinement, pixels: PixelCache, cache: TileCache, pool: FairPool
+    ) -> None:
         self._masks = masks
+        self._pixels = pixels
+        self._pool = pool
         self._refinement = refinement
         self._cache = cache
 
@@ -77,16 +94,50 @@ class Pairs:
     def _model_tile(self, task: Task, grid: Grid, box: Box) -> MaskTile:
         return self._masks.tile(task.target, task.clouds, grid, box)
 
-    def pair(self, task: Task, replacement: Layer, grid: Grid, box: Box) -> Pair:
-        """Both dates over a box."""
+    def pair(self, task: Task, number: int, grid: Grid, box: Box) -> Pair:
+        """The target and the `number`-th replacement (from 0) over a box."""
+        return self._pair(task, number, grid, box, self.shift(task, number, grid))
+
+    def _pair(self, task: Task, number: int, grid: Grid, box: Box, moved_by: Shift) -> Pair:
+        replacement = task.replacements[number]
         self._prefetch_pair(task, replacement, grid, [box])
         masked = self.masked(task, grid, box)
-        return Pair(
-            self._masks.cells(task.target, grid, box),
-            self._masks.cells(replacement, grid, box),
-            masked,
-            self.hidden(task, replacement, grid, box),
-        )
+        hidden = self.hidden(task, replacement, grid, box)
+        if moved_by == NONE:
+            other = self._masks.cells(replacement, grid, box)
+        else:
+            other = self._pixels.cells(replacement, moved_by, grid, box)
+        return Pair(self._masks.cells(task.target, grid, box), other, masked, hidden)
+
+    def shift(self, task: Task, number: int, grid: Grid) -> Shift:
+        """By how many native pixels the `number`-th replacement is moved; not at all on the coarse level."""
+        level = grid.masks or grid
+        if level.factor not in FACTORS or level.side != BLOCK:
+            return NONE
+        replacement = task.replacements[number]
+
+        def compute() -> _Moved:
+            patches = [Box(y.start, y.stop, x.start, x.stop) for y, x in shift_patches(level.shape, level.factor)]
+            boxes = [patch.parts(level.factor) for patch in patches]
+            self._prefetch_pair(task, replacement, level, boxes)
+            native = task.target.dataset.height, task.target.dataset.width
+            jobs = [
+                partial(read_pixels, layer, patch.clip(native))
+                for patch in patches
+                for layer in (task.target, replacement)
+            ]
+            pixels = self._pool.run(jobs)
+            clear = [
+                on_pixels(self._pair(task, number, level, box, NONE).clear, level.factor, target.valid.shape)
+                for box, target in zip(boxes, pixels[::2], strict=True)
+            ]
+            return _Moved(
+                estimate_shift(
+                    [(t.clean, r.clean, c) for t, r, c in zip(pixels[::2], pixels[1::2], clear, strict=True)]
+                )
+            )
+
+        return self._cache.get(("shift", *self._clearness(task, replacement), level), compute).by
 
     def _prefetch_pair(self, task: Task, replacement: Layer, grid: Grid, boxes: list[Box]) -> None:
         """Run the networks for both dates at once."""
@@ -118,7 +169,7 @@ class Pairs:
         def compute() -> _Scene:
             boxes = sample_boxes(grid)
             self._prefetch_pair(task, replacement, grid, boxes)
-            pairs = [self.pair(task, replacement, grid, box) for box in boxes]
+            pairs = [self.pair(task, number, grid, box) for box in boxes]
             return _Scene(
                 fit_scene(
                     in_a_row([pair.target.values for pair in pairs]),

@@ -242,8 +242,15 @@ class PairReader(Reader):
         def read_replacement(k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
             return read_layer(task.replacements[k], positions, output, image.crs, options)
 
+        methods = (options.get(name, "nearest") for name in ("resampling_method", "reproject_method"))
         clouds = fill_sidecar(
-            get_analysis(), task, output, needs=algorithm.needs, bands=positions, read_replacement=read_replacement
+            get_analysis(),
+            task,
+            output,
+            needs=algorithm.needs,
+            bands=positions,
+            read_replacement=read_replacement,
+            smooth=any(method != "nearest" for method in methods),
         )
         return completed(clouds, hidden_pixels(image))
 

@@ -14,14 +14,17 @@ from algorithms.cells import bilinear
 from algorithms.fill import UNFILLED
 from algorithms.reclassify import NODATA
 from algorithms.removal import CloudSidecar, Needs, PixelFill
+from algorithms.shift import NONE
 from server.analysis import Analysis
 from server.grid import Box, Grid, grid_for
 from server.layers import Task
 from server.masks import assemble
-from server.overview import BlockFill, reduced_box
+from server.overview import BlockFill
 from server.sampling import OutputGrid, Positions, native_pixels, positions
 from server.trace import stage
 
+Sampled = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]
+"""(B, p) values at points and (p,) validity."""
 ReadReplacement = Callable[[int], tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]]
 """Reads the k-th replacement (from 0) on the output grid: (B, H, W) values and (H, W) validity."""
 
@@ -44,7 +47,7 @@ class View:
     pooled: int
     """Powers of two by which an output pixel is wider than a cell."""
     shows_pixels: bool
-    """Whether an output pixel is smaller than a cell."""
+    """Whether an output pixel is smaller than a cell, or than two native pixels."""
 
     def cells(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """(H, W) rows and columns in cells, in steps of 1 / `STEPS`."""
@@ -70,7 +73,7 @@ def look_at(task: Task, output: OutputGrid, grid: Grid | None = None) -> View | 
         return None
     ratio = pixels / grid.factor
     pooled = max(0, math.floor(math.log2(ratio) + 1e-6)) if ratio > 0 else 0
-    return View(grid, where, box, min(pooled, int(math.log2(grid.side))), shows_pixels=ratio < 1)
+    return View(grid, where, box, min(pooled, int(math.log2(grid.side))), shows_pixels=pixels < max(2, grid.factor))
 
 
 def _lookup(
@@ -119,6 +122,7 @@ def fill_sidecar(
     bands: tuple[int, ...],
     read_replacement: ReadReplacement,
     grid: Grid | None = None,
+    smooth: bool = False,
 ) -> CloudSidecar:
     """Source and confidence of every output pixel, and the fill of the cloudy ones.
 
@@ -130,6 +134,7 @@ def fill_sidecar(
         bands: 0-based positions of the requested bands among the target's.
         read_replacement: reads a replacement on the output grid; called only where it fills something.
         grid: level of the analysis grid, instead of the one for the image's resolution.
+        smooth: whether pixels are resampled in any other way than to the nearest one.
     """
     shape = (output.height, output.width)
     view = look_at(task, output, grid)
@@ -146,7 +151,17 @@ def fill_sidecar(
     if needs != "fill":
         confidence = _assembled(view, box, lambda n: fills[n].confidence)
         return CloudSidecar(source=source_px, confidence=_lookup(view, confidence, box, rows, cols, 0))
-    fill = _pixel_fill(view, fills, source_px, rows, cols, bands, read_replacement)
+
+    def replaced(k: int, y: npt.NDArray[np.intp], x: npt.NDArray[np.intp]) -> Sampled:
+        shift = analysis.pairs.shift(task, k - 1, view.grid)
+        if shift == NONE or not view.shows_pixels:
+            values, valid = read_replacement(k - 1)
+            return values[:, y, x], valid[y, x]
+        factor = view.grid.factor
+        layer, points = task.replacements[k - 1], (rows[y, x] * factor, cols[y, x] * factor)
+        return analysis.pixels.sample(layer, shift, *points, bands=bands, smooth=smooth)
+
+    fill = _pixel_fill(view, fills, source_px, rows, cols, bands, replaced)
     return CloudSidecar(source=source_px, fill=fill)
 
 
@@ -156,7 +171,7 @@ def _assembled(
     """Put the blocks' arrays over a box of cells together, in squares of 2^`pooled` cells."""
     size = 1 << view.pooled
     squares = Grid(view.grid.factor * size, -(-view.grid.rows // size), -(-view.grid.cols // size))
-    return assemble(fetch, reduced_box(box, view.pooled), squares, view.grid.side // size).astype(np.uint8, copy=False)
+    return assemble(fetch, box.parts(size), squares, view.grid.side // size).astype(np.uint8, copy=False)
 
 
 def _pixel_fill(
@@ -166,22 +181,23 @@ def _pixel_fill(
     rows: npt.NDArray[np.float64],
     cols: npt.NDArray[np.float64],
     bands: tuple[int, ...],
-    read_replacement: ReadReplacement,
+    replaced: Callable[[int, npt.NDArray[np.intp], npt.NDArray[np.intp]], Sampled],
 ) -> PixelFill | None:
     """Gain, offset and replacement under every pixel to fill; marks pixels the replacement lacks in `source`."""
     parts: list[PixelFill] = []
     present = np.flatnonzero(np.bincount(source.ravel(), minlength=UNFILLED + 1)).tolist()
     for k in sorted(set(present) - {0, UNFILLED}):
-        values, valid = read_replacement(k - 1)
+        y, x = np.nonzero(source == k)
+        values, valid = replaced(k, y, x)
         with stage("adjust"):
-            source[(source == k) & ~valid] = UNFILLED
-            y, x = np.nonzero(source == k)
+            source[y[~valid], x[~valid]] = UNFILLED
+            y, x, values = y[valid], x[valid], values[:, valid]
             if len(y) == 0:
                 continue
             at_row, at_col = rows[y, x] + EDGE, cols[y, x] + EDGE
             sampled = _sample(view, fills, k, at_row, at_col, bands)
             count = len(bands)
-            parts.append(PixelFill(y, x, sampled[:, :count].T, sampled[:, count:].T, values[:, y, x]))
+            parts.append(PixelFill(y, x, sampled[:, :count].T, sampled[:, count:].T, values))
     if not parts:
         return None
     if len(parts) == 1:

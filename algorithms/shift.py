@@ -1,0 +1,193 @@
+"""Misregistration: how far two dates are off each other, and moving one of them back.
+
+Dates of Sentinel-2 lie up to a pixel apart, and a pixel costs a fill 6 to 50 % of error (docs/fidelity.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from algorithms.sample import SQUARE, sample_squares
+from algorithms.scene import fit_scene
+
+Image = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+Scalar = TypeVar("Scalar", bound=np.generic)
+Shift = tuple[float, float]
+"""Rows and columns in pixels."""
+Patch = tuple[slice, slice]
+
+NONE: Final[Shift] = (0.0, 0.0)
+FACTORS: Final = range(1, 5)
+"""Pixels per cell for which dates are moved: beyond, cells are not averaged from pixels, and a pixel matters little."""
+LEAST: Final = 0.25
+"""Shift in pixels from which a date is moved: below, resampling costs as much as it gains."""
+MOST: Final = 3.0
+"""Longest shift that is believed."""
+MARGIN: Final = math.ceil(MOST) + 2
+"""Pixels around a place that the move of that place reads."""
+FEW: Final = 4000
+"""Clear pixels below which no shift is estimated."""
+SIDE: Final = 160
+"""Side in pixels of the patches that the shift is estimated on."""
+PATCHES: Final = 2
+"""Patches along each side of a scene too small for a sample of squares."""
+ROUNDS: Final = 4
+OUTLIER: Final = 3.0
+"""Residuals beyond so many robust standard deviations do not count."""
+STEPS: Final = 32
+"""Shifts are whole multiples of one part in so many of a pixel."""
+
+
+def shift_patches(shape: tuple[int, int], factor: int) -> list[Patch]:
+    """Patches of pixels that the shift of a scene is estimated on, inside the sample of its scene stage.
+
+    Args:
+        shape: rows and columns of the scene in cells.
+        factor: pixels per side of a cell.
+
+    Returns:
+        Rows and columns in pixels, whole cells.
+    """
+    squares = sample_squares(shape)
+    if squares is None:
+        rows, cols = (_spread(length, SIDE // factor) for length in shape)
+        squares = [(y, x) for y in rows for x in cols]
+    else:
+        side = min(SQUARE, SIDE // factor)
+        inner = (SQUARE - side) // 2
+        squares = [
+            (slice(y.start + inner, y.start + inner + side), slice(x.start + inner, x.start + inner + side))
+            for y, x in squares[::2]
+        ]
+    return [(slice(y.start * factor, y.stop * factor), slice(x.start * factor, x.stop * factor)) for y, x in squares]
+
+
+def _spread(length: int, side: int) -> list[slice]:
+    """Stretches of `side` in the middle of equal parts of a length; all of it where it is short."""
+    if length <= PATCHES * side:
+        return [slice(0, length)]
+    starts = [round((k + 0.5) * length / PATCHES - side / 2) for k in range(PATCHES)]
+    return [slice(start, start + side) for start in starts]
+
+
+def estimate_shift(patches: Sequence[tuple[Image, Image, Mask]]) -> Shift:
+    """How far the replacement has to be moved to lie on the target.
+
+    Least squares of the target on the adjusted replacement and its gradient over clear ground (Lucas and Kanade 1981,
+    IJCAI), all bands together in units of their noise, outliers left out.
+
+    Args:
+        patches: target (B, h, w), replacement (B, h, w) and where both are clear (h, w), in pixels.
+
+    Returns:
+        `NONE` where the shift is shorter than `LEAST`, longer than `MOST`, cannot be told, or does not bring the dates
+        closer.
+    """
+    inner = [_inner(clear) for _, _, clear in patches]
+    if sum(int(m.sum()) for m in inner) < FEW:
+        return NONE
+    targets = [t[None, :, m] for (t, _, _), m in zip(patches, inner, strict=True)]
+    raw = [r[None, :, m] for (_, r, _), m in zip(patches, inner, strict=True)]
+    target, other = (np.concatenate(parts, axis=-1)[0][:, None] for parts in (targets, raw))
+    fit = fit_scene(target, other, np.ones(target.shape[1:], bool), bends=False)
+    estimates = [fit.estimate(fit.standardise(r)) for _, r, _ in patches]
+    noise = fit.noise.astype(np.float32)[:, None]
+    shift = np.zeros(2)
+    first = last = 0.0
+    for k in range(ROUNDS):
+        moved = [_moved(g, (shift[0], shift[1])) for g in estimates] if k else estimates
+        gradients = [np.gradient(g, axis=(1, 2)) for g in moved]
+        left = ((target[:, 0] - _picked(moved, inner)) / noise).ravel()
+        down, right = (-(_picked([g[axis] for g in gradients], inner) / noise).ravel() for axis in (0, 1))
+        last = float(np.median(np.abs(left)))
+        first = last if k == 0 else first
+        near = np.abs(left) <= OUTLIER * 1.4826 * last
+        slopes = np.stack([down[near], right[near]]).astype(np.float64)
+        normal = slopes @ slopes.T
+        if not np.linalg.det(normal) > 1e-6 * np.trace(normal) ** 2:
+            return NONE
+        step = np.linalg.solve(normal, slopes @ left[near])
+        if k == ROUNDS - 1:
+            break
+        shift += step
+        if not np.hypot(*shift) <= MOST:
+            return NONE
+    if np.hypot(*shift) < LEAST or last >= first:
+        return NONE
+    rows, cols = (round(float(v) * STEPS) / STEPS for v in shift)
+    return rows, cols
+
+
+def _inner(clear: Mask) -> Mask:
+    """Clear pixels whose surroundings are clear, away from the patch's edge."""
+    inside = np.asarray(ndimage.binary_erosion(clear, iterations=2))
+    inside[:MARGIN] = inside[-MARGIN:] = False
+    inside[:, :MARGIN] = inside[:, -MARGIN:] = False
+    return inside
+
+
+def _picked(images: Sequence[Image], where: Sequence[Mask]) -> Image:
+    return np.concatenate([image[:, m] for image, m in zip(images, where, strict=True)], axis=1)
+
+
+def move(values: Image, valid: Mask, shift: Shift) -> Image:
+    """Move an image by cubic convolution (Keys 1981, IEEE TASSP 29(6), a = -1/2).
+
+    A pixel depends on no pixel farther away than `MARGIN`, and always in the same way, so parts agree with the whole.
+
+    Args:
+        values: (B, H, W); finite.
+        valid: (H, W).
+        shift: rows and columns to move it by.
+
+    Returns:
+        (B, H, W). Pixels to which one without data, or beyond the image's edge, would contribute stay as they are.
+    """
+    if shift == NONE:
+        return values
+    complete = valid
+    for axis, along in enumerate(shift):
+        first, weights = _taps(along)
+        parts = [_shifted(complete, axis, first + i) for i, w in enumerate(weights) if w]
+        complete = np.logical_and.reduce(parts)
+    return np.where(complete, _moved(values, shift), values)
+
+
+def _moved(values: Image, shift: Shift) -> Image:
+    for axis, along in enumerate(shift, start=1):
+        first, weights = _taps(along)
+        total = np.zeros_like(values)
+        for i, weight in enumerate(weights):
+            if weight:
+                total += np.float32(weight) * _shifted(values, axis, first + i)
+        values = total
+    return values
+
+
+def _taps(along: float) -> tuple[int, list[float]]:
+    """Offset of the first of four pixels that make one, and their weights."""
+    whole = math.floor(-along)
+    part = -along - whole
+    distances = (1 + part, part, 1 - part, 2 - part)
+    near = [1.5 * d**3 - 2.5 * d**2 + 1 for d in distances]
+    far = [-0.5 * d**3 + 2.5 * d**2 - 4 * d + 2 for d in distances]
+    return whole - 1, [n if d <= 1 else f for d, n, f in zip(distances, near, far, strict=True)]
+
+
+def _shifted(array: npt.NDArray[Scalar], axis: int, offset: int) -> npt.NDArray[Scalar]:
+    """`result[k] = array[k + offset]` along an axis, zero beyond the ends."""
+    result = np.zeros_like(array)
+    length = array.shape[axis]
+    here = [slice(None)] * array.ndim
+    there = list(here)
+    here[axis] = slice(max(0, -offset), max(0, min(length, length - offset)))
+    there[axis] = slice(max(0, offset), max(0, min(length, length + offset)))
+    result[tuple(here)] = array[tuple(there)]
+    return result

@@ -1,0 +1,207 @@
+"""Dates that do not lie on each other: the shift is found, undone exactly, and the same in every tile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import morecantile
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio.transform import Affine
+from rasterio.warp import Resampling, reproject, transform
+from scipy import ndimage
+from starlette.testclient import TestClient
+
+from algorithms import buffer_mask, fill_clouds
+from algorithms.cells import cell_any
+from algorithms.shift import LEAST, MARGIN, MOST, NONE, STEPS, estimate_shift, move, shift_patches
+from tests.scenes import UTM, Pair, make_pair, write_raster
+from tests.service import application, raster
+
+TMS = morecantile.tms.get("WebMercatorQuad")
+OFF = (0.6, -0.8)
+"""How the replacement of the scene below lies off."""
+fractions = st.floats(-MOST, MOST).map(lambda v: round(v * STEPS) / STEPS)
+
+
+def texture(seed: int, shape: tuple[int, int] = (40, 36), bands: int = 2) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (1000 + 300 * ndimage.gaussian_filter(rng.normal(size=(bands, *shape)), (0, 1, 1))).astype(np.float32)
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.integers(-3, 3), cols=st.integers(-3, 3), seed=st.integers(0, 9))
+def test_whole_pixels_move_exactly(rows: int, cols: int, seed: int) -> None:
+    image = texture(seed)
+    moved = move(image, np.ones(image.shape[1:], bool), (float(rows), float(cols)))
+    inner = np.s_[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+    np.testing.assert_array_equal(moved[inner], np.roll(image, (rows, cols), (1, 2))[inner])
+
+
+@settings(max_examples=15, deadline=None)
+@given(shift=st.tuples(fractions, fractions), seed=st.integers(0, 9))
+def test_parts_of_pixels_move_as_gdal_moves_them(shift: tuple[float, float], seed: int) -> None:
+    image = texture(seed)
+    expected = np.zeros_like(image)
+    reproject(
+        image,
+        expected,
+        src_transform=Affine.translation(shift[1], shift[0]),
+        dst_transform=Affine.identity(),
+        src_crs=UTM,
+        dst_crs=UTM,
+        resampling=Resampling.cubic,
+    )
+    moved = move(image, np.ones(image.shape[1:], bool), shift)
+    inner = np.s_[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+    np.testing.assert_allclose(moved[inner], expected[inner], atol=0.02)
+
+
+@settings(max_examples=30, deadline=None)
+@given(shift=st.tuples(fractions, fractions), seed=st.integers(0, 9), top=st.integers(0, 12), left=st.integers(0, 12))
+def test_a_part_is_the_whole(shift: tuple[float, float], seed: int, top: int, left: int) -> None:
+    image = texture(seed)
+    valid = np.random.default_rng(seed).random(image.shape[1:]) < 0.98
+    rows, cols = slice(top, top + 24), slice(left, left + 22)
+    part = move(image[:, rows, cols], valid[rows, cols], shift)
+    inner = np.s_[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+    np.testing.assert_array_equal(part[inner], move(image, valid, shift)[:, rows, cols][inner])
+
+
+def test_missing_pixels_spread_to_none() -> None:
+    image = texture(3)
+    valid = np.ones(image.shape[1:], bool)
+    valid[20, 15] = False
+    image[:, 20, 15] = 60_000
+    moved = move(image, valid, (0.5, 0.5))
+    assert moved[:, valid].max() < 3000
+    np.testing.assert_array_equal(moved[:, 19:23, 14:18], image[:, 19:23, 14:18])  # whom it would reach stays
+
+
+def put_off(pair: Pair) -> np.ndarray:
+    """The replacement of a pair, moved by `OFF`."""
+    moved = ndimage.shift(pair.replacement.astype(float), (0, *OFF), order=3, mode="nearest")
+    return np.clip(np.rint(moved), 1, 65535).astype(np.uint16)
+
+
+def patches(pair: Pair, replacement: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    target, other = pair.target.astype(np.float32), replacement.astype(np.float32)
+    return [
+        (target[:, y, x], other[:, y, x], ~pair.mask[y, x])
+        for y, x in shift_patches((pair.mask.shape[0] // 2, pair.mask.shape[1] // 2), 2)
+    ]
+
+
+@pytest.mark.parametrize("off", [(0.5, 0.0), (0.0, -0.75), (1.0, 1.0), (-1.5, 0.5), (2.0, -1.0)])
+@pytest.mark.parametrize("size", [(300, 310), (500, 700)])
+def test_the_shift_is_found(off: tuple[float, float], size: tuple[int, int]) -> None:
+    pair = make_pair(size=size, seed=2)
+    found = estimate_shift(patches(pair, ndimage.shift(pair.replacement.astype(np.float32), (0, *off), order=3)))
+    assert np.hypot(found[0] + off[0], found[1] + off[1]) < 0.1
+    assert all((value * STEPS).is_integer() for value in found)
+
+
+@pytest.mark.parametrize("off", [(0.0, 0.0), (0.1, -0.1), (6.0, 0.0)])
+def test_short_and_unbelievable_shifts_are_none(off: tuple[float, float]) -> None:
+    pair = make_pair(size=(300, 310), seed=2)
+    moved = ndimage.shift(pair.replacement.astype(np.float32), (0, *off), order=3, mode="nearest")
+    found = estimate_shift(patches(pair, moved))
+    assert found == NONE or np.hypot(*found) >= LEAST  # far off, another place may pass for this one, but
+    assert np.hypot(*found) <= MOST
+    if np.hypot(*off) < LEAST:
+        assert found == NONE
+
+
+@pytest.mark.parametrize("kind", ["flat", "stripes", "few", "other place"])
+def test_where_nothing_can_be_told_nothing_moves(kind: str) -> None:
+    pair = make_pair(size=(300, 310), seed=2)
+    target, other = pair.target.astype(np.float32), pair.replacement.astype(np.float32)
+    clear = np.ones(target.shape[1:], bool)
+    if kind == "flat":
+        target[:], other[:] = 1000, 2000
+    elif kind == "stripes":
+        target[:] = other[:] = 1000 + 100 * np.sin(np.arange(310) / 5)[None, None]
+    elif kind == "few":
+        clear[:] = False
+        clear[100:150, 100:150] = True
+    else:
+        other = make_pair(size=(300, 310), seed=77).replacement.astype(np.float32)
+    found = estimate_shift([(target, other, clear)])
+    assert found == NONE or kind == "other place"
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3])
+def test_the_fill_is_nearly_as_good_as_without_shift(factor: int) -> None:
+    pair = make_pair(size=(300, 312), seed=4)
+    off = put_off(pair)
+
+    def error(replacement: np.ndarray) -> float:
+        fill = fill_clouds(pair.target, replacement, pair.mask, analysis_factor=factor)
+        return float(np.sqrt(((fill - pair.truth)[:, pair.mask] ** 2).mean()))
+
+    aligned, moved = error(pair.replacement), error(off)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("algorithms.whole.shift.FACTORS", range(0))
+        unmoved = error(off)
+    assert moved < aligned + 0.3 * (unmoved - aligned)
+    assert unmoved > 1.2 * aligned
+
+
+@pytest.fixture(scope="module")
+def pair() -> Pair:
+    return make_pair(size=(500, 600), seed=6)
+
+
+@pytest.fixture(scope="module")
+def files(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("shift")
+    return {
+        "url": write_raster(folder / "target.tif", pair.target),
+        "replacement": write_raster(folder / "replacement.tif", put_off(pair)),
+        "mask": write_raster(folder / "mask.tif", pair.mask[None].astype(np.uint8), nodata=None),
+    }
+
+
+@pytest.fixture(scope="module")
+def client(files: dict[str, str]) -> Iterator[TestClient]:
+    with application(str(Path(files["url"]).parent)) as client:
+        yield client
+
+
+def test_the_server_moves_as_fill_clouds_does(client: TestClient, files: dict[str, str], pair: Pair) -> None:
+    answer = client.get(
+        "/cog/bbox/500000,4595000,506000,4600000.tif", params={**files, "coord_crs": UTM, "dst_crs": UTM}
+    )
+    assert answer.status_code == 200, answer.text
+    sent = raster(answer.content)[:6].astype(float)
+    mask = cell_any(buffer_mask(pair.mask, 2), 2).repeat(2, 0).repeat(2, 1)
+    whole = fill_clouds(pair.target, put_off(pair), mask, analysis_factor=2)
+    assert np.abs(sent - np.rint(whole)).max() <= 1
+    np.testing.assert_array_equal(sent[:, ~mask], pair.target[:, ~mask])
+
+
+@pytest.mark.parametrize("method", ["nearest", "bilinear"])
+def test_quarters_of_a_moved_scene(client: TestClient, files: dict[str, str], method: str) -> None:
+    params = {**files, "resampling": method, "reproject": method}
+    t = TMS.tile(*(axis[0] for axis in transform(UTM, "EPSG:4326", [503_000], [4_597_500])), 13)
+
+    def tile(at: morecantile.Tile, size: int, query: dict[str, str]) -> np.ndarray:
+        path = f"/cog/tiles/WebMercatorQuad/{at.z}/{at.x}/{at.y}.tif"
+        answer = client.get(path, params={**query, "tilesize": size})
+        assert answer.status_code == 200, answer.text
+        return raster(answer.content)
+
+    plain = {"url": files["url"], "resampling": method, "reproject": method}
+    whole, whole_plain = tile(t, 512, params), tile(t, 512, plain)
+    compared = 0
+    for child in TMS.children(t):
+        y, x = 256 * (child.y - 2 * t.y), 256 * (child.x - 2 * t.x)
+        quarter = np.s_[:, y : y + 256, x : x + 256]
+        agree = (tile(child, 256, plain) == whole_plain[quarter]).all(axis=0)
+        filled = (whole[quarter] != whole_plain[quarter]).any(axis=0)
+        compared += int((agree & filled).sum())
+        np.testing.assert_array_equal(tile(child, 256, params)[:, agree], whole[quarter][:, agree])
+    assert compared > 10_000
