@@ -153,13 +153,17 @@ def fill_sidecar(
         return CloudSidecar(source=source_px, confidence=_lookup(view, confidence, box, rows, cols, 0))
 
     def replaced(k: int, y: npt.NDArray[np.intp], x: npt.NDArray[np.intp]) -> Sampled:
+        layer = task.replacements[k - 1]
         shift = analysis.pairs.shift(task, k - 1, view.grid)
-        if shift == NONE or not view.shows_pixels:
+        # Pixels on the target's lattice are at hand without a warp; moved ones are to be had nowhere else.
+        at_hand = shift != NONE or (not smooth and layer.dataset.same_grid(layer.target) is not None)
+        if not (view.shows_pixels and at_hand):
             values, valid = read_replacement(k - 1)
             return values[:, y, x], valid[y, x]
         factor = view.grid.factor
-        layer, points = task.replacements[k - 1], (rows[y, x] * factor, cols[y, x] * factor)
-        return analysis.pixels.sample(layer, shift, *points, bands=bands, smooth=smooth)
+        return analysis.pixels.sample(
+            layer, shift, rows[y, x] * factor, cols[y, x] * factor, bands=bands, smooth=smooth
+        )
 
     fill = _pixel_fill(view, fills, source_px, rows, cols, bands, replaced)
     return CloudSidecar(source=source_px, fill=fill)
