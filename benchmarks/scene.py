@@ -222,6 +222,9 @@ def main() -> None:
             native_cold(fresh, bounds, pair)
     if wanted("burst"):
         burst(args.folder, bounds, pair)
+    if wanted("memory"):
+        with serving("ours", args.folder) as fresh:
+            memory(fresh, walk, pair)
     with serving("plain", args.folder) as plain, serving("ours", args.folder) as ours:
         if wanted("zooms"):
             by_zoom(ours, plain, bounds, pair, single)
@@ -229,8 +232,6 @@ def main() -> None:
             throughput(ours, plain, mix, pair, single)
         if wanted("fairness"):
             fairness(ours, bounds, pair)
-        if wanted("memory"):
-            memory(ours, walk, pair)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Final
 
 from algorithms.reclassify import buffer_cells
+from server.ahead import Ahead, View
 from server.cache import TileCache
 from server.filling import Filling, rim_cells
 from server.grid import BLOCK, Box, Grid
@@ -16,6 +17,7 @@ from server.pairs import Pairs
 from server.pixels import PixelCache
 from server.pool import FairPool
 from server.refinement import Refinement
+from server.remote import is_remote
 from server.trace import stage
 
 CELLS: Final = 3
@@ -29,7 +31,7 @@ SQUARE: Final = 4
 class Analysis:
     """Mask and adjustment tiles of any task, each computed once however many requests arrive at once."""
 
-    def __init__(self, *, cache_bytes: int, threads: int) -> None:
+    def __init__(self, *, cache_bytes: int, threads: int, ahead: bool = False) -> None:
         self._cache = TileCache(cache_bytes - cache_bytes // CELLS)
         # Cells are many and quick to read again: they must not drive out what took inference.
         cells = TileCache(cache_bytes // CELLS)
@@ -40,6 +42,7 @@ class Analysis:
         self.pixels = PixelCache(cells)
         self.pairs = Pairs(self.masks, self._refinement, self.pixels, self._cache, self._pool)
         self._filling = Filling(self.masks, self.pairs, self.pixels)
+        self._ahead = Ahead(self._missing, lambda view, n: self.blocks(view.task, view.grid, [n])) if ahead else None
 
     @property
     def cache(self) -> TileCache:
@@ -48,7 +51,21 @@ class Analysis:
 
     def close(self) -> None:
         """Stop the threads."""
+        if self._ahead is not None:
+            self._ahead.close()
         self._pool.close()
+
+    def seen(self, task: Task, grid: Grid, box: Box) -> None:
+        """Note a view that shows single cells of the fine level: somebody may go on to what lies beside it.
+
+        Remote rasters are not read for what nobody asked for.
+        """
+        layers = (task.target, *task.replacements)
+        if self._ahead is not None and grid.side == BLOCK and not any(is_remote(x.dataset.url) for x in layers):
+            self._ahead.seen(View(task, grid, box))
+
+    def _missing(self, view: View, number: tuple[int, int]) -> bool:
+        return not self._cache.peek(self._reduced_key(view.task, view.grid, number, 0))
 
     def blocks(
         self, task: Task, grid: Grid, numbers: list[tuple[int, int]], *, power: int = 0

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from server.ahead import activity
 from server.settings import get_settings
 from server.ticket import Ticket, current_ticket
 
@@ -40,7 +41,8 @@ class Claims:
 
         listener = asyncio.create_task(listen())
         try:
-            await self.app(scope, messages.get, send)
+            with activity.request():
+                await self.app(scope, messages.get, send)
         finally:
             listener.cancel()
             current_ticket.reset(token)

@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     """Inferences and fills at the same time; by default one per core the process may use."""
     model_preload: Annotated[tuple[str, ...], NoDecode] = ()
     """Cloud models to load at start instead of at the first tile that needs them."""
+    prefetch: bool = True
+    """Whether what lies beside a native view of local rasters is computed while nobody waits for anything."""
     request_threads: int = Field(default_factory=lambda: max(40, 4 * usable_cores()), ge=1)
     """Requests worked on at the same time; more wait in line."""
     request_timeout: float = Field(default=120, gt=0)

@@ -142,6 +142,8 @@ def fill_sidecar(
         return CloudSidecar(source=np.full(shape, UNFILLED, np.uint8), confidence=np.zeros(shape, np.uint8))
     box = view.box.align(1 << view.pooled).clip(view.grid.shape)
     fills = analysis.blocks(task, view.grid, list(box.blocks(view.grid.side)), power=view.pooled)
+    if view.pooled == 0:
+        analysis.seen(task, view.grid, view.box)
     source = _assembled(view, box, lambda n: fills[n].source)
     if not source.any():  # nothing but clear ground: no pixel needs a second look
         return CloudSidecar(source=None, confidence=None)

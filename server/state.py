@@ -23,7 +23,7 @@ def get_analysis() -> Analysis:
             concurrency=settings.model_concurrency,
         )
     )
-    return Analysis(cache_bytes=settings.cache_bytes, threads=settings.model_concurrency)
+    return Analysis(cache_bytes=settings.cache_bytes, threads=settings.model_concurrency, ahead=settings.prefetch)
 
 
 def preload(models: tuple[str, ...]) -> None:

@@ -29,10 +29,16 @@ from server.state import get_analysis
 ROOT = Path(__file__).parent.parent
 
 
+def environment(allowed: Path | str, settings: dict[str, str]) -> dict[str, str]:
+    """Settings as environment variables; no work ahead unless a test asks for it, so that counts are exact."""
+    given = {"allowed_sources": str(allowed), "prefetch": "false", **settings}
+    return {f"CLEARSKY_{name.upper()}": value for name, value in given.items()}
+
+
 @contextmanager
 def application(allowed: Path | str, **settings: str) -> Iterator[TestClient]:
     """A client of a fresh application with empty caches."""
-    env = {"CLEARSKY_ALLOWED_SOURCES": str(allowed), **{f"CLEARSKY_{k.upper()}": v for k, v in settings.items()}}
+    env = environment(allowed, settings)
     with mock.patch.dict(os.environ, env):
         fresh()
         with TestClient(create_app(), raise_server_exceptions=False) as client:
@@ -61,10 +67,7 @@ def free_port() -> int:
 def serve_command(allowed: Path | str, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """`clearsky serve` as a process on a free loopback port; gives the process and its address."""
     port = free_port()
-    env = os.environ | {
-        "CLEARSKY_ALLOWED_SOURCES": str(allowed),
-        **{f"CLEARSKY_{k.upper()}": v for k, v in settings.items()},
-    }
+    env = os.environ | environment(allowed, settings)
     command = [sys.executable, "-c", "from server.cli import main; main()", "serve", "--port", str(port)]
     process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.DEVNULL)
     base = f"http://127.0.0.1:{port}"

@@ -1,0 +1,167 @@
+"""Work ahead: it finds the neighbours, gives way at once, and stays away from what is not its business."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import morecantile
+import pytest
+from rasterio.warp import transform
+
+from algorithms.models import MODELS
+from algorithms.removal import CloudRemoval
+from server.ahead import LARGEST, QUIET, VIEWS, Activity, Ahead, View, activity
+from server.demo import write_demo
+from server.errors import AbandonedError
+from server.grid import Box, fine_grid
+from server.state import get_analysis
+from server.task import Request
+from server.ticket import check_wanted
+from tests.scenes import make_pair, write_raster
+from tests.service import application
+
+TMS = morecantile.tms.get("WebMercatorQuad")
+WAIT = 60
+
+
+def until(condition: object, seconds: float = WAIT) -> None:
+    """Wait for something to become true."""
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def view(tmp_path_factory: pytest.TempPathFactory) -> View:
+    folder, pair = tmp_path_factory.mktemp("ahead"), make_pair(size=(1100, 1000))
+    files = [write_raster(folder / f"{name}.tif", getattr(pair, name)) for name in ("target", "replacement")]
+    task = Request(files[0], (files[1],)).task(CloudRemoval())
+    grid = fine_grid(task.target.dataset)
+    return View(task, grid, Box(130, 200, 260, 330))
+
+
+def test_a_neighbour_is_there_before_anyone_asks(tmp_path: Path) -> None:
+    scene = write_demo(tmp_path, size=1024)
+    params = {"url": str(scene.cloudy), "replacement": str(scene.clear), "bidx": [3, 2, 1], "rescale": "0,3000"}
+    task = Request(str(scene.cloudy), (str(scene.clear),)).task(CloudRemoval())
+    affine = task.target.dataset.affine
+    (lon,), (lat,) = transform(task.target.dataset.crs, "EPSG:4326", *([v] for v in affine @ (512, 512)))
+    tile = TMS.tile(lon, lat, 14)
+    beside = morecantile.Tile(tile.x - 1, tile.y, 14)
+    paths = [f"/cog/tiles/WebMercatorQuad/{t.z}/{t.x}/{t.y}.png" for t in (tile, beside)]
+
+    def runs() -> int:
+        return sum(model.runs[0] for model in MODELS.values())
+
+    images = {}
+    for prefetch in ("false", "true"):
+        with application(tmp_path, prefetch=prefetch) as client:
+            assert client.get(paths[0], params=params).status_code == 200
+            analysis = get_analysis()
+            if prefetch == "true":
+                until(lambda a=analysis: not a._ahead._views)
+            held, before = analysis.cache.nbytes, runs()
+            images[prefetch] = client.get(paths[1], params=params).content
+            new_bytes, new_runs = analysis.cache.nbytes - held, runs() - before
+            assert (new_bytes == 0 and new_runs == 0) == (prefetch == "true")
+    assert images["true"] == images["false"]
+
+
+def test_a_request_calls_it_off(view: View) -> None:
+    begun, stopped = threading.Event(), threading.Event()
+    done: set[tuple[int, int]] = set()
+
+    def compute(_: View, number: tuple[int, int]) -> None:
+        begun.set()
+        try:
+            for _ in range(200):
+                time.sleep(0.01)
+                check_wanted()
+                if stopped.is_set():
+                    break
+        except AbandonedError:
+            stopped.set()
+            raise
+        done.add(number)
+
+    ahead = Ahead(lambda _, n: n not in done, compute)
+    try:
+        ahead.seen(view)
+        assert begun.wait(WAIT)
+        with activity.request():
+            assert stopped.wait(1)
+            count = len(done)
+            time.sleep(2 * QUIET)
+            assert len(done) == count  # not while the request runs
+        until(lambda: len(done) == len(view.around()))  # and goes on afterwards
+    finally:
+        ahead.close()
+    ahead._thread.join(WAIT)
+    assert not ahead._thread.is_alive()
+
+
+def test_it_begins_after_a_pause_only() -> None:
+    own = Activity()
+    assert own.lend() is None
+    time.sleep(1.1 * QUIET)
+    ticket = own.lend()
+    assert ticket is not None
+    ticket.check()
+    with own.request():
+        with pytest.raises(AbandonedError):
+            ticket.check()
+        time.sleep(1.1 * QUIET)
+        assert own.lend() is None
+    assert own.lend() is None
+
+
+def test_the_nearest_first_and_no_farther_than_a_view(view: View) -> None:
+    around = view.around()
+    under = set(view.box.blocks(view.grid.side))
+    assert set(around[: len(under)]) == under
+    assert set(around) == set(view.box.pad(70).blocks(view.grid.side))
+
+
+def test_an_error_ends_that_view_only(view: View) -> None:
+    broken, good = view, View(view.task, view.grid, Box(0, 60, 0, 60))
+    done: list[View] = []
+
+    def compute(at: View, _: tuple[int, int]) -> None:
+        if at == broken:
+            raise OSError("gone")
+        done.append(at)
+
+    ahead = Ahead(lambda *_: True, compute)
+    try:
+        ahead.seen(good)
+        ahead.seen(broken)  # worked on first, as the last one seen
+        until(lambda: not ahead._views)
+    finally:
+        ahead.close()
+    assert len(done) == len(good.around())
+
+
+def test_what_is_remembered(view: View) -> None:
+    ahead = Ahead(lambda *_: False, lambda *_: None)
+    with activity.request():
+        for k in range(2 * VIEWS):
+            ahead.seen(View(view.task, view.grid, Box(k, k + 50, 0, 50)))
+        assert len(ahead._views) == VIEWS
+        side = 128 * (LARGEST + 1)
+        ahead.seen(View(view.task, view.grid, Box(0, 128, 0, side)))
+        assert all(v.box.right < side for v in ahead._views)
+    ahead.close()
+
+
+def test_only_local_rasters_and_single_cells(view: View, tmp_path: Path) -> None:
+    with application(tmp_path, prefetch="true"):
+        analysis = get_analysis()
+        with activity.request():
+            coarse = view.grid.__class__(view.grid.factor * 3, 200, 200, side=512)
+            analysis.seen(view.task, coarse, view.box)
+            assert not analysis._ahead._views
+            analysis.seen(view.task, view.grid, view.box)
+            assert len(analysis._ahead._views) == 1
