@@ -7,14 +7,13 @@ over the same clear cells of a window.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.moments import LEVELS, NodeLattice, WindowMeans, pool, stretch, window_means
+from algorithms.moments import LEVELS, NodeLattice, WindowMeans, neighbours, stretch, window_means
 from algorithms.scene import SceneFit
 
 Image = npt.NDArray[np.float32]
@@ -27,6 +26,8 @@ DIFFICULTY: Final = (0.66, 0.63)
 """Weights of one and of the squared standardised replacement in the error's variance."""
 GAIN_LIMIT: Final = 3.0
 """A moment gain stays within this factor of the scene's."""
+STRIP: Final = 16
+"""Rows of cells that are estimated at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +44,20 @@ class Estimate:
     """(h, w) expected error far from the mask's border, in standard deviations of the target's scene."""
 
 
-def _regression_planes(e: Image, z: Image) -> Iterator[Image]:
-    """Planes whose window means give the regression of e on z: z, e, z z', e z', e e; all zero where not clear."""
-    yield from z
-    yield from e
-    for i in range(len(z)):
-        for j in range(i, len(z)):
-            yield z[i] * z[j]
-    for b in range(len(e)):
-        for j in range(len(z)):
-            yield e[b] * z[j]
-    for b in range(len(e)):
-        yield e[b] * e[b]
+def _products(bands: int, adjustment: str) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Positions, among the products of (1, z, e) with each other, of the count and of the adjustment's quantities.
 
-
-def _moment_planes(t: Image, z: Image) -> Iterator[Image]:
-    """Planes whose window means give means, variances and covariances: t, z, t t, z z, t z; zero where not clear."""
-    yield from t
-    yield from z
-    yield from t * t
-    yield from z * z
-    yield from t * z
+    For `regression` these are z, e, z z', e z', e e, for `moment` e, z, e e, z z, e z.
+    """
+    one, z = np.zeros(bands, np.intp), np.arange(1, 1 + bands)
+    e = z + bands
+    if adjustment == "regression":
+        upper, right = np.triu_indices(bands)
+        pairs = [(one, z), (one, e), (z[upper], z[right]), (np.repeat(e, bands), np.tile(z, bands)), (e, e)]
+    else:
+        pairs = [(one, e), (one, z), (e, e), (z, z), (e, z)]
+    first, second = (np.concatenate([one[:1], *side]) for side in zip(*pairs, strict=True))
+    return first, second
 
 
 def _nodes_around(cells: range, spacing: int, length: int) -> range:
@@ -71,17 +65,8 @@ def _nodes_around(cells: range, spacing: int, length: int) -> range:
     return range(max(0, cells.start // spacing - 1), min(length, (cells.stop - 1) // spacing + 2))
 
 
-def _to_cells(nodes: Floats, spacing: int, places: tuple[tuple[range, range], tuple[range, range]]) -> Image:
-    """Interpolate (C, h, w) node values to cells; `places` are (cells, nodes) along rows and columns."""
-    fields = nodes.astype(np.float32)
-    for axis, (cells, around) in enumerate(places, start=1):
-        at = (np.arange(cells.start, cells.stop) + 0.5) / spacing - around.start
-        fields = stretch(fields, axis, at)
-    return fields
-
-
 def _fit_regression(stats: WindowMeans, scene: SceneFit) -> tuple[Floats, Floats, Floats, Floats]:
-    """Slopes (B, B), intercepts (B), own gains (B) and what is left at every node, in standard units."""
+    """Slopes (B, B), own gains (B), intercepts (B) and what is left at every node, in standard units."""
     bands = len(scene.level)
     m = np.moveaxis(stats.means, 0, -1)
     split = np.cumsum([bands, bands, bands * (bands + 1) // 2, bands * bands])
@@ -103,11 +88,11 @@ def _fit_regression(stats: WindowMeans, scene: SceneFit) -> tuple[Floats, Floats
     )
     fitted = np.einsum("...bj,...bj->...b", slope, cez)
     left = np.maximum(mee - me**2 - fitted, 0)
-    return slope, intercept, gain, np.sqrt(left.mean(axis=-1))
+    return slope, gain, intercept, np.sqrt(left.mean(axis=-1))
 
 
-def _fit_moment(stats: WindowMeans, scene: SceneFit) -> tuple[Floats, Floats, Floats]:
-    """Gains (B), offsets (B) and what is left at every node, in standard units."""
+def _fit_moment(stats: WindowMeans, scene: SceneFit) -> tuple[Floats, Floats, Floats, Floats]:
+    """No slopes on other bands, gains (B), offsets (B) and what is left at every node, in standard units."""
     bands = len(scene.level)
     mt, mz, mtt, mzz, mtz = np.split(np.moveaxis(stats.means, 0, -1), np.cumsum([bands] * 4), axis=-1)
     vt, vz = np.maximum(mtt - mt**2, 0), np.maximum(mzz - mz**2, 0)
@@ -116,7 +101,7 @@ def _fit_moment(stats: WindowMeans, scene: SceneFit) -> tuple[Floats, Floats, Fl
     gain = np.sqrt((vt + 1e-3 * standard**2) / (vz + 1e-3))
     gain = np.clip(gain, standard / GAIN_LIMIT, standard * GAIN_LIMIT)
     left = np.maximum(vt + gain**2 * vz - 2 * gain * (mtz - mt * mz), 0)
-    return gain, mt - gain * mz, np.sqrt(left.mean(axis=-1))
+    return gain[..., :0, None], gain, mt - gain * mz, np.sqrt(left.mean(axis=-1))
 
 
 def pooled_sums(
@@ -141,16 +126,22 @@ def pooled_sums(
     Returns:
         (1 + C, h, w) float64: number of clear cells, then the quantities of the adjustment.
     """
-    z = np.where(clear, scene.standardise(replacement), 0)
-    spread = scene.spread.astype(np.float32)[:, None, None]
-    if adjustment == "regression":
-        e = np.where(clear, (target - scene.estimate(z)) / spread, 0)
-        planes = _regression_planes(e, z)
-    else:
-        level = scene.level.astype(np.float32)[:, None, None]
-        planes = _moment_planes(np.where(clear, (target - level) / spread, 0), z)
-    weight = clear.astype(np.float32)
-    return np.stack([pool(plane, lattice.spacing) for plane in (weight, *planes)])
+    bands, spacing = len(target), lattice.spacing
+    height, width = clear.shape
+    spread, level = (v.astype(np.float32)[:, None, None] for v in (scene.spread, scene.level))
+    first, second = _products(bands, adjustment)
+    sums = np.zeros((len(first), height // spacing, width // spacing))
+    for row in range(height // spacing):  # a row of nodes at a time stays in the processor's cache
+        part = slice(row * spacing, (row + 1) * spacing)
+        here = clear[part]
+        z = scene.standardise(replacement[:, part][:, here][:, None])
+        e = (target[:, part][:, here][:, None] - (scene.estimate(z) if adjustment == "regression" else level)) / spread
+        cells = np.zeros((*here.shape, 1 + 2 * bands), np.float32)
+        cells[here] = np.concatenate([np.ones_like(z[:1]), z, e])[:, 0].T
+        nodes = cells.reshape(spacing, -1, spacing, 1 + 2 * bands).swapaxes(0, 1).reshape(-1, spacing**2, 1 + 2 * bands)
+        # One small product per node: its bits depend on the node's own cells alone.
+        sums[:, row] = (nodes.swapaxes(1, 2) @ nodes)[:, first, second].T
+    return sums
 
 
 def _prior(scene: SceneFit, adjustment: str) -> Floats:
@@ -165,7 +156,7 @@ def _prior(scene: SceneFit, adjustment: str) -> Floats:
 
 
 def _difficulty(z: Image) -> Image:
-    """(h, w) factor by which the error at a cell differs from its windows' mean.
+    """(p,) factor by which the error at a cell differs from its windows' mean.
 
     It grows with the distance of the replacement from the scene's mean. Fitted on hide-and-reconstruct cases
     (docs/algorithm.md).
@@ -185,6 +176,7 @@ def estimate_target(
     cols: range,
     adjustment: str = "regression",
     levels: int = LEVELS,
+    needed: npt.NDArray[np.bool_] | None = None,
 ) -> Estimate:
     """Estimate the target from the replacement on a region of cells.
 
@@ -198,33 +190,40 @@ def estimate_target(
         cols: columns of the region.
         adjustment: `regression` or `moment`.
         levels: levels of windows the extent has room for.
+        needed: (h, w), cells to estimate, all if None; elsewhere everything but the gain is 0.
     """
-    z = scene.standardise(replacement)
-    spread = scene.spread.astype(np.float32)[:, None, None]
-    bands = len(replacement)
-    spacing = lattice.spacing
+    bands, spacing = len(replacement), lattice.spacing
     around = (_nodes_around(rows, spacing, sums.shape[1]), _nodes_around(cols, spacing, sums.shape[2]))
-    places = ((rows, around[0]), (cols, around[1]))
-    stats = window_means(sums, _prior(scene, adjustment), lattice, rows=around[0], cols=around[1], levels=levels)
-    if adjustment == "regression":
-        slope, intercept, own, left_over = _fit_regression(stats, scene)
-        value, gain = scene.estimate(z), np.empty_like(z)
-        for b in range(bands):  # a band at a time: all slopes at once are many times what comes in
-            nodes = np.concatenate([slope[..., b, :], intercept[..., b, None], own[..., b, None]], axis=-1)
-            *slopes, left, gain[b] = _to_cells(np.moveaxis(nodes, -1, 0), spacing, places)
-            for field, band in zip(slopes, z, strict=True):
-                left += field * band
-            value[b] += spread[b] * left
-    else:
-        ratio, offset, left_over = _fit_moment(stats, scene)
-        nodes = np.concatenate([ratio, offset], axis=-1)
-        fields = _to_cells(np.moveaxis(nodes, -1, 0), spacing, places)
-        gain = fields[:bands]
-        value = scene.level.astype(np.float32)[:, None, None] + spread * (gain * z + fields[bands:])
-    unit = (scene.spread / scene.std).astype(np.float32)[:, None, None]
-    return Estimate(
-        value=value,
-        gain=gain * unit,
-        support=_to_cells(stats.support[None], spacing, places)[0],
-        error=_to_cells(left_over[None], spacing, places)[0] * _difficulty(z),
+    down, across = (
+        (np.arange(cells.start, cells.stop) + 0.5) / spacing - nodes.start
+        for cells, nodes in zip((rows, cols), around, strict=True)
     )
+    stats = window_means(sums, _prior(scene, adjustment), lattice, rows=around[0], cols=around[1], levels=levels)
+    fit = _fit_regression if adjustment == "regression" else _fit_moment
+    slope, gain, offset, left_over = fit(stats, scene)
+    parts = [*np.moveaxis(slope, (-2, -1), (0, 1)), np.moveaxis(offset, -1, 0), left_over[None], stats.support[None]]
+    nodes = np.concatenate(parts).astype(np.float32)
+    gains = stretch(stretch(np.moveaxis(gain, -1, 0).astype(np.float32), 1, down), 2, across)
+    spread, level, std = (v.astype(np.float32)[:, None] for v in (scene.spread, scene.level, scene.std))
+    left, weight = neighbours(across, nodes.shape[2])
+    value = np.zeros(replacement.shape, np.float32)
+    support, error = np.zeros((2, *replacement.shape[1:]), np.float32)
+    for start in range(0, len(rows), STRIP):  # little at a time, so that it stays in the processor's cache
+        strip = slice(start, start + STRIP)
+        z = scene.standardise(replacement[:, strip])
+        here = np.ones(z.shape[1:], bool) if needed is None else needed[strip]
+        z = z[:, here]
+        y, x = np.nonzero(here)
+        lines = stretch(nodes, 1, down[strip]).reshape(len(nodes), -1)
+        at = y * nodes.shape[2] + left[x]
+        fields = np.take(lines, at, axis=1)
+        fields += (np.take(lines, at + min(1, nodes.shape[2] - 1), axis=1) - fields) * weight[x].astype(np.float32)
+        if adjustment == "regression":
+            slopes = fields[: bands**2].reshape(bands, bands, -1)
+            estimate = scene.estimate(z) + spread * (fields[-2 - bands : -2] + np.einsum("bjp,jp->bp", slopes, z))
+        else:
+            estimate = level + spread * (fields[-2 - bands : -2] + gains[:, strip][:, here] * z)
+        value[:, strip][:, here] = estimate
+        error[strip][here] = fields[-2] * _difficulty(z)
+        support[strip][here] = fields[-1]
+    return Estimate(value=value, gain=gains * (spread / std)[..., None], support=support, error=error)

@@ -132,11 +132,19 @@ def fill_fields(
         factor: native pixels per cell.
         levels: levels of windows the extent has room for.
     """
-    estimate = estimate_target(
-        replacement, sums, scene, lattice, rows=rows, cols=cols, adjustment=options.adjustment, levels=levels
-    )
     # Where the replacement is cloud or missing there is no estimate, hence no residual to carry inwards either.
     border = known & usable
+    estimate = estimate_target(
+        replacement,
+        sums,
+        scene,
+        lattice,
+        rows=rows,
+        cols=cols,
+        adjustment=options.adjustment,
+        levels=levels,
+        needed=~border | dilate(wanted, 1),  # elsewhere the target stands
+    )
     value = estimate.value
     if options.residual:
         value = value + screened_membrane(
@@ -198,6 +206,8 @@ def apply_fields(
 def padded(array: npt.NDArray[Scalar], alignment: int) -> npt.NDArray[Scalar]:
     """Zero-pad the last two axes below and to the right to multiples of `alignment`."""
     height, width = array.shape[-2:]
+    if height % alignment == width % alignment == 0:
+        return array
     pad = [(0, 0)] * (array.ndim - 2) + [(0, -height % alignment), (0, -width % alignment)]
     return np.pad(array, pad)
 

@@ -98,14 +98,23 @@ def halve(sums: Floats) -> Floats:
     return result
 
 
-def stretch(field: npt.NDArray[Real], axis: int, positions: Floats) -> npt.NDArray[Real]:
-    """Linear interpolation along one axis; `positions` in nodes, node k at k + 0.5; the nearest value beyond."""
-    length = field.shape[axis]
+def neighbours(positions: Floats, length: int) -> tuple[npt.NDArray[np.intp], Floats]:
+    """The node before each position along an axis of `length` nodes, and the weight of the one after it.
+
+    `positions` in nodes, node k at k + 0.5; the nearest value beyond.
+    """
     at = np.clip(positions - 0.5, 0, length - 1)
     low = np.minimum(at.astype(np.intp), max(length - 2, 0))
+    return low, at - low
+
+
+def stretch(field: npt.NDArray[Real], axis: int, positions: Floats) -> npt.NDArray[Real]:
+    """Linear interpolation along one axis; `positions` as `neighbours` has them."""
+    length = field.shape[axis]
+    low, weight = neighbours(positions, length)
     shape = [1] * field.ndim
     shape[axis] = -1
-    weight = (at - low).reshape(shape).astype(field.dtype)
+    weight = weight.reshape(shape).astype(field.dtype)
     upper = np.minimum(low + 1, length - 1)
     result: npt.NDArray[Real] = (
         np.take(field, low, axis=axis) * (1 - weight) + np.take(field, upper, axis=axis) * weight

@@ -22,8 +22,8 @@ EDGE: Final = 0.2
 """Step of the guide, in standard deviations of the scene, across which half of the correction passes."""
 REACH: Final = 6.0
 """The border's influence ends after REACH / kappa pixels (0.25 % is left)."""
-TOLERANCE: Final = 1e-4
-"""Relative error at which the iteration stops."""
+TOLERANCE: Final = 1e-3
+"""Relative error at which the iteration stops: a tenth of a digital number where the border misses by 100."""
 
 
 def residual_reach(factor: int, kappa: float = KAPPA) -> int:
@@ -42,7 +42,9 @@ def screened_membrane(
     """Extend values from known cells into unknown ones.
 
     Five-point discretisation, solved by Jacobi iteration with Chebyshev acceleration: no inner products, hence the same
-    bits whatever the number of threads. Cells that are neither known nor unknown are walls (no flow).
+    bits whatever the number of threads. Each step updates the cells of one colour, as on a chessboard, from those of
+    the other (cyclic Chebyshev iteration, Golub and Varga 1961, Numerische Mathematik 3): the same result for half the
+    work. Cells that are neither known nor unknown are walls (no flow).
 
     What changed between the dates changed field by field. With a guide the correction keeps to the field it comes
     from: the flow between neighbours is 1 / (1 + d^2 / EDGE^2), d their distance in the guide (Perona and Malik 1990,
@@ -68,52 +70,64 @@ def screened_membrane(
     count = int(unknown.sum())
     if count == 0:
         return result
-    height, width = unknown.shape
-    number = np.full((height + 2, width + 2), -1, np.int32)
-    inner = number[1:-1, 1:-1]
-    inner[unknown] = np.arange(count, dtype=np.int32)
-    here = np.flatnonzero(number.ravel() >= 0)
-    value = np.pad(result, [(0, 0), (1, 1), (1, 1)]).reshape(len(border), -1)
+    rows, cols = np.nonzero(unknown)
+    colour = (rows + cols) % 2
+    split = count - int(colour.sum())
+    halves = slice(0, split), slice(split, count)
+    width = unknown.shape[1] + 2
+    here = ((rows + 1) * width + cols + 1)[np.argsort(colour, kind="stable")]
+    value = np.pad(result, [(0, 0), (1, 1), (1, 1)])
+    flat = value.reshape(len(border), -1)
     is_known = np.pad(known, 1).ravel()
-    sight = None if guide is None else np.pad(guide, [(0, 0), (1, 1), (1, 1)]).reshape(len(guide), -1)
-    rows, cols, flows = [], [], []
+    onwards = {shift: _flow(guide, shift, flat.shape[1]) for shift in (1, width)}
+    number = np.full(flat.shape[1], -1, np.int32)
+    number[here] = np.arange(count, dtype=np.int32)
+    neighbours, flows = np.empty((count, 4), np.int32), np.empty((count, 4), np.float32)
     degree, near = np.zeros(count, np.float32), np.zeros(count, np.float32)
     source = np.zeros((count, len(border)), np.float32)
-    flat = number.ravel()
-    for shift in (-(width + 2), -1, 1, width + 2):
-        neighbour = here + shift
-        fixed = is_known[neighbour]
-        flow = np.ones(count, np.float32)
-        if sight is not None:
-            distance = np.zeros(count, np.float32)
-            for plane in sight:
-                distance += (plane[here] - plane[neighbour]) ** 2
-            flow = (1 / (1 + distance / np.float32(len(sight) * EDGE**2))).astype(np.float32)
-        source[fixed] += (flow[fixed] * value[:, neighbour[fixed]]).T
-        free = flat[neighbour] >= 0
-        rows.append(np.flatnonzero(free))
-        cols.append(flat[neighbour[free]])
-        flows.append(flow[free])
-        near += fixed | free
-        degree += np.where(fixed | free, flow, np.float32(0))
+    for k, shift in enumerate((-width, -1, 1, width)):
+        beside = here + shift
+        fixed = is_known[beside]
+        flow = onwards[abs(shift)][np.minimum(here, beside)]
+        source[fixed] += (flow[fixed] * flat[:, beside[fixed]]).T
+        neighbours[:, k], flows[:, k] = number[beside], flow
+        open_ = fixed | (neighbours[:, k] >= 0)
+        near += open_
+        degree += np.where(open_, flow, np.float32(0))
     # kappa^2 in units of the mean flow: 1 where there is no guide.
-    diagonal = np.maximum(degree * (1 + np.float32(kappa**2) / np.maximum(near, 1)), np.float32(1e-9))
-    row = np.concatenate(rows)
-    weights = (np.concatenate(flows) / diagonal[row]).astype(np.float32)
-    step: Any = sparse.csr_array((weights, (row, np.concatenate(cols))), shape=(count, count))  # type: ignore[call-overload,arg-type,unused-ignore]
-    source /= diagonal[:, None]
+    diagonal = np.maximum(degree * (1 + np.float32(kappa**2) / np.maximum(near, 1)), np.float32(1e-9))[:, None]
+    source /= diagonal
+    flows /= diagonal
+    steps: list[Any] = []
+    for mine, other in (halves, halves[::-1]):
+        free = neighbours[mine] >= 0
+        starts = np.concatenate([[0], np.cumsum(free.sum(axis=1))])
+        entries = flows[mine][free], neighbours[mine][free] - other.start, starts
+        steps.append(sparse.csr_array(entries, shape=(len(free), other.stop - other.start)))
     bound = 4 / (4 + kappa**2)
     rate = bound / (1 + math.sqrt(1 - bound**2))
-    before = np.zeros_like(source)
-    now = source.copy()
-    omega = 2 / (2 - bound**2)
-    for _ in range(math.ceil(math.log(TOLERANCE) / math.log(rate))):
-        after = step @ now
-        after += source
-        after -= before
-        after *= np.float32(omega)
-        after += before
-        before, now = now, after
-        omega = 1 / (1 - bound**2 * omega / 4)
-    result[:, unknown] = now.T
-    return result
+    sources = [source[half] for half in halves]
+    now = [np.zeros_like(part) for part in sources]
+    omega = 1.0
+    for n in range(1 + math.ceil(math.log(TOLERANCE) / math.log(rate))):
+        turn = n % 2
+        change = steps[turn] @ now[1 - turn]
+        change += sources[turn]
+        change -= now[turn]
+        change *= np.float32(omega)
+        now[turn] += change
+        omega = 1 / (1 - bound**2 * omega / (2 if n == 0 else 4))
+    for half, part in zip(halves, now, strict=True):
+        flat[:, here[half]] = part.T
+    return value[:, 1:-1, 1:-1]
+
+
+def _flow(guide: npt.NDArray[np.float32] | None, shift: int, count: int) -> npt.NDArray[np.float32]:
+    """Flow between each of `count` cells, the guide's with a rim of one, in a row, and the one `shift` further on."""
+    if guide is None:
+        return np.ones(count - shift, np.float32)
+    distance = np.zeros(count - shift, np.float32)
+    for plane in guide:
+        row = np.pad(plane, 1).ravel()
+        distance += (row[shift:] - row[:-shift]) ** 2
+    return np.asarray(1 / (1 + distance / np.float32(len(guide) * EDGE**2)), np.float32)

@@ -63,18 +63,17 @@ class SceneFit:
 
     def estimate(self, z: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """G, (B, H, W), from standardised (B, H, W) replacement bands."""
-        out = np.empty((len(self.level), *z.shape[1:]), np.float32)
-        for b in range(len(self.level)):
-            out[b] = self.level[b]
-            for j in range(len(self.mean)):
-                out[b] += np.float32(self.slope[b, j]) * z[j]
-        if self.bend is not None:
-            flat = z.reshape(len(z), -1)
-            weights = self.bend.weights.T.astype(np.float32)
-            for start in range(0, flat.shape[1], CHUNK):
-                part = slice(start, start + CHUNK)
-                out.reshape(len(out), -1)[:, part] += (self.bend.kernels(flat[:, part]) @ weights).T
-        return out
+        flat = z.reshape(len(z), -1)
+        out = np.empty((len(self.level), flat.shape[1]), np.float32)
+        slope, level = self.slope.astype(np.float32), self.level.astype(np.float32)[:, None]
+        for start in range(0, flat.shape[1], CHUNK):
+            part = slice(start, start + CHUNK)
+            out[:, part] = level
+            for column, band in zip(slope.T, flat[:, part], strict=True):
+                out[:, part] += column[:, None] * band
+            if self.bend is not None:
+                out[:, part] += (self.bend.kernels(flat[:, part]) @ self.bend.weights.T.astype(np.float32)).T
+        return out.reshape(len(out), *z.shape[1:])
 
 
 def _positive(std: Floats, mean: Floats, otherwise: Floats) -> Floats:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +62,18 @@ def assemble(
     return result
 
 
+def joined(box: Box, fetch: Callable[[tuple[int, int]], tuple[Box, MaskTile]]) -> MaskTile:
+    """Put the mask of a box together from those of blocks, each with the cells it covers."""
+    classes, probabilities = np.empty(box.shape, np.uint8), np.empty((2, *box.shape), np.uint8)
+    for number in box.blocks(BLOCK):
+        covered, tile = fetch(number)
+        cut = box.intersection(covered)
+        here, there = cut.within(box), cut.within(covered)
+        classes[here] = tile.classes[there]
+        probabilities[(slice(None), *here)] = tile.probabilities[(slice(None), *there)]
+    return MaskTile(classes, probabilities)
+
+
 class Masks:
     """Cells and mask tiles of any layer, computed once and kept in a byte-bounded cache."""
 
@@ -107,34 +120,51 @@ class Masks:
         for layer, source, box in wanted:
             if (model := source.model) is None:
                 continue
-            inside = box.clip(grid.shape)
-            for i in windows_over(inside.top, inside.bottom, grid.rows):
-                for j in windows_over(inside.left, inside.right, grid.cols):
-                    if not self._cache.peek(("window", layer, model.id, grid, (i, j))):
-                        missing[layer, (i, j)] = model
+            missing |= {(layer, w): model for w in self._missing(layer, model, grid, box.clip(grid.shape))}
         announce_windows(missing, grid)
         self._pool.run(
             [partial(self._window, layer, model, grid, window) for (layer, window), model in missing.items()]
         )
 
+    def _missing(self, layer: Layer, model: CloudModel, grid: Grid, box: Box) -> Iterator[Window]:
+        """Windows over a box inside the scene that are not there yet."""
+        for window in product(
+            windows_over(box.top, box.bottom, grid.rows), windows_over(box.left, box.right, grid.cols)
+        ):
+            if not self._cache.peek(("window", layer, model.id, grid, window)):
+                yield window
+
     def tile(self, layer: Layer, source: CloudSource, grid: Grid, box: Box) -> MaskTile:
         """Classes and probabilities over a box inside the scene.
 
         Blended from the windows under just this box: blocks that go beyond it would call for windows that nobody needs.
+        Where these are there already, whole blocks are blended and kept; the values are the same, bit for bit.
         """
         if (model := source.model) is not None:
             self.prefetch(grid, [(layer, source, box)])
-            probabilities = blend(
-                lambda w: self._window(layer, model, grid, w), (box.top, box.bottom), (box.left, box.right), grid.shape
-            )
-            return MaskTile(classify(probabilities, self.valid(layer, grid, box)), probabilities)
+            return joined(box, lambda n: self._block(layer, model, grid, n, box))
         if (raster := source.classes) is None:
             clear = np.where(self.valid(layer, grid, box), 0, NODATA).astype(np.uint8)
             return MaskTile(clear, np.zeros((2, *box.shape), np.uint8))
         read = partial(self._read_tile, layer, raster, source.remap, grid)
-        classes = assemble(lambda n: read(n).classes, box, grid, BLOCK).astype(np.uint8, copy=False)
-        certain = assemble(lambda n: read(n).probabilities, box, grid, BLOCK).astype(np.uint8, copy=False)
-        return MaskTile(classes, certain)
+        return joined(box, lambda n: (grid.block(n), read(n)))
+
+    def _block(
+        self, layer: Layer, model: CloudModel, grid: Grid, number: tuple[int, int], box: Box
+    ) -> tuple[Box, MaskTile]:
+        """A block by the model, or the part of it in a box if the block calls for windows that are not there."""
+        block = grid.block(number)
+        key = ("blended", layer, model.id, grid, number)
+        if self._cache.peek(key) or next(self._missing(layer, model, grid, block), None) is None:
+            return block, self._cache.get(key, partial(self._blended, layer, model, grid, block))
+        part = box.intersection(block)
+        return part, self._blended(layer, model, grid, part)
+
+    def _blended(self, layer: Layer, model: CloudModel, grid: Grid, box: Box) -> MaskTile:
+        probabilities = blend(
+            partial(self._window, layer, model, grid), (box.top, box.bottom), (box.left, box.right), grid.shape
+        )
+        return MaskTile(classify(probabilities, self.valid(layer, grid, box)), probabilities)
 
     def _read_tile(self, layer: Layer, raster: Dataset, remap: str, grid: Grid, number: tuple[int, int]) -> MaskTile:
         """A block of a user's mask."""

@@ -16,7 +16,7 @@ from algorithms.scene import SceneFit, fit_scene
 from server.cache import TileCache
 from server.grid import BLOCK, Box, Grid
 from server.layers import Layer, Task
-from server.masks import Masks, MaskTile, assemble
+from server.masks import Masks, MaskTile, joined
 from server.pool import FairPool
 
 HELPERS: Final = 2
@@ -59,12 +59,18 @@ class Refinement:
         missing = [n for n in numbers if not self._cache.peek(self._key(task, grid, n))]
         self.prefetch(task, grid, [grid.block(n) for n in missing])
         self._pool.run([partial(self._block, task, grid, n) for n in missing])
-        tiles = {n: self._block(task, grid, n).classes for n in numbers}
-        return assemble(tiles.__getitem__, box, grid, BLOCK).astype(np.uint8, copy=False)
+        return self._joined(task, grid, box).classes
+
+    def _kept(self, task: Task, grid: Grid, box: Box) -> bool:
+        """Whether all blocks under a box are there."""
+        return all(self._cache.peek(self._key(task, grid, n)) for n in box.blocks(BLOCK))
+
+    def _joined(self, task: Task, grid: Grid, box: Box) -> MaskTile:
+        return joined(box, lambda n: (grid.block(n), self._block(task, grid, n)))
 
     def prefetch(self, task: Task, grid: Grid, boxes: list[Box]) -> None:
         """Infer all that refining the boxes takes, and fit the scene stage it rests on."""
-        wide = [box.pad(self.reach(task)).clip(grid.shape) for box in boxes]
+        wide = [box.pad(self.reach(task)).clip(grid.shape) for box in boxes if not self._kept(task, grid, box)]
         self._masks.prefetch(grid, [(task.target, task.clouds, box) for box in wide])
         doubtful = [box for box in wide if self._doubtful(task, grid, box)]
         for replacement in task.replacements[:HELPERS] if doubtful else ():
@@ -83,10 +89,16 @@ class Refinement:
         return ("refined", task.target, helpers, task.clouds, task.replacement_clouds, grid, number)
 
     def _block(self, task: Task, grid: Grid, number: tuple[int, int]) -> MaskTile:
-        return self._cache.get(self._key(task, grid, number), lambda: self.tile(task, grid, grid.block(number)))
+        return self._cache.get(self._key(task, grid, number), lambda: self._refined(task, grid, grid.block(number)))
 
-    def tile(self, task: Task, grid: Grid, block: Box) -> MaskTile:
-        """Refined classes over just this box inside the scene, not kept; the model's probabilities beside them."""
+    def tile(self, task: Task, grid: Grid, box: Box) -> MaskTile:
+        """Refined classes over a box inside the scene; the model's probabilities beside them.
+
+        From the blocks if they are all there, else for just this box and not kept: the same, bit for bit.
+        """
+        return self._joined(task, grid, box) if self._kept(task, grid, box) else self._refined(task, grid, box)
+
+    def _refined(self, task: Task, grid: Grid, block: Box) -> MaskTile:
         wide = block.pad(self.reach(task)).clip(grid.shape)
         core = block.within(wide)
         tile = self._masks.tile(task.target, task.clouds, grid, wide)

@@ -301,6 +301,23 @@ def estimated(
     return estimate_target(part, sums, scene, lattice, rows=rows, cols=cols, adjustment=adjustment)
 
 
+@pytest.mark.parametrize("adjustment", ADJUSTMENTS)
+def test_only_what_is_needed_is_estimated(
+    pair: tuple[np.ndarray, np.ndarray, np.ndarray, SceneFit], adjustment: str
+) -> None:
+    t, r, clear, scene = pair
+    needed = ~blobs(clear.shape, 0.7, 5)
+    needed[20:40] = False
+    sums = pooled_sums(t, r, clear, scene, CELLS, adjustment=adjustment)
+    part = estimate_target(r, sums, scene, CELLS, rows=range(64), cols=range(64), adjustment=adjustment, needed=needed)
+    whole = estimated(pair, adjustment)
+    np.testing.assert_array_equal(part.gain, whole.gain)
+    for name in ("value", "support", "error"):
+        found, expected = getattr(part, name), getattr(whole, name)
+        np.testing.assert_allclose(found[..., needed], expected[..., needed], rtol=1e-5)
+        assert not found[..., ~needed].any()
+
+
 def around(values: np.ndarray, clear: np.ndarray, i: int, j: int) -> np.ndarray | None:
     """Clear values of the window of radius 5 around a cell, None where they are too few."""
     inside = window(clear, i, j, 5)

@@ -7,9 +7,14 @@ from typing import Final
 
 from rasterio.windows import Window
 
+from algorithms.moments import LEVELS, node_lattice
+from algorithms.reclassify import buffer_cells
+from algorithms.residual import residual_reach
 from server.analysis import CELLS, SQUARE
 from server.dataset import Dataset
+from server.filling import rim_cells
 from server.grid import Box, Grid
+from server.layers import Task
 
 PIECE: Final = (512, 1024)
 """Rows and columns of pixels of a piece: whole tiles of a common COG, and little memory."""
@@ -84,3 +89,13 @@ def cells_under(pieces: list[Piece], grid: Grid) -> list[tuple[int, int]]:
         cells = Box(box.top // factor, box.bottom // factor + 1, box.left // factor, box.right // factor + 1)
         numbers.update(dict.fromkeys(cells.clip(grid.shape).blocks(grid.side)))
     return sorted(numbers)
+
+
+def ground_around(numbers: list[tuple[int, int]], grid: Grid, task: Task) -> Box:
+    """Cells that the squares over blocks of fills can look at."""
+    rows, cols = zip(*numbers, strict=True)
+    blocks = Box(min(rows), max(rows) + 1, min(cols), max(cols) + 1).align(SQUARE)
+    lattice = node_lattice(task.options.window, grid.factor)
+    windows = residual_reach(grid.factor) + lattice.reach(LEVELS) + lattice.alignment(LEVELS)
+    reach = rim_cells(task, grid) + windows + buffer_cells(task.buffer, grid.factor)
+    return blocks.times(grid.side).pad(reach).clip(grid.shape)

@@ -24,7 +24,7 @@ from server.export.cog import compression_of, write_cog
 from server.export.job import ExportJob
 from server.export.mosaic import GDAL_TYPES, add_tags, put_bands, put_mask, put_sources, target_description
 from server.export.piece import PieceFiller
-from server.export.plan import Piece, cells_under, strips
+from server.export.plan import Piece, cells_under, ground_around, strips
 from server.export.tags import scene_tags
 from server.export.work import WorkFolder
 from server.grid import fine_grid, native_grid
@@ -158,7 +158,11 @@ def _fill(plan: list[list[Piece]], work: WorkFolder, filler: PieceFiller, worker
         try:
             for missing in filter(None, plan):
                 before = set(running)
-                filler.analysis.squares(filler.task, filler.grid, cells_under(missing, filler.grid))
+                numbers = cells_under(missing, filler.grid)
+                # Masks are kept then, and squares need not each make those around themselves.
+                around = filler.grid.mask_cells(ground_around(numbers, filler.grid, filler.task))
+                filler.analysis.pairs.classes(filler.task, *around)
+                filler.analysis.squares(filler.task, filler.grid, numbers)
                 running |= {pool.submit(copy_context().run, partial(_make, piece, work, filler)) for piece in missing}
                 collect(wait(before).done)
             while running:
