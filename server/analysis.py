@@ -20,7 +20,7 @@ from server.refinement import Refinement
 from server.remote import is_remote
 from server.trace import stage
 
-CELLS: Final = 2
+CELLS: Final = 3
 """One part in so many of the memory for caches goes to the rasters' cells."""
 CHUNK: Final = 8
 """Blocks per worker that a large image prepares at a time, so that what they share is still in the cache."""

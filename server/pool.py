@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
+from server.memory import give_back
 from server.ticket import Ticket, check_wanted, current_ticket
 
 T = TypeVar("T")
@@ -160,6 +161,10 @@ class FairPool:
             if os.uname().sysname == "Linux":
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         while True:
+            with self._wake:
+                idle = not self._lanes
+            if idle:
+                give_back()
             with self._wake:
                 while (batch := self._next()) is None and not self._closed:
                     self._wake.wait()

@@ -28,6 +28,8 @@ Sampled = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]
 ReadReplacement = Callable[[int], tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]]
 """Reads the k-th replacement (from 0) on the output grid: (B, H, W) values and (H, W) validity."""
 
+FINE = 2.0
+"""Native pixels per output pixel from which on single ones are not told apart, and overviews are read."""
 STEPS = 4096
 """Positions per cell. Whole steps rid a tile and its quarters of the last bits in which their transforms differ."""
 EDGE = 1e-7
@@ -47,7 +49,7 @@ class View:
     pooled: int
     """Powers of two by which an output pixel is wider than a cell."""
     shows_pixels: bool
-    """Whether an output pixel is smaller than a cell, or than two native pixels."""
+    """Whether native pixels matter: output pixels are smaller than `FINE` of them."""
 
     def cells(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """(H, W) rows and columns in cells, in steps of 1 / `STEPS`."""
@@ -73,7 +75,7 @@ def look_at(task: Task, output: OutputGrid, grid: Grid | None = None) -> View | 
         return None
     ratio = pixels / grid.factor
     pooled = max(0, math.floor(math.log2(ratio) + 1e-6)) if ratio > 0 else 0
-    return View(grid, where, box, min(pooled, int(math.log2(grid.side))), shows_pixels=pixels < max(2, grid.factor))
+    return View(grid, where, box, min(pooled, int(math.log2(grid.side))), shows_pixels=pixels < FINE)
 
 
 def _lookup(

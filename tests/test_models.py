@@ -35,9 +35,9 @@ class FakeSession:
     providers: Any = None
     seen: Any = None
 
-    def __init__(self, content: bytes, options: Any, providers: list[str]) -> None:
+    def __init__(self, path: str, options: Any, providers: list[str]) -> None:
         time.sleep(0.02)
-        assert content == CONTENT
+        assert Path(path).read_bytes() == CONTENT
         with self.lock:
             type(self).built += 1
         type(self).options, type(self).providers = options, providers

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server import memory
 from server.cores import usable_cores
 from server.errors import AbandonedError, OverdueError
 from server.pool import FairPool
@@ -181,3 +184,22 @@ def test_cores_within_a_containers_limit(tmp_path_factory: pytest.TempPathFactor
     quota.write_text(text)
     unlimited = usable_cores(quota.parent / "missing")
     assert usable_cores(quota) == min(unlimited, most)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="malloc_trim is glibc's")
+def test_free_memory_goes_back_to_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small arrays stay on the C library's heap when they are freed; `give_back` returns their pages, now and then."""
+
+    def resident() -> int:
+        status = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in status if line.startswith("VmRSS")).split()[1]) * 1024
+
+    kept = [bytearray(60_000) for _ in range(4000)]  # below the size from which each gets a mapping of its own
+    last = bytearray(60_000)  # at the heap's end: without it free() itself would shrink the heap
+    held = resident()
+    del kept
+    monkeypatch.setattr(memory, "_last", -memory.PAUSE)
+    assert memory.give_back()
+    assert resident() < held - 150_000_000
+    assert not memory.give_back()
+    assert last is not None
