@@ -107,7 +107,7 @@ def fill_clouds(
 
     t_cells = cell_means(t, t_valid, factor)
     masked = cell_any(cloudy, factor)
-    clear = t_cells.full & cell_means(r_valid[None], r_valid, factor).full & ~masked
+    clear = t_cells.full & ~cell_any(~r_valid, factor) & ~masked
     source = np.where(r_there, r, 0).astype(np.float32)
     if factor in shift.FACTORS:
         source = shift.move(source, r_there, _shift(result, source, clear, factor))

@@ -96,8 +96,7 @@ class Analysis:
                 return self._filling.block(task, grid, self._filling.fill(task, grid, core), core)
             # The whole fill of a block weighs many times what is seen of it from afar. At the coarse level every zoom
             # asks for the same few blocks; at the fine one it is not kept for that.
-            keep = grid.side > BLOCK or self._cache.peek(self._reduced_key(task, grid, number, 0))
-            if keep:
+            if grid.side > BLOCK or self._cache.peek(self._reduced_key(task, grid, number, 0)):
                 return reduce_fill(self._reduced(task, grid, number, 0), core, power)
             filled = self._filling.fill(task, grid, core)
             return reduce_fill(self._filling.block(task, grid, filled, core, pixelwise=False), core, power)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from algorithms.bands import role_indexes
-from algorithms.cells import Cells, cell_any
+from algorithms.cells import Cells, cell_any, on_pixels
 from algorithms.mask import classify, window_probabilities
 from algorithms.models import WINDOW, CloudModel
 from algorithms.moments import box_sums
@@ -202,8 +202,8 @@ def spread(grid: Grid, box: Box, made: Callable[[Grid, Box], npt.NDArray[np.bool
     if level is grid:
         return cells
     size = level.factor // grid.factor
-    wide = Box(outer.top * size, outer.bottom * size, outer.left * size, outer.right * size)
-    return np.repeat(np.repeat(cells, size, axis=0), size, axis=1)[box.within(wide)]
+    wide = outer.times(size)
+    return on_pixels(cells, size, wide.shape)[box.within(wide)]
 
 
 def counted(classes: npt.NDArray[np.uint8], source: CloudSource) -> npt.NDArray[np.bool_]:
