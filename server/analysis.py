@@ -14,14 +14,14 @@ from server.layers import Task
 from server.masks import Masks
 from server.overview import BlockFill, reduce_fill
 from server.pairs import Pairs
-from server.pixels import PixelCache
 from server.pool import FairPool
+from server.rasters import RasterCache
 from server.refinement import Refinement
 from server.remote import is_remote
 from server.trace import stage
 
-CELLS: Final = 3
-"""One part in so many of the memory for caches goes to the rasters' cells."""
+RASTERS: Final = 1 / 3
+"""Share of the memory for caches that goes to what is read of the rasters."""
 CHUNK: Final = 8
 """Blocks per worker that a large image prepares at a time, so that what they share is still in the cache."""
 SQUARE: Final = 4
@@ -31,17 +31,19 @@ SQUARE: Final = 4
 class Analysis:
     """Mask and adjustment tiles of any task, each computed once however many requests arrive at once."""
 
-    def __init__(self, *, cache_bytes: int, threads: int, ahead: bool = False) -> None:
-        self._cache = TileCache(cache_bytes - cache_bytes // CELLS)
-        # Cells are many and quick to read again: they must not drive out what took inference.
-        cells = TileCache(cache_bytes // CELLS)
+    def __init__(
+        self, *, cache_bytes: int, threads: int, ahead: bool = False, raster_share: float = RASTERS
+    ) -> None:
+        raster_bytes = int(cache_bytes * raster_share)
+        self._cache = TileCache(cache_bytes - raster_bytes)
         self._threads = threads
         self._pool = FairPool(threads)
-        self.masks = Masks(self._cache, cells, self._pool)
-        self._refinement = Refinement(self.masks, self._cache, self._pool)
-        self.pixels = PixelCache(cells)
-        self.pairs = Pairs(self.masks, self._refinement, self.pixels, self._cache, self._pool)
-        self._filling = Filling(self.masks, self.pairs, self.pixels)
+        # Cells are many and quick to read again: they must not drive out what took inference.
+        self.rasters = RasterCache(TileCache(raster_bytes))
+        self.masks = Masks(self.rasters, self._cache, self._pool)
+        self._refinement = Refinement(self.rasters, self.masks, self._cache, self._pool)
+        self.pairs = Pairs(self.rasters, self.masks, self._refinement, self._cache, self._pool)
+        self._filling = Filling(self.rasters, self.pairs)
         self._ahead = Ahead(self._missing, lambda view, n: self.blocks(view.task, view.grid, [n])) if ahead else None
 
     @property
@@ -106,6 +108,7 @@ class Analysis:
     def _prepare(self, task: Task, grid: Grid, numbers: list[tuple[int, int]]) -> None:
         """Do in the request's own thread what would keep the workers waiting for each other."""
         level = grid.masks or grid
+        self.announce(task, grid, numbers)
         radius = rim_cells(task, grid) + buffer_cells(task.buffer, level.factor)
         boxes = [grid.mask_cells(grid.block(n, grid.side))[1].pad(radius).clip(level.shape) for n in numbers]
         with stage("mask"):
@@ -117,6 +120,10 @@ class Analysis:
                 self.pairs.masked(task, grid, grid.block(n, grid.side)).any() for n in numbers
             ):
                 self.pairs.scene(task, 0, grid)
+
+    def announce(self, task: Task, grid: Grid, numbers: list[tuple[int, int]]) -> None:
+        """Tell which blocks will be asked for, so that their pixels are read with their cells."""
+        self._filling.announce(task, grid, [grid.block(n, grid.side) for n in numbers])
 
     def squares(self, task: Task, grid: Grid, numbers: list[tuple[int, int]]) -> None:
         """Compute the fills of blocks, and of those beside them, in squares of `SQUARE` blocks' side, and keep them.

@@ -180,6 +180,9 @@ def _read_layer(layer: Layer, factor: int, box: Box) -> tuple[npt.NDArray[Any], 
 def read_cells(layer: Layer, grid: Grid, box: Box) -> Cells:
     """Read a layer on a box of its target's cells."""
     values, valid, factor = _read_layer(layer, grid.factor, box)
+    if factor == grid.factor:  # native pixels: a cell that the scene's border cuts averages what it has
+        rows, cols = box.times(factor).clip(layer.target.shape).shape
+        values, valid = values[:, :rows, :cols], valid[:rows, :cols]
     return cell_means(values, valid, factor)
 
 

@@ -85,6 +85,11 @@ class Dataset:
     """Left, bottom, right, top in the CRS."""
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.height, self.width
+
+    @property
     def affine(self) -> Affine:
         """Pixel to CRS."""
         return Affine(*self.transform)

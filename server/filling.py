@@ -16,10 +16,9 @@ from algorithms.reclassify import dilate
 from algorithms.residual import residual_reach
 from server.grid import BLOCK, Box, Grid
 from server.layers import Task
-from server.masks import Masks
 from server.overview import BlockFields, BlockFill
 from server.pairs import Pair, Pairs
-from server.pixels import PixelCache
+from server.rasters import RasterCache
 
 Bools = npt.NDArray[np.bool_]
 Bytes = npt.NDArray[np.uint8]
@@ -69,16 +68,23 @@ class Filled:
 class Filling:
     """Computes fills; keeps nothing."""
 
-    def __init__(self, masks: Masks, pairs: Pairs, pixels: PixelCache) -> None:
-        self._masks = masks
+    def __init__(self, rasters: RasterCache, pairs: Pairs) -> None:
+        self._rasters = rasters
         self._pairs = pairs
-        self._pixels = pixels
+
+    def announce(self, task: Task, grid: Grid, cores: list[Box]) -> None:
+        """Tell which native pixels the fills of boxes will look at, so that they are read once for all."""
+        if not _pixelwise(task, grid):
+            return
+        for core in cores:
+            for layer in (task.target, *task.replacements):
+                self._rasters.expect_pixels(layer, core.pad(rim_cells(task, grid)).times(grid.factor))
 
     def fill(self, task: Task, grid: Grid, core: Box) -> Filled:
         """The fill of a box of cells and of the rim that `block` needs around it."""
         rim = core.pad(rim_cells(task, grid)).clip(grid.shape)
         masked = self._pairs.masked(task, grid, rim)
-        valid = self._masks.valid(task.target, grid, rim)
+        valid = self._rasters.valid(task.target, grid, rim)
         source = np.where(valid & ~masked, 0, UNFILLED).astype(np.uint8)
         confidence = np.where(valid & ~masked, 100, 0).astype(np.uint8)
         filled = Filled(rim, source, confidence, {})
@@ -104,10 +110,9 @@ class Filling:
         source, clear = filled.source[at], (filled.source[at] == 0) & layer.meets[at]
         if not (dilate(source == k, 1) & clear).any():
             return None
-        native = task.target.dataset
-        pixels = box.times(grid.factor).clip((native.height, native.width))
-        target = self._pixels.read(task.target, pixels)
-        other = self._pixels.read(task.replacements[k - 1], pixels, self._pairs.shift(task, k - 1, grid))
+        pixels = box.times(grid.factor).clip(task.target.dataset.shape)
+        target = self._rasters.pixels(task.target, pixels)
+        other = self._rasters.pixels(task.replacements[k - 1], pixels, self._pairs.shift(task, k - 1, grid))
         cells = np.moveaxis(layer.fields[at], -1, 0)
         bands = len(cells) // 2
         border = correct_border(

@@ -11,18 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from algorithms.bands import role_indexes
-from algorithms.cells import Cells, cell_any, on_pixels
+from algorithms.cells import cell_any, on_pixels
 from algorithms.mask import classify, window_probabilities
 from algorithms.models import WINDOW, CloudModel
 from algorithms.moments import box_sums
 from algorithms.reclassify import NODATA, dilate, reclassify
 from algorithms.windows import Window, blend, window_start, windows_over
 from server.cache import TileCache
-from server.cells import READ_BLOCK, announce_windows, read_cells, read_classes
+from server.cells import announce_windows, read_classes
 from server.dataset import Dataset
 from server.grid import BLOCK, Box, Grid
 from server.layers import CloudSource, Layer
 from server.pool import FairPool
+from server.rasters import RasterCache
 
 CERTAIN = 0.95
 """Mean probability of cloud or shadow from which on the model is believed without reserve. On the clear dates at
@@ -46,22 +47,6 @@ class MaskTile:
         return self.classes.nbytes + self.probabilities.nbytes
 
 
-def assemble(
-    fetch: Callable[[tuple[int, int]], npt.NDArray[np.generic]], box: Box, grid: Grid, size: int
-) -> npt.NDArray[np.generic]:
-    """Put an array over a box together from blocks of `size` cells; the last two axes are rows and columns."""
-    result: npt.NDArray[np.generic] | None = None
-    for number in box.blocks(size):
-        block = grid.block(number, size)
-        part = fetch(number)
-        if result is None:
-            result = np.empty((*part.shape[:-2], *box.shape), part.dtype)
-        cut = box.intersection(block)
-        result[(..., *cut.within(box))] = part[(..., *cut.within(block))]
-    assert result is not None  # noqa: S101  (a box touches at least one block)
-    return result
-
-
 def joined(box: Box, fetch: Callable[[tuple[int, int]], tuple[Box, MaskTile]]) -> MaskTile:
     """Put the mask of a box together from those of blocks, each with the cells it covers."""
     classes, probabilities = np.empty(box.shape, np.uint8), np.empty((2, *box.shape), np.uint8)
@@ -75,32 +60,19 @@ def joined(box: Box, fetch: Callable[[tuple[int, int]], tuple[Box, MaskTile]]) -
 
 
 class Masks:
-    """Cells and mask tiles of any layer, computed once and kept in a byte-bounded cache."""
+    """Mask tiles of any layer, computed once and kept in a byte-bounded cache."""
 
-    def __init__(self, cache: TileCache, cells: TileCache, pool: FairPool) -> None:
+    def __init__(self, rasters: RasterCache, cache: TileCache, pool: FairPool) -> None:
+        self._rasters = rasters
         self._cache = cache
-        self._read = cells
         self._pool = pool
-
-    def _cells(self, layer: Layer, grid: Grid, number: tuple[int, int]) -> Cells:
-        box = grid.block(number, READ_BLOCK)
-        return self._read.get(
-            (layer, grid, number),
-            lambda: read_cells(layer, grid, box),
-        )
-
-    def cells(self, layer: Layer, grid: Grid, box: Box) -> Cells:
-        """Values of a layer over a box inside the scene."""
-        values = assemble(lambda n: self._cells(layer, grid, n).values, box, grid, READ_BLOCK)
-        full = assemble(lambda n: self._cells(layer, grid, n).full, box, grid, READ_BLOCK)
-        return Cells(values.astype(np.float32, copy=False), self.valid(layer, grid, box), full.astype(bool, copy=False))
 
     def _window(self, layer: Layer, model: CloudModel, grid: Grid, window: Window) -> npt.NDArray[np.uint8]:
         """Probabilities of one inference window, from the cache or the network."""
 
         def compute() -> npt.NDArray[np.uint8]:
             top, left = window_start(window[0], grid.rows), window_start(window[1], grid.cols)
-            cells = self.cells(layer, grid, Box(top, top + WINDOW, left, left + WINDOW).clip(grid.shape))
+            cells = self._rasters.cells(layer, grid, Box(top, top + WINDOW, left, left + WINDOW).clip(grid.shape))
             picked = list(role_indexes(layer.target.names, model.bands))
             scale, offset = (
                 np.asarray(v, np.float32)[:, None, None]
@@ -109,10 +81,6 @@ class Masks:
             return window_probabilities(cells.values[picked] * scale + offset, cells.valid, model)
 
         return self._cache.get(("window", layer, model.id, grid, window), compute)
-
-    def valid(self, layer: Layer, grid: Grid, box: Box) -> npt.NDArray[np.bool_]:
-        """Cells of a layer with any data over a box inside the scene."""
-        return assemble(lambda n: self._cells(layer, grid, n).valid, box, grid, READ_BLOCK).astype(bool, copy=False)
 
     def prefetch(self, grid: Grid, wanted: Iterable[tuple[Layer, CloudSource, Box]]) -> None:
         """Run the networks on every window that the boxes need, side by side; tiles then find them in the cache."""
@@ -144,7 +112,7 @@ class Masks:
             self.prefetch(grid, [(layer, source, box)])
             return joined(box, lambda n: self._block(layer, model, grid, n, box))
         if (raster := source.classes) is None:
-            clear = np.where(self.valid(layer, grid, box), 0, NODATA).astype(np.uint8)
+            clear = np.where(self._rasters.valid(layer, grid, box), 0, NODATA).astype(np.uint8)
             return MaskTile(clear, np.zeros((2, *box.shape), np.uint8))
         read = partial(self._read_tile, layer, raster, source.remap, grid)
         return joined(box, lambda n: (grid.block(n), read(n)))
@@ -164,14 +132,14 @@ class Masks:
         probabilities = blend(
             partial(self._window, layer, model, grid), (box.top, box.bottom), (box.left, box.right), grid.shape
         )
-        return MaskTile(classify(probabilities, self.valid(layer, grid, box)), probabilities)
+        return MaskTile(classify(probabilities, self._rasters.valid(layer, grid, box)), probabilities)
 
     def _read_tile(self, layer: Layer, raster: Dataset, remap: str, grid: Grid, number: tuple[int, int]) -> MaskTile:
         """A block of a user's mask."""
 
         def compute() -> MaskTile:
             box = grid.block(number)
-            valid = self.valid(layer, grid, box)
+            valid = self._rasters.valid(layer, grid, box)
             pixels = reclassify(read_classes(raster, layer.target, grid, box), remap)
             cloudy = cell_any((pixels != 0) & (pixels != NODATA), grid.factor)
             certain = np.zeros((2, *valid.shape), np.uint8)

@@ -18,8 +18,8 @@ from server.cells import read_pixels
 from server.grid import BLOCK, Box, Grid
 from server.layers import Layer, Task
 from server.masks import Masks, MaskTile, counted, spread
-from server.pixels import PixelCache
 from server.pool import FairPool
+from server.rasters import RasterCache
 from server.refinement import Refinement, sample_boxes
 
 
@@ -66,13 +66,13 @@ class Pairs:
     """What both dates show, from cached cells and masks."""
 
     def __init__(
-        self, masks: Masks, refinement: Refinement, pixels: PixelCache, cache: TileCache, pool: FairPool
+        self, rasters: RasterCache, masks: Masks, refinement: Refinement, cache: TileCache, pool: FairPool
     ) -> None:
+        self._rasters = rasters
         self._masks = masks
-        self._pixels = pixels
-        self._pool = pool
         self._refinement = refinement
         self._cache = cache
+        self._pool = pool
 
     def masked(self, task: Task, grid: Grid, box: Box) -> npt.NDArray[np.bool_]:
         """Cells of a box to be filled: cloud with its buffer."""
@@ -103,11 +103,8 @@ class Pairs:
         self._prefetch_pair(task, replacement, grid, [box])
         masked = self.masked(task, grid, box)
         hidden = self.hidden(task, replacement, grid, box)
-        if moved_by == NONE:
-            other = self._masks.cells(replacement, grid, box)
-        else:
-            other = self._pixels.cells(replacement, moved_by, grid, box)
-        return Pair(self._masks.cells(task.target, grid, box), other, masked, hidden)
+        other = self._rasters.cells(replacement, grid, box, moved_by)
+        return Pair(self._rasters.cells(task.target, grid, box), other, masked, hidden)
 
     def shift(self, task: Task, number: int, grid: Grid) -> Shift:
         """By how many native pixels the `number`-th replacement is moved; not at all on the coarse level."""
@@ -120,9 +117,8 @@ class Pairs:
             patches = [Box(y.start, y.stop, x.start, x.stop) for y, x in shift_patches(level.shape, level.factor)]
             boxes = [patch.parts(level.factor) for patch in patches]
             self._prefetch_pair(task, replacement, level, boxes)
-            native = task.target.dataset.height, task.target.dataset.width
             jobs = [
-                partial(read_pixels, layer, patch.clip(native))
+                partial(read_pixels, layer, patch.clip(task.target.dataset.shape))
                 for patch in patches
                 for layer in (task.target, replacement)
             ]

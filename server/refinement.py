@@ -18,6 +18,7 @@ from server.grid import BLOCK, Box, Grid
 from server.layers import Layer, Task
 from server.masks import Masks, MaskTile, joined
 from server.pool import FairPool
+from server.rasters import RasterCache
 
 HELPERS: Final = 2
 """Replacements that take part: each further one widens what has to be read around a block."""
@@ -43,7 +44,8 @@ class _FirstFit:
 class Refinement:
     """Refined classes of any task, computed once per block and kept with the masks."""
 
-    def __init__(self, masks: Masks, cache: TileCache, pool: FairPool) -> None:
+    def __init__(self, rasters: RasterCache, masks: Masks, cache: TileCache, pool: FairPool) -> None:
+        self._rasters = rasters
         self._masks = masks
         self._cache = cache
         self._pool = pool
@@ -130,7 +132,7 @@ class Refinement:
         around = box.pad(FIT_BUFFER)
         self._masks.prefetch(grid, [(task.target, task.clouds, around), (replacement, clouds, around)])
         hidden = self._masks.cloudy(replacement, clouds, grid, box, FIT_BUFFER)
-        target, other = self._masks.cells(task.target, grid, box), self._masks.cells(replacement, grid, box)
+        target, other = (self._rasters.cells(layer, grid, box) for layer in (task.target, replacement))
         return target, other, target.full & other.full & ~hidden
 
     def _first_fit(self, task: Task, replacement: Layer, grid: Grid) -> _FirstFit:

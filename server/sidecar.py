@@ -18,8 +18,8 @@ from algorithms.shift import NONE
 from server.analysis import Analysis
 from server.grid import Box, Grid, grid_for
 from server.layers import Task
-from server.masks import assemble
 from server.overview import BlockFill
+from server.rasters import assemble
 from server.sampling import OutputGrid, Positions, native_pixels, positions
 from server.trace import stage
 
@@ -165,7 +165,7 @@ def fill_sidecar(
             values, valid = read_replacement(k - 1)
             return values[:, y, x], valid[y, x]
         factor = view.grid.factor
-        return analysis.pixels.sample(
+        return analysis.rasters.sample(
             layer, shift, rows[y, x] * factor, cols[y, x] * factor, bands=bands, smooth=smooth
         )
 

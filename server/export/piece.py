@@ -24,8 +24,8 @@ from server.reader import completed, hidden_pixels, read_layer
 from server.sampling import OutputGrid
 from server.sidecar import classes_sidecar, fill_sidecar
 
-TILE = 512
-"""Side in pixels of the tiles of a piece's file."""
+TILE = 256
+"""Side in pixels of the tiles of a piece's file: whoever puts the pieces together holds some of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class PieceFiller:
         return result
 
     def encode(self, piece: Piece, pixels: npt.NDArray[Any]) -> bytes:
-        """A piece as a GeoTIFF in little time and little room."""
+        """A piece as a GeoTIFF, uncompressed: it is read twice, and soon gone."""
         target = self.task.target.dataset
         count, height, width = pixels.shape
         profile = {
@@ -140,9 +140,6 @@ class PieceFiller:
             "blockxsize": TILE,
             "blockysize": TILE,
             "interleave": "pixel",
-            "compress": "zstd",
-            "zstd_level": 1,
-            "predictor": 3 if np.issubdtype(pixels.dtype, np.floating) else 2,
         }
         # In memory first: Python tells of a full disk, GDAL does not always.
         with MemoryFile() as memory:

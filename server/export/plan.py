@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 from rasterio.windows import Window
 
 from algorithms.moments import LEVELS, node_lattice
 from algorithms.reclassify import buffer_cells
 from algorithms.residual import residual_reach
-from server.analysis import CELLS, SQUARE
+from server.analysis import SQUARE
 from server.dataset import Dataset
 from server.filling import rim_cells
 from server.grid import Box, Grid
@@ -20,6 +21,10 @@ PIECE: Final = (512, 1024)
 """Rows and columns of pixels of a piece: whole tiles of a common COG, and little memory."""
 AROUND: Final = 1024
 """Rows of cells of every raster that a strip in work keeps in the cache: its own, and those its windows look at."""
+DETAILED: Final = 512
+"""Rows of cells whose pixels are kept, too."""
+RASTERS: Final = 0.55
+"""Share of the cache that goes to what is read of the rasters; more, and fills and windows would be made twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +63,12 @@ def strips(dataset: Dataset, grid: Grid, *, rasters: int, cache_bytes: int) -> l
         cache_bytes: size of the cache.
     """
     bands = len(dataset.indexes)
-    # Bytes of cache per column of cells: its part for cells, and that for gains and offsets, of the squares in work and
-    # those in use.
-    held, filled = 4 * bands * AROUND * rasters, 4 * bands * 2 * 2 * SQUARE * grid.side
-    column = max(held * CELLS, filled * CELLS // (CELLS - 1))
-    swaths = -(-dataset.width // max(PIECE[1], cache_bytes // column * grid.factor))
+    # Bytes of cache per column of cells: its part for what is read, and that for gains and offsets of the squares in
+    # work and those in use, with as much again for borders in pixels, windows and masks.
+    pixels = np.dtype(dataset.dtype).itemsize * grid.factor**2 * DETAILED
+    read, filled = rasters * bands * (4 * AROUND + pixels), 2 * 4 * bands * 2 * 2 * SQUARE * grid.side
+    column = max(read / RASTERS, filled / (1 - RASTERS))
+    swaths = -(-dataset.width // max(PIECE[1], int(cache_bytes / column) * grid.factor))
     width = -(-dataset.width // (swaths * PIECE[1])) * PIECE[1]
     result = []
     for left in range(0, dataset.width, width):

@@ -24,7 +24,7 @@ from server.export.cog import compression_of, write_cog
 from server.export.job import ExportJob
 from server.export.mosaic import GDAL_TYPES, add_tags, put_bands, put_mask, put_sources, target_description
 from server.export.piece import PieceFiller
-from server.export.plan import Piece, cells_under, ground_around, strips
+from server.export.plan import RASTERS, Piece, cells_under, ground_around, strips
 from server.export.tags import scene_tags
 from server.export.work import WorkFolder
 from server.grid import fine_grid, native_grid
@@ -74,7 +74,8 @@ def export_scene(
     plan = strips(target, grid, rasters=1 + len(task.replacements), cache_bytes=settings.cache_bytes)
     work = WorkFolder.open(job.out.resolve(), _manifest(job, task))
     configure(Runtime(settings.model_providers, settings.model_threads, job.workers))
-    with _working(Analysis(cache_bytes=settings.cache_bytes, threads=job.workers)) as analysis:
+    made = Analysis(cache_bytes=settings.cache_bytes, threads=job.workers, raster_share=RASTERS)
+    with _working(made) as analysis:
         filler = PieceFiller(
             analysis,
             task,
@@ -154,6 +155,8 @@ def _fill(plan: list[list[Piece]], work: WorkFolder, filler: PieceFiller, worker
         progress(done, total)
 
     progress(done, total)
+    todo = cells_under([piece for strip in plan for piece in strip], filler.grid)
+    filler.analysis.announce(filler.task, filler.grid, todo)
     with ThreadPoolExecutor(workers, thread_name_prefix="piece") as pool:
         try:
             for missing in filter(None, plan):
