@@ -52,6 +52,11 @@ class NodeLattice:
         """Cells that the corners of an extent must be multiples of."""
         return self.spacing << (levels - 1)
 
+    def ground(self, nodes: range, *, level: int) -> range:
+        """Cells under the windows of `level` (from 1) that `nodes` of the level below take their values from."""
+        side, first, last = self.spacing << level, (nodes.start - 1) // 2, (nodes.stop - 2) // 2 + 1
+        return range((first - self.radius) * side, (last + self.radius + 1) * side)
+
 
 def node_lattice(window: int, factor: int) -> NodeLattice:
     """Lattice for windows of radius `window` native pixels on cells of `factor` pixels.
@@ -122,21 +127,24 @@ def stretch(field: npt.NDArray[Real], axis: int, positions: Floats) -> npt.NDArr
     return result
 
 
-def holds_enough(counts: Floats, lattice: NodeLattice, *, level: int, near: npt.NDArray[np.bool_]) -> bool:
-    """Whether the windows of a level hold so much clear ground that wider ones have no weight.
+def lacking(counts: Floats, lattice: NodeLattice, *, level: int, near: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Nodes of a level whose windows hold so little clear ground that wider ones have weight, among those that matter.
 
     Args:
-        counts: (h, w) clear cells per node of the finest level; sides are multiples of `2 ** level`.
+        counts: (h, w) clear cells per node of the finest level, the first on a multiple of `lattice.alignment(level)`.
         lattice: nodes and windows.
         level: 0 for radius W, 1 for 2 W, ...
         near: (h, w), finest nodes near which windows matter.
+
+    Returns:
+        (h, w) divided by `2 ** level`, rounded up.
     """
     wanted = near
     for _ in range(level):
         counts, wanted = halve(counts[None])[0], halve(wanted[None].astype(np.float64))[0] > 0
     held = box_sums(counts[None], lattice.radius)[0] >= ENOUGH * (lattice.area << (2 * level))
     # A point takes its value from the nodes around it, on every level.
-    return bool(held[dilate(wanted, 1)].all())
+    return np.asarray(dilate(wanted, 1) & ~held)
 
 
 @dataclass(frozen=True, slots=True)

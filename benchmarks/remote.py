@@ -30,7 +30,6 @@ from rio_tiler.io import Reader
 from starlette.testclient import TestClient
 
 import server.cells
-import server.masks
 from benchmarks.machine import machine
 from server.demo import write_demo
 from server.remote import get_remotes
@@ -78,16 +77,16 @@ def recorded() -> Iterator[dict[str, Area]]:
     """Note which native pixels the analysis reads, by the last part of the raster's name."""
     areas: dict[str, Area] = {}
     lock = threading.Lock()
-    read = server.cells.read_cells
+    read = server.cells._read_layer
 
-    def noting(layer: Any, grid: Any, box: Any) -> Any:
-        f = grid.factor
+    def noting(layer: Any, factor: int, box: Any) -> Any:
         with lock:
             blocks = areas.setdefault(layer.dataset.url.rsplit("/", 1)[-1], Area()).blocks
-            blocks.add((box.top * f, box.bottom * f, box.left * f, box.right * f))
-        return read(layer, grid, box)
+            pixels = box.times(factor)
+            blocks.add((pixels.top, pixels.bottom, pixels.left, pixels.right))
+        return read(layer, factor, box)
 
-    with mock.patch.object(server.masks, "read_cells", noting):
+    with mock.patch.object(server.cells, "_read_layer", noting):
         yield areas
 
 

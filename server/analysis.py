@@ -8,7 +8,8 @@ from typing import Final
 from algorithms.reclassify import buffer_cells
 from server.ahead import Ahead, View
 from server.cache import TileCache
-from server.filling import Filling, rim_cells
+from server.extents import rim_cells
+from server.filling import Filling
 from server.grid import BLOCK, Box, Grid
 from server.layers import Task
 from server.masks import Masks
@@ -18,22 +19,21 @@ from server.pool import FairPool
 from server.rasters import RasterCache
 from server.refinement import Refinement
 from server.remote import is_remote
+from server.survey import Survey, Surveyor
 from server.trace import stage
 
 RASTERS: Final = 1 / 3
 """Share of the memory for caches that goes to what is read of the rasters."""
-CHUNK: Final = 8
+CHUNK: Final = 32
 """Blocks per worker that a large image prepares at a time, so that what they share is still in the cache."""
-SQUARE: Final = 4
+SQUARE: Final = 8
 """Blocks per side of the squares that a whole scene is computed in."""
 
 
 class Analysis:
     """Mask and adjustment tiles of any task, each computed once however many requests arrive at once."""
 
-    def __init__(
-        self, *, cache_bytes: int, threads: int, ahead: bool = False, raster_share: float = RASTERS
-    ) -> None:
+    def __init__(self, *, cache_bytes: int, threads: int, ahead: bool = False, raster_share: float = RASTERS) -> None:
         raster_bytes = int(cache_bytes * raster_share)
         self._cache = TileCache(cache_bytes - raster_bytes)
         self._threads = threads
@@ -43,6 +43,7 @@ class Analysis:
         self.masks = Masks(self.rasters, self._cache, self._pool)
         self._refinement = Refinement(self.rasters, self.masks, self._cache, self._pool)
         self.pairs = Pairs(self.rasters, self.masks, self._refinement, self._cache, self._pool)
+        self._surveyor = Surveyor(self.rasters, self.pairs, self._pool, threads)
         self._filling = Filling(self.rasters, self.pairs)
         self._ahead = Ahead(self._missing, lambda view, n: self.blocks(view.task, view.grid, [n])) if ahead else None
 
@@ -82,7 +83,8 @@ class Analysis:
             chunk = missing[start : start + step]
             self._prepare(task, grid, chunk)
             with stage("adjust"):
-                self._pool.run([partial(self._reduced, task, grid, n, power) for n in chunk])
+                survey = self._surveyor.survey(task, grid, [grid.block(n, grid.side) for n in chunk])
+                self._pool.run([partial(self._reduced, task, grid, n, power, survey) for n in chunk])
         with stage("adjust" if missing else "mask"):
             return {n: self._reduced(task, grid, n, power) for n in numbers}
 
@@ -90,18 +92,20 @@ class Analysis:
     def _reduced_key(task: Task, grid: Grid, number: tuple[int, int], power: int) -> tuple[object, ...]:
         return ("fill", task, grid, number, power)
 
-    def _reduced(self, task: Task, grid: Grid, number: tuple[int, int], power: int) -> BlockFill:
+    def _reduced(
+        self, task: Task, grid: Grid, number: tuple[int, int], power: int, survey: Survey | None = None
+    ) -> BlockFill:
         core = grid.block(number, grid.side)
 
         def compute() -> BlockFill:
             if power == 0:
-                return self._filling.block(task, grid, self._filling.fill(task, grid, core), core)
+                return self._filling.block(task, grid, self._filling.fill(task, grid, core, survey), core)
             # The whole fill of a block weighs many times what is seen of it from afar. At the coarse level every zoom
             # asks for the same few blocks; at the fine one it is not kept for that.
             if grid.side > BLOCK or self._cache.peek(self._reduced_key(task, grid, number, 0)):
-                return reduce_fill(self._reduced(task, grid, number, 0), core, power)
-            filled = self._filling.fill(task, grid, core)
-            return reduce_fill(self._filling.block(task, grid, filled, core, pixelwise=False), core, power)
+                return reduce_fill(self._reduced(task, grid, number, 0, survey), core, power)
+            filled = self._filling.fill(task, grid, core, survey)
+            return reduce_fill(self._filling.block(task, grid, filled, core, in_pixels=False), core, power)
 
         return self._cache.get(self._reduced_key(task, grid, number, power), compute)
 

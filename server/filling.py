@@ -8,17 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 from algorithms.adjust import pooled_sums
-from algorithms.border import FACTORS, MARGIN, Border, correct_border
+from algorithms.border import Border, correct_border
 from algorithms.cells import on_pixels
 from algorithms.fill import UNFILLED, FillFields, fill_fields, padded
-from algorithms.moments import LEVELS, NodeLattice, holds_enough, node_lattice, pool
+from algorithms.moments import node_lattice
 from algorithms.reclassify import dilate
-from algorithms.residual import residual_reach
-from server.grid import BLOCK, Box, Grid
+from server.extents import fill_region, narrow_extent, pixelwise, rim_cells, wider_extent
+from server.grid import Box, Grid
 from server.layers import Task
 from server.overview import BlockFields, BlockFill
 from server.pairs import Pair, Pairs
 from server.rasters import RasterCache
+from server.survey import Survey
 
 Bools = npt.NDArray[np.bool_]
 Bytes = npt.NDArray[np.uint8]
@@ -74,32 +75,35 @@ class Filling:
 
     def announce(self, task: Task, grid: Grid, cores: list[Box]) -> None:
         """Tell which native pixels the fills of boxes will look at, so that they are read once for all."""
-        if not _pixelwise(task, grid):
+        if not pixelwise(task, grid):
             return
         for core in cores:
             for layer in (task.target, *task.replacements):
                 self._rasters.expect_pixels(layer, core.pad(rim_cells(task, grid)).times(grid.factor))
 
-    def fill(self, task: Task, grid: Grid, core: Box) -> Filled:
-        """The fill of a box of cells and of the rim that `block` needs around it."""
+    def fill(self, task: Task, grid: Grid, core: Box, survey: Survey | None = None) -> Filled:
+        """The fill of a box of cells and of the rim that `block` needs around it.
+
+        The same bit for bit with a survey, which spares a second look.
+        """
         rim = core.pad(rim_cells(task, grid)).clip(grid.shape)
         masked = self._pairs.masked(task, grid, rim)
         valid = self._rasters.valid(task.target, grid, rim)
         source = np.where(valid & ~masked, 0, UNFILLED).astype(np.uint8)
         confidence = np.where(valid & ~masked, 100, 0).astype(np.uint8)
         filled = Filled(rim, source, confidence, {})
-        if (cloud := masked & valid)[core.pad(1).clip(grid.shape).within(rim)].any():
-            self._fill(task, grid, cloud, filled)
+        if (region := fill_region(masked & valid, core, rim, grid)) is not None:
+            self._fill(task, grid, region, filled, survey)
         return filled
 
-    def block(self, task: Task, grid: Grid, filled: Filled, core: Box, *, pixelwise: bool = True) -> BlockFill:
-        """The fill of a block inside the box that was filled, corrected in pixels if `pixelwise`."""
+    def block(self, task: Task, grid: Grid, filled: Filled, core: Box, *, in_pixels: bool = True) -> BlockFill:
+        """The fill of a block inside the box that was filled, corrected in pixels if `in_pixels`."""
         at, around = core.within(filled.rim), core.pad(1).clip(grid.shape)
         used = set(np.unique(filled.source[around.within(filled.rim)])) - {0, UNFILLED}
         layers: dict[int, BlockFields] = {}
         # Copies, so that a block does not keep more than itself in memory.
         for k in sorted(used & set(filled.layers)):
-            border = self._border(task, grid, filled, k, core) if pixelwise and _pixelwise(task, grid) else None
+            border = self._border(task, grid, filled, k, core) if in_pixels and pixelwise(task, grid) else None
             layers[k] = BlockFields(around, filled.layers[k].fields[around.within(filled.rim)].copy(), border)
         return BlockFill(source=filled.source[at].copy(), confidence=filled.confidence[at].copy(), layers=layers)
 
@@ -130,12 +134,15 @@ class Filling:
         kept = (rows >= near.top) & (rows < near.bottom) & (cols >= near.left) & (cols < near.right)
         return Border(rows[kept], cols[kept], border.values[kept]) if kept.any() else None
 
-    def _fill(self, task: Task, grid: Grid, cloud: Bools, filled: Filled) -> None:
-        """Fill the cells `cloud` of the rim from one replacement after the other; writes into `filled`."""
+    def _pair(self, task: Task, number: int, grid: Grid, box: Box, survey: Survey | None) -> Pair:
+        if survey is not None and survey.covers(number, box):
+            return survey.pair.cut(box.within(survey.extent))
+        return self._pairs.pair(task, number, grid, box)
+
+    def _fill(self, task: Task, grid: Grid, region: Box, filled: Filled, survey: Survey | None) -> None:
+        """Fill a region from one replacement after the other; writes the part inside the rim into `filled`."""
         rim, source, confidence, layers = filled.rim, filled.source, filled.confidence, filled.layers
-        region = _extent_of(cloud, rim).pad(residual_reach(grid.factor)).clip(grid.shape)
-        lattice = node_lattice(task.options.window, grid.factor)
-        extent = _window_extent(region, lattice, grid, levels=1)
+        extent = narrow_extent(region, node_lattice(task.options.window, grid.factor), grid)
         inner = rim.intersection(region)
         at, place = inner.within(region), inner.within(rim)
         known: Bools | None = None
@@ -145,7 +152,7 @@ class Filling:
         # What is clear in no replacement takes the first one whose cloud there is doubtful: a false alarm of the model
         # on a clear date would otherwise leave the target's cloud standing.
         for (k, replacement), doubtful in [*((entry, False) for entry in order), *((entry, True) for entry in order)]:
-            around = self._pairs.pair(task, k - 1, grid, extent)
+            around = self._pair(task, k - 1, grid, extent, survey)
             pair = around.cut(region.within(extent))
             if known is None or values is None:
                 known, values = pair.target.full & ~pair.masked, pair.target.values
@@ -157,7 +164,7 @@ class Filling:
             if not wanted[at].any():
                 continue
             ground = _Ground(values, pair.other.values, pair.other.full & ~hidden, known, wanted)
-            fit = self._fit(task, grid, region, k - 1, ground, around)
+            fit = self._fit(task, grid, region, k - 1, ground, around, survey)
             take = wanted[at]
             had = source == k
             source[place][take] = k
@@ -176,20 +183,29 @@ class Filling:
             if not (open_still & ~wanted)[at].any():
                 return
 
-    def _fit(self, task: Task, grid: Grid, region: Box, number: int, ground: _Ground, around: Pair) -> FillFields:
+    def _fit(
+        self,
+        task: Task,
+        grid: Grid,
+        region: Box,
+        number: int,
+        ground: _Ground,
+        around: Pair,
+        survey: Survey | None,
+    ) -> FillFields:
         """The fill of a region, from as wide a neighbourhood as its clouds call for; `around` is the narrowest."""
         lattice, scene = node_lattice(task.options.window, grid.factor), self._pairs.scene(task, number, grid)
         spacing = lattice.spacing
-        near = dilate(ground.wanted, 1)
-        for levels in range(1, LEVELS + 1):
-            extent = _window_extent(region, lattice, grid, levels=levels)
-            pair = around if levels == 1 else self._pairs.pair(task, number, grid, extent)
-            place = region.within(extent)
-            marked = np.zeros(extent.shape, np.float32)
-            marked[place] = near
-            counts, nodes = (pool(padded(a.astype(np.float32), spacing), spacing) for a in (pair.clear, marked))
-            if holds_enough(counts, lattice, level=levels - 1, near=nodes > 0):
+        extent, pair, levels = narrow_extent(region, lattice, grid), around, 1
+        while True:
+            near = np.zeros(extent.shape, bool)
+            near[region.within(extent)] = dilate(ground.wanted, 1)
+            wider = wider_extent(extent, pair.clear, near, lattice, grid, levels=levels)
+            if wider is None:
                 break
+            extent, levels = wider, levels + 1
+            pair = self._pair(task, number, grid, extent, survey)
+        place = region.within(extent)
         # Nodes beyond the scene do not exist, here no more than on the whole array: interpolation ends with the last.
         sums = pooled_sums(
             padded(pair.target.values, spacing),
@@ -215,26 +231,3 @@ class Filling:
             factor=grid.factor,
             levels=levels,
         )
-
-
-def _pixelwise(task: Task, grid: Grid) -> bool:
-    """Whether fills are corrected in pixels: at the level whose cells are averages of a few of them."""
-    return task.options.residual and grid.factor in FACTORS and grid.side == BLOCK
-
-
-def rim_cells(task: Task, grid: Grid) -> int:
-    """Cells around a block that its fields are needed on: for interpolation, and for the correction in pixels."""
-    return 1 + (-(-(1 + MARGIN) // grid.factor) if _pixelwise(task, grid) else 0)
-
-
-def _extent_of(cells: Bools, box: Box) -> Box:
-    """The smallest box around the cells that are set in a box."""
-    rows, cols = (np.flatnonzero(cells.any(axis=axis)) for axis in (1, 0))
-    return Box(
-        box.top + int(rows[0]), box.top + int(rows[-1]) + 1, box.left + int(cols[0]), box.left + int(cols[-1]) + 1
-    )
-
-
-def _window_extent(region: Box, lattice: NodeLattice, grid: Grid, *, levels: int) -> Box:
-    """The cells inside the scene that the windows of a region can touch, from a node of the widest level on."""
-    return region.pad(lattice.reach(levels)).clip(grid.shape).align(lattice.alignment(levels)).clip(grid.shape)

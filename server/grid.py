@@ -12,7 +12,7 @@ from pyproj import CRS, Geod
 from algorithms.models import MODELS
 from server.dataset import Dataset
 
-BLOCK: Final = 128
+BLOCK: Final = 64
 """Side in cells of the blocks in which masks and fills are computed and cached."""
 WIDE_BLOCK: Final = 512
 """Side of the blocks of fills at the coarse level, where a view takes in much ground: a block reads a rim around itself
@@ -37,6 +37,11 @@ class Box:
         """Rows and columns."""
         return self.bottom - self.top, self.right - self.left
 
+    @property
+    def area(self) -> int:
+        """Number of cells."""
+        return (self.bottom - self.top) * (self.right - self.left)
+
     def pad(self, cells: int) -> Box:
         """Grown by a number of cells on every side."""
         return Box(self.top - cells, self.bottom + cells, self.left - cells, self.right + cells)
@@ -55,6 +60,15 @@ class Box:
         """The part that both have; empty where they do not touch."""
         top, left = max(self.top, other.top), max(self.left, other.left)
         return Box(top, max(top, min(self.bottom, other.bottom)), left, max(left, min(self.right, other.right)))
+
+    def union(self, other: Box) -> Box:
+        """The smallest box around both."""
+        return Box(
+            min(self.top, other.top),
+            max(self.bottom, other.bottom),
+            min(self.left, other.left),
+            max(self.right, other.right),
+        )
 
     def align(self, step: int) -> Box:
         """Grown to multiples of `step`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,9 +58,31 @@ class Pair:
         """(h, w), clear and whole in both."""
         return self.target.full & self.other.full & ~self.masked & ~self.hidden
 
+    @property
+    def open(self) -> npt.NDArray[np.bool_]:
+        """(h, w), cells of the target to fill that the replacement can fill."""
+        return self.masked & self.target.valid & self.other.valid & ~self.hidden
+
     def cut(self, place: tuple[slice, slice]) -> Pair:
         """The part of it in a place."""
         return Pair(self.target.cut(place), self.other.cut(place), self.masked[place], self.hidden[place])
+
+
+def joined_rows(bands: list[Pair]) -> Pair:
+    """What bands of rows show, one below the other."""
+
+    def joined(*parts: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.concatenate(parts, axis=-2)
+
+    def cells(parts: list[Cells]) -> Cells:
+        return Cells(*(joined(*(getattr(part, name) for part in parts)) for name in ("values", "valid", "full")))
+
+    return Pair(
+        cells([band.target for band in bands]),
+        cells([band.other for band in bands]),
+        joined(*(band.masked for band in bands)),
+        joined(*(band.hidden for band in bands)),
+    )
 
 
 class Pairs:
@@ -93,6 +116,10 @@ class Pairs:
 
     def _model_tile(self, task: Task, grid: Grid, box: Box) -> MaskTile:
         return self._masks.tile(task.target, task.clouds, grid, box)
+
+    def prefetch(self, task: Task, number: int, grid: Grid, box: Box) -> None:
+        """Infer all that `pair` takes, side by side."""
+        self._prefetch_pair(task, task.replacements[number], grid, [box])
 
     def pair(self, task: Task, number: int, grid: Grid, box: Box) -> Pair:
         """The target and the `number`-th replacement (from 0) over a box."""

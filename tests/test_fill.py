@@ -22,7 +22,7 @@ from algorithms.bands import ROLES
 from algorithms.errors import ClearSkyError, ParameterError, ShapeError
 from algorithms.fill import FillOptions, fill_fields
 from algorithms.mask import cloud_mask
-from algorithms.moments import LEVELS, holds_enough, node_lattice, pool
+from algorithms.moments import LEVELS, lacking, node_lattice, pool
 from algorithms.reclassify import buffer_mask
 from algorithms.removal import to_dtype
 from algorithms.residual import residual_reach
@@ -675,7 +675,7 @@ def test_a_part_of_the_scene_is_filled_as_in_the_whole(adjustment: str, residual
     near = np.zeros(shape, bool)
     cut(near, grown(region, residual_reach(1), shape))[:] = True
     counts, nodes = (pool(plane.astype(np.float32), lattice.spacing) for plane in (~mask, near))
-    levels = next(n for n in range(1, 5) if holds_enough(counts, lattice, level=n - 1, near=nodes > 0))
+    levels = next(n for n in range(1, 5) if not lacking(counts, lattice, level=n - 1, near=nodes > 0).any())
     assert levels < LEVELS
     part = region_fill(t, r, mask, region, levels, options)
     difference = np.abs(part - cut(whole, region))

@@ -15,7 +15,7 @@ from algorithms.moments import (
     WindowMeans,
     box_sums,
     halve,
-    holds_enough,
+    lacking,
     node_lattice,
     pool,
     stretch,
@@ -188,7 +188,7 @@ def random_region(seed: int, size: int) -> tuple[range, range]:
 def test_enough_is_counted_in_every_window_near_the_region(share: float, scale: float, seed: int, level: int) -> None:
     clear = ~blobs((128, 128), share, seed, scale)
     rows, cols = random_region(seed, 60)
-    found = holds_enough(node_sums(clear)[0], SMALL, level=level, near=near_nodes(rows, cols))
+    found = not lacking(node_sums(clear)[0], SMALL, level=level, near=near_nodes(rows, cols)).any()
     side = 2 << level
 
     def least(margin: int) -> int:
@@ -211,10 +211,14 @@ def test_enough_is_told_from_too_little() -> None:
     clear = np.ones((128, 128), bool)
     clear[:64] = False
     counts = node_sums(clear)[0]
-    assert holds_enough(counts, SMALL, level=0, near=near_nodes(range(96, 128), range(128)))
-    assert not holds_enough(counts, SMALL, level=0, near=near_nodes(range(16), range(16)))
-    assert not holds_enough(counts, SMALL, level=0, near=near_nodes(range(128), range(3)))
-    assert holds_enough(counts, SMALL, level=LEVELS - 1, near=near_nodes(range(96, 128), range(128)))
+    assert not lacking(counts, SMALL, level=0, near=near_nodes(range(96, 128), range(128))).any()
+    assert lacking(counts, SMALL, level=0, near=near_nodes(range(16), range(16))).any()
+    short = lacking(counts, SMALL, level=0, near=near_nodes(range(128), range(3)))
+    # Windows of radius 2 nodes meet clear ground from the second node above it on.
+    assert short[:30, :2].all()
+    assert not short[32:].any()
+    assert not short[:, 4:].any()
+    assert not lacking(counts, SMALL, level=LEVELS - 1, near=near_nodes(range(96, 128), range(128))).any()
 
 
 @given(st.floats(0.3, 0.97), st.floats(2, 12), st.integers(0, 9999), st.integers(1, LEVELS - 1))
@@ -224,7 +228,7 @@ def test_levels_beyond_one_that_holds_enough_change_nothing(share: float, scale:
     rows, cols = random_region(seed, 30)
     plane = np.random.default_rng(seed).normal(size=shape).astype(np.float32) * clear
     sums = node_sums(clear, plane)
-    assume(holds_enough(sums[0], SMALL, level=levels - 1, near=near_nodes(rows, cols)))
+    assume(not lacking(sums[0], SMALL, level=levels - 1, near=near_nodes(rows, cols)).any())
 
     def at_cells(levels: int) -> np.ndarray:
         means = means_of(sums, np.array([1e3]), levels=levels).means
@@ -232,6 +236,35 @@ def test_levels_beyond_one_that_holds_enough_change_nothing(share: float, scale:
         return stretch(stretch(means, 1, y / SMALL.spacing), 2, x / SMALL.spacing)
 
     np.testing.assert_array_equal(at_cells(levels), at_cells(LEVELS))
+
+
+@given(st.floats(0.3, 0.99), st.floats(2, 15), st.integers(0, 9999))
+def test_wider_windows_need_ground_only_around_nodes_that_lack_it(share: float, scale: float, seed: int) -> None:
+    clear = ~blobs((128, 128), share, seed, scale)
+    region = random_region(seed, 30)
+    plane = np.random.default_rng(seed).normal(size=clear.shape) * clear
+    sums = node_sums(clear, plane)
+    short = lacking(sums[0], SMALL, level=0, near=near_nodes(*region))
+    cut = []
+    for axis, cells in enumerate(region):
+        start, stop = cells.start - SMALL.reach(1), cells.stop + SMALL.reach(1)
+        if short.any():
+            nodes = np.flatnonzero(short.any(axis=1 - axis))
+            ground = SMALL.ground(range(nodes[0], nodes[-1] + 1), level=1)
+            start, stop = min(start, ground.start), max(stop, ground.stop)
+        step = SMALL.alignment(LEVELS)
+        cut.append(range(max(0, start // step * step), min(128, -(-stop // step) * step)))
+
+    def at_cells(rows: range, cols: range) -> np.ndarray:
+        """Means at the region's cells, from just the sums in a rectangle of cells."""
+        inside = sums[:, rows.start // 2 : rows.stop // 2, cols.start // 2 : cols.stop // 2]
+        y, x = (
+            np.arange(at.start - side.start, at.stop - side.start) + 0.5
+            for at, side in zip(region, (rows, cols), strict=True)
+        )
+        return stretch(stretch(means_of(inside, np.array([1e3])).means, 1, y / SMALL.spacing), 2, x / SMALL.spacing)
+
+    np.testing.assert_allclose(at_cells(*cut), at_cells(range(128), range(128)), rtol=1e-9, atol=1e-9)
 
 
 @given(st.integers(0, 999), st.floats(0.3, 0.98), st.integers(1, LEVELS), st.data())

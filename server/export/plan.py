@@ -8,12 +8,10 @@ from typing import Final
 import numpy as np
 from rasterio.windows import Window
 
-from algorithms.moments import LEVELS, node_lattice
-from algorithms.reclassify import buffer_cells
-from algorithms.residual import residual_reach
+from algorithms.moments import node_lattice
 from server.analysis import SQUARE
 from server.dataset import Dataset
-from server.filling import rim_cells
+from server.extents import farthest
 from server.grid import Box, Grid
 from server.layers import Task
 
@@ -101,7 +99,4 @@ def ground_around(numbers: list[tuple[int, int]], grid: Grid, task: Task) -> Box
     """Cells that the squares over blocks of fills can look at."""
     rows, cols = zip(*numbers, strict=True)
     blocks = Box(min(rows), max(rows) + 1, min(cols), max(cols) + 1).align(SQUARE)
-    lattice = node_lattice(task.options.window, grid.factor)
-    windows = residual_reach(grid.factor) + lattice.reach(LEVELS) + lattice.alignment(LEVELS)
-    reach = rim_cells(task, grid) + windows + buffer_cells(task.buffer, grid.factor)
-    return blocks.times(grid.side).pad(reach).clip(grid.shape)
+    return farthest(blocks.times(grid.side), node_lattice(task.options.window, grid.factor), task, grid)
