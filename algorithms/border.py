@@ -16,7 +16,7 @@ from scipy import ndimage, sparse
 
 from algorithms.cells import bilinear
 from algorithms.fill import Image, Mask, apply_fields
-from algorithms.residual import EDGE
+from algorithms.residual import flow_between
 from algorithms.scene import SceneFit
 
 STEPS: Final = 8
@@ -105,10 +105,8 @@ def border_correction(missed: Image, ring: Mask, wanted: Mask, guide: Image) -> 
     origins, ends, flows = [], [], []
     for shift in (-width, -1, 1, width):
         beside = here + shift
-        distance = np.zeros(count, np.float32)
-        for plane in sight:
-            distance += (plane[here] - plane[beside]) ** 2
-        flow = np.where(open_to[beside], 1 / (1 + distance / np.float32(len(sight) * EDGE**2)), 0).astype(np.float32)
+        flow = flow_between((plane[here] - plane[beside] for plane in sight), len(sight))
+        flow[~open_to[beside]] = 0
         degree += flow
         neighbours += open_to[beside]
         linked = np.flatnonzero((number[beside] >= 0) & ~fixed)

@@ -8,6 +8,7 @@ exp(-kappa d), so a tile needs no more than its neighbourhood.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -79,7 +80,7 @@ def screened_membrane(
     value = np.pad(result, [(0, 0), (1, 1), (1, 1)])
     flat = value.reshape(len(border), -1)
     is_known = np.pad(known, 1).ravel()
-    onwards = {shift: _flow(guide, shift, flat.shape[1]) for shift in (1, width)}
+    onwards = {shift: _onwards(guide, shift, flat.shape[1]) for shift in (1, width)}
     number = np.full(flat.shape[1], -1, np.int32)
     number[here] = np.arange(count, dtype=np.int32)
     neighbours, flows = np.empty((count, 4), np.int32), np.empty((count, 4), np.float32)
@@ -122,12 +123,22 @@ def screened_membrane(
     return value[:, 1:-1, 1:-1]
 
 
-def _flow(guide: npt.NDArray[np.float32] | None, shift: int, count: int) -> npt.NDArray[np.float32]:
+def flow_between(steps: Iterable[npt.NDArray[np.float32]], planes: int) -> npt.NDArray[np.float32]:
+    """Flow `1 / (1 + d^2 / EDGE^2)` between neighbours, d^2 their mean squared distance in the guide.
+
+    Args:
+        steps: (n,) differences between neighbours, for each of the guide's planes.
+        planes: how many planes.
+    """
+    distance: Any = np.float32(0)
+    for step in steps:
+        distance = distance + step**2
+    return np.asarray(1 / (1 + distance / np.float32(planes * EDGE**2)), np.float32)
+
+
+def _onwards(guide: npt.NDArray[np.float32] | None, shift: int, count: int) -> npt.NDArray[np.float32]:
     """Flow between each of `count` cells, the guide's with a rim of one, in a row, and the one `shift` further on."""
     if guide is None:
         return np.ones(count - shift, np.float32)
-    distance = np.zeros(count - shift, np.float32)
-    for plane in guide:
-        row = np.pad(plane, 1).ravel()
-        distance += (row[shift:] - row[:-shift]) ** 2
-    return np.asarray(1 / (1 + distance / np.float32(len(guide) * EDGE**2)), np.float32)
+    rows = (np.pad(plane, 1).ravel() for plane in guide)
+    return flow_between((row[shift:] - row[:-shift] for row in rows), len(guide))

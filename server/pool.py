@@ -162,7 +162,7 @@ class FairPool:
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         while True:
             with self._wake:
-                idle = not self._lanes
+                idle = all(batch.exhausted for _, batches in self._lanes for batch in batches)
             if idle:
                 give_back()
             with self._wake:

@@ -20,19 +20,20 @@ from titiler.core.algorithm.base import BaseAlgorithm
 
 from algorithms.errors import BandError, ModelError, ParameterError
 from algorithms.models import select_model
-from algorithms.reclassify import NODATA, parse_remap
+from algorithms.reclassify import parse_remap
 from algorithms.removal import CloudAlgorithm, CloudImage, CloudRemoval, CloudSidecar
 from server.dataset import Dataset, Overrides, check_unchanged, file_version, open_raster
 from server.errors import TooLargeError
 from server.grid import coarse_grid, fine_grid
-from server.layers import Layer, Task
+from server.layers import Task
+from server.outputs import completed, hidden_pixels, read_layer
 from server.sampling import OutputGrid
 from server.settings import get_settings
 from server.sidecar import classes_sidecar, fill_sidecar
 from server.sources import check_source
 from server.state import get_analysis
 from server.task import Request
-from server.trace import current, stage
+from server.trace import stage
 
 
 @attr.s
@@ -253,47 +254,6 @@ class PairReader(Reader):
             smooth=any(method != "nearest" for method in methods),
         )
         return completed(clouds, hidden_pixels(image))
-
-
-def read_layer(
-    layer: Layer, positions: tuple[int, ...], output: OutputGrid, crs: CRS, options: dict[str, Any]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Read bands of a layer, given by their 0-based positions, on an output grid.
-
-    Returns:
-        (B, H, W) values and (H, W) validity.
-    """
-    dataset = layer.dataset
-    with stage("read"), open_raster(dataset.url, dataset.version) as src, Reader(None, dataset=src) as reader:
-        there = reader.part(
-            output.bounds,
-            bounds_crs=crs,
-            dst_crs=crs,
-            width=output.width,
-            height=output.height,
-            indexes=tuple(layer.indexes[p] for p in positions),
-            **options,
-        )
-    valid = ~np.asarray(np.ma.getmaskarray(there.array)).any(axis=0)
-    return there.array.data.astype(np.float32, copy=False), np.asarray(valid)
-
-
-def hidden_pixels(image: ImageData) -> npt.NDArray[np.bool_]:
-    """(H, W), pixels without data in any band."""
-    return np.asarray(np.asarray(np.ma.getmaskarray(image.array)).all(axis=0))
-
-
-def completed(clouds: CloudSidecar, hidden: npt.NDArray[np.bool_]) -> CloudSidecar:
-    """Note the fractions for the headers; spell out the provenance of an image without any cloud."""
-    if (source := clouds.source) is None:
-        source = hidden * np.uint8(NODATA)
-        clouds = replace(clouds, source=source, confidence=~hidden * np.uint8(100))
-    if (trace := current.get()) is not None:
-        count = max(int((~hidden).sum()), 1)
-        cloudy = (source != 0) & ~hidden
-        trace.cloud_fraction = float(cloudy.sum() / count)
-        trace.filled_fraction = float((cloudy & (source != NODATA)).sum() / count)
-    return clouds
 
 
 def _position(target: Dataset, index: int) -> int:

@@ -20,7 +20,7 @@ from server.dataset import dataset_crs, open_raster
 from server.export.plan import Piece
 from server.grid import Grid
 from server.layers import Task
-from server.reader import completed, hidden_pixels, read_layer
+from server.outputs import completed, hidden_pixels, read_layer
 from server.sampling import OutputGrid
 from server.sidecar import classes_sidecar, fill_sidecar
 

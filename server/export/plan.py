@@ -71,7 +71,7 @@ def strips(dataset: Dataset, grid: Grid, *, rasters: int, cache_bytes: int) -> l
     result = []
     for left in range(0, dataset.width, width):
         for top in range(0, dataset.height, PIECE[0]):
-            strip = Box(top, top + PIECE[0], left, left + width).clip((dataset.height, dataset.width))
+            strip = Box(top, top + PIECE[0], left, left + width).clip(dataset.shape)
             result.append(
                 [
                     Piece(

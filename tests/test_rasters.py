@@ -1,0 +1,97 @@
+"""Cells and pixels from one reading: the same bits whichever is asked for first, each piece decoded once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+
+import server.rasters
+from algorithms.cells import Cells, cell_means
+from server.cache import TileCache
+from server.grid import Box, Grid, fine_grid
+from server.layers import Layer
+from server.rasters import RasterCache
+from server.task import NO_OVERRIDES, get_dataset
+
+SHAPE = (1031, 777)
+"""Odd, so that the lower and right border cut cells."""
+
+
+@pytest.fixture(scope="module")
+def values() -> np.ndarray:
+    rng = np.random.default_rng(5)
+    values = rng.integers(1, 9000, (3, *SHAPE), dtype=np.uint16)
+    values[:, 500:520, 300:700] = 0
+    values[1, rng.random(SHAPE) < 0.01] = 0
+    return values
+
+
+@pytest.fixture(scope="module")
+def layer(values: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Layer:
+    path = tmp_path_factory.mktemp("odd") / "odd.tif"
+    profile = {"driver": "GTiff", "count": 3, "height": SHAPE[0], "width": SHAPE[1], "dtype": "uint16", "nodata": 0}
+    with rasterio.open(path, "w", crs="EPSG:32633", transform=from_origin(3e5, 5e6, 10, 10), **profile) as dst:
+        dst.write(values)
+    dataset = get_dataset(str(path), NO_OVERRIDES)
+    return Layer(dataset, dataset, dataset.indexes)
+
+
+@pytest.fixture
+def rasters() -> RasterCache:
+    return RasterCache(TileCache(256 << 20))
+
+
+def same(a: Cells, b: Cells) -> None:
+    for name in ("values", "valid", "full"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+
+
+def whole(grid: Grid) -> Box:
+    return Box(0, grid.rows, 0, grid.cols)
+
+
+def test_cells_are_those_of_the_whole_array(layer: Layer, values: np.ndarray, rasters: RasterCache) -> None:
+    grid = fine_grid(layer.dataset)
+    assert grid.factor == 2
+    expected = cell_means(values, (values != 0).all(axis=0), 2)
+    same(rasters.cells(layer, grid, whole(grid)), expected)
+    assert expected.full[-1].any()
+    assert expected.full[:, -1].any()
+
+
+@pytest.mark.parametrize("box", [Box(0, 516, 0, 389), Box(250, 260, 100, 389), Box(511, 516, 380, 389)])
+def test_cells_from_kept_pixels_are_those_read_alone(layer: Layer, rasters: RasterCache, box: Box) -> None:
+    grid = fine_grid(layer.dataset)
+    alone = RasterCache(TileCache(256 << 20)).cells(layer, grid, box)
+    rasters.expect_pixels(layer, box.times(2))
+    same(rasters.cells(layer, grid, box), alone)
+
+
+def test_a_piece_that_is_expected_is_read_once_for_both(
+    layer: Layer, rasters: RasterCache, values: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[tuple[str, Box]] = []
+
+    def noting(name: str) -> Callable[..., Any]:
+        real = getattr(server.rasters, name)
+
+        def noted(*args: Any) -> Any:
+            reads.append((name, args[-1]))
+            return real(*args)
+
+        return noted
+
+    for name in ("read_cells", "read_pixels"):
+        monkeypatch.setattr(server.rasters, name, noting(name))
+    grid, inner = fine_grid(layer.dataset), Box(10, 50, 10, 50)
+    rasters.expect_pixels(layer, inner.times(2))
+    rasters.cells(layer, grid, inner)
+    pixels = rasters.pixels(layer, inner.times(2))
+    assert reads == [("read_pixels", Box(0, 512, 0, 512))]
+    np.testing.assert_array_equal(pixels.values, values[:, 20:100, 20:100])
+    rasters.cells(layer, grid, Box(300, 310, 10, 50))  # nobody wants pixels there
+    assert reads[1:] == [("read_cells", Box(256, 512, 0, 256))]

@@ -1,0 +1,90 @@
+"""Looking around once for several blocks: the same bits as each for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import server.survey
+from algorithms.removal import CloudRemoval
+from server.analysis import Analysis
+from server.demo import write_demo
+from server.grid import Box, fine_grid
+from server.layers import Task
+from server.overview import BlockFill
+from server.pairs import Pairs
+from server.task import Request
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    scene = write_demo(tmp_path_factory.mktemp("demo"), size=1536)
+    return Request(str(scene.cloudy), (str(scene.clear),)).task(CloudRemoval())
+
+
+@pytest.fixture
+def analyses() -> Iterator[tuple[Analysis, Analysis]]:
+    pair = Analysis(cache_bytes=256 << 20, threads=2), Analysis(cache_bytes=256 << 20, threads=3)
+    yield pair
+    for analysis in pair:
+        analysis.close()
+
+
+def same(a: BlockFill, b: BlockFill) -> None:
+    np.testing.assert_array_equal(a.source, b.source)
+    np.testing.assert_array_equal(a.confidence, b.confidence)
+    assert a.layers.keys() == b.layers.keys()
+    for k, layer in a.layers.items():
+        other = b.layers[k]
+        assert layer.box == other.box
+        np.testing.assert_array_equal(layer.fields, other.fields)
+        assert (layer.border is None) == (other.border is None)
+        if layer.border is not None and other.border is not None:
+            for name in ("rows", "cols", "values"):
+                np.testing.assert_array_equal(getattr(layer.border, name), getattr(other.border, name))
+
+
+def test_together_or_one_by_one(
+    task: Task, analyses: tuple[Analysis, Analysis], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together, alone = analyses
+    grid = fine_grid(task.target.dataset)
+    looked: list[Box] = []
+    real = Pairs.pair
+
+    def noted(self: Pairs, task: Task, number: int, grid: object, box: Box) -> object:
+        looked.append(box)
+        return real(self, task, number, grid, box)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Pairs, "pair", noted)
+    numbers = [(i, j) for i in range(4, 8) for j in range(3, 7)]
+    alone.pairs.scene(task, 0, grid)
+    together.pairs.scene(task, 0, grid)
+    looked.clear()
+    first = together.blocks(task, grid, numbers)
+    shared = sum(box.area for box in looked)
+    looked.clear()
+    second = {n: alone.blocks(task, grid, [n])[n] for n in numbers}
+    assert any(fill.layers for fill in first.values())
+    for number in numbers:
+        same(first[number], second[number])
+    assert shared < 0.5 * sum(box.area for box in looked)
+
+
+def test_no_survey_for_a_single_block_or_for_more_than_it_may_hold(
+    task: Task, analyses: tuple[Analysis, Analysis], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    analysis, _ = analyses
+    grid = fine_grid(task.target.dataset)
+    cores = [grid.block(n) for n in ((5, 5), (5, 6), (6, 5), (6, 6))]
+    surveyor = analysis._surveyor
+    assert surveyor.survey(task, grid, cores[:1]) is None
+    made = surveyor.survey(task, grid, cores)
+    assert made is not None
+    assert made.covers(0, made.extent)
+    assert not made.covers(1, made.extent)
+    assert not made.covers(0, made.extent.pad(1))
+    monkeypatch.setattr(server.survey, "LARGEST", made.extent.area // 4)
+    assert surveyor.survey(task, grid, cores) is None
