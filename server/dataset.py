@@ -84,6 +84,10 @@ class Dataset:
     bounds: tuple[float, float, float, float]
     """Left, bottom, right, top in the CRS."""
 
+    def __hash__(self) -> int:
+        # Looked up thousands of times per tile: what tells datasets apart nearly always, not every field.
+        return hash((self.url, self.version, self.nodata))
+
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
