@@ -83,7 +83,8 @@ class Analysis:
             chunk = missing[start : start + step]
             self._prepare(task, grid, chunk)
             with stage("adjust"):
-                survey = self._surveyor.survey(task, grid, [grid.block(n, grid.side) for n in chunk])
+                unfilled = [n for n in chunk if not self._cache.peek(self._reduced_key(task, grid, n, 0))]
+                survey = self._surveyor.survey(task, grid, [grid.block(n, grid.side) for n in unfilled])
                 self._pool.run([partial(self._reduced, task, grid, n, power, survey) for n in chunk])
         with stage("adjust" if missing else "mask"):
             return {n: self._reduced(task, grid, n, power) for n in numbers}

@@ -17,8 +17,8 @@ from server.pairs import Pair, Pairs, joined_rows
 from server.pool import FairPool
 from server.rasters import RasterCache
 
-LARGEST: Final = 1 << 20
-"""Cells of a survey at most: 50 MB with six bands."""
+LARGEST: Final = 1 << 19
+"""Cells at most of the blocks of a survey, which looks at about twice as many: 50 MB with six bands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,8 @@ class Surveyor:
             return None
         rims = [core.pad(rim_cells(task, grid)).clip(grid.shape) for core in cores]
         around = reduce(Box.union, rims)
+        if around.area >= LARGEST:
+            return None
         cloud = self._pairs.masked(task, grid, around) & self._rasters.valid(task.target, grid, around)
         found = (fill_region(cloud[rim.within(around)], core, rim, grid) for core, rim in zip(cores, rims, strict=True))
         regions = [region for region in found if region is not None]
@@ -58,7 +60,7 @@ class Surveyor:
         lattice = node_lattice(task.options.window, grid.factor)
         extents = [narrow_extent(region, lattice, grid) for region in regions]
         extent, levels = reduce(Box.union, extents), 1
-        if extent.area >= min(LARGEST, sum(e.area for e in extents)):
+        if extent.area >= sum(e.area for e in extents):
             return None
         pair = self._looked_at(task, grid, extent)
         while True:
