@@ -17,8 +17,8 @@ from server.pairs import Pair, Pairs, joined_rows
 from server.pool import FairPool
 from server.rasters import RasterCache
 
-LARGEST: Final = 1 << 19
-"""Cells at most of the blocks of a survey, which looks at about twice as many: 50 MB with six bands."""
+LARGEST: Final = 1 << 18
+"""Cells at most of the blocks of a survey, which looks at about twice as many: 25 MB with six bands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,7 @@ class Surveyor:
             if wider is None:
                 return Survey(extent, pair)
             extent, levels = wider, levels + 1
+            del pair  # or both would be in memory
             pair = self._looked_at(task, grid, extent)
 
     def _looked_at(self, task: Task, grid: Grid, extent: Box) -> Pair:
