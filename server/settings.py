@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     """Folder of the generated demo scene."""
     recipes: Path | None = None
     """Folder of recipes (`*.yaml`, `*.yml`, `*.json`), read again when it changes."""
-    cache_bytes: int = Field(default=576 << 20, ge=16 << 20)
+    cache_bytes: int = Field(default=512 << 20, ge=16 << 20)
     """Memory for mask and adjustment tiles of one process."""
     source_cache_bytes: int = Field(default=128 << 20, ge=1 << 20)
     """Memory for pieces of remote files."""
