@@ -94,7 +94,9 @@ def peaks(process: subprocess.Popen[bytes]) -> tuple[float, float]:
                 lines = Path(f"/proc/{pid}/status").read_text().splitlines()
                 line = next(line for line in lines if line.startswith("VmHWM"))
                 own = pid == process.pid
-                peak[own] = max(peak[own], int(line.split()[1]) / 1024)
+                # Until it is the writer, a child shares its parent's memory.
+                if own or b"export.translate" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    peak[own] = max(peak[own], int(line.split()[1]) / 1024)
         time.sleep(0.02)
     return peak[True], peak[False]
 
