@@ -24,9 +24,9 @@ from server.trace import stage
 
 RASTERS: Final = 1 / 3
 """Share of the memory for caches that goes to what is read of the rasters."""
-CHUNK: Final = 32
+CHUNK: Final = 8
 """Blocks per worker that a large image prepares at a time, so that what they share is still in the cache."""
-SQUARE: Final = 8
+SQUARE: Final = 4
 """Blocks per side of the squares that a whole scene is computed in."""
 
 

@@ -12,7 +12,7 @@ from pyproj import CRS, Geod
 from algorithms.models import MODELS
 from server.dataset import Dataset
 
-BLOCK: Final = 64
+BLOCK: Final = 128
 """Side in cells of the blocks in which masks and fills are computed and cached."""
 WIDE_BLOCK: Final = 512
 """Side of the blocks of fills at the coarse level, where a view takes in much ground: a block reads a rim around itself

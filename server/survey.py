@@ -17,8 +17,8 @@ from server.pairs import Pair, Pairs, joined_rows
 from server.pool import FairPool
 from server.rasters import RasterCache
 
-LARGEST: Final = 1 << 18
-"""Cells at most of the blocks of a survey, which looks at about twice as many: 25 MB with six bands."""
+LARGEST: Final = 3 << 17
+"""Cells at most of the blocks of a survey, which looks at about twice as many: 40 MB with six bands."""
 
 
 @dataclass(frozen=True, slots=True)

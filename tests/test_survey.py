@@ -59,7 +59,7 @@ def test_together_or_one_by_one(
         return real(self, task, number, grid, box)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Pairs, "pair", noted)
-    numbers = [(i, j) for i in range(4, 8) for j in range(3, 7)]
+    numbers = [(i, j) for i in range(2, 5) for j in range(1, 4)]
     alone.pairs.scene(task, 0, grid)
     together.pairs.scene(task, 0, grid)
     looked.clear()
@@ -78,7 +78,7 @@ def test_no_survey_for_a_single_block_or_for_more_than_it_may_hold(
 ) -> None:
     analysis, _ = analyses
     grid = fine_grid(task.target.dataset)
-    cores = [grid.block(n) for n in ((5, 5), (5, 6), (6, 5), (6, 6))]
+    cores = [grid.block(n) for n in ((2, 2), (2, 3), (3, 2), (3, 3))]
     surveyor = analysis._surveyor
     assert surveyor.survey(task, grid, cores[:1]) is None
     made = surveyor.survey(task, grid, cores)
