@@ -11,8 +11,8 @@ from typing import Any, Final
 import numba
 import numpy as np
 
-from .growing_sums import FloatArray, IntArray
-from .rings import LARGEST, SHARE, BoolArray, rounding
+from algorithms.growing_sums import FloatArray, IntArray
+from algorithms.rings import LARGEST, SHARE, BoolArray, rounding
 
 BLOCK: Final = 8
 """`algorithms.growing_sums.BLOCK`, written out because numba keeps what it compiled until this very file changes."""

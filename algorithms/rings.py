@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .growing_sums import FloatArray, GrowingSums, IntArray, block_order
+from algorithms.growing_sums import FloatArray, GrowingSums, IntArray, block_order
 
 BoolArray = NDArray[np.bool_]
 

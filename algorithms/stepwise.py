@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from .errors import ParameterError, ShapeError
-from .rings import LARGEST, BoolArray, fill_rings
+from algorithms.errors import ParameterError, ShapeError
+from algorithms.rings import LARGEST, BoolArray, fill_rings
 
 Statistics = Literal["colocated", "esri"]
 

@@ -30,11 +30,11 @@ from rasterio.windows import Window
 from algorithms.models import MODELS, WINDOW
 from algorithms.windows import window_count
 from benchmarks.machine import machine
-from server.cores import usable_cores
+from server.analysis.task import NO_OVERRIDES, get_dataset
 from server.demo import write_demo
 from server.export.cog import compression_of, write_cog
-from server.grid import fine_grid
-from server.task import NO_OVERRIDES, get_dataset
+from server.raster.grid import fine_grid
+from server.work.cores import usable_cores
 
 MODEL = MODELS["ukis-6b-l1c"]
 ROWS = 512

@@ -29,10 +29,10 @@ from rasterio.warp import transform_bounds
 from rio_tiler.io import Reader
 from starlette.testclient import TestClient
 
-import server.cells
+import server.raster.reading
 from benchmarks.machine import machine
 from server.demo import write_demo
-from server.remote import get_remotes
+from server.remote.files import get_remotes
 from tests.rangeserver import Counts, RangeServer, range_server
 from tests.service import application
 
@@ -45,7 +45,7 @@ PLAIN = {
     "VSI_CACHE": "TRUE",
     "VSI_CACHE_SIZE": "5000000",
 }
-"""What TiTiler recommends for GDAL's own way to remote files, beside the options of `server.gdal`."""
+"""What TiTiler recommends for GDAL's own way to remote files, beside the options of `server.raster.gdal`."""
 
 
 @dataclass
@@ -77,7 +77,7 @@ def recorded() -> Iterator[dict[str, Area]]:
     """Note which native pixels the analysis reads, by the last part of the raster's name."""
     areas: dict[str, Area] = {}
     lock = threading.Lock()
-    read = server.cells._read_layer
+    read = server.raster.reading._read_layer
 
     def noting(layer: Any, factor: int, box: Any) -> Any:
         with lock:
@@ -86,7 +86,7 @@ def recorded() -> Iterator[dict[str, Area]]:
             blocks.add((pixels.top, pixels.bottom, pixels.left, pixels.right))
         return read(layer, factor, box)
 
-    with mock.patch.object(server.cells, "_read_layer", noting):
+    with mock.patch.object(server.raster.reading, "_read_layer", noting):
         yield areas
 
 

@@ -33,9 +33,9 @@ from titiler.core.factory import TilerFactory
 
 from algorithms.models import MODELS
 from benchmarks.machine import machine
+from server.analysis.state import get_analysis
 from server.demo import write_demo
-from server.render import render
-from server.state import get_analysis
+from server.http.render import render
 from tests.service import application
 
 TMS = morecantile.tms.get("WebMercatorQuad")

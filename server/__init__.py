@@ -2,8 +2,8 @@
 
 import os
 
-from server.gdal import configure_gdal
-from server.memory import limit_heaps
+from server.raster.gdal import configure_gdal
+from server.work.memory import limit_heaps
 
 # Requests and blocks run side by side; threads inside small matrix products would only get in their way.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -18,17 +18,17 @@ from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TilerFactory
 from titiler.extensions.wmts import wmtsExtension
 
 from server import __version__
-from server.claims import Claims
-from server.errors import add_error_handlers
-from server.landing import landing_page
-from server.middleware import ImageHeaders, PathPrefix
-from server.params import ALGORITHMS, PairParams, dataset_path, process
-from server.reader import PairReader
+from server.analysis.state import get_analysis, preload
+from server.http.claims import Claims
+from server.http.landing import landing_page
+from server.http.middleware import ImageHeaders, PathPrefix, named_in_query
+from server.http.params import ALGORITHMS, PairParams, dataset_path, process
+from server.http.reader import PairReader
+from server.http.render import render
+from server.http.statuses import add_error_handlers
 from server.recipes.params import TILE_PARAMETERS
-from server.recipes.routes import add_recipes
-from server.render import render
+from server.recipes.routes import add_recipes, named_in_recipe
 from server.settings import get_settings
-from server.state import get_analysis, preload
 from server.viewer import add_viewer
 
 DESCRIPTION = """Removes clouds from satellite images on the fly.
@@ -102,7 +102,7 @@ def create_app() -> FastAPI:
 
     add_viewer(app)
     add_error_handlers(app)
-    app.add_middleware(ImageHeaders)
+    app.add_middleware(ImageHeaders, resolvers={"/cog/": named_in_query, "/recipes/": named_in_recipe})
     app.add_middleware(Claims)
     app.add_middleware(
         CORSMiddleware,

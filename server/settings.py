@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from server.cores import usable_cores
+from server.work.cores import usable_cores
 
 
 def _split(value: object) -> object:

@@ -21,10 +21,10 @@ import pytest
 import rasterio
 from starlette.testclient import TestClient
 
+from server.analysis.state import get_analysis
 from server.app import create_app
-from server.remote import get_remotes
+from server.remote.files import get_remotes
 from server.settings import get_settings
-from server.state import get_analysis
 
 ROOT = Path(__file__).parent.parent
 

@@ -12,13 +12,14 @@ from rasterio.warp import transform
 
 from algorithms.models import MODELS
 from algorithms.removal import CloudRemoval
-from server.ahead import LARGEST, QUIET, VIEWS, Activity, Ahead, View, activity
+from server.analysis.ahead import LARGEST, VIEWS, Ahead, View
+from server.analysis.state import get_analysis
+from server.analysis.task import Request
 from server.demo import write_demo
 from server.errors import AbandonedError
-from server.grid import Box, fine_grid
-from server.state import get_analysis
-from server.task import Request
-from server.ticket import check_wanted
+from server.raster.grid import Box, fine_grid
+from server.work.activity import QUIET, Activity, activity
+from server.work.ticket import check_wanted
 from tests.scenes import make_pair, write_raster
 from tests.service import application
 

@@ -8,18 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-import server.analysis
+import server.analysis.engine
 import server.export.plan
 from algorithms.models import MODELS
 from algorithms.removal import CloudRemoval
-from server.analysis import Analysis
+from server.analysis.engine import Analysis
+from server.analysis.masks import MaskTile
+from server.analysis.refinement import Refinement
+from server.analysis.task import Request, Task
 from server.demo import write_demo
 from server.export.plan import ground_around
-from server.grid import Box, Grid, fine_grid
-from server.layers import Task
-from server.masks import MaskTile
-from server.refinement import Refinement
-from server.task import Request
+from server.raster.grid import Box, Grid, fine_grid
 
 RUNS = MODELS["ukis-6b-l1c"].runs
 
@@ -80,7 +79,7 @@ def test_a_box_from_kept_blocks_is_the_box_itself(analysis: Analysis, task: Task
 def test_squares_find_all_masks_they_look_at(
     analysis: Analysis, task: Task, grid: Grid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (server.analysis, server.export.plan):
+    for module in (server.analysis.engine, server.export.plan):
         monkeypatch.setattr(module, "SQUARE", 1)
     numbers = [(0, 1), (1, 1)]
     around = ground_around(numbers, grid, task)

@@ -20,10 +20,10 @@ import uvicorn
 
 from algorithms.fill import UNFILLED
 from algorithms.models import MODELS
+from server.analysis.blocks import BlockFields, BlockFill, reduce_fill
 from server.app import create_app
 from server.demo import write_demo
-from server.grid import Box
-from server.overview import BlockFields, BlockFill, reduce_fill
+from server.raster.grid import Box
 from tests.scenes import write_raster
 from tests.service import application, free_port, serve_command
 

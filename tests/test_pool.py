@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server import memory
-from server.cores import usable_cores
 from server.errors import AbandonedError, OverdueError
-from server.pool import FairPool
-from server.ticket import Ticket, check_wanted, current_ticket
+from server.work import memory
+from server.work.cores import usable_cores
+from server.work.pool import FairPool
+from server.work.ticket import Ticket, check_wanted, current_ticket
 
 
 @pytest.fixture(params=[1, 2, 5])

@@ -10,13 +10,13 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-import server.rasters
+import server.raster.cache
 from algorithms.cells import Cells, cell_means
-from server.cache import TileCache
-from server.grid import Box, Grid, fine_grid
-from server.layers import Layer
-from server.rasters import RasterCache
-from server.task import NO_OVERRIDES, get_dataset
+from server.analysis.task import NO_OVERRIDES, get_dataset
+from server.raster.cache import RasterCache
+from server.raster.grid import Box, Grid, fine_grid
+from server.raster.layer import Layer
+from server.work.cache import TileCache
 
 SHAPE = (1031, 777)
 """Odd, so that the lower and right border cut cells."""
@@ -78,7 +78,7 @@ def test_a_piece_that_is_expected_is_read_once_for_both(
     reads: list[tuple[str, Box]] = []
 
     def noting(name: str) -> Callable[..., Any]:
-        real = getattr(server.rasters, name)
+        real = getattr(server.raster.cache, name)
 
         def noted(*args: Any) -> Any:
             reads.append((name, args[-1]))
@@ -87,7 +87,7 @@ def test_a_piece_that_is_expected_is_read_once_for_both(
         return noted
 
     for name in ("read_cells", "read_pixels"):
-        monkeypatch.setattr(server.rasters, name, noting(name))
+        monkeypatch.setattr(server.raster.cache, name, noting(name))
     grid, inner = fine_grid(layer.dataset), Box(10, 50, 10, 50)
     rasters.expect_pixels(layer, inner.times(2))
     rasters.cells(layer, grid, inner)

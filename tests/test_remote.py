@@ -17,10 +17,10 @@ from rasterio.errors import RasterioIOError
 from rasterio.shutil import copy as copy_raster
 from starlette.testclient import TestClient
 
-import server.sources
-from server.dataset import file_version, open_raster
+import server.remote.sources
 from server.errors import SourceFaultError
-from server.remote import get_remotes
+from server.raster.dataset import file_version, open_raster
+from server.remote.files import get_remotes
 from server.settings import get_settings
 from tests.rangeserver import RangeServer, range_server
 from tests.scenes import make_pair, write_raster
@@ -316,14 +316,14 @@ def test_an_answer_whose_file_changed_meanwhile_is_kept_by_nobody(
     """All bytes are there before the change, so the answer is whole; its tag would be the one of another file."""
     params = at(address(served, fresh))
     before = good(client, params)
-    real = server.reader.PairReader.__exit__
+    real = server.http.reader.PairReader.__exit__
 
     def slow(self: Any, *error: Any) -> None:
         real(self, *error)
         rewrite(fresh, seed=8)
         settled()
 
-    with mock.patch.object(server.reader.PairReader, "__exit__", slow):
+    with mock.patch.object(server.http.reader.PairReader, "__exit__", slow):
         answer = client.get(PATH, params=params)
     assert answer.content == before
     assert "etag" not in answer.headers
@@ -345,7 +345,7 @@ def test_a_local_file_cut_short(client: TestClient, fresh: Path, local_image: by
 def test_gdal_itself_fetches_nothing(served: RangeServer, client: TestClient) -> None:
     served.reset()
     with pytest.raises(RasterioIOError):
-        server.dataset.rasterio.open(f"/vsicurl/{served.base}target.tif")
+        server.raster.dataset.rasterio.open(f"/vsicurl/{served.base}target.tif")
     assert served.reset().requests == 0
 
 
@@ -427,7 +427,7 @@ def test_a_name_that_resolves_to_a_private_address_in_the_end(served: RangeServe
     served.reset()
     with (
         application(allowed) as client,
-        mock.patch.object(server.sources, "_addresses", return_value=("93.184.216.34",)),
+        mock.patch.object(server.remote.sources, "_addresses", return_value=("93.184.216.34",)),
     ):
         answer = client.get(PATH, params=PLAIN | {"url": url})
     assert answer.status_code == 403, answer.text

@@ -15,7 +15,7 @@ from titiler.core.resources.enums import ImageType
 from titiler.core.utils import render_image
 
 from algorithms.errors import ParameterError
-from server.render import render
+from server.http.render import render
 from tests.scenes import smooth_noise
 
 

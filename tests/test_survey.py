@@ -7,15 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-import server.survey
+import server.analysis.survey
 from algorithms.removal import CloudRemoval
-from server.analysis import Analysis
+from server.analysis.blocks import BlockFill
+from server.analysis.engine import Analysis
+from server.analysis.pairs import Pairs
+from server.analysis.task import Request, Task
 from server.demo import write_demo
-from server.grid import Box, fine_grid
-from server.layers import Task
-from server.overview import BlockFill
-from server.pairs import Pairs
-from server.task import Request
+from server.raster.grid import Box, fine_grid
 
 
 @pytest.fixture(scope="module")
@@ -86,5 +85,5 @@ def test_no_survey_for_a_single_block_or_for_more_than_it_may_hold(
     assert made.covers(0, made.extent)
     assert not made.covers(1, made.extent)
     assert not made.covers(0, made.extent.pad(1))
-    monkeypatch.setattr(server.survey, "LARGEST", made.extent.area // 8)
+    monkeypatch.setattr(server.analysis.survey, "LARGEST", made.extent.area // 8)
     assert surveyor.survey(task, grid, cores) is None

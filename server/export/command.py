@@ -63,7 +63,7 @@ def _arguments(paths: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
     from dataclasses import replace  # noqa: PLC0415
 
     from algorithms.removal import CloudRemoval  # noqa: PLC0415
-    from server.dataset import NO_OVERRIDES  # noqa: PLC0415
+    from server.raster.dataset import NO_OVERRIDES  # noqa: PLC0415
     from server.recipes.store import load_recipe  # noqa: PLC0415
 
     recipe = load_recipe(given["recipe"]) if "recipe" in given else None

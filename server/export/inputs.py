@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from algorithms.errors import ParameterError
 from server.errors import SourceMissingError
-from server.sources import admit_own
+from server.remote.sources import admit_own
 
 SCHEMES: Final = ("file", "http", "https", "s3", "gs", "az")
 """Schemes of addresses that can be read."""

@@ -10,10 +10,10 @@ from typing import Final, Literal
 from algorithms.errors import ParameterError
 from algorithms.reclassify import parse_remap
 from algorithms.removal import CloudRemoval
-from server.cores import usable_cores
-from server.dataset import NO_OVERRIDES, Overrides
+from server.analysis.task import Request
 from server.export.inputs import own_source
-from server.task import Request
+from server.raster.dataset import NO_OVERRIDES, Overrides
+from server.work.cores import usable_cores
 
 AnalysisResolution = Literal["fine", "native"]
 

@@ -15,14 +15,14 @@ from rio_tiler.reader import read
 from algorithms.fill import UNFILLED
 from algorithms.reclassify import NODATA
 from algorithms.removal import CloudImage, CloudRemoval
-from server.analysis import Analysis
-from server.dataset import dataset_crs, open_raster
+from server.analysis.engine import Analysis
+from server.analysis.outputs import completed, hidden_pixels, read_layer
+from server.analysis.sidecar import classes_sidecar, fill_sidecar
+from server.analysis.task import Task
 from server.export.plan import Piece
-from server.grid import Grid
-from server.layers import Task
-from server.outputs import completed, hidden_pixels, read_layer
-from server.sampling import OutputGrid
-from server.sidecar import classes_sidecar, fill_sidecar
+from server.raster.dataset import dataset_crs, open_raster
+from server.raster.grid import Grid
+from server.raster.sampling import OutputGrid
 
 TILE = 256
 """Side in pixels of the tiles of a piece's file: whoever puts the pieces together holds some of each."""

@@ -9,11 +9,11 @@ import numpy as np
 from rasterio.windows import Window
 
 from algorithms.moments import node_lattice
-from server.analysis import SQUARE
-from server.dataset import Dataset
-from server.extents import farthest
-from server.grid import Box, Grid
-from server.layers import Task
+from server.analysis.engine import SQUARE
+from server.analysis.extents import farthest
+from server.analysis.task import Task
+from server.raster.dataset import Dataset
+from server.raster.grid import Box, Grid
 
 PIECE: Final = (512, 1024)
 """Rows and columns of pixels of a piece: whole tiles of a common COG, and little memory."""

@@ -18,8 +18,8 @@ from algorithms.errors import ParameterError
 from algorithms.models import Runtime, configure
 from algorithms.reclassify import NODATA
 from server import __version__
-from server.analysis import Analysis
-from server.dataset import Dataset, check_unchanged, file_version, open_raster
+from server.analysis.engine import Analysis
+from server.analysis.task import Task
 from server.export.cog import compression_of, write_cog
 from server.export.job import ExportJob
 from server.export.mosaic import GDAL_TYPES, add_tags, put_bands, put_mask, put_sources, target_description
@@ -27,10 +27,10 @@ from server.export.piece import PieceFiller
 from server.export.plan import RASTERS, Piece, cells_under, ground_around, strips
 from server.export.tags import scene_tags
 from server.export.work import WorkFolder
-from server.grid import fine_grid, native_grid
-from server.layers import Task
+from server.raster.dataset import Dataset, check_unchanged, file_version, open_raster
+from server.raster.grid import fine_grid, native_grid
 from server.settings import get_settings
-from server.ticket import Ticket, check_wanted, current_ticket
+from server.work.ticket import Ticket, check_wanted, current_ticket
 
 PROVENANCE_BANDS: Final = {
     "source": "0 original, k from the k-th replacement, 255 not filled or no data",

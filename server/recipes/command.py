@@ -20,7 +20,7 @@ def recipe() -> None:
 
 def _told(found: Recipe) -> str:
     """One line on what a recipe does."""
-    from server.task import USER_REMAP  # noqa: PLC0415
+    from server.analysis.task import USER_REMAP  # noqa: PLC0415
 
     options = " ".join(f"{name}={value}" for name, value in found.options.items())
     filled = (

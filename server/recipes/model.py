@@ -12,11 +12,11 @@ from typing import Any
 
 from algorithms.errors import ClearSkyError
 from algorithms.removal import CloudRemoval
-from server.dataset import Overrides
+from server.analysis.task import Request
+from server.raster.dataset import Overrides
 from server.recipes.document import Document, read_document
 from server.recipes.schema import OPTIONS, Render, validate
-from server.sources import check_source
-from server.task import Request
+from server.remote.sources import check_source
 
 
 @dataclass(frozen=True, slots=True)

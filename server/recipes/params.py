@@ -21,8 +21,8 @@ from titiler.core.dependencies import (
 
 from algorithms.errors import ParameterError
 from algorithms.removal import CloudAlgorithm
-from server.params import AlgorithmName, PairParams, process
-from server.reader import PairReader
+from server.http.params import AlgorithmName, PairParams, process
+from server.http.reader import PairReader
 from server.recipes.model import Recipe
 from server.recipes.rasters import band_indexes
 from server.recipes.store import get_recipes

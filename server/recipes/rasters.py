@@ -13,10 +13,10 @@ from rio_tiler.expression import parse_expression
 from algorithms.bands import common_names
 from algorithms.errors import BandError, ClearSkyError
 from algorithms.models import select_model
-from server.dataset import NO_OVERRIDES, Dataset
+from server.analysis.task import get_dataset
+from server.raster.dataset import NO_OVERRIDES, Dataset
 from server.recipes.model import Recipe
-from server.sources import check_source
-from server.task import get_dataset
+from server.remote.sources import check_source
 
 
 def band_indexes(recipe: Recipe) -> list[int] | None:

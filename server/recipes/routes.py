@@ -10,6 +10,8 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from titiler.core.factory import TilerFactory
 from titiler.extensions.wmts import wmtsExtension
 
+from server.http.middleware import Inputs, Scope, below_root
+from server.http.render import render
 from server.recipes.params import (
     TILE_PARAMETERS,
     RecipeParams,
@@ -22,7 +24,6 @@ from server.recipes.params import (
     recipe_process,
 )
 from server.recipes.store import Broken, get_recipes
-from server.render import render
 
 _LINKS = {
     "map": ("WebMercatorQuad/map.html", "Map"),
@@ -55,6 +56,12 @@ section.broken {{ border-color: #c0392b }} nav a {{ margin-right: 1rem }} small 
 {sections}
 </html>
 """
+
+
+def named_in_recipe(scope: Scope) -> Inputs:
+    """What the answers below `/recipes/NAME/` depend on: the recipe and the datasets it names."""
+    recipe = get_recipes().get(below_root(scope).split("/")[2]).admitted()
+    return Inputs(list(recipe.sources), [recipe.digest])
 
 
 def _links(base: str, name: str) -> list[dict[str, Any]]:

@@ -15,8 +15,8 @@ from starlette.staticfiles import StaticFiles
 from xstatic.pkg import leaflet
 
 from algorithms.removal import CloudRemoval
+from server.remote.sources import check_source
 from server.settings import get_settings
-from server.sources import check_source
 
 _FOLDER: Final = Path(__file__).parent
 

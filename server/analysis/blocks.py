@@ -1,0 +1,84 @@
+"""The fill of a block of cells, and the same seen from afar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from algorithms.border import Border
+from algorithms.fill import UNFILLED
+from server.raster.grid import Box
+
+
+@dataclass(frozen=True, slots=True)
+class BlockFields:
+    """The fill of one block from one replacement; at full detail with a rim of one cell for interpolation."""
+
+    box: Box
+    """Cells covered, or squares of cells."""
+    fields: npt.NDArray[np.float32]
+    """(h, w, 2 B): gain of every band, then offset of every band."""
+    border: Border | None = None
+    """Correction of native pixels near the mask's border, with rows and columns of the scene."""
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return self.fields.nbytes + (self.border.nbytes if self.border else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockFill:
+    """The fill of one block."""
+
+    source: npt.NDArray[np.uint8]
+    """(h, w): 0 original, k filled from the k-th replacement, 255 nodata or not filled."""
+    confidence: npt.NDArray[np.uint8]
+    """(h, w) 0-100."""
+    layers: dict[int, BlockFields]
+    """Fields by number of the replacement, where any cell takes it."""
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        small = self.source.nbytes + self.confidence.nbytes
+        return small + sum(layer.nbytes for layer in self.layers.values())
+
+
+def reduce_fill(fill: BlockFill, block: Box, power: int) -> BlockFill:
+    """The fill with squares of 2^`power` cells reduced to one, those cut by the scene's border included.
+
+    A square with any cloud in it is filled, from the first replacement that fills any of it; its confidence is the
+    least of its cells, its fields are their means.
+    """
+    size = 1 << power
+    ranked = _reduce(np.where(fill.source == 0, 254, fill.source).astype(np.uint8), size, np.min, 254)
+    unfilled = _reduce((fill.source == UNFILLED).astype(np.uint8), size, np.max, 0)
+    box = block.parts(size)
+    return BlockFill(
+        source=np.where(ranked < 254, ranked, np.where(unfilled > 0, UNFILLED, 0)).astype(np.uint8),
+        confidence=_reduce(fill.confidence, size, np.min, 100),
+        layers={
+            k: BlockFields(box, _means(layer.fields[block.within(layer.box)], size)) for k, layer in fill.layers.items()
+        },
+    )
+
+
+def _reduce(
+    cells: npt.NDArray[np.uint8], size: int, how: Callable[..., npt.NDArray[np.uint8]], fill: int
+) -> npt.NDArray[np.uint8]:
+    height, width = cells.shape
+    wide = np.pad(cells, [(0, -height % size), (0, -width % size)], constant_values=fill)
+    return how(wide.reshape(wide.shape[0] // size, size, wide.shape[1] // size, size), axis=(1, 3))
+
+
+def _means(fields: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
+    height, width, count = fields.shape
+    wide = np.pad(fields, [(0, -height % size), (0, -width % size), (0, 0)], mode="edge")
+    means: npt.NDArray[np.float32] = wide.reshape(wide.shape[0] // size, size, wide.shape[1] // size, size, count).mean(
+        axis=(1, 3)
+    )
+    return means

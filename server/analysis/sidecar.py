@@ -1,0 +1,248 @@
+"""From cached analysis tiles to the side-car of one output image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from algorithms.border import sample_border
+from algorithms.cells import bilinear
+from algorithms.fill import UNFILLED
+from algorithms.reclassify import NODATA
+from algorithms.removal import CloudSidecar, Needs, PixelFill
+from algorithms.shift import NONE
+from server.analysis.blocks import BlockFill
+from server.analysis.engine import Analysis
+from server.analysis.task import Task
+from server.raster.cache import assemble
+from server.raster.grid import Box, Grid, grid_for
+from server.raster.sampling import OutputGrid, Positions, native_pixels, positions
+from server.work.trace import stage
+
+Sampled = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]
+"""(B, p) values at points and (p,) validity."""
+ReadReplacement = Callable[[int], tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]]
+"""Reads the k-th replacement (from 0) on the output grid: (B, H, W) values and (H, W) validity."""
+
+FINE = 2.0
+"""Native pixels per output pixel from which on single ones are not told apart, and overviews are read."""
+STEPS = 4096
+"""Positions per cell. Whole steps rid a tile and its quarters of the last bits in which their transforms differ."""
+EDGE = 1e-7
+"""Positions this close to a cell's border, in cells, count as beyond it, whatever the rounding of the transform."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """An output image on the analysis grid."""
+
+    grid: Grid
+    """Level of the grid."""
+    positions: Positions
+    """Output pixels on the native lattice."""
+    box: Box
+    """Cells that the image touches, inside the scene."""
+    pooled: int
+    """Powers of two by which an output pixel is wider than a cell."""
+    shows_pixels: bool
+    """Whether native pixels matter: output pixels are smaller than `FINE` of them."""
+
+    def cells(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """(H, W) rows and columns in cells, in steps of 1 / `STEPS`."""
+        rows, cols = (np.rint(axis * (STEPS / self.grid.factor)) / STEPS for axis in self.positions.all())
+        return rows, cols
+
+
+def look_at(task: Task, output: OutputGrid, grid: Grid | None = None) -> View | None:
+    """The view of an output image, on a level other than that of its resolution if one is given.
+
+    None where the image misses the scene.
+    """
+    target = task.target.dataset
+    pixels = native_pixels(target, output)
+    grid = grid or grid_for(target, pixels)
+    where = positions(target, output)
+    span = where.span()
+    if span is None:
+        return None
+    low_row, high_row, low_col, high_col = (math.floor(edge / grid.factor) for edge in span)
+    box = Box(low_row, high_row + 1, low_col, high_col + 1).clip(grid.shape)
+    if 0 in box.shape:
+        return None
+    ratio = pixels / grid.factor
+    pooled = max(0, math.floor(math.log2(ratio) + 1e-6)) if ratio > 0 else 0
+    return View(grid, where, box, min(pooled, int(math.log2(grid.side))), shows_pixels=pixels < FINE)
+
+
+def _lookup(
+    view: View,
+    cells: npt.NDArray[np.uint8],
+    box: Box,
+    rows: npt.NDArray[np.float64],
+    cols: npt.NDArray[np.float64],
+    outside: int,
+) -> npt.NDArray[np.uint8]:
+    """Value of the cell under every output pixel."""
+    y, x = rows + (EDGE - box.top), cols + (EDGE - box.left)
+    inside = (y >= 0) & (y < box.shape[0]) & (x >= 0) & (x < box.shape[1])  # False for NaN, too
+    values = np.full(rows.shape, outside, np.uint8)
+    if inside.all():
+        values[:] = cells[y.astype(np.intp) >> view.pooled, x.astype(np.intp) >> view.pooled]
+        return values
+    values[inside] = cells[y[inside].astype(np.intp) >> view.pooled, x[inside].astype(np.intp) >> view.pooled]
+    return values
+
+
+def classes_sidecar(analysis: Analysis, task: Task, output: OutputGrid) -> CloudSidecar:
+    """Classes and probability under every output pixel."""
+    view = look_at(task, output)
+    shape = (output.height, output.width)
+    if view is None:
+        return CloudSidecar(classes=np.full(shape, NODATA, np.uint8), probability=np.zeros(shape, np.uint8))
+    with stage("mask"):
+        classes = analysis.pairs.classes(task, view.grid, view.box)
+        cloud = analysis.masks.tile(task.target, task.clouds, view.grid, view.box).probabilities[0]
+        probability = np.rint(cloud * np.float32(100 / 255)).astype(np.uint8)
+    rows, cols = view.cells()
+    flat = replace(view, pooled=0)
+    return CloudSidecar(
+        classes=_lookup(flat, classes, view.box, rows, cols, NODATA),
+        probability=_lookup(flat, probability, view.box, rows, cols, 0),
+    )
+
+
+def fill_sidecar(
+    analysis: Analysis,
+    task: Task,
+    output: OutputGrid,
+    *,
+    needs: Needs,
+    bands: tuple[int, ...],
+    read_replacement: ReadReplacement,
+    grid: Grid | None = None,
+    smooth: bool = False,
+) -> CloudSidecar:
+    """Source and confidence of every output pixel, and the fill of the cloudy ones.
+
+    Args:
+        analysis: cached tiles.
+        task: what to analyse.
+        output: the image's grid.
+        needs: `provenance` leaves the fill out.
+        bands: 0-based positions of the requested bands among the target's.
+        read_replacement: reads a replacement on the output grid; called only where it fills something.
+        grid: level of the analysis grid, instead of the one for the image's resolution.
+        smooth: whether pixels are resampled in any other way than to the nearest one.
+    """
+    shape = (output.height, output.width)
+    view = look_at(task, output, grid)
+    if view is None:
+        return CloudSidecar(source=np.full(shape, UNFILLED, np.uint8), confidence=np.zeros(shape, np.uint8))
+    box = view.box.align(1 << view.pooled).clip(view.grid.shape)
+    fills = analysis.blocks(task, view.grid, list(box.blocks(view.grid.side)), power=view.pooled)
+    if view.pooled == 0:
+        analysis.seen(task, view.grid, view.box)
+    source = _assembled(view, box, lambda n: fills[n].source)
+    if not source.any():  # nothing but clear ground: no pixel needs a second look
+        return CloudSidecar(source=None, confidence=None)
+    with stage("adjust"):
+        rows, cols = view.cells()
+        source_px = _lookup(view, source, box, rows, cols, UNFILLED)
+    if needs != "fill":
+        confidence = _assembled(view, box, lambda n: fills[n].confidence)
+        return CloudSidecar(source=source_px, confidence=_lookup(view, confidence, box, rows, cols, 0))
+
+    def replaced(k: int, y: npt.NDArray[np.intp], x: npt.NDArray[np.intp]) -> Sampled:
+        layer = task.replacements[k - 1]
+        shift = analysis.pairs.shift(task, k - 1, view.grid)
+        # Pixels on the target's lattice are at hand without a warp; moved ones are to be had nowhere else.
+        at_hand = shift != NONE or (not smooth and layer.dataset.same_grid(layer.target) is not None)
+        if not (view.shows_pixels and at_hand):
+            values, valid = read_replacement(k - 1)
+            return values[:, y, x], valid[y, x]
+        factor = view.grid.factor
+        return analysis.rasters.sample(
+            layer, shift, rows[y, x] * factor, cols[y, x] * factor, bands=bands, smooth=smooth
+        )
+
+    fill = _pixel_fill(view, fills, source_px, rows, cols, bands, replaced)
+    return CloudSidecar(source=source_px, fill=fill)
+
+
+def _assembled(
+    view: View, box: Box, fetch: Callable[[tuple[int, int]], npt.NDArray[np.uint8]]
+) -> npt.NDArray[np.uint8]:
+    """Put the blocks' arrays over a box of cells together, in squares of 2^`pooled` cells."""
+    size = 1 << view.pooled
+    squares = Grid(view.grid.factor * size, -(-view.grid.rows // size), -(-view.grid.cols // size))
+    return assemble(fetch, box.parts(size), squares, view.grid.side // size).astype(np.uint8, copy=False)
+
+
+def _pixel_fill(
+    view: View,
+    fills: dict[tuple[int, int], BlockFill],
+    source: npt.NDArray[np.uint8],
+    rows: npt.NDArray[np.float64],
+    cols: npt.NDArray[np.float64],
+    bands: tuple[int, ...],
+    replaced: Callable[[int, npt.NDArray[np.intp], npt.NDArray[np.intp]], Sampled],
+) -> PixelFill | None:
+    """Gain, offset and replacement under every pixel to fill; marks pixels the replacement lacks in `source`."""
+    parts: list[PixelFill] = []
+    present = np.flatnonzero(np.bincount(source.ravel(), minlength=UNFILLED + 1)).tolist()
+    for k in sorted(set(present) - {0, UNFILLED}):
+        y, x = np.nonzero(source == k)
+        values, valid = replaced(k, y, x)
+        with stage("adjust"):
+            source[y[~valid], x[~valid]] = UNFILLED
+            y, x, values = y[valid], x[valid], values[:, valid]
+            if len(y) == 0:
+                continue
+            at_row, at_col = rows[y, x] + EDGE, cols[y, x] + EDGE
+            sampled = _sample(view, fills, k, at_row, at_col, bands)
+            count = len(bands)
+            parts.append(PixelFill(y, x, sampled[:, :count].T, sampled[:, count:].T, values))
+    if not parts:
+        return None
+    if len(parts) == 1:
+        return parts[0]
+    return PixelFill(
+        np.concatenate([p.rows for p in parts]),
+        np.concatenate([p.cols for p in parts]),
+        *(np.concatenate([getattr(p, name) for p in parts], axis=1) for name in ("gain", "offset", "replacement")),
+    )
+
+
+def _sample(
+    view: View,
+    fills: dict[tuple[int, int], BlockFill],
+    k: int,
+    rows: npt.NDArray[np.float64],
+    cols: npt.NDArray[np.float64],
+    bands: tuple[int, ...],
+) -> npt.NDArray[np.float32]:
+    """(p, 2 B) gain and offset at points, each from the block that holds it."""
+    size = 1 << view.pooled
+    side = view.grid.side
+    across = view.grid.cols // side + 1
+    number = (rows // side).astype(np.intp) * across + (cols // side).astype(np.intp)
+    result = np.zeros((len(rows), 2 * len(bands)), np.float32)
+    for (i, j), block in fills.items():
+        if (layer := block.layers.get(k)) is None:
+            continue
+        picked = np.flatnonzero(number == i * across + j)
+        if len(picked) == 0:
+            continue
+        total = layer.fields.shape[-1] // 2
+        fields = layer.fields[..., [*bands, *(total + b for b in bands)]]
+        box = layer.box
+        result[picked] = bilinear(fields, rows[picked] / size - box.top, cols[picked] / size - box.left)
+        if layer.border is not None and view.shows_pixels:
+            factor = view.grid.factor
+            at, correction = sample_border(layer.border, rows[picked] * factor, cols[picked] * factor, bands)
+            result[picked[at], len(bands) :] += correction
+    return result

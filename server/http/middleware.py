@@ -1,0 +1,136 @@
+"""Headers of every answer: entity tags, cache control, timing, cloud fractions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+from anyio import CapacityLimiter, to_thread
+from starlette.datastructures import Headers, MutableHeaders
+
+from algorithms.errors import ClearSkyError
+from server import __version__
+from server.raster.dataset import file_version
+from server.remote.sources import check_source
+from server.settings import get_settings
+from server.work.trace import Trace, current
+
+Scope = dict[str, Any]
+Message = dict[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+Receive = Callable[[], Awaitable[Message]]
+
+DATASET_PARAMETERS = frozenset({"url", "replacement", "mask"})
+CHECKERS = 16
+"""Threads that look up the state of datasets: apart from those that make tiles, so that a server that stalls does not
+take these."""
+
+
+def below_root(scope: Scope) -> str:
+    """The path; behind a proxy that keeps its prefix, it begins with that."""
+    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What an answer depends on beside its address and the software."""
+
+    sources: Sequence[str]
+    """Datasets, checked."""
+    parts: Sequence[str] = ()
+    """Further text that tells answers apart."""
+
+
+Resolver = Callable[[Scope], Inputs]
+"""Finds what a request's answer depends on; raises `ClearSkyError` or `OSError` where that is unknown."""
+
+
+def named_in_query(scope: Scope) -> Inputs:
+    """The datasets that the query names."""
+    query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    return Inputs([check_source(value) for name, value in query if name in DATASET_PARAMETERS])
+
+
+def entity_tag(scope: Scope, resolve: Resolver) -> str | None:
+    """Strong tag of an answer, from what it depends on: datasets, parameters, software. None where it is unknown."""
+    query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    parts = [__version__, scope["path"], repr(query), Headers(scope=scope).get("accept", "")]
+    try:
+        inputs = resolve(scope)
+        parts += [*inputs.parts, *(file_version(source) for source in inputs.sources)]
+    except (ClearSkyError, OSError):
+        return None
+    return '"' + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32] + '"'
+
+
+class PathPrefix:
+    """ASGI middleware for a service under a path prefix, whether the proxy in front strips or keeps it."""
+
+    def __init__(self, app: Any, prefix: str) -> None:
+        self.app = app
+        self.prefix = "/" + prefix.strip("/")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Tell the application the prefix, and put it before the path where it was stripped."""
+        if scope["type"] in ("http", "websocket"):
+            path = scope["path"]
+            kept = path == self.prefix or path.startswith(self.prefix + "/")
+            scope = scope | {"root_path": self.prefix, "path": path if kept else self.prefix + path}
+        await self.app(scope, receive, send)
+
+
+class ImageHeaders:
+    """ASGI middleware for everything below the given prefixes, each with the one that knows its answers' inputs."""
+
+    def __init__(self, app: Any, resolvers: Mapping[str, Resolver]) -> None:
+        self.app = app
+        self._resolvers = dict(resolvers)
+        self._checkers = CapacityLimiter(CHECKERS)
+
+    def _resolver(self, scope: Scope) -> Resolver | None:
+        path = below_root(scope)
+        return next((resolve for prefix, resolve in self._resolvers.items() if path.startswith(prefix)), None)
+
+    async def _tag(self, scope: Scope, resolve: Resolver) -> str | None:
+        """The tag, looked up aside: the state of a remote dataset is asked of its server."""
+        return await to_thread.run_sync(entity_tag, scope, resolve, limiter=self._checkers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 304 where the client's copy is good; else run the request with a trace and add the headers."""
+        resolve = self._resolver(scope) if scope["type"] == "http" else None
+        if resolve is None:
+            await self.app(scope, receive, send)
+            return
+        tag = await self._tag(scope, resolve) if scope["method"] in ("GET", "HEAD") else None
+        wanted = Headers(scope=scope).get("if-none-match", "")
+        if tag and tag in (part.strip().removeprefix("W/") for part in wanted.split(",")):
+            headers = [(b"etag", tag.encode()), (b"cache-control", get_settings().cachecontrol.encode())]
+            await send({"type": "http.response.start", "status": 304, "headers": headers})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        trace = Trace()
+        token = current.set(trace)
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if message["status"] == 200:
+                    # What changed under the request's hands must not be kept under either tag.
+                    changed = tag is not None and tag != await self._tag(scope, resolve)
+                    headers["Cache-Control"] = "no-store" if changed else get_settings().cachecontrol
+                    if tag and not changed:
+                        headers["ETag"] = tag
+                    if trace.cloud_fraction is not None:
+                        headers["X-Clearsky-Cloud-Fraction"] = f"{trace.cloud_fraction:.4f}"
+                        headers["X-Clearsky-Filled-Fraction"] = f"{trace.filled_fraction:.4f}"
+                if trace.seconds:
+                    headers["Server-Timing"] = trace.server_timing()
+            await send(message)
+
+        try:
+            await self.app(scope, receive, answer)
+        finally:
+            current.reset(token)

@@ -1,0 +1,107 @@
+"""Query parameters, declared once: they become OpenAPI, validation and the reader's arguments."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+from fastapi import Depends, Query
+from pydantic import ValidationError
+from titiler.core.algorithm import algorithms as stock_algorithms
+from titiler.core.algorithm.base import BaseAlgorithm
+from titiler.core.dependencies import DefaultDependency
+
+from algorithms.errors import ParameterError
+from algorithms.models import MODELS
+from algorithms.removal import CLOUD_ALGORITHMS
+from server.remote.sources import check_source
+
+ALGORITHMS = stock_algorithms.register(cast(Any, CLOUD_ALGORITHMS))
+"""TiTiler's own algorithms and ours."""
+
+if TYPE_CHECKING:
+    AlgorithmName = str
+else:  # the names are known at import only
+    AlgorithmName = Literal[tuple(ALGORITHMS.list())]
+
+
+def dataset_path(url: Annotated[str, Query(description="Target raster: path or URL")]) -> str:
+    """The target, if a request may name it."""
+    return check_source(url)
+
+
+def _parameters(text: str | None) -> dict[str, Any]:
+    """The JSON object in `algorithm_params`."""
+    if not text:
+        return {}
+    try:
+        parsed = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ParameterError(
+            f"algorithm_params {text[:200]!r} is not JSON: {error.msg} at position {error.pos}; "
+            'write for example {"window": 80}'
+        ) from error
+    if not isinstance(parsed, dict):
+        raise ParameterError(
+            f'algorithm_params {text[:200]!r} must be a JSON object; write for example {{"window": 80}}'
+        )
+    return parsed
+
+
+def make_algorithm(name: str, parameters: dict[str, Any]) -> BaseAlgorithm:
+    """An algorithm with its parameters.
+
+    Raises:
+        ParameterError: a parameter is unknown or out of range.
+    """
+    try:
+        return ALGORITHMS.get(name)(**parameters)
+    except ValidationError as error:
+        known = ", ".join(ALGORITHMS.get(name).model_json_schema().get("properties", {}))
+        parts = [f"{'.'.join(map(str, e['loc']))}={e.get('input')!r}: {e['msg']}" for e in error.errors()]
+        raise ParameterError(f"algorithm_params: {'; '.join(parts)} (known: {known})") from error
+
+
+def process(
+    algorithm: Annotated[
+        AlgorithmName | None,
+        Query(description="Algorithm; `cloud_removal` as soon as there is a `replacement`"),
+    ] = None,
+    algorithm_params: Annotated[
+        str | None,
+        Query(description='JSON object, e.g. {"window": 80, "buffer": 4, "adjustment": "regression"}'),
+    ] = None,
+    replacement: Annotated[list[str] | None, Query(include_in_schema=False)] = None,
+) -> BaseAlgorithm | None:
+    """The algorithm to run after the read."""
+    name = algorithm or ("cloud_removal" if replacement else None)
+    if name is None:
+        if algorithm_params:
+            raise ParameterError("algorithm_params without an algorithm: give `algorithm` or a `replacement`")
+        return None
+    return make_algorithm(name, _parameters(algorithm_params))
+
+
+@dataclass
+class PairParams(DefaultDependency):
+    """What the reader needs beside the target. Every field has a default, as TiTiler's WMTS asks for."""
+
+    replacement: Annotated[
+        list[str] | None,
+        Query(description="Another date of the same place; may be repeated: the first clear at a pixel fills it"),
+    ] = None
+    mask: Annotated[str | None, Query(description="Raster of cloud classes to use instead of the model")] = None
+    mask_remap: Annotated[
+        str | None, Query(description="ArcGIS remap string from classes to 0/1, e.g. `1 1;2 1;3 1`")
+    ] = None
+    model: Annotated[str | None, Query(description=f"Cloud model: {', '.join(MODELS)}")] = None
+    level: Annotated[
+        Literal["l1c", "l2a"] | None, Query(description="Processing level, where the dataset does not tell")
+    ] = None
+    bands: Annotated[str | None, Query(description="Common names of the bands in order, e.g. `blue,green,red,nir`")] = (
+        None
+    )
+    reflectance_scale: Annotated[float | None, Query(description="Reflectance per digital number")] = None
+    reflectance_offset: Annotated[float | None, Query(description="Reflectance at digital number 0")] = None
+    process: Annotated[BaseAlgorithm | None, Depends(process)] = None

@@ -1,0 +1,1 @@
+"""Rasters as the analysis sees them: descriptions, the grid, reading, cached cells and pixels."""

@@ -1,0 +1,145 @@
+"""Cached cells and native pixels of any layer, moved to where they belong."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+import cachetools
+import numpy as np
+import numpy.typing as npt
+
+from algorithms.cells import Cells, bilinear, cell_means
+from algorithms.shift import MARGIN, NONE, Shift, move
+from server.raster.grid import Box, Grid
+from server.raster.layer import Layer
+from server.raster.reading import READ_BLOCK, Pixels, read_cells, read_pixels
+from server.work.cache import TileCache
+
+BLOCK: Final = 512
+"""Side in pixels of the pieces in which pixels are read and kept: the tile of a common COG."""
+EXPECTED: Final = 4096
+"""Pieces at most that are remembered to be wanted as pixels, too."""
+
+Floats = npt.NDArray[np.float64]
+Number = tuple[int, int]
+
+
+def assemble(
+    fetch: Callable[[tuple[int, int]], npt.NDArray[np.generic]], box: Box, grid: Grid, size: int
+) -> npt.NDArray[np.generic]:
+    """Put an array over a box together from blocks of `size` cells; the last two axes are rows and columns."""
+    result: npt.NDArray[np.generic] | None = None
+    for number in box.blocks(size):
+        block = grid.block(number, size)
+        part = fetch(number)
+        if result is None:
+            result = np.empty((*part.shape[:-2], *box.shape), part.dtype)
+        cut = box.intersection(block)
+        result[(..., *cut.within(box))] = part[(..., *cut.within(block))]
+    assert result is not None  # noqa: S101  (a box touches at least one block)
+    return result
+
+
+class RasterCache:
+    """Reads rasters in blocks, each once however many places need it."""
+
+    def __init__(self, cache: TileCache) -> None:
+        self._cache = cache
+        self._expected: cachetools.LRUCache[tuple[Layer, Number], bool] = cachetools.LRUCache(EXPECTED)
+        self._lock = threading.Lock()
+
+    def expect_pixels(self, layer: Layer, box: Box) -> None:
+        """Tell that native pixels under a box will be wanted: whoever reads the cells there then keeps the pixels."""
+        numbers = list(box.clip(layer.target.shape).blocks(BLOCK))
+        with self._lock:
+            self._expected.update(((layer, number), True) for number in numbers)
+
+    def _piece(self, layer: Layer, number: Number) -> Pixels:
+        """A piece of native pixels."""
+        box = _native(layer).block(number, BLOCK)
+        return self._cache.get(("pixels", layer, number), partial(read_pixels, layer, box))
+
+    def pixels(self, layer: Layer, box: Box, shift: Shift = NONE, bands: tuple[int, ...] | None = None) -> Pixels:
+        """A layer's pixels over a box inside its target, the layer moved by `shift`; all bands or some of them."""
+        native = _native(layer)
+        wide = box if shift == NONE else box.pad(MARGIN).clip(native.shape)
+        picked = slice(None) if bands is None else list(bands)
+        pixels = Pixels(
+            assemble(lambda n: self._piece(layer, n).values[picked], wide, native, BLOCK),
+            assemble(lambda n: self._piece(layer, n).valid, wide, native, BLOCK).astype(bool, copy=False),
+        )
+        if shift == NONE:
+            return pixels
+        at = box.within(wide)
+        return Pixels(move(pixels.clean, pixels.valid, shift)[(slice(None), *at)], pixels.valid[at])
+
+    def cells(self, layer: Layer, grid: Grid, box: Box, shift: Shift = NONE) -> Cells:
+        """Values of a layer moved by `shift` over a box of cells inside the scene."""
+
+        def joined(name: str) -> npt.NDArray[Any]:
+            return assemble(lambda n: getattr(self._cells(layer, grid, n, shift), name), box, grid, READ_BLOCK)
+
+        return Cells(joined("values"), joined("valid"), joined("full"))
+
+    def valid(self, layer: Layer, grid: Grid, box: Box) -> npt.NDArray[np.bool_]:
+        """Cells of a layer with any data over a box inside the scene."""
+        return assemble(lambda n: self._cells(layer, grid, n).valid, box, grid, READ_BLOCK).astype(bool, copy=False)
+
+    def _cells(self, layer: Layer, grid: Grid, number: Number, shift: Shift = NONE) -> Cells:
+        """A block of cells: from pixels where these are kept anyway, the same bit for bit, else from the raster."""
+        block = grid.block(number, READ_BLOCK)
+
+        def compute() -> Cells:
+            if shift == NONE and not self._from_piece(layer, grid, number):
+                return read_cells(layer, grid, block)
+            pixels = self.pixels(layer, block.times(grid.factor).clip(layer.target.shape), shift)
+            return cell_means(pixels.values, pixels.valid, grid.factor)
+
+        return self._cache.get(("cells", layer, shift, grid, number), compute)
+
+    def _from_piece(self, layer: Layer, grid: Grid, number: Number) -> bool:
+        """Whether a block of cells is a piece of pixels that is there or expected to be wanted."""
+        if READ_BLOCK * grid.factor != BLOCK:
+            return False
+        with self._lock:
+            expected = (layer, number) in self._expected
+        return expected or self._cache.peek(("pixels", layer, number))
+
+    def sample(
+        self, layer: Layer, shift: Shift, rows: Floats, cols: Floats, *, bands: tuple[int, ...], smooth: bool
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        """Values of a layer moved by `shift` at points.
+
+        Args:
+            layer: what to read.
+            shift: how it is moved.
+            rows: (p,) positions in native pixels, pixel k from k to k + 1.
+            cols: (p,) positions in native pixels.
+            bands: 0-based positions of the bands.
+            smooth: whether to interpolate between pixels where all around have data.
+
+        Returns:
+            (bands, p) values and (p,) validity.
+        """
+        height, width = layer.target.shape
+        row, col = (np.floor(axis).astype(np.intp) for axis in (rows, cols))
+        inside = (row >= 0) & (row < height) & (col >= 0) & (col < width)
+        row, col = row.clip(0, height - 1), col.clip(0, width - 1)
+        box = Box(int(row.min()), int(row.max()) + 1, int(col.min()), int(col.max()) + 1).pad(1).clip((height, width))
+        pixels = self.pixels(layer, box, shift, bands)
+        row, col = row - box.top, col - box.left
+        values, valid = pixels.clean[:, row, col], pixels.valid[row, col] & inside
+        if smooth:
+            planes = np.moveaxis(np.concatenate([pixels.clean, pixels.valid[None].astype(np.float32)]), 0, -1)
+            between = bilinear(planes, rows - box.top, cols - box.left).T
+            values = np.where(between[-1] > 1 - 1e-6, between[:-1], values)
+        return values, valid
+
+
+def _native(layer: Layer) -> Grid:
+    """The pixels of a layer's target."""
+    rows, cols = layer.target.shape
+    return Grid(factor=1, rows=rows, cols=cols)

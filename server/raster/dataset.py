@@ -1,0 +1,297 @@
+"""What the analysis needs to know of a raster: identity, grid, bands, reflectance."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import rasterio
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.errors import RasterioIOError, WarpOperationError
+from rio_tiler.utils import non_alpha_indexes
+
+from algorithms.bands import common_names
+from algorithms.errors import BandError
+from server.errors import SourceChangedError, SourceFaultError, SourceMissingError, SourceUnreadableError
+from server.raster.gdal import driver_for
+from server.remote.files import get_remotes, is_remote
+from server.remote.remotefile import RemoteFile
+from server.remote.vsi import mounted
+
+MAX_BANDS: Final = 32
+"""Bands the fill regresses on at most."""
+
+_L2A: Final = re.compile(r"L2A|LEVEL[-_ ]?2A|L2SP|L2SR|SURFACE[-_ ]REFLECTANCE|\bBOA\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What a request says in place of the dataset."""
+
+    nodata: float | None = None
+    """Value without data."""
+    bands: tuple[str, ...] = ()
+    """Names of the bands in order."""
+    level: str | None = None
+    """Processing level, `l1c` or `l2a`."""
+    scale: float | None = None
+    """Reflectance per digital number."""
+    offset: float | None = None
+    """Reflectance at digital number 0."""
+
+
+NO_OVERRIDES: Final = Overrides()
+"""The dataset's own word for everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A raster as the analysis sees it: immutable and hashable, so that it can stand in a cache key."""
+
+    url: str
+    """What to open."""
+    version: str
+    """Changes when the file changes."""
+    crs: str
+    """CRS as WKT."""
+    transform: tuple[float, ...]
+    """Affine coefficients a-f, pixel to CRS."""
+    width: int
+    """Columns."""
+    height: int
+    """Rows."""
+    indexes: tuple[int, ...]
+    """1-based numbers of the bands with data (no alpha)."""
+    dtype: str
+    """Data type of the bands."""
+    nodata: float | None
+    """Value without data."""
+    names: tuple[str | None, ...]
+    """Common name of each band of `indexes`."""
+    scales: tuple[float, ...]
+    """Reflectance per digital number, per band."""
+    offsets: tuple[float, ...]
+    """Reflectance at digital number 0, per band."""
+    reflectance_source: str
+    """Where scale and offset come from."""
+    level: str
+    """Processing level."""
+    bounds: tuple[float, float, float, float]
+    """Left, bottom, right, top in the CRS."""
+
+    def __hash__(self) -> int:
+        # Looked up thousands of times per tile: what tells datasets apart nearly always, not every field.
+        return hash((self.url, self.version, self.nodata))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.height, self.width
+
+    @property
+    def affine(self) -> Affine:
+        """Pixel to CRS."""
+        return Affine(*self.transform)
+
+    def same_grid(self, other: Dataset) -> tuple[int, int] | None:
+        """Rows and columns from `other`'s first pixel to this one's, if both lie on one pixel lattice."""
+        if self.crs != other.crs:
+            return None
+        a, b = self.affine, other.affine
+        size = max(abs(b.a), abs(b.e), abs(b.b), abs(b.d))
+        if any(abs(x - y) > 1e-6 * size for x, y in zip(a[:6], b[:6], strict=True) if x not in (a.c, a.f)):
+            return None
+        col, row = ~b @ (a.c, a.f)
+        if abs(col - round(col)) > 1e-3 or abs(row - round(row)) > 1e-3:
+            return None
+        return round(row), round(col)
+
+
+def file_version(url: str) -> str:
+    """Identity of the content: size and modification time of a local file; what the server says of a remote one.
+
+    Raises:
+        OSError: a local file that is not there. Errors of `Remotes.identity`: a remote one that cannot be had.
+    """
+    if is_remote(url):
+        return get_remotes().identity(url).version
+    stat = Path(url).stat()
+    return f"{stat.st_size}-{stat.st_mtime_ns}"
+
+
+def check_unchanged(url: str, was: str | None, now: str | None) -> None:
+    """Refuse to mix two states of a file; None for a state that does not matter.
+
+    Raises:
+        SourceChangedError: `was` is not `now`.
+    """
+    if was is not None and was != now:
+        raise SourceChangedError(f"{url!r} changed while it was read; ask again")
+
+
+@contextmanager
+def open_raster(url: str, version: str | None = None) -> Iterator[Any]:
+    """Open a raster of an admitted format, in the state `version` if that is given.
+
+    Errors inside the `with` that come from its file leave it as errors that name it; where GDAL went on without
+    bytes that a server did not send, the end of the `with` raises.
+
+    Raises:
+        SourceMissingError: not there. SourceUnreadableError: not a raster, or one of another format.
+        SourceFaultError: damaged, or its server fails. SourceChangedError: in another state.
+    """
+    with ExitStack() as stack:
+        if is_remote(url):
+            src, file = _opened_remote(url, version, stack)
+        else:
+            check_unchanged(url, version, file_version(url) if version else None)
+            src, file = stack.enter_context(_opened(url, url)), None
+        try:
+            yield src
+        except Exception as error:
+            if file is not None and file.fault is not None:
+                raise file.fault from error
+            if isinstance(error, (RasterioIOError, WarpOperationError)):
+                if file is not None:
+                    get_remotes().forget(url)
+                raise SourceFaultError(
+                    f"{url!r} cannot be read to the end: {str(error)[:200]}; it is cut short or damaged, replace it"
+                ) from error
+            raise
+        if file is not None and file.fault is not None:
+            raise file.fault
+
+
+def _opened_remote(url: str, version: str | None, stack: ExitStack) -> tuple[Any, RemoteFile]:
+    """The raster, and the file it is read from."""
+    for attempt in (1, 2):
+        file = RemoteFile(get_remotes(), get_remotes().identity(url))
+        check_unchanged(url, version, file.identity.version)
+        name = stack.enter_context(mounted(file))
+        try:
+            return stack.enter_context(_opened(url, name)), file
+        except SourceUnreadableError as error:
+            if file.fault is not None:
+                raise file.fault from error
+            # What is kept of it may be what its server sent in a bad hour.
+            get_remotes().forget(url)
+            if attempt == 2:
+                raise
+    raise AssertionError
+
+
+def _opened(url: str, name: str) -> Any:
+    """The raster under the name that GDAL knows it by."""
+    try:
+        return rasterio.open(name, driver=driver_for(url))
+    except RasterioIOError as error:
+        text = str(error).replace(name, url)
+        if any(sign in text for sign in ("No such file", "does not exist")):
+            raise SourceMissingError(f"{url!r} does not exist; check the name") from error
+        raise SourceUnreadableError(
+            f"{url!r} cannot be read as {driver_for(url)}: {text[:300]}; give a GeoTIFF"
+        ) from error
+
+
+def _reflectance(
+    src: Any, indexes: tuple[int, ...], names: tuple[str | None, ...]
+) -> tuple[list[float], list[float], str]:
+    """Scales, offsets and where they come from."""
+    scales = [float(src.scales[i - 1] or 1.0) for i in indexes]
+    offsets = [float(src.offsets[i - 1] or 0.0) for i in indexes]
+    if any(s != 1 for s in scales) or any(o != 0 for o in offsets):
+        return scales, offsets, "the dataset's scale and offset"
+    dtype = src.dtypes[0]
+    surface = any((d or "").upper().startswith("SR_B") for d in src.descriptions)
+    if surface and dtype == "uint16":
+        scale, offset, source = 2.75e-5, -0.2, "Landsat Collection 2 surface reflectance (band names SR_B*)"
+    elif dtype in ("uint16", "int16"):
+        scale, offset, source = 1e-4, 0.0, f"default for {dtype}: 0.0001 per digital number"
+    elif dtype == "uint8":
+        scale, offset, source = 1 / 255, 0.0, "default for uint8: 1/255 per digital number"
+    else:
+        scale, offset, source = 1.0, 0.0, f"default for {dtype}: the values are reflectance"
+    return [scale] * len(names), [offset] * len(names), source
+
+
+def _level(src: Any, url: str) -> str:
+    """Processing level from tags, band names or the file name; top of atmosphere where nothing tells."""
+    texts = [f"{key}={value}" for key, value in src.tags().items() if key.upper() not in ("LICENSE", "SOURCE")]
+    texts += [d for d in src.descriptions if d and d.upper().startswith("SR_B")]
+    surface = any(_L2A.search(text) for text in texts) or any(text.upper().startswith("SR_B") for text in texts)
+    return "l2a" if surface or re.search(r"MSIL2A|_L2A|L2SP|L2SR", url) else "l1c"
+
+
+def describe(url: str, overrides: Overrides = Overrides()) -> Dataset:
+    """Read what the analysis needs to know of a raster.
+
+    Raises:
+        SourceMissingError, SourceUnreadableError: see `open_raster`. BandError: band names that do not fit.
+    """
+    version = file_version(url)
+    with open_raster(url, version) as src:
+        indexes = tuple(non_alpha_indexes(src))
+        if src.crs is None:
+            raise SourceUnreadableError(f"{url!r} has no coordinate reference system; assign one (gdal_edit -a_srs)")
+        if len(indexes) > MAX_BANDS:
+            raise BandError(f"{url!r} has {len(indexes)} bands; the fill takes up to {MAX_BANDS}")
+        if overrides.bands:
+            if len(overrides.bands) != len(indexes):
+                raise BandError(
+                    f"bands={','.join(overrides.bands)} names {len(overrides.bands)} bands, "
+                    f"the raster has {len(indexes)}; name every one"
+                )
+            names = common_names(overrides.bands)
+        else:
+            names = common_names([src.descriptions[i - 1] for i in indexes])
+        scales, offsets, source = _reflectance(src, indexes, names)
+        if overrides.scale is not None or overrides.offset is not None:
+            scales = [overrides.scale if overrides.scale is not None else scales[0]] * len(indexes)
+            offsets = [overrides.offset if overrides.offset is not None else offsets[0]] * len(indexes)
+            source = "the request"
+        return Dataset(
+            url=url,
+            version=version,
+            crs=src.crs.to_wkt(),
+            transform=tuple(src.transform)[:6],
+            width=src.width,
+            height=src.height,
+            indexes=indexes,
+            dtype=src.dtypes[0],
+            nodata=overrides.nodata if overrides.nodata is not None else src.nodata,
+            names=names,
+            scales=tuple(scales),
+            offsets=tuple(offsets),
+            reflectance_source=source,
+            level=overrides.level or _level(src, url),
+            bounds=tuple(src.bounds),
+        )
+
+
+def match_bands(target: Dataset, replacement: Dataset) -> tuple[int, ...]:
+    """1-based band numbers of the replacement, in the order of the target's bands.
+
+    By name where every band of the target has one of its own and the replacement has them all, else by position.
+
+    Raises:
+        BandError: neither is possible.
+    """
+    names = target.names
+    if None not in names and len(set(names)) == len(names) and set(names) <= set(replacement.names):
+        return tuple(replacement.indexes[replacement.names.index(name)] for name in names)
+    if len(target.indexes) == len(replacement.indexes):
+        return replacement.indexes
+    raise BandError(
+        f"replacement {replacement.url!r} has {len(replacement.indexes)} bands {list(replacement.names)}, the target "
+        f"{len(names)} {list(names)}: give a replacement with the same bands"
+    )
+
+
+def dataset_crs(dataset: Dataset) -> CRS:
+    """The CRS as an object."""
+    return CRS.from_wkt(dataset.crs)

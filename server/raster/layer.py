@@ -1,0 +1,19 @@
+"""A raster brought to the target's pixel lattice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from server.raster.dataset import Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A raster brought to the target's lattice: the target itself or a replacement."""
+
+    dataset: Dataset
+    """What to read."""
+    target: Dataset
+    """Whose lattice."""
+    indexes: tuple[int, ...]
+    """1-based bands, in the order of the target's."""

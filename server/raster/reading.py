@@ -1,0 +1,206 @@
+"""Reading rasters as analysis cells on the target's lattice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from rasterio.enums import Interleaving, Resampling
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window as PixelWindow
+
+from algorithms.cells import Cells, cell_means
+from server.raster.dataset import Dataset, dataset_crs, open_raster
+from server.raster.grid import Box, Grid
+from server.raster.layer import Layer
+from server.remote.files import get_remotes, is_remote
+
+READ_BLOCK: Final = 256
+"""Side in cells of the pieces in which rasters are read: 512 native pixels at factor 2, the tile of a common COG."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """Native pixels."""
+
+    values: npt.NDArray[Any]
+    """(B, h, w), in the type they are stored in."""
+    valid: npt.NDArray[np.bool_]
+    """(h, w)."""
+
+    @property
+    def clean(self) -> npt.NDArray[np.float32]:
+        """(B, h, w) values, 0 where there is none."""
+        return np.where(self.valid, self.values, 0).astype(np.float32)
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return self.values.nbytes + self.valid.nbytes
+
+
+def _step(factor: int, shift: tuple[int, int]) -> int:
+    """Decimation left to GDAL (and so to overviews): the largest power of two in the factor, none at fine levels.
+
+    Fine levels are averaged from native pixels, since overviews are rounded and made by any method.
+    """
+    step = factor & -factor if factor > 4 else 1
+    return 1 if shift[0] % step or shift[1] % step else step
+
+
+def _there(pixels: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_]:
+    """(H, W), pixels of (B, H, W) that are finite and not `nodata` in every band."""
+    there = np.ones(pixels.shape[1:], bool)
+    whole_numbers = np.issubdtype(pixels.dtype, np.integer)
+    # Compared in the pixels' own type, which is several times as fast; a value it cannot hold is nowhere.
+    if nodata is not None and (not whole_numbers or _holds(pixels.dtype, nodata)):
+        missing = pixels.dtype.type(nodata)
+        for band in pixels:
+            there &= band != missing
+    if not whole_numbers:
+        for band in pixels:
+            there &= np.isfinite(band)
+    return there
+
+
+def _holds(dtype: np.dtype[Any], value: float) -> bool:
+    """Whether an integer type has a value."""
+    limits = np.iinfo(dtype)
+    return float(value).is_integer() and limits.min <= value <= limits.max
+
+
+def _read(
+    src: Any, indexes: tuple[int, ...], box: Box, factor: int, nodata: float | None, shift: tuple[int, int]
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_], int]:
+    """Read a dataset that lies on the target's lattice, `shift` rows and columns off, under a box of cells.
+
+    Returns:
+        (B, H, W) values, (H, W) validity, and how many of them make a cell along a side.
+    """
+    step = _step(factor, shift)
+    top, left = box.top * factor - shift[0], box.left * factor - shift[1]
+    bottom, right = box.bottom * factor - shift[0], box.right * factor - shift[1]
+    # Whole steps only: a stretched read would shift the last pixels.
+    height, width = src.height // step * step, src.width // step * step
+    inner = Box(max(top, 0), min(bottom, height), max(left, 0), min(right, width))
+    rows, cols = (bottom - top) // step, (right - left) // step
+    values: npt.NDArray[Any] = np.zeros((len(indexes), rows, cols), np.float32)
+    valid = np.zeros((rows, cols), bool)
+    if inner.bottom > inner.top and inner.right > inner.left:
+        window = PixelWindow(inner.left, inner.top, inner.right - inner.left, inner.bottom - inner.top)
+        shape = (window.height // step, window.width // step)
+        ready = step == 1 or step in src.overviews(indexes[0])
+        pixels = src.read(
+            indexes,
+            window=window,
+            out_shape=(len(indexes), *shape),
+            resampling=Resampling.average,
+            out_dtype=None if ready else "float32",  # averages of whole numbers are none
+        )
+        there = _there(pixels, nodata)
+        if nodata is None:
+            there &= src.dataset_mask(window=window, out_shape=shape) > 0
+        if shape == valid.shape:
+            values, valid = pixels, there
+        else:
+            row, col = (inner.top - top) // step, (inner.left - left) // step
+            values[:, row : row + shape[0], col : col + shape[1]] = np.where(there, pixels, 0)
+            valid[row : row + shape[0], col : col + shape[1]] = there
+    return values, valid, factor // step
+
+
+def announce(layer: Layer, grid: Grid, boxes: list[Box]) -> None:
+    """Tell which boxes of cells will be read, so that the bytes of a remote raster come in few requests.
+
+    Only native pixels on the target's lattice are announced, where the requests for blocks add up.
+    """
+    dataset, factor = layer.dataset, grid.factor
+    if not is_remote(dataset.url):
+        return
+    shift = dataset.same_grid(layer.target)
+    if shift is None or _step(factor, shift) > 1:
+        return
+    boxes = [box.align(READ_BLOCK).clip(grid.shape) for box in boxes]
+    with open_raster(dataset.url, dataset.version) as src:
+        height, width = src.block_shapes[0]
+        blocks: set[tuple[int, int]] = set()
+        for box in boxes:
+            top, left = max(box.top * factor - shift[0], 0), max(box.left * factor - shift[1], 0)
+            bottom = min(box.bottom * factor - shift[0], src.height)
+            right = min(box.right * factor - shift[1], src.width)
+            rows, cols = range(top // height, -(-bottom // height)), range(left // width, -(-right // width))
+            blocks.update(product(rows, cols))
+        bands = (1,) if src.interleaving is Interleaving.pixel else dataset.indexes
+        spans = []
+        for (row, col), band in product(blocks, bands):
+            names = (f"BLOCK_{what}_{col}_{row}" for what in ("OFFSET", "SIZE"))
+            start, size = (src.get_tag_item(name, "TIFF", bidx=band) for name in names)
+            if start and size:  # absent where a sparse file has no block, and in other formats
+                spans.append((int(start), int(start) + int(size)))
+    get_remotes().announce(dataset.url, dataset.version, spans)
+
+
+def _read_layer(layer: Layer, factor: int, box: Box) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_], int]:
+    """`_read` for any layer, warped bilinearly where it lies on another grid than its target."""
+    dataset, target = layer.dataset, layer.target
+    with open_raster(dataset.url, dataset.version) as src:
+        shift = dataset.same_grid(target)
+        if shift is not None:
+            return _read(src, layer.indexes, box, factor, dataset.nodata, shift)
+        options: dict[str, Any] = {
+            "crs": dataset_crs(target),
+            "transform": target.affine,
+            "width": target.width,
+            "height": target.height,
+            "resampling": Resampling.bilinear,
+        }
+        if dataset.nodata is not None:
+            options |= {"src_nodata": dataset.nodata, "nodata": dataset.nodata}
+        else:
+            options["add_alpha"] = True
+        with WarpedVRT(src, **options) as warped:
+            return _read(warped, layer.indexes, box, factor, dataset.nodata, (0, 0))
+
+
+def read_cells(layer: Layer, grid: Grid, box: Box) -> Cells:
+    """Read a layer on a box of its target's cells."""
+    values, valid, factor = _read_layer(layer, grid.factor, box)
+    if factor == grid.factor:  # native pixels: a cell that the scene's border cuts averages what it has
+        rows, cols = box.times(factor).clip(layer.target.shape).shape
+        values, valid = values[:, :rows, :cols], valid[:rows, :cols]
+    return cell_means(values, valid, factor)
+
+
+def read_pixels(layer: Layer, box: Box) -> Pixels:
+    """Read a layer on a box of its target's native pixels."""
+    values, valid, _ = _read_layer(layer, 1, box)
+    return Pixels(values, valid)
+
+
+def read_classes(dataset: Dataset, target: Dataset, grid: Grid, box: Box) -> npt.NDArray[np.float32]:
+    """Read a user's class raster on the target's native pixels under a box of cells.
+
+    Returns:
+        (rows * factor, cols * factor) float32, NaN where there is no data.
+    """
+    factor = grid.factor
+    shape = (box.shape[0] * factor, box.shape[1] * factor)
+    with open_raster(dataset.url, dataset.version) as src:
+        options: dict[str, Any] = {
+            "crs": dataset_crs(target),
+            "transform": target.affine,
+            "width": grid.cols * factor,
+            "height": grid.rows * factor,
+            "resampling": Resampling.nearest,
+            "add_alpha": src.nodata is None and dataset.nodata is None,
+        }
+        if dataset.nodata is not None:
+            options |= {"src_nodata": dataset.nodata, "nodata": dataset.nodata}
+        with WarpedVRT(src, **options) as warped:
+            window = PixelWindow(box.left * factor, box.top * factor, shape[1], shape[0])
+            values: npt.NDArray[np.float32] = warped.read(1, window=window, out_dtype="float32")
+            there = warped.dataset_mask(window=window) > 0
+    return np.where(there, values, np.float32(np.nan))

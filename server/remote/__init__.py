@@ -1,0 +1,1 @@
+"""Remote files: who may be read, their identity, their bytes, and the way into GDAL."""

@@ -1,0 +1,263 @@
+"""Remote files: what state they are in, and their bytes in pieces that are fetched once."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+from urllib.parse import urlsplit
+
+import cachetools
+
+from algorithms.errors import ClearSkyError
+from server import __version__
+from server.errors import SourceChangedError, SourceDeniedError, SourceMissingError
+from server.remote.objects import ObjectTransfer
+from server.remote.transfer import Part, Stamp, Transfer
+from server.remote.web import WebTransfer
+from server.settings import get_settings
+
+CHUNK: Final = 16 << 10
+"""Bytes of the pieces in which files are kept."""
+HEAD: Final = 2
+"""Pieces that the look at a file's state brings along: the header of most cloud-optimized GeoTIFFs."""
+LONGEST: Final = 8 << 20
+"""Bytes fetched with one request at most."""
+THREADS: Final = 16
+"""Requests of one process beside those that the waiting threads make themselves."""
+FILES: Final = 4096
+"""Files whose state is remembered."""
+
+ANNOUNCED: Final = 64
+"""Files of which is remembered what will be read."""
+
+Key = tuple[str, str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """State of a remote file."""
+
+    url: str
+    """Its name."""
+    version: str
+    """Changes when the content changes."""
+    stamp: Stamp
+    """What the server said."""
+    where: str
+    """Address that sent it, after redirects."""
+
+
+def is_remote(url: str) -> bool:
+    """Whether a dataset's name is an address."""
+    return "://" in url
+
+
+def _version(part: Part) -> str:
+    """Size and entity tag; without a strong one also the time; without either a digest of the header."""
+    stamp = part.stamp
+    if stamp.etag and not stamp.etag.startswith("W/"):
+        told = stamp.etag
+    elif stamp.etag or stamp.modified:
+        told = f"{stamp.etag}-{stamp.modified}"
+    else:
+        told = hashlib.sha256(part.data or b"").hexdigest()
+    return f"{stamp.size}-{told}"
+
+
+def _again(error: ClearSkyError) -> ClearSkyError:
+    """The same error for another request: one object raised by many threads would keep all their frames."""
+    return type(error)(*error.args)
+
+
+class Remotes:
+    """States and pieces of remote files, shared by all requests of the process."""
+
+    def __init__(self, *, cache_bytes: int, check: float, timeout: float) -> None:
+        agent = f"ClearSky/{__version__}"
+        self._web: Transfer = WebTransfer(timeout=timeout, agent=agent)
+        self._objects: Transfer = ObjectTransfer(timeout=timeout, agent=agent)
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="fetch")
+        self._lock = threading.Lock()
+        self._chunks: cachetools.LRUCache[Key, bytes] = cachetools.LRUCache(cache_bytes, getsizeof=len)
+        self._coming: dict[Key, Future[bytes]] = {}
+        self._announced: cachetools.LRUCache[tuple[str, str], set[int]] = cachetools.LRUCache(ANNOUNCED)
+        self._last: cachetools.LRUCache[str, Identity] = cachetools.LRUCache(FILES)
+        self._known: cachetools.TTLCache[str, Identity | ClearSkyError] = cachetools.TTLCache(FILES, check)
+        self._checking = threading.Condition()
+        self._check = cachetools.cached(self._known, key=lambda url: url, condition=self._checking)(self._look)
+
+    def identity(self, url: str) -> Identity:
+        """State of a file, looked up again when it is a few seconds old; a failure is remembered as long.
+
+        Raises:
+            SourceMissingError, SourceForbiddenError, SourceTimeoutError, SourceFaultError.
+        """
+        known = self._check(url)
+        if isinstance(known, ClearSkyError):
+            raise _again(known)
+        return known
+
+    def _look(self, url: str) -> Identity | ClearSkyError:
+        """Ask the server: one small request, with no body if nothing changed."""
+        with self._lock:
+            last = self._last.get(url)
+        try:
+            part = self._transfer(url).fetch(url, 0, HEAD * CHUNK, last.stamp if last else None)
+        except ClearSkyError as error:
+            return _again(error)
+        if part.data is None and last:
+            identity = Identity(url, last.version, last.stamp, part.where)
+        else:
+            identity = Identity(url, _version(part), part.stamp, part.where)
+            with self._lock:
+                self._keep(identity, 0, part.data or b"")
+        with self._lock:
+            self._last[url] = identity
+        return identity
+
+    def _transfer(self, url: str) -> Transfer:
+        return self._web if urlsplit(url).scheme in ("http", "https") else self._objects
+
+    def _keep(self, identity: Identity, first: int, data: bytes) -> None:
+        """Store whole pieces; the last one of the file may be short."""
+        ends = first * CHUNK + len(data) == identity.stamp.size
+        for number, at in enumerate(range(0, len(data), CHUNK), start=first):
+            if at + CHUNK <= len(data) or ends:
+                self._chunks[identity.url, identity.version, number] = data[at : at + CHUNK]
+
+    def failed(self, identity: Identity, error: ClearSkyError) -> None:
+        """Remember that a file cannot be read now, so that those who wait for it do not try one after the other.
+
+        A file that changed is looked at anew.
+        """
+        with self._checking:
+            if isinstance(error, SourceChangedError):
+                self._known.pop(identity.url, None)
+            else:
+                self._known[identity.url] = _again(error)
+
+    def forget(self, url: str) -> None:
+        """Drop the pieces of a file that turned out to be damaged: its server may send them whole the next time."""
+        with self._lock:
+            self._last.pop(url, None)
+            for key in [key for key in self._chunks if key[0] == url]:
+                del self._chunks[key]
+        with self._checking:
+            self._known.pop(url, None)
+
+    def chunks(self, identity: Identity, numbers: Iterable[int]) -> dict[int, bytes]:
+        """Pieces of a file: kept ones, those that another thread fetches, and the rest in as few requests as fit."""
+        have: dict[int, bytes] = {}
+        waiting: dict[int, Future[bytes]] = {}
+        mine: list[int] = []
+        with self._lock:
+            for number in sorted(set(numbers)):
+                key = (identity.url, identity.version, number)
+                if (data := self._chunks.get(key)) is not None:
+                    have[number] = data
+                elif (future := self._coming.get(key)) is not None:
+                    waiting[number] = future
+                else:
+                    mine.append(number)
+                    self._coming[key] = Future()
+            for number in self._along(identity, mine):
+                mine.append(number)
+                self._coming[identity.url, identity.version, number] = Future()
+        runs = _runs(mine)
+        # The last run is fetched here: a thread that needs one piece needs no other thread.
+        others = [self._pool.submit(self._fetch, identity, run) for run in runs[:-1]]
+        fetched: list[dict[int, bytes]] = []
+        try:
+            if runs:
+                fetched.append(self._fetch(identity, runs[-1]))
+        finally:
+            done = [future.exception() for future in others]
+        for error in done:
+            if error is not None:
+                raise error
+        for part in [*fetched, *(future.result() for future in others)]:
+            have |= part
+        return have | {number: future.result() for number, future in waiting.items()}
+
+    def announce(self, url: str, version: str, spans: Iterable[tuple[int, int]]) -> None:
+        """Note bytes (start, stop) that will be read soon: who fetches those before them fetches them along."""
+        numbers = {n for start, stop in spans for n in range(start // CHUNK, -(-stop // CHUNK))}
+        with self._lock:
+            self._announced.setdefault((url, version), set()).update(numbers)
+
+    def _along(self, identity: Identity, wanted: list[int]) -> list[int]:
+        """Announced pieces right behind the last of the wanted ones (ascending), as many as fit into its request.
+
+        Blocks of a raster are read one by one, while neighbours lie side by side in the file: without this, a scene
+        costs a request per block.
+        """
+        announced = self._announced.get((identity.url, identity.version))
+        if not announced:
+            return []
+        announced.difference_update(wanted)
+        along: list[int] = []
+        if wanted:
+            last = _runs(wanted)[-1]
+            for number in range(last.stop, last.start + LONGEST // CHUNK):
+                key = (identity.url, identity.version, number)
+                if number not in announced or key in self._chunks or key in self._coming:
+                    break
+                along.append(number)
+            announced.difference_update(along)
+        return along
+
+    def _fetch(self, identity: Identity, run: range) -> dict[int, bytes]:
+        """Fetch consecutive pieces and hand them to all who wait."""
+        keys = {number: (identity.url, identity.version, number) for number in run}
+        try:
+            data = self._bytes(identity, run.start * CHUNK, min(run.stop * CHUNK, identity.stamp.size))
+        except BaseException as error:
+            with self._lock:
+                futures = [self._coming.pop(key) for key in keys.values()]
+            for future in futures:
+                future.set_exception(_again(error) if isinstance(error, ClearSkyError) else error)
+            raise
+        pieces = {number: data[at : at + CHUNK] for number, at in zip(run, range(0, len(data), CHUNK), strict=True)}
+        with self._lock:
+            self._keep(identity, run.start, data)
+            futures = [self._coming.pop(key) for key in keys.values()]
+        for future, piece in zip(futures, pieces.values(), strict=True):
+            future.set_result(piece)
+        return pieces
+
+    def _bytes(self, identity: Identity, start: int, stop: int) -> bytes:
+        """Bytes of the state that was seen, and of no other."""
+        transfer = self._transfer(identity.url)
+        try:
+            part = transfer.fetch(identity.where, start, stop)
+        except (SourceMissingError, SourceDeniedError):
+            # Where a redirect led may hold for minutes only (signed addresses).
+            part = transfer.fetch(identity.url, start, stop)
+        if not identity.stamp.agrees(part.stamp) or part.data is None:
+            raise SourceChangedError(f"{identity.url!r} changed while it was read; ask again")
+        return part.data
+
+
+def _runs(numbers: list[int]) -> list[range]:
+    """Ascending numbers as consecutive runs, none longer than one request."""
+    runs: list[range] = []
+    for number in numbers:
+        if runs and runs[-1].stop == number and len(runs[-1]) < LONGEST // CHUNK:
+            runs[-1] = range(runs[-1].start, number + 1)
+        else:
+            runs.append(range(number, number + 1))
+    return runs
+
+
+@lru_cache(maxsize=1)
+def get_remotes() -> Remotes:
+    """The process's remote files, configured from the settings."""
+    settings = get_settings()
+    return Remotes(
+        cache_bytes=settings.source_cache_bytes, check=settings.source_check, timeout=settings.source_timeout
+    )

@@ -1,0 +1,99 @@
+"""Ranges of objects in S3, Google Cloud Storage and Azure, through obstore."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore.exceptions import (
+    BaseError,
+    NotFoundError,
+    NotModifiedError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
+from obstore.store import AzureStore, GCSStore, S3Store
+
+from server.errors import SourceDeniedError, SourceFaultError, SourceMissingError, SourceTimeoutError
+from server.remote.transfer import ATTEMPTS, CONNECT, Part, Stamp
+
+if TYPE_CHECKING:
+    from obstore import GetOptions
+    from obstore.store import S3Config
+
+_NO: Final = frozenset({"no", "false", "off", "0"})
+
+
+def _environment(name: str, default: str) -> bool:
+    """A switch as GDAL writes it."""
+    return os.environ.get(name, default).lower() not in _NO
+
+
+def _s3(bucket: str, **options: Any) -> S3Store:
+    """A bucket, with the environment variables that GDAL and the AWS tools know."""
+    config: S3Config = {"virtual_hosted_style_request": _environment("AWS_VIRTUAL_HOSTING", "NO")}
+    if host := os.environ.get("AWS_S3_ENDPOINT"):
+        config["endpoint"] = host if "://" in host else f"http{'s' * _environment('AWS_HTTPS', 'YES')}://{host}"
+    if _environment("AWS_NO_SIGN_REQUEST", "NO"):
+        config["skip_signature"] = True
+    return S3Store(bucket, config=config, **options)
+
+
+class ObjectTransfer:
+    """Fetches ranges of objects; obstore signs, retries and keeps the connections.
+
+    Object stores are the operator's choice (the address of the service comes from the environment), so that there
+    are no hosts to check here.
+    """
+
+    def __init__(self, *, timeout: float, agent: str) -> None:
+        self._timeout = timeout
+        limit = timedelta(seconds=timeout)
+        options: dict[str, Any] = {
+            "client_options": {
+                "timeout": limit / ATTEMPTS,
+                "connect_timeout": min(limit / ATTEMPTS, timedelta(seconds=CONNECT)),
+                "user_agent": agent,
+                "allow_http": True,
+            },
+            "retry_config": {"max_retries": ATTEMPTS - 1, "retry_timeout": limit},
+        }
+        kinds: dict[str, Any] = {"s3": _s3, "gs": GCSStore, "az": AzureStore}
+        self._store = lru_cache(maxsize=256)(lambda scheme, bucket: kinds[scheme](bucket, **options))
+
+    def fetch(self, url: str, start: int, stop: int, unless: Stamp | None = None) -> Part:
+        """See `Transfer.fetch`."""
+        parts = urlsplit(url)
+        wanted: GetOptions = {"range": (start, stop)}
+        if unless and unless.etag:
+            wanted["if_none_match"] = unless.etag
+        try:
+            store, key = self._store(parts.scheme, parts.netloc), unquote(parts.path).lstrip("/")
+            answer = obstore.get(store, key, options=wanted)
+            meta, data = answer.meta, bytes(answer.bytes())
+        except NotModifiedError:
+            return Part(None, unless or Stamp(0), url)
+        except (NotFoundError, FileNotFoundError) as error:
+            raise SourceMissingError(f"{url!r} does not exist; check bucket and key") from error
+        except (PermissionDeniedError, UnauthenticatedError) as error:
+            raise SourceDeniedError(
+                f"{url!r} is refused by its object store; check the credentials in the server's environment"
+            ) from error
+        except (BaseError, OSError, ValueError) as error:
+            raise self._fault(url, error) from error
+        if len(data) != min(stop, meta["size"]) - start:
+            raise SourceFaultError(f"{url!r} came with {len(data)} bytes instead of {stop - start}; try again")
+        modified: datetime = meta["last_modified"]
+        return Part(data, Stamp(meta["size"], meta["e_tag"], modified.astimezone(UTC).isoformat()), url)
+
+    def _fault(self, url: str, error: Exception) -> SourceFaultError:
+        reason = " ".join(str(error).split())
+        if "timed out" in reason or "timeout" in reason.lower():
+            return SourceTimeoutError(
+                f"{url!r} was not sent within {self._timeout:g} s; try again, or give CLEARSKY_SOURCE_TIMEOUT more"
+            )
+        return SourceFaultError(f"{url!r} cannot be fetched: {reason[:300]}")

@@ -1,0 +1,238 @@
+"""Ranges of files over HTTP: every address checked, every answer complete, everything bounded in time."""
+
+from __future__ import annotations
+
+import re
+import time
+from http import HTTPStatus
+from socket import socket
+from typing import Any, Final, NoReturn
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseError, ReadTimeoutError
+
+from server.errors import (
+    SourceChangedError,
+    SourceDeniedError,
+    SourceFaultError,
+    SourceForbiddenError,
+    SourceMissingError,
+    SourceTimeoutError,
+)
+from server.remote.sources import check_source, is_public_address, named_by_prefix
+from server.remote.transfer import ATTEMPTS, CONNECT, Part, Stamp
+
+PAUSE: Final = 0.2
+"""Seconds before the second attempt; doubled before each further one."""
+HOPS: Final = 5
+"""Redirects that are followed."""
+CONNECTIONS: Final = 16
+"""Connections kept open to one host."""
+
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+_PIECE: Final = 1 << 18
+_CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+
+
+class _TransientError(Exception):
+    """A failure that another attempt may not have."""
+
+    def __init__(self, error: SourceFaultError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class _PrivatePeerError(Exception):
+    """A connection that ended at a private address."""
+
+
+def _public(sock: socket) -> socket:
+    """Refuse a private peer before anything is sent: whatever its name resolved to before, this is who answers."""
+    address = str(sock.getpeername()[0])
+    if not is_public_address(address):
+        sock.close()
+        raise _PrivatePeerError(address)
+    return sock
+
+
+class _PublicHTTP(HTTPConnection):
+    def _new_conn(self) -> socket:
+        return _public(super()._new_conn())
+
+
+class _PublicHTTPS(HTTPSConnection):
+    def _new_conn(self) -> socket:
+        return _public(super()._new_conn())
+
+
+class _PublicHTTPPool(HTTPConnectionPool):
+    ConnectionCls = _PublicHTTP
+
+
+class _PublicHTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _PublicHTTPS
+
+
+class WebTransfer:
+    """Fetches ranges from `https` and, where the operator admits it, `http` addresses.
+
+    Redirects are followed here, hop by hop, each checked like an address in a request. Connections to addresses
+    that no prefix on the list names must end at a public peer.
+    """
+
+    def __init__(self, *, timeout: float, agent: str) -> None:
+        self._timeout = timeout
+        headers = {"User-Agent": agent, "Accept-Encoding": "identity"}
+        self._listed = urllib3.PoolManager(num_pools=64, maxsize=CONNECTIONS, headers=headers)
+        self._public = urllib3.PoolManager(num_pools=64, maxsize=CONNECTIONS, headers=headers)
+        self._public.pool_classes_by_scheme = {"http": _PublicHTTPPool, "https": _PublicHTTPSPool}
+
+    def fetch(self, url: str, start: int, stop: int, unless: Stamp | None = None) -> Part:
+        """See `Transfer.fetch`."""
+        deadline = time.monotonic() + self._timeout
+        pause = PAUSE
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._attempt(url, start, stop, unless, deadline)
+            except _TransientError as failure:
+                if attempt == ATTEMPTS or time.monotonic() + pause >= deadline:
+                    raise failure.error from failure
+                time.sleep(pause)
+                pause *= 2
+        raise AssertionError
+
+    def _attempt(self, url: str, start: int, stop: int, unless: Stamp | None, deadline: float) -> Part:
+        headers = {"Range": f"bytes={start}-{stop - 1}"}
+        if unless and unless.etag:
+            headers["If-None-Match"] = unless.etag
+        elif unless and unless.modified:
+            headers["If-Modified-Since"] = unless.modified
+        where = url
+        try:
+            for _ in range(HOPS + 1):
+                answer = self._ask(where, headers, deadline)
+                try:
+                    target = answer.headers.get("location")
+                    if answer.status not in _REDIRECTS or target is None:
+                        return self._part(answer, url, where, (start, stop), unless, deadline)
+                finally:
+                    answer.close()
+                where = _hop(url, urljoin(where, target))
+        except (ConnectTimeoutError, ReadTimeoutError) as error:
+            raise _TransientError(self._late(url)) from error
+        except LocationParseError as error:
+            raise SourceForbiddenError(f"{where!r} is not an address; check the URL") from error
+        except HTTPError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise _TransientError(
+                SourceFaultError(f"{url!r} cannot be fetched: {reason}; try again or tell its provider")
+            ) from error
+        raise SourceFaultError(f"{url!r} redirects more than {HOPS} times; give the final address")
+
+    def _late(self, url: str) -> SourceTimeoutError:
+        return SourceTimeoutError(
+            f"{url!r} was not sent within {self._timeout:g} s; try again, or give CLEARSKY_SOURCE_TIMEOUT more"
+        )
+
+    def _ask(self, where: str, headers: dict[str, str], deadline: float) -> urllib3.BaseHTTPResponse:
+        listed = named_by_prefix(where)
+        pool = self._listed if listed else self._public
+        # The library must see the host that was checked.
+        if (urllib3.util.parse_url(where).host or "").strip("[]") != urlsplit(where).hostname:
+            raise LocationParseError(where)
+        silence = max(min(self._timeout / ATTEMPTS, deadline - time.monotonic()), 0.001)
+        timeout = urllib3.Timeout(connect=min(CONNECT, silence), read=silence)
+        try:
+            return pool.request(
+                "GET",
+                where,
+                headers={**pool.headers, **headers},
+                timeout=timeout,
+                redirect=False,
+                retries=False,
+                preload_content=False,
+            )
+        except _PrivatePeerError as error:
+            raise SourceForbiddenError(
+                f"{where!r} is not allowed: its host has the private address {error}; "
+                "the operator can admit its URL prefix with CLEARSKY_ALLOWED_SOURCES"
+            ) from error
+
+    def _part(
+        self, answer: Any, url: str, where: str, wanted: tuple[int, int], unless: Stamp | None, deadline: float
+    ) -> Part:
+        if answer.status == HTTPStatus.NOT_MODIFIED and unless:
+            return Part(None, unless, where)
+        if answer.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+            _refuse(url, answer.status, wanted[0])
+        first, last, size = _span(answer, url, wanted)
+        stamp = Stamp(size, answer.headers.get("etag"), answer.headers.get("last-modified"))
+        data = self._body(answer, url, last - first, deadline)
+        return Part(data, stamp, where)
+
+    def _body(self, answer: Any, url: str, length: int, deadline: float) -> bytes:
+        """The whole body, and no more than announced."""
+        pieces: list[bytes] = []
+        got = 0
+        while piece := answer.read1(_PIECE, decode_content=False):
+            got += len(piece)
+            pieces.append(piece)
+            if got > length:
+                break
+            if time.monotonic() > deadline:
+                raise self._late(url)
+        if got != length:
+            raise _TransientError(
+                SourceFaultError(f"{url!r} came with {got} bytes instead of {length}; try again or tell its provider")
+            )
+        return b"".join(pieces)
+
+
+def _hop(url: str, target: str) -> str:
+    """Where a redirect leads, if a request might have named it."""
+    try:
+        if urlsplit(target).scheme not in ("http", "https"):
+            raise SourceForbiddenError(f"{target!r} is not a web address")
+        return check_source(target)
+    except SourceForbiddenError as error:
+        raise SourceForbiddenError(f"{url!r} redirects: {error}") from error
+
+
+def _refuse(url: str, status: int, start: int) -> NoReturn:
+    """The error that an answer without bytes stands for."""
+    if status in (404, 410):
+        raise SourceMissingError(f"{url!r} does not exist (its server answers {status}); check the name")
+    if status in (401, 403):
+        raise SourceDeniedError(f"{url!r} is refused by its server ({status}); give a public or signed address")
+    if status == 416 and start:
+        raise SourceChangedError(f"{url!r} changed while it was read: it is shorter now; ask again")
+    error = SourceFaultError(f"{url!r} cannot be fetched: its server answers {status}; try again or tell its provider")
+    if status in _TRANSIENT:
+        raise _TransientError(error)
+    raise error
+
+
+def _span(answer: Any, url: str, wanted: tuple[int, int]) -> tuple[int, int, int]:
+    """First and last byte (excluded) of the body, and the file's size."""
+    start, stop = wanted
+    length = answer.headers.get("content-length", "")
+    if answer.headers.get("content-encoding", "identity") != "identity":
+        raise SourceFaultError(f"{url!r} is sent compressed, so that its parts cannot be read; tell its provider")
+    if answer.status == HTTPStatus.OK:
+        # A server may send a small file whole; of a large one that would be paid again with every part.
+        if start == 0 and length.isdigit() and int(length) <= stop:
+            return 0, int(length), int(length)
+        raise SourceFaultError(
+            f"the server of {url!r} sends no parts of files (it ignores `Range`); put the file where ranges work"
+        )
+    match = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
+    if match is None:
+        raise SourceFaultError(f"the server of {url!r} does not say which part it sends (`Content-Range`)")
+    first, last, size = (int(group) for group in match.groups())
+    if first != start or last != min(stop, size) - 1:
+        raise SourceFaultError(f"the server of {url!r} sends bytes {first}-{last} instead of {start}-{stop - 1}")
+    return first, last + 1, size

@@ -1,0 +1,1 @@
+"""How work is done: workers, claims on them, caches and memory."""

@@ -1,0 +1,174 @@
+"""Bounded threads that share their time fairly among requests."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Generic, TypeVar
+
+from server.work.memory import give_back
+from server.work.ticket import Ticket, check_wanted, current_ticket
+
+T = TypeVar("T")
+
+NICE: Final = 5
+"""Lower priority of the workers, where the system has one per thread: a tile that is ready to be encoded goes first."""
+POLL: Final = 0.1
+"""Seconds after which a waiting request looks whether anybody still wants its answer."""
+
+
+class _Batch(Generic[T]):
+    """Jobs of one call."""
+
+    def __init__(self, jobs: Sequence[Callable[[], T]], ticket: Ticket | None) -> None:
+        self.ticket = ticket
+        self.jobs = jobs
+        self.results: dict[int, T] = {}
+        self.error: BaseException | None = None
+        self.next = 0
+        self.running = 0
+        self.done = threading.Event()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no job is left to start."""
+        return self.next >= len(self.jobs)
+
+
+class FairPool:
+    """A fixed number of worker threads; requests take turns, job by job, however many jobs each has.
+
+    A job may itself call `run`: its worker then works on the new jobs instead of only waiting for them, so that
+    nesting needs no more threads and cannot lock up. Jobs of a request that nobody waits for are dropped.
+    """
+
+    def __init__(self, threads: int, *, name: str = "clearsky") -> None:
+        self._wake = threading.Condition()
+        self._lanes: deque[tuple[object, list[_Batch[Any]]]] = deque()
+        self._closed = False
+        self._local = threading.local()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"{name}_{i}", daemon=True) for i in range(max(1, threads))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Stop the workers after the jobs they are at; jobs not started fail in the calls that wait for them."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify_all()
+
+    def run(self, jobs: Sequence[Callable[[], T]]) -> list[T]:
+        """Run jobs side by side and give their results in order.
+
+        Raises:
+            AbandonedError, OverdueError: nobody waits for the results any more. Whatever the first job that fails
+            raises; jobs not started by then are dropped.
+        """
+        if not jobs:
+            return []
+        batch: _Batch[T] = _Batch(jobs, current_ticket.get())
+        with self._wake:
+            self._enqueue(batch)
+            self._wake.notify(len(jobs))
+        if getattr(self._local, "worker", False):
+            while (index := self._take(batch)) is not None:
+                self._run_one(batch, index)
+        while not batch.done.wait(POLL):
+            try:
+                check_wanted()
+                if self._closed:
+                    raise RuntimeError("the server is shutting down")
+            except Exception as error:
+                self._drop(batch, error)
+        if batch.error is not None:
+            raise batch.error
+        return [batch.results[i] for i in range(len(jobs))]
+
+    def _enqueue(self, batch: _Batch[Any]) -> None:
+        """Put a batch on its request's lane. The newest is served first: those before it wait for it."""
+        owner: object = batch.ticket if batch.ticket is not None else threading.get_ident()
+        for lane_owner, batches in self._lanes:
+            if lane_owner is owner or lane_owner == owner:
+                batches.append(batch)
+                return
+        self._lanes.append((owner, [batch]))
+
+    def _next(self) -> _Batch[Any] | None:
+        """The batch whose turn it is, one of its jobs taken; the lane goes to the end of the row."""
+        while self._lanes:
+            owner, batches = self._lanes.popleft()
+            while batches and batches[-1].exhausted:
+                batches.pop()
+            if not batches:
+                continue
+            self._lanes.append((owner, batches))
+            return batches[-1]
+        return None
+
+    @staticmethod
+    def _claim(batch: _Batch[Any]) -> int:
+        """Number of the next job, now this thread's; the lock is held."""
+        batch.running += 1
+        batch.next += 1
+        return batch.next - 1
+
+    def _take(self, batch: _Batch[Any]) -> int | None:
+        """Claim a job of one batch; None where none is left."""
+        with self._wake:
+            return None if batch.exhausted else self._claim(batch)
+
+    def _run_one(self, batch: _Batch[Any], index: int) -> None:
+        """Run the job just claimed, on behalf of its request."""
+        token = current_ticket.set(batch.ticket)
+        error: BaseException | None = None
+        try:
+            check_wanted()
+            result = batch.jobs[index]()
+        except BaseException as raised:
+            error = raised
+        finally:
+            current_ticket.reset(token)
+        with self._wake:
+            batch.running -= 1
+            if error is None:
+                batch.results[index] = result
+        if error is not None:
+            self._drop(batch, error)
+        self._settle(batch)
+
+    def _drop(self, batch: _Batch[Any], error: BaseException) -> None:
+        """Start no more jobs of a batch."""
+        with self._wake:
+            batch.error = batch.error or error
+            batch.next = len(batch.jobs)
+        self._settle(batch)
+
+    def _settle(self, batch: _Batch[Any]) -> None:
+        with self._wake:
+            if batch.exhausted and batch.running == 0:
+                batch.done.set()
+
+    def _work(self) -> None:
+        """A worker's life."""
+        self._local.worker = True
+        # Threads have priorities of their own on Linux only; elsewhere workers are as urgent as requests.
+        with contextlib.suppress(OSError, AttributeError):
+            if os.uname().sysname == "Linux":
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        while True:
+            with self._wake:
+                idle = all(batch.exhausted for _, batches in self._lanes for batch in batches)
+            if idle:
+                give_back()
+            with self._wake:
+                while (batch := self._next()) is None and not self._closed:
+                    self._wake.wait()
+                if batch is None or self._closed:
+                    return
+                index = self._claim(batch)
+            self._run_one(batch, index)

@@ -1,0 +1,61 @@
+"""The architecture as the folders show it: imports point one way."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LAYERS = (
+    ("server.app", "server.cli"),
+    ("server.export",),
+    ("server.recipes", "server.viewer", "server.demo"),
+    ("server.http",),
+    ("server.analysis",),
+    ("server.raster",),
+    ("server.remote",),
+    ("server.settings",),
+    ("server.work",),
+    ("server.errors",),
+    ("algorithms",),
+)
+"""From the top down: a module imports from its own part and from those in later rows."""
+MODULES = sorted(p for folder in ("server", "algorithms") for p in (ROOT / folder).rglob("*.py"))
+
+
+def _name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _part(module: str) -> tuple[int, str]:
+    """Row and name of the part that a module belongs to."""
+    for row, parts in enumerate(LAYERS):
+        for part in parts:
+            if module == part or module.startswith(part + "."):
+                return row, part
+    raise AssertionError(f"{module} belongs to no part of LAYERS")
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} imports relatively"
+            yield node.module or ""
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_imports_point_one_way(path: Path) -> None:
+    module = _name(path)
+    if module == "server":  # prepares GDAL before anything opens a raster
+        return
+    row, part = _part(module)
+    for imported in _imports(path):
+        if imported == "server" or not imported.startswith(("server.", "algorithms")):
+            continue  # the version alone, or another package
+        to_row, to_part = _part(imported)
+        assert to_part == part or to_row > row, f"{module} imports {imported}, against the direction of the layers"
