@@ -1,7 +1,8 @@
 """ClearSky's numerics: numbers in, numbers out."""
 
 from algorithms.mask import cloud_mask
-from algorithms.reclassify import buffer_mask, reclassify
+from algorithms.masks import buffer_mask
+from algorithms.reclassify import reclassify
 from algorithms.stepwise import stepwise_adjustment
 from algorithms.whole import fill_clouds
 

@@ -12,8 +12,8 @@ from scipy import ndimage
 from algorithms.adjust import ADJUSTMENTS, estimate_target
 from algorithms.cells import bilinear
 from algorithms.errors import ParameterError, whole_number
+from algorithms.masks import dilate
 from algorithms.moments import LEVELS, NodeLattice
-from algorithms.reclassify import dilate
 from algorithms.residual import KAPPA, screened_membrane
 from algorithms.scene import SceneFit
 

@@ -10,8 +10,8 @@ from scipy import ndimage
 
 from algorithms.bands import common_names, role_indexes
 from algorithms.errors import ShapeError
+from algorithms.masks import NODATA
 from algorithms.models import WINDOW, CloudModel, select_model
-from algorithms.reclassify import NODATA
 from algorithms.windows import Window, blend, window_start
 
 

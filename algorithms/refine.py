@@ -23,7 +23,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from algorithms.errors import ParameterError, ShapeError
-from algorithms.reclassify import NODATA, dilate
+from algorithms.masks import NODATA, dilate
 from algorithms.scene import SceneFit
 
 Image = npt.NDArray[np.float32]

@@ -69,7 +69,7 @@ def _loop() -> Callable[..., tuple[FloatArray, BoolArray]]:
     if find_spec("numba") is None:
         return numpy_rings
     # numba takes half a second to load, and nobody needs it before.
-    from .compiled_rings import compiled_rings  # noqa: PLC0415
+    from algorithms.compiled_rings import compiled_rings  # noqa: PLC0415
 
     return compiled_rings
 

@@ -13,8 +13,8 @@ from algorithms.border import FACTORS, correct_border
 from algorithms.cells import cell_any, cell_means, check_factor, on_pixels
 from algorithms.errors import ParameterError, ShapeError
 from algorithms.fill import FillOptions, Image, Mask, apply_fields, fill_fields, padded
+from algorithms.masks import NODATA
 from algorithms.moments import node_lattice
-from algorithms.reclassify import NODATA
 from algorithms.sample import sampled
 from algorithms.scene import fit_scene
 

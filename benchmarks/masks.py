@@ -38,7 +38,7 @@ from algorithms import fill_clouds  # noqa: E402
 from algorithms.bands import ROLES  # noqa: E402
 from algorithms.cells import cell_means  # noqa: E402
 from algorithms.mask import classify, cloud_probability  # noqa: E402
-from algorithms.reclassify import buffer_cells, dilate  # noqa: E402
+from algorithms.masks import buffer_cells, dilate  # noqa: E402
 from algorithms.refine import ENOUGH, FIT_BUFFER, fit_cells, refine_mask, trusted  # noqa: E402
 from algorithms.sample import sampled  # noqa: E402
 from algorithms.scene import fit_scene  # noqa: E402

@@ -22,8 +22,8 @@ from algorithms.bands import ROLES
 from algorithms.errors import ClearSkyError, ParameterError, ShapeError
 from algorithms.fill import FillOptions, fill_fields
 from algorithms.mask import cloud_mask
+from algorithms.masks import buffer_mask
 from algorithms.moments import LEVELS, lacking, node_lattice, pool
-from algorithms.reclassify import buffer_mask
 from algorithms.removal import to_dtype
 from algorithms.residual import residual_reach
 from algorithms.scene import fit_scene

@@ -11,17 +11,8 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from algorithms.errors import ParameterError, RemapError, ShapeError
-from algorithms.reclassify import (
-    MAX_BUFFER,
-    MODEL_REMAP,
-    Remap,
-    buffer_cells,
-    buffer_mask,
-    check_buffer,
-    dilate,
-    parse_remap,
-    reclassify,
-)
+from algorithms.masks import MAX_BUFFER, buffer_cells, buffer_mask, check_buffer, dilate
+from algorithms.reclassify import MODEL_REMAP, Remap, parse_remap, reclassify
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from algorithms.bands import ROLES
 from algorithms.errors import ParameterError, ShapeError
-from algorithms.reclassify import NODATA
+from algorithms.masks import NODATA
 from algorithms.refine import CERTAIN, ENOUGH, FIT_BUFFER, RADIUS, STEPS, fit_cells, refine_mask, trusted
 from algorithms.scene import fit_scene
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from algorithms.reclassify import buffer_cells
+from algorithms.masks import buffer_cells
 from server.analysis.ahead import Ahead, View
 from server.analysis.blocks import BlockFill, reduce_fill
 from server.analysis.extents import rim_cells

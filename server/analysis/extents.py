@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from algorithms.border import FACTORS, MARGIN
 from algorithms.fill import padded
+from algorithms.masks import buffer_cells
 from algorithms.moments import LEVELS, NodeLattice, lacking, pool
-from algorithms.reclassify import buffer_cells
 from algorithms.residual import residual_reach
 from server.analysis.task import Task
 from server.raster.grid import BLOCK, Box, Grid

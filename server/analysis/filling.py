@@ -11,8 +11,8 @@ from algorithms.adjust import pooled_sums
 from algorithms.border import Border, correct_border
 from algorithms.cells import on_pixels
 from algorithms.fill import UNFILLED, FillFields, fill_fields, padded
+from algorithms.masks import dilate
 from algorithms.moments import node_lattice
-from algorithms.reclassify import dilate
 from server.analysis.blocks import BlockFields, BlockFill
 from server.analysis.extents import fill_region, narrow_extent, pixelwise, rim_cells, wider_extent
 from server.analysis.pairs import Pair, Pairs

@@ -13,9 +13,10 @@ import numpy.typing as npt
 from algorithms.bands import role_indexes
 from algorithms.cells import cell_any, on_pixels
 from algorithms.mask import classify, window_probabilities
+from algorithms.masks import NODATA, dilate
 from algorithms.models import WINDOW, CloudModel
 from algorithms.moments import box_sums
-from algorithms.reclassify import NODATA, dilate, reclassify
+from algorithms.reclassify import reclassify
 from algorithms.windows import Window, blend, window_start, windows_over
 from server.analysis.task import CloudSource
 from server.raster.cache import RasterCache

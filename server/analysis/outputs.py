@@ -11,7 +11,7 @@ from rasterio.crs import CRS
 from rio_tiler.io import Reader
 from rio_tiler.models import ImageData
 
-from algorithms.reclassify import NODATA
+from algorithms.masks import NODATA
 from algorithms.removal import CloudSidecar
 from server.raster.dataset import open_raster
 from server.raster.layer import Layer

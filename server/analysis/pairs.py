@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from algorithms.cells import Cells, on_pixels
-from algorithms.reclassify import buffer_cells, dilate
+from algorithms.masks import buffer_cells, dilate
 from algorithms.sample import in_a_row
 from algorithms.scene import SceneFit, fit_scene
 from algorithms.shift import FACTORS, NONE, Shift, estimate_shift, shift_patches

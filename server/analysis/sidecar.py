@@ -12,7 +12,7 @@ import numpy.typing as npt
 from algorithms.border import sample_border
 from algorithms.cells import bilinear
 from algorithms.fill import UNFILLED
-from algorithms.reclassify import NODATA
+from algorithms.masks import NODATA
 from algorithms.removal import CloudSidecar, Needs, PixelFill
 from algorithms.shift import NONE
 from server.analysis.blocks import BlockFill

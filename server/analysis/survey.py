@@ -8,8 +8,8 @@ from typing import Final
 
 import numpy as np
 
+from algorithms.masks import dilate
 from algorithms.moments import node_lattice
-from algorithms.reclassify import dilate
 from server.analysis.extents import fill_region, narrow_extent, rim_cells, wider_extent
 from server.analysis.pairs import Pair, Pairs, joined_rows
 from server.analysis.task import Task

@@ -13,7 +13,7 @@ from rasterio.windows import transform as window_transform
 from rio_tiler.reader import read
 
 from algorithms.fill import UNFILLED
-from algorithms.reclassify import NODATA
+from algorithms.masks import NODATA
 from algorithms.removal import CloudImage, CloudRemoval
 from server.analysis.engine import Analysis
 from server.analysis.outputs import completed, hidden_pixels, read_layer

@@ -15,8 +15,8 @@ from xml.etree import ElementTree as ET
 from rasterio.enums import MaskFlags
 
 from algorithms.errors import ParameterError
+from algorithms.masks import NODATA
 from algorithms.models import Runtime, configure
-from algorithms.reclassify import NODATA
 from server import __version__
 from server.analysis.engine import Analysis
 from server.analysis.task import Task

@@ -1,0 +1,71 @@
+"""Masks: their nodata class, and growing them."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from algorithms.errors import ShapeError, whole_number
+
+NODATA: Final = 255
+"""Class of cells without data."""
+MAX_BUFFER: Final = 15
+"""Largest number of buffer steps, as in Esri's function."""
+
+
+def check_buffer(steps: int) -> int:
+    """`steps` itself if it is a whole number 0-15.
+
+    Raises:
+        ParameterError: otherwise.
+    """
+    message = f"buffer {steps} is out of range: give 0 to {MAX_BUFFER} steps of 2 pixels"
+    return whole_number(steps, least=0, most=MAX_BUFFER, message=message)
+
+
+def buffer_cells(steps: int, factor: int) -> int:
+    """Radius in analysis cells of `steps` buffer steps (2 native pixels each), rounded up."""
+    return math.ceil(2 * steps / factor)
+
+
+def dilate(mask: npt.NDArray[np.bool_], radius: int) -> npt.NDArray[np.bool_]:
+    """Grow a (H, W) mask by a square of side `2 * radius + 1`; the outside counts as clear."""
+    if radius == 0 or not mask.any():
+        return mask.copy()
+    return _spread(_spread(mask, radius).T, radius).T
+
+
+def _spread(mask: npt.NDArray[np.bool_], radius: int) -> npt.NDArray[np.bool_]:
+    """Grow a mask along its rows' axis; a window twice as long is two windows side by side."""
+    size = 2 * radius + 1
+    grown = np.pad(mask, [(radius, radius), (0, 0)])
+    length = 1
+    while length < size:
+        step = min(length, size - length)
+        grown = grown[:-step] | grown[step:]
+        length += step
+    return grown
+
+
+def buffer_mask(mask: npt.ArrayLike, steps: int) -> npt.NDArray[np.bool_]:
+    """Grow a mask by `steps` dilations with a 5x5 square (2 pixels each), as Esri's SLRA function does.
+
+    Args:
+        mask: (H, W), non-zero is cloud; 255 (nodata) is not.
+        steps: 0 to 15.
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        ParameterError: steps out of range. ShapeError: mask is not two-dimensional.
+    """
+    array = np.asarray(mask)
+    if array.ndim != 2:
+        raise ShapeError(f"mask must be (rows, cols), not {array.shape}")
+    if array.dtype != np.bool_:
+        array = (array != 0) & (array != NODATA)
+    return dilate(array, 2 * check_buffer(steps))
