@@ -33,8 +33,8 @@ import server.raster.reading
 from benchmarks.machine import machine
 from server.demo import write_demo
 from server.remote.files import get_remotes
-from tests.rangeserver import Counts, RangeServer, range_server
-from tests.service import application
+from tests.helpers.rangeserver import Counts, RangeServer, range_server
+from tests.helpers.service import application
 
 TMS = morecantile.tms.get("WebMercatorQuad")
 PLAIN = {

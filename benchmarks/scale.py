@@ -22,7 +22,7 @@ from rasterio.windows import Window
 
 from server import __version__ as _  # noqa: F401  (GDAL's options, before the rival's first dataset too)
 from server.demo import write_demo
-from tests.service import free_port
+from tests.helpers.service import free_port
 
 STRIP = 512
 

@@ -36,7 +36,7 @@ from benchmarks.machine import machine
 from server.analysis.state import get_analysis
 from server.demo import write_demo
 from server.http.render import render
-from tests.service import application
+from tests.helpers.service import application
 
 TMS = morecantile.tms.get("WebMercatorQuad")
 MODEL = MODELS["ukis-6b-l1c"]

@@ -18,8 +18,8 @@ from algorithms import buffer_mask, cloud_mask, fill_clouds
 from algorithms.cells import cell_any
 from algorithms.models import MODELS
 from server.demo import write_demo
-from tests.scenes import BANDS, UTM, Pair, make_pair, write_raster
-from tests.service import application, fresh, raster
+from tests.helpers.scenes import BANDS, UTM, Pair, make_pair, write_raster
+from tests.helpers.service import application, fresh, raster
 
 TMS = morecantile.tms.get("WebMercatorQuad")
 

@@ -22,9 +22,9 @@ from server.errors import SourceFaultError
 from server.raster.dataset import file_version, open_raster
 from server.remote.files import get_remotes
 from server.settings import get_settings
-from tests.rangeserver import RangeServer, range_server
-from tests.scenes import make_pair, write_raster
-from tests.service import application
+from tests.helpers.rangeserver import RangeServer, range_server
+from tests.helpers.scenes import make_pair, write_raster
+from tests.helpers.service import application
 
 CHECK = 0.15
 """Seconds for which a file counts as unchanged in these tests."""

@@ -23,8 +23,8 @@ from scipy.ndimage import distance_transform_edt
 from server.demo import write_demo
 from server.settings import get_settings
 from server.viewer import viewer_defaults
-from tests.browser import Browser
-from tests.service import server_process
+from tests.helpers.browser import Browser
+from tests.helpers.service import server_process
 
 IDLE = "document.getElementById('map').getAttribute('aria-busy') === 'false'"
 CLOUD_COLOUR = np.array([0xFF, 0x3D, 0x8B])  # of the overlay's class "Cloud"

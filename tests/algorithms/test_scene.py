@@ -16,8 +16,8 @@ from algorithms.models import WINDOW
 from algorithms.sample import SQUARE, SQUARES, sample_squares, sampled
 from algorithms.scene import SAMPLE, SceneFit, fit_scene
 from algorithms.windows import window_count, window_start, windows_over
-from tests.scenes import ORIGIN, UTM, make_pair, write_raster
-from tests.service import application, raster
+from tests.helpers.scenes import ORIGIN, UTM, make_pair, write_raster
+from tests.helpers.service import application, raster
 
 MIX = np.array([[0.9, 0.2, -0.1], [0.1, 0.7, 0.3], [-0.2, 0.4, 1.1]])
 OFFSET = np.array([150.0, -80.0, 400.0])

@@ -15,7 +15,7 @@ from algorithms.errors import ClearSkyError, ParameterError, ShapeError
 from algorithms.growing_sums import GrowingSums, block_order
 from algorithms.stepwise import stepwise_adjustment
 
-DATA = Path(os.environ.get("CLEARSKY_TEST_DATA", Path(__file__).resolve().parents[1] / "../shared/data"))
+DATA = Path(os.environ.get("CLEARSKY_TEST_DATA", Path(__file__).resolve().parents[2] / "../shared/data"))
 REPLACEMENTS = {"20180705": "20180720", "20180121": "20180210"}
 VARIANTS = ("colocated", "esri")
 

@@ -15,8 +15,8 @@ from starlette.testclient import TestClient
 
 from algorithms import fill_clouds
 from algorithms.cells import cell_any
-from tests.scenes import ORIGIN, UTM, Pair, make_pair, write_raster
-from tests.service import application, raster
+from tests.helpers.scenes import ORIGIN, UTM, Pair, make_pair, write_raster
+from tests.helpers.service import application, raster
 
 BOX = "500000,4597000,503000,4600000"
 

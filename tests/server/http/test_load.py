@@ -24,8 +24,8 @@ from server.analysis.blocks import BlockFields, BlockFill, reduce_fill
 from server.app import create_app
 from server.demo import write_demo
 from server.raster.grid import Box
-from tests.scenes import write_raster
-from tests.service import application, free_port, serve_command
+from tests.helpers.scenes import write_raster
+from tests.helpers.service import application, free_port, serve_command
 
 SIDE = 3000
 

@@ -31,8 +31,8 @@ from server.recipes.document import MAX_BYTES, read_document, write_values
 from server.recipes.model import recipe_of
 from server.recipes.schema import OPTIONS
 from server.recipes.store import load_recipe
-from tests.scenes import UTM, make_pair, write_raster
-from tests.service import ROOT, application, needs, raster, server_process, without_gdal_settings, wmts_source
+from tests.helpers.scenes import UTM, make_pair, write_raster
+from tests.helpers.service import ROOT, application, needs, raster, server_process, without_gdal_settings, wmts_source
 
 FULL = """\
 name: lazio-july

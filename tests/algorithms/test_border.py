@@ -12,7 +12,7 @@ from scipy import ndimage
 from algorithms import fill_clouds
 from algorithms.border import KAPPA, MARGIN, STEPS, Border, border_correction, sample_border
 from algorithms.residual import EDGE
-from tests.scenes import make_pair
+from tests.helpers.scenes import make_pair
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]

@@ -26,9 +26,9 @@ from server.export import plan
 from server.export.job import ExportJob
 from server.export.scene import export_scene
 from server.export.tags import acquisition_date, source_id
-from tests.rangeserver import range_server
-from tests.scenes import ORIGIN, UTM, Pair, make_pair, write_raster
-from tests.service import ROOT, application, needs, raster, without_gdal_settings
+from tests.helpers.rangeserver import range_server
+from tests.helpers.scenes import ORIGIN, UTM, Pair, make_pair, write_raster
+from tests.helpers.service import ROOT, application, needs, raster, without_gdal_settings
 
 SMALL = "import server.export.plan as p; p.PIECE = (32, 64); from server.cli import main; main()"
 """The real command, cutting the scene into more pieces."""

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from rasterio.transform import Affine
 from starlette.testclient import TestClient
 
-from tests.scenes import make_pair, write_raster
-from tests.service import application, raster
+from tests.helpers.scenes import make_pair, write_raster
+from tests.helpers.service import application, raster
 
 
 @pytest.fixture(scope="module")

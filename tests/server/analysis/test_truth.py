@@ -12,7 +12,7 @@ from rio_cogeo.cogeo import cog_validate
 from starlette.testclient import TestClient
 
 from server.demo import DemoScene, write_demo
-from tests.service import application, raster
+from tests.helpers.service import application, raster
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from starlette.testclient import TestClient
 from algorithms import buffer_mask, fill_clouds
 from algorithms.cells import cell_any
 from algorithms.shift import LEAST, MARGIN, MOST, NONE, STEPS, estimate_shift, move, shift_patches
-from tests.scenes import UTM, Pair, make_pair, write_raster
-from tests.service import application, raster
+from tests.helpers.scenes import UTM, Pair, make_pair, write_raster
+from tests.helpers.service import application, raster
 
 TMS = morecantile.tms.get("WebMercatorQuad")
 OFF = (0.6, -0.8)

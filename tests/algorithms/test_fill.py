@@ -28,7 +28,7 @@ from algorithms.removal import to_dtype
 from algorithms.residual import residual_reach
 from algorithms.scene import fit_scene
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 Raster = Callable[..., np.ndarray]
 ADJUSTMENTS = ("regression", "moment")
 GAINS = np.array([0.7, 1.0, 1.6])

@@ -16,7 +16,7 @@ from titiler.core.utils import render_image
 
 from algorithms.errors import ParameterError
 from server.http.render import render
-from tests.scenes import smooth_noise
+from tests.helpers.scenes import smooth_noise
 
 
 def picture(dtype: str, *, bands: int = 3, masked: bool = False) -> ImageData:

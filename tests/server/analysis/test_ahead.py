@@ -20,8 +20,8 @@ from server.errors import AbandonedError
 from server.raster.grid import Box, fine_grid
 from server.work.activity import QUIET, Activity, activity
 from server.work.ticket import check_wanted
-from tests.scenes import make_pair, write_raster
-from tests.service import application
+from tests.helpers.scenes import make_pair, write_raster
+from tests.helpers.service import application
 
 TMS = morecantile.tms.get("WebMercatorQuad")
 WAIT = 60

@@ -13,7 +13,7 @@ import pytest
 import rasterio
 
 from server.demo import DemoScene, write_demo
-from tests.service import needs, raster, server_process, without_gdal_settings, wmts_source
+from tests.helpers.service import needs, raster, server_process, without_gdal_settings, wmts_source
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from server.app import create_app
 from server.remote.files import get_remotes
 from server.settings import get_settings
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def environment(allowed: Path | str, settings: dict[str, str]) -> dict[str, str]:

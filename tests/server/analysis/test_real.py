@@ -14,7 +14,7 @@ import pytest
 import rasterio
 from rasterio.warp import transform_bounds
 
-from tests.service import needs, raster, server_process, without_gdal_settings, wmts_source
+from tests.helpers.service import needs, raster, server_process, without_gdal_settings, wmts_source
 
 PAIRS = {
     "lazio": ("s2_lazio_20180705_cloudy.tif", ["s2_lazio_20180720_clear.tif"]),
