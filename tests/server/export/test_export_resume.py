@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,8 @@ def test_no_room_leaves_nothing_under_the_final_name(
     if short:
         assert run(arguments[0], tmp_path / "whole.tif", *arguments[2:]) == 0
         limit = (tmp_path / "whole.tif").stat().st_size - short
-    process = start(*arguments, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    room = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
+    process = start(*arguments, measured=False, preexec_fn=room)
     _, said = process.communicate(timeout=60)
     assert (process.returncode, len(said.splitlines())) == (2, 1), said
     assert "cannot be written" in said
