@@ -6,13 +6,17 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --constraint constraints.txt --editable
 
-.PHONY: serve test lint types lock clean
+.PHONY: serve test coverage lint types lock clean
 
 serve: .venv/serve.stamp
 	$(BIN)/clearsky serve --host $(HOST) --port $(PORT)
 
 test: .venv/test.stamp
 	$(BIN)/python -m pytest $(ARGS)
+
+# After `make test ARGS="--cov --cov-report="`: the total, and the modules of which less than 90 % ran.
+coverage: .venv/test.stamp
+	@$(BIN)/python -m coverage report --sort=cover | awk 'NR <= 2 || /^TOTAL/ || $$NF + 0 < 90'
 
 lint: .venv/lint.stamp
 	$(BIN)/ruff check .

@@ -1,0 +1,64 @@
+"""The export command, in this process or as one of its own, and what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+
+from server.cli import main
+from tests.helpers.service import ROOT
+
+SMALL = "import server.export.plan as p; p.PIECE = (32, 64); from server.cli import main; main()"
+"""The real command, cutting the scene into more pieces."""
+
+
+def run(*args: object) -> int:
+    """The command's exit status, in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["clearsky", "export", *map(str, args)])
+        try:
+            main()
+        except SystemExit as stop:
+            return int(stop.code or 0)
+    return 0
+
+
+def start(*args: object, measured: bool = True, **options: Any) -> subprocess.Popen[str]:
+    """The command as a process of its own; not `measured`, it writes no coverage data when it ends."""
+    command = [sys.executable, "-c", SMALL, "export", *map(str, args)]
+    env = {name: value for name, value in os.environ.items() if measured or not name.startswith("COVERAGE_")}
+    return subprocess.Popen(
+        command, cwd=ROOT, env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options
+    )
+
+
+def finished(out: Path) -> list[Path]:
+    """Finished pieces of an export that has not ended."""
+    return sorted(out.with_name(out.name + ".partial").glob("*/*.image.tif"))
+
+
+def pixels(path: Path) -> np.ndarray:
+    with rasterio.open(path) as src:
+        return src.read()
+
+
+def same_description(target: Path, out: Path, *, added_mask: bool = False) -> None:
+    """Everything the target says of itself, the output says, too."""
+    with rasterio.open(target) as a, rasterio.open(out) as b:
+        for name in ("crs", "transform", "shape", "count", "dtypes", "nodatavals", "descriptions", "scales", "offsets"):
+            np.testing.assert_equal(getattr(b, name), getattr(a, name), err_msg=name)
+        assert b.units == a.units
+        assert b.colorinterp == a.colorinterp
+        assert added_mask or b.mask_flag_enums == a.mask_flag_enums
+        own = {k: v for k, v in a.tags().items() if k != "OVR_RESAMPLING_ALG"}
+        assert own.items() <= b.tags().items()
+        assert {k: v for k, v in b.tags().items() if not k.startswith("CLEARSKY_")}.keys() <= own.keys() | {
+            "OVR_RESAMPLING_ALG"
+        }

@@ -1,0 +1,58 @@
+"""Rasters to export, and exports of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from server.demo import write_demo
+from tests.helpers.exports import run
+from tests.helpers.scenes import ORIGIN, Pair, make_pair, write_raster
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A demo scene, and its export with provenance."""
+    scene = write_demo(tmp_path_factory.mktemp("demo"), size=600)
+    folder = tmp_path_factory.mktemp("out")
+    out, provenance = folder / "out.tif", folder / "provenance.tif"
+    assert run(scene.cloudy, out, "--replacement", scene.clear, "--provenance", provenance) == 0
+    return {"target": scene.cloudy, "replacement": scene.clear, "out": out, "provenance": provenance}
+
+
+@pytest.fixture(scope="module")
+def pair() -> Pair:
+    return make_pair(size=(300, 340))
+
+
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory: pytest.TempPathFactory, pair: Pair) -> Iterator[Path]:
+    """A folder of good and bad rasters, as working directory."""
+    folder = tmp_path_factory.mktemp("bad")
+    write_raster(folder / "target.tif", pair.target)
+    write_raster(folder / "other.tif", pair.replacement)
+    write_raster(folder / "mask.tif", pair.mask[None].astype(np.uint8), nodata=None)
+    write_raster(folder / "four.tif", pair.replacement[:4])
+    write_raster(folder / "turned.tif", pair.target, transform=ORIGIN @ rasterio.Affine.rotation(10))
+    write_raster(folder / "far.tif", pair.replacement, transform=rasterio.Affine(10, 0, 9e5, 0, -10, 9e5))
+    (folder / "text.tif").write_text("no raster")
+    (folder / "link.tif").symlink_to("target.tif")
+    with rasterio.open(folder / "other.tif") as src:
+        place = int(src.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", 1))
+    content = bytearray((folder / "other.tif").read_bytes())
+    content[place : place + 5000] = bytes(5000)
+    (folder / "damaged.tif").write_bytes(content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield folder
+
+
+@pytest.fixture
+def arguments(bad: Path, tmp_path: Path) -> list[object]:
+    """A small export without a model."""
+    out = tmp_path / "out.tif"
+    return [bad / "target.tif", out, "--replacement", bad / "other.tif", "--mask", bad / "mask.tif"]

@@ -1,0 +1,153 @@
+"""Servers that misbehave and files that are damaged: clear errors, and no harm to others."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rasterio.errors import RasterioIOError
+from starlette.testclient import TestClient
+
+from server.errors import SourceFaultError
+from server.raster.dataset import open_raster
+from tests.helpers.rangeserver import RangeServer
+from tests.helpers.remote import (
+    PATH,
+    PLAIN,
+    TIMEOUT,
+    address,
+    at,
+    good,
+    settled,
+)
+
+FAILURES = [
+    ("cut", "opening", 502, "cannot be fetched"),
+    ("cut", "reading", 502, "cannot be fetched"),
+    (500, "reading", 502, "answers 500"),
+    (503, "opening", 502, "answers 503"),
+    (403, "reading", 403, "refused by its server"),
+    (404, "opening", 404, "does not exist"),
+    (404, "reading", 404, "does not exist"),
+    ("whole", "opening", 502, "ignores `Range`"),
+]
+
+
+@pytest.mark.parametrize(("trouble", "when", "status", "told"), FAILURES)
+def test_a_failing_server_fails_clearly_and_only_itself(
+    client: TestClient,
+    served: RangeServer,
+    fresh: Path,
+    local_image: bytes,
+    trouble: Any,
+    when: str,
+    status: int,
+    told: str,
+) -> None:
+    fails_and_recovers(client, served, fresh, local_image, trouble, status, told, when == "reading")
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(("trouble", "late"), [("stall", False), ("stall", True), ("pause", True), ("drip", True)])
+def test_a_server_that_does_not_go_on(
+    client: TestClient, served: RangeServer, fresh: Path, local_image: bytes, trouble: str, late: bool
+) -> None:
+    begun = time.monotonic()
+    fails_and_recovers(client, served, fresh, local_image, trouble, 504, "not sent within", late)
+    assert time.monotonic() - begun < 10 * TIMEOUT
+
+
+def fails_and_recovers(
+    client: TestClient,
+    served: RangeServer,
+    fresh: Path,
+    local_image: bytes,
+    trouble: Any,
+    status: int,
+    told: str,
+    late: bool,
+) -> None:
+    base = address(served, fresh)
+    bad = f"/{fresh.name}/replacement.tif"
+    served.trouble = lambda path, start: trouble if path == bad and (start > 0) == late else None
+    answer = client.get(PATH, params=at(base))
+    assert answer.status_code == status, answer.text
+    assert "replacement.tif" in answer.json()["detail"]
+    assert told in answer.json()["detail"]
+    assert "etag" not in answer.headers
+    # Others are served meanwhile, also from the same server.
+    assert good(client, PLAIN | {"url": f"{base}target.tif"}) == good(client, PLAIN | {"url": f"{fresh}/target.tif"})
+    served.trouble = None
+    settled()
+    assert good(client, at(base)) == local_image
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["opening", "reading"])
+def test_garbage_is_told_and_forgotten(
+    client: TestClient, served: RangeServer, fresh: Path, local_image: bytes, late: bool
+) -> None:
+    served.trouble = lambda path, start: "garbage" if (start > 0) == late else None
+    answer = client.get(PATH, params=at(address(served, fresh)))
+    assert answer.status_code == (502 if late else 400), answer.text
+    assert "target.tif" in answer.json()["detail"]
+    served.trouble = None
+    settled()
+    assert good(client, at(address(served, fresh))) == local_image
+
+
+@pytest.mark.parametrize("trouble", [503, "cut"])
+def test_what_fails_now_and_then_is_asked_again(
+    client: TestClient, served: RangeServer, fresh: Path, local_image: bytes, trouble: Any
+) -> None:
+    seen: set[tuple[str, int]] = set()
+
+    def first_time(path: str, start: int) -> Any:
+        if (path, start) in seen:
+            return None
+        seen.add((path, start))
+        return trouble
+
+    served.trouble = first_time
+    assert good(client, at(address(served, fresh))) == good(client, at(f"{fresh}/"))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_waiting_requests_do_not_fail_one_after_the_other(
+    client: TestClient, served: RangeServer, fresh: Path, local_image: bytes
+) -> None:
+    served.trouble = lambda path, start: "stall" if fresh.name in path else None
+    params = at(address(served, fresh))
+    answers: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(client.get(PATH, params=params).status_code)) for _ in range(8)
+    ]
+    begun = time.monotonic()
+    for thread in threads:
+        thread.start()
+    assert good(client, at(f"{fresh}/")) == local_image
+    for thread in threads:
+        thread.join()
+    assert time.monotonic() - begun < 5 * TIMEOUT
+    assert answers == [504] * 8
+
+
+def test_a_local_file_cut_short(client: TestClient, fresh: Path, local_image: bytes) -> None:
+    content = (fresh / "replacement.tif").read_bytes()
+    for name, sources in (("url", {"replacement": f"{fresh}/target.tif"}), ("replacement", {})):
+        cut = fresh / f"cut-{name}.tif"
+        cut.write_bytes(content[: len(content) // 3])
+        answer = client.get(PATH, params=at(f"{fresh}/", **sources, **{name: str(cut)}))
+        assert answer.status_code == 502, answer.text
+        assert cut.name in answer.json()["detail"]
+        assert "cut short or damaged" in answer.json()["detail"]
+    assert good(client, at(f"{fresh}/")) == local_image
+
+
+def test_an_error_of_the_reader_is_no_word_about_the_file(client: TestClient, served: RangeServer) -> None:
+    with pytest.raises(ZeroDivisionError), open_raster(f"{served.base}target.tif"):
+        _ = 1 / 0
+    with pytest.raises(SourceFaultError), open_raster(f"{served.base}target.tif"):
+        raise RasterioIOError("Read failed")

@@ -1,0 +1,100 @@
+"""Redirects and names that resolve to private addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+import server.remote.sources
+from server.raster.dataset import open_raster
+from tests.helpers.rangeserver import RangeServer, range_server
+from tests.helpers.remote import (
+    PATH,
+    PLAIN,
+    address,
+    at,
+    good,
+)
+from tests.helpers.service import application
+
+
+@pytest.fixture
+def other(folder: Path) -> Iterator[RangeServer]:
+    """A second server, which no list admits."""
+    with range_server(folder) as other:
+        yield other
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["opening", "reading"])
+def test_a_redirect_leads_nowhere_a_request_may_not_go(
+    client: TestClient, served: RangeServer, other: RangeServer, fresh: Path, late: bool
+) -> None:
+    served.trouble = lambda path, start: f"{other.base}target.tif" if (start > 0) == late else None
+    answer = client.get(PATH, params=at(address(served, fresh)))
+    assert answer.status_code == 403, answer.text
+    assert "redirects" in answer.json()["detail"]
+    assert other.base in answer.json()["detail"]
+    assert other.counts.requests == 0
+
+
+def test_a_redirect_to_an_admitted_address_is_followed(
+    folder: Path, served: RangeServer, other: RangeServer, fresh: Path
+) -> None:
+    served.trouble = lambda path, start: f"{other.base}{path.rsplit('/', 1)[-1]}?signed=1"
+    with application(f"{folder},{served.base},{other.base}", source_check="600") as client:
+        assert good(client, at(address(served, fresh))) == good(client, at(f"{folder}/"))
+    # Only the look at each file's state goes through the first server.
+    assert served.counts.requests == 3
+    assert other.counts.requests > 3
+
+
+def test_a_signed_address_that_expired_is_asked_for_again(
+    folder: Path, served: RangeServer, other: RangeServer, fresh: Path
+) -> None:
+    valid = ["1"]
+    served.trouble = lambda path, start: f"{other.base}{path.rsplit('/', 1)[-1]}?signed={valid[0]}"
+    other.trouble = lambda path, start: None if path.endswith(f"signed={valid[0]}") else 403
+    with application(f"{folder},{served.base},{other.base}", source_check="600"):
+        with open_raster(f"{served.base}target.tif") as src:
+            valid[0] = "2"
+            remote = src.read()
+        with open_raster(f"{folder}/target.tif") as src:
+            np.testing.assert_array_equal(remote, src.read())
+
+
+def test_redirects_without_end(client: TestClient, served: RangeServer, fresh: Path) -> None:
+    served.trouble = lambda path, start: path
+    answer = client.get(PATH, params=at(address(served, fresh)))
+    assert answer.status_code == 502
+    assert "redirects more than 5 times" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("target", ["file:///etc/hostname", "ftp://127.0.0.1/x.tif", "s3://bucket/x.tif"])
+def test_a_redirect_to_what_is_no_web_address(
+    client: TestClient, served: RangeServer, fresh: Path, target: str
+) -> None:
+    served.trouble = lambda path, start: (302, {"Location": target})
+    answer = client.get(PATH, params=at(address(served, fresh)))
+    assert answer.status_code == 403
+    assert target in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("allowed", ["", "localhost"])
+def test_a_name_that_resolves_to_a_private_address_in_the_end(served: RangeServer, allowed: str) -> None:
+    """DNS rebinding: the name was public when it was checked, the connection ends at the loopback."""
+    url = f"https://localhost:{served.port}/target.tif"
+    served.reset()
+    with (
+        application(allowed) as client,
+        mock.patch.object(server.remote.sources, "_addresses", return_value=("93.184.216.34",)),
+    ):
+        answer = client.get(PATH, params=PLAIN | {"url": url})
+    assert answer.status_code == 403, answer.text
+    assert "private address" in answer.json()["detail"]
+    assert "CLEARSKY_ALLOWED_SOURCES" in answer.json()["detail"]
+    assert served.reset().requests == 0
