@@ -20,6 +20,7 @@ from rio_cogeo.cogeo import cog_validate
 
 from algorithms import fill_clouds
 from algorithms.models import MODELS
+from server.analysis.request import Request
 from server.cli import main
 from server.demo import write_demo
 from server.export import plan
@@ -227,7 +228,7 @@ def test_killed_half_way_a_second_run_goes_on(
     target, out, _, other, _, mask = map(str, arguments)
     with monkeypatch.context() as patch:
         patch.setattr(plan, "PIECE", (32, 64))
-        job = ExportJob(target, Path(out), (other,), mask=mask)
+        job = ExportJob(Request(target, (other,), mask), Path(out))
         export_scene(job, lambda done, _: seen.append(done))
     assert there < 60
     assert min(seen) >= there
