@@ -22,6 +22,7 @@ from server.analysis.state import get_analysis, preload
 from server.http.claims import Claims
 from server.http.landing import landing_page
 from server.http.middleware import ImageHeaders, PathPrefix, named_in_query
+from server.http.openapi import declare_errors
 from server.http.params import ALGORITHMS, ProcessParams, asked_request, process
 from server.http.reader import open_request
 from server.http.render import render
@@ -104,7 +105,9 @@ def create_app() -> FastAPI:
 
     add_viewer(app)
     add_error_handlers(app)
-    app.add_middleware(ImageHeaders, resolvers={"/cog/": named_in_query, "/recipes/": named_in_recipe})
+    resolvers = {"/cog/": named_in_query, "/recipes/": named_in_recipe}
+    declare_errors(app, tuple(resolvers))
+    app.add_middleware(ImageHeaders, resolvers=resolvers)
     app.add_middleware(Claims)
     app.add_middleware(
         CORSMiddleware,

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from algorithms.errors import ClearSkyError
+from algorithms.errors import InputError
 from algorithms.removal import CloudRemoval
 from server.analysis.request import Request
+from server.errors import SourceError
 from server.recipes.document import Document, read_document
 from server.recipes.schema import OPTIONS, Render, validate
 from server.remote.sources import check_source
@@ -47,7 +48,7 @@ class Recipe:
         """Errors inside name the file and the line of a key."""
         try:
             yield
-        except ClearSkyError as error:
+        except (InputError, SourceError) as error:
             raise type(error)(f"{self.document.at(key)}: {error}") from error
 
     def admitted(self) -> Recipe:

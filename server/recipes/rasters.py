@@ -11,8 +11,9 @@ from rasterio.errors import RasterioError
 from rio_tiler.expression import parse_expression
 
 from algorithms.bands import common_names
-from algorithms.errors import BandError, ClearSkyError
+from algorithms.errors import BandError, ClearSkyError, InputError
 from server.analysis.request import get_dataset
+from server.errors import SourceError
 from server.raster.dataset import Dataset
 from server.recipes.model import Recipe
 from server.remote.sources import check_source
@@ -56,7 +57,7 @@ def raster_problems(recipe: Recipe) -> list[str]:
         try:
             with recipe.blame(*key):
                 return action()
-        except (ClearSkyError, RasterioError, OSError) as error:
+        except (InputError, SourceError, RasterioError, OSError) as error:
             text = str(error) if isinstance(error, ClearSkyError) else f"{recipe.document.at(key)}: {error}"
             problems.append(text)
             return None

@@ -401,8 +401,8 @@ def test_a_request_cannot_name_other_rasters(client: TestClient, scene: Path, ke
     ("name", "status", "words"),
     [
         ("nobody", 404, ["'nobody'", "known: ", "masked", "plain"]),
-        ("bad", 422, ["bad.yaml:4: window=70", "multiple of 20"]),
-        ("worse", 422, ["worse.yaml:1: not YAML"]),
+        ("bad", 400, ["bad.yaml:4: window=70", "multiple of 20"]),
+        ("worse", 400, ["worse.yaml:1: not YAML"]),
         ("forbidden", 403, ["forbidden.yaml:5: '/etc/hostname' is not allowed", "CLEARSKY_ALLOWED_SOURCES"]),
         ("missing", 404, ["missing.yaml:3: ", "none.tif", "does not exist"]),
         ("bandless", 400, ["bandless.yaml:6: band 'infrared'", "4 nir"]),
@@ -545,7 +545,7 @@ def test_a_changed_folder_is_read_again(base: tuple[str, Path], scene: Path) -> 
     assert other.content != first.content
     assert other.headers["etag"] != first.headers["etag"]
     file.write_text(good.replace("window: 40", "window: 41"))
-    assert "live.yaml:5: window=41" in until(lambda answer: answer.status_code == 422).json()["detail"]
+    assert "live.yaml:5: window=41" in until(lambda answer: answer.status_code == 400).json()["detail"]
     (folder / "second.json").write_text(
         json.dumps({"name": "live", "target": f"{scene}/r.tif", "render": {"bands": [1], "rescale": [[0, 3000]]}})
     )
