@@ -1,4 +1,8 @@
-"""The errors of ClearSky: one small tree; `server.errors` maps it to HTTP statuses in one table."""
+"""The root of all errors of ClearSky, and the branch of those that bad input causes.
+
+`server.errors` has the other branches, of sources and of cancelled work; `server.http.statuses` maps the whole tree to
+HTTP statuses in one table.
+"""
 
 from __future__ import annotations
 
@@ -7,27 +11,31 @@ import numbers
 from typing import Any, cast
 
 
-class ClearSkyError(ValueError):
-    """Base of every error that bad input can cause; the message names the value and the remedy."""
+class ClearSkyError(Exception):
+    """Base of every error that ClearSky raises on purpose; the message names the value and the remedy."""
 
 
-class ShapeError(ClearSkyError):
+class InputError(ClearSkyError, ValueError):
+    """A value, an array or a text that cannot be used."""
+
+
+class ShapeError(InputError):
     """Arrays whose shapes do not fit each other or the task."""
 
 
-class ParameterError(ClearSkyError):
+class ParameterError(InputError):
     """An option outside its range, or an unknown name."""
 
 
-class RemapError(ClearSkyError):
+class RemapError(InputError):
     """A remap string that cannot be read; the message gives the position of the error."""
 
 
-class BandError(ClearSkyError):
+class BandError(InputError):
     """Bands that the chosen model or operation needs are missing or not named."""
 
 
-class ModelError(ClearSkyError):
+class ModelError(InputError):
     """An unknown cloud model, or a model file that is missing or damaged."""
 
 

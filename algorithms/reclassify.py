@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,20 +13,37 @@ import numpy.typing as npt
 from algorithms.errors import RemapError, ShapeError
 from algorithms.masks import NODATA
 
-MODEL_REMAP: Final = "1 1;2 1"
-"""Default for the cloud models' classes: cloud and shadow are both filled."""
-
 # Python's float() also takes underscores and other alphabets' digits.
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Remap:
+class Entry(NamedTuple):
     """One entry of a remap string: values from `low` to `high` (both included) become `value`."""
 
     low: float
     high: float
     value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remap:
+    """An ArcGIS remap string, read.
+
+    Entries are separated by `;`; each is `old new` or `from to new`, and `NODATA` stands for class 255: for example
+    `1 1;2 1;3 1` or `1 3 1;NODATA 0`.
+
+    Raises:
+        RemapError: with the position (0-based character) of what cannot be read.
+    """
+
+    text: str
+    """The string."""
+    entries: tuple[Entry, ...] = field(init=False, repr=False, compare=False)
+    """What it says, in its order."""
+
+    def __post_init__(self) -> None:
+        """Read the string."""
+        object.__setattr__(self, "entries", _entries(self.text))
 
 
 def _number(text: str, position: int, remap: str) -> float:
@@ -38,18 +55,8 @@ def _number(text: str, position: int, remap: str) -> float:
     return number
 
 
-def parse_remap(remap: str) -> tuple[Remap, ...]:
-    """Read an ArcGIS remap string.
-
-    Entries are separated by `;`; each is `old new` or `from to new`, and `NODATA` stands for class 255.
-
-    Args:
-        remap: for example `1 1;2 1;3 1` or `1 3 1;NODATA 0`.
-
-    Raises:
-        RemapError: with the position (0-based character) of what cannot be read.
-    """
-    entries: list[Remap] = []
+def _entries(remap: str) -> tuple[Entry, ...]:
+    entries: list[Entry] = []
     for part in re.finditer(r"[^;]+", remap):
         words = [(word.group(), part.start() + word.start()) for word in re.finditer(r"\S+", part.group())]
         if not words:
@@ -69,19 +76,23 @@ def parse_remap(remap: str) -> tuple[Remap, ...]:
             raise RemapError(
                 f"remap {remap!r}: the range {words[0][0]} {words[1][0]} at position {words[0][1]} is empty"
             )
-        entries.append(Remap(low, high, int(numbers[-1])))
+        entries.append(Entry(low, high, int(numbers[-1])))
     if not entries:
         raise RemapError(f"remap {remap!r}: no entry found at position 0; write for example `1 1;2 1;3 1`")
     return tuple(entries)
 
 
-def reclassify(classes: npt.ArrayLike, remap: str) -> npt.NDArray[np.uint8]:
+MODEL_REMAP: Final = Remap("1 1;2 1")
+"""Default for the cloud models' classes: cloud and shadow are both filled."""
+
+
+def reclassify(classes: npt.ArrayLike, remap: str | Remap) -> npt.NDArray[np.uint8]:
     """Turn classes into mask values, as the ArcGIS tool *Reclassify* does.
 
     Args:
         classes: (H, W) numbers; 255 (or NaN, or masked) is nodata.
-        remap: an ArcGIS remap string. Values it does not list become 0 (clear); nodata stays 255 unless
-            `NODATA` is listed. Where entries overlap the first one counts.
+        remap: an ArcGIS remap string, read already or not. Values it does not list become 0 (clear); nodata stays
+            255 unless `NODATA` is listed. Where entries overlap the first one counts.
 
     Returns:
         (H, W) uint8.
@@ -99,7 +110,7 @@ def reclassify(classes: npt.ArrayLike, remap: str) -> npt.NDArray[np.uint8]:
     result = np.where(nodata, NODATA, 0).astype(np.uint8)
     if np.issubdtype(values.dtype, np.floating):
         values = values.astype(np.float64)  # wide enough for any number a remap string can hold
-    for entry in reversed(parse_remap(remap)):
+    for entry in reversed((Remap(remap) if isinstance(remap, str) else remap).entries):
         if entry.low <= NODATA <= entry.high and entry.low == entry.high:
             result[nodata] = entry.value
         else:

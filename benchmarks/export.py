@@ -30,7 +30,7 @@ from rasterio.windows import Window
 from algorithms.models import MODELS, WINDOW
 from algorithms.windows import window_count
 from benchmarks.machine import machine
-from server.analysis.task import NO_OVERRIDES, get_dataset
+from server.analysis.request import get_dataset
 from server.demo import write_demo
 from server.export.cog import compression_of, write_cog
 from server.raster.grid import fine_grid
@@ -127,7 +127,7 @@ def row(size: int, cores: int, *, provenance: bool) -> str:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         scene = write_demo(folder, size=size)
-        grid = fine_grid(get_dataset(str(scene.cloudy), NO_OVERRIDES))
+        grid = fine_grid(get_dataset(str(scene.cloudy)))
         count = 2 * window_count(grid.rows) * window_count(grid.cols)
         bare = seconds(lambda: infer(count, cores))
         plain = seconds(lambda: read([scene.cloudy, scene.clear], cores))

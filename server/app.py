@@ -22,8 +22,9 @@ from server.analysis.state import get_analysis, preload
 from server.http.claims import Claims
 from server.http.landing import landing_page
 from server.http.middleware import ImageHeaders, PathPrefix, named_in_query
-from server.http.params import ALGORITHMS, PairParams, dataset_path, process
-from server.http.reader import PairReader
+from server.http.openapi import declare_errors
+from server.http.params import ALGORITHMS, ProcessParams, asked_request, process
+from server.http.reader import open_request
 from server.http.render import render
 from server.http.statuses import add_error_handlers
 from server.recipes.params import TILE_PARAMETERS
@@ -61,14 +62,16 @@ def create_app() -> FastAPI:
         lifespan=_lifespan,
     )
     cog = TilerFactory(
-        reader=PairReader,
-        reader_dependency=PairParams,
-        path_dependency=dataset_path,
+        reader=open_request,  # type: ignore[arg-type]  # a function does as well
+        reader_dependency=ProcessParams,
+        path_dependency=asked_request,
         process_dependency=process,
         render_func=render,
         router_prefix="/cog",
         add_ogc_maps=True,
-        extensions=[wmtsExtension(tile_dependencies=TILE_PARAMETERS)],
+        extensions=[
+            wmtsExtension(tile_dependencies=TILE_PARAMETERS, layer_identifier_provider=lambda request: request.target)
+        ],
     )
     matrices = TMSFactory(supported_tms=all_tms)
     algorithms = AlgorithmFactory(supported_algorithm=ALGORITHMS)
@@ -102,7 +105,9 @@ def create_app() -> FastAPI:
 
     add_viewer(app)
     add_error_handlers(app)
-    app.add_middleware(ImageHeaders, resolvers={"/cog/": named_in_query, "/recipes/": named_in_recipe})
+    resolvers = {"/cog/": named_in_query, "/recipes/": named_in_recipe}
+    declare_errors(app, tuple(resolvers))
+    app.add_middleware(ImageHeaders, resolvers=resolvers)
     app.add_middleware(Claims)
     app.add_middleware(
         CORSMiddleware,

@@ -1,27 +1,51 @@
-"""The server's own errors; `server.http.statuses` maps every error to an HTTP status."""
+"""The server's branches of the tree of errors; `server.http.statuses` maps every error to an HTTP status.
+
+Three branches below `ClearSkyError`: bad input (`InputError`, also a `ValueError`), sources that cannot be read, and
+work that nobody waits for any more.
+"""
 
 from __future__ import annotations
 
-from algorithms.errors import ClearSkyError
+from algorithms.errors import ClearSkyError, InputError
 
 
-class SourceForbiddenError(ClearSkyError):
+class RecipeError(InputError):
+    """A recipe that cannot be used; every problem names file, line, value and remedy."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class RecipeMissingError(InputError):
+    """A recipe that is not there."""
+
+
+class TooLargeError(InputError):
+    """A request for more pixels than the server hands out at once."""
+
+
+class SourceError(ClearSkyError):
+    """A dataset that cannot be read."""
+
+
+class SourceForbiddenError(SourceError):
     """A dataset that the allow-list does not admit."""
 
 
-class SourceMissingError(ClearSkyError):
+class SourceMissingError(SourceError):
     """A dataset that does not exist."""
 
 
-class SourceUnreadableError(ClearSkyError):
-    """A dataset that exists and cannot be read."""
+class SourceUnreadableError(SourceError):
+    """A dataset that exists and is of no format that can be read."""
 
 
 class SourceDeniedError(SourceForbiddenError):
     """A dataset that its own server refuses to hand out."""
 
 
-class SourceFaultError(ClearSkyError):
+class SourceFaultError(SourceError):
     """A dataset whose server fails, or whose content is damaged."""
 
 
@@ -33,25 +57,13 @@ class SourceChangedError(SourceFaultError):
     """A dataset that changed while it was read."""
 
 
-class RecipeError(ClearSkyError):
-    """A recipe that cannot be used; every problem names file, line, value and remedy."""
-
-    def __init__(self, *problems: str) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = problems
+class CancelledWorkError(ClearSkyError):
+    """Work that is given up before it is done."""
 
 
-class RecipeMissingError(ClearSkyError):
-    """A recipe that is not there."""
-
-
-class TooLargeError(ClearSkyError):
-    """A request for more pixels than the server hands out at once."""
-
-
-class AbandonedError(ClearSkyError):
+class AbandonedError(CancelledWorkError):
     """A request whose client has gone."""
 
 
-class OverdueError(ClearSkyError):
+class OverdueError(CancelledWorkError):
     """A request that takes longer than the operator allows."""

@@ -16,7 +16,7 @@ from algorithms.mask import classify, window_probabilities
 from algorithms.masks import NODATA, dilate
 from algorithms.models import WINDOW, CloudModel
 from algorithms.moments import box_sums
-from algorithms.reclassify import reclassify
+from algorithms.reclassify import Remap, reclassify
 from algorithms.windows import Window, blend, window_start, windows_over
 from server.analysis.task import CloudSource
 from server.raster.cache import RasterCache
@@ -136,7 +136,7 @@ class Masks:
         )
         return MaskTile(classify(probabilities, self._rasters.valid(layer, grid, box)), probabilities)
 
-    def _read_tile(self, layer: Layer, raster: Dataset, remap: str, grid: Grid, number: tuple[int, int]) -> MaskTile:
+    def _read_tile(self, layer: Layer, raster: Dataset, remap: Remap, grid: Grid, number: tuple[int, int]) -> MaskTile:
         """A block of a user's mask."""
 
         def compute() -> MaskTile:

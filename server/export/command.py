@@ -12,10 +12,8 @@ from typing import Any
 
 import click
 
-AS_THEY_ARE = ("mask", "mask_remap", "model", "workers", "provenance", "overwrite")
+AS_THEY_ARE = ("workers", "provenance", "overwrite")
 """Options that are fields of an `ExportJob`."""
-OF_A_RECIPE = ("mask", "mask_remap", "model")
-"""Fields of an `ExportJob` that a recipe has, too."""
 
 
 @click.command()
@@ -63,30 +61,22 @@ def _arguments(paths: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
     from dataclasses import replace  # noqa: PLC0415
 
     from algorithms.removal import CloudRemoval  # noqa: PLC0415
-    from server.raster.dataset import NO_OVERRIDES  # noqa: PLC0415
+    from server.analysis.request import Request, fields_of  # noqa: PLC0415
     from server.recipes.store import load_recipe  # noqa: PLC0415
 
     recipe = load_recipe(given["recipe"]) if "recipe" in given else None
     if recipe and len(paths) == 1:
-        paths = (recipe.target, *paths)
+        paths = (recipe.request.target, *paths)
     if len(paths) != 2:
         raise click.UsageError("give the raster to read and the file to write: TARGET OUT")
-    names = {"reflectance_scale": "scale", "reflectance_offset": "offset", "level": "level"}
-    overrides = {field: given[name] for name, field in names.items() if name in given}
-    if "bands" in given:
-        overrides["bands"] = tuple(part.strip() for part in given["bands"].split(",") if part.strip())
-    arguments: dict[str, Any] = {"target": paths[0], "out": Path(paths[1]), "resolution": given["analysis_resolution"]}
-    if recipe:
-        arguments |= {"replacements": recipe.replacements, **{n: getattr(recipe, n) for n in OF_A_RECIPE}}
-    arguments |= {name: given[name] for name in AS_THEY_ARE if name in given}
-    if "replacement" in given:
-        arguments["replacements"] = given["replacement"]
+    request = replace(recipe.request, target=paths[0]) if recipe else Request(paths[0])
     options = {name: given[name] for name in CloudRemoval.model_fields if name in given}
     return {
-        "replacements": (),
-        **arguments,
-        "overrides": replace(recipe.overrides if recipe else NO_OVERRIDES, **overrides),
+        "request": replace(request, **fields_of(given)),
+        "out": Path(paths[1]),
         "algorithm": CloudRemoval(**((recipe.options if recipe else {}) | options)),
+        "resolution": given["analysis_resolution"],
+        **{name: given[name] for name in AS_THEY_ARE if name in given},
     }
 
 

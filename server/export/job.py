@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
 from algorithms.errors import ParameterError
-from algorithms.reclassify import parse_remap
 from algorithms.removal import CloudRemoval
-from server.analysis.task import Request
+from server.analysis.request import Request
 from server.export.inputs import own_source
-from server.raster.dataset import NO_OVERRIDES, Overrides
 from server.work.cores import usable_cores
 
 AnalysisResolution = Literal["fine", "native"]
@@ -25,20 +23,10 @@ RESOLUTIONS: Final[tuple[AnalysisResolution, ...]] = ("fine", "native")
 class ExportJob:
     """An export as the user asks for it."""
 
-    target: str
-    """The cloudy raster."""
+    request: Request
+    """The rasters and where their clouds come from, named as the user names them."""
     out: Path
     """The file to write."""
-    replacements: tuple[str, ...]
-    """Other dates, in the order of preference."""
-    mask: str | None = None
-    """A raster of cloud classes instead of the model."""
-    mask_remap: str | None = None
-    """ArcGIS remap string for its classes."""
-    model: str | None = None
-    """Id of a cloud model."""
-    overrides: Overrides = NO_OVERRIDES
-    """What stands in place of the rasters' own metadata."""
     algorithm: CloudRemoval = field(default_factory=CloudRemoval)
     """Window, buffer, adjustment and the like."""
     workers: int = field(default_factory=usable_cores)
@@ -56,34 +44,22 @@ class ExportJob:
         if self.resolution not in RESOLUTIONS:
             raise ParameterError(f"analysis resolution {self.resolution!r}: choose from {', '.join(RESOLUTIONS)}")
 
-    def request(self) -> Request:
-        """The rasters and where their clouds come from, every name checked.
-
-        Raises:
-            ParameterError, SourceMissingError: see `own_source`. RemapError: a remap string that cannot be read.
-        """
-        if self.mask_remap:
-            parse_remap(self.mask_remap)
-        return Request(
-            own_source(self.target),
-            tuple(own_source(name) for name in self.replacements),
-            own_source(self.mask) if self.mask else None,
-            self.mask_remap,
-            self.model,
-            self.overrides,
-        )
-
     def outputs(self) -> tuple[Path, ...]:
         """Files to be written."""
         return (self.out,) if self.provenance is None else (self.out, self.provenance)
 
-    def check_outputs(self, request: Request) -> None:
-        """Refuse to write over something that must not be lost, and where nothing can be written.
+    def checked(self) -> ExportJob:
+        """The same job, its rasters found, and every output in a place where a file may be written.
 
         Raises:
-            ParameterError: an output is an input, the other output, or exists, or its folder cannot be written to.
+            ParameterError, SourceMissingError: see `own_source`. ParameterError: an output is an input, the other
+                output, or exists, or its folder cannot be written to.
         """
-        inputs = [request.url, *request.replacements, *([request.mask] if request.mask else [])]
+        job = replace(self, request=self.request.checked(own_source))
+        self._check_outputs(job.request.sources)
+        return job
+
+    def _check_outputs(self, inputs: tuple[str, ...]) -> None:
         outputs = [path.resolve() for path in self.outputs()]
         if len(set(outputs)) < len(outputs):
             raise ParameterError(f"{str(self.out)!r} cannot be both the image and its provenance; give another name")

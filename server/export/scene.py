@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -63,9 +62,8 @@ def export_scene(
     Raises:
         ClearSkyError: a bad value, a raster that cannot be read, or an output that cannot be written.
     """
-    request = job.request()
-    job.check_outputs(request)
-    task = request.task(job.algorithm)
+    job = job.checked()
+    task = job.request.task(job.algorithm)
     target = task.target.dataset
     _check_target(target)
     grid = native_grid(target) if job.resolution == "native" else fine_grid(target)
@@ -83,7 +81,7 @@ def export_scene(
             job.algorithm,
             provenance=job.provenance is not None,
             needs_mask=_needs_mask(job, target),
-            reading={} if job.overrides.nodata is None else {"nodata": job.overrides.nodata},
+            reading={} if job.request.nodata is None else {"nodata": job.request.nodata},
         )
         _fill(plan, work, filler, job.workers, progress)
     _check_unchanged(task)
@@ -122,7 +120,7 @@ def _manifest(job: ExportJob, task: Task) -> dict[str, object]:
         "algorithm": job.algorithm.model_dump(),
         "resolution": job.resolution,
         "provenance": job.provenance is not None,
-        "overrides": dataclasses.asdict(job.overrides),
+        "request": repr(job.request),
     }
 
 

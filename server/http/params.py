@@ -1,4 +1,4 @@
-"""Query parameters, declared once: they become OpenAPI, validation and the reader's arguments."""
+"""Query parameters, declared once: they become OpenAPI, validation, the request and the algorithm."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from titiler.core.dependencies import DefaultDependency
 from algorithms.errors import ParameterError
 from algorithms.models import MODELS
 from algorithms.removal import CLOUD_ALGORITHMS
+from server.analysis.request import Request, fields_of
 from server.remote.sources import check_source
 
 ALGORITHMS = stock_algorithms.register(cast(Any, CLOUD_ALGORITHMS))
@@ -24,11 +25,6 @@ if TYPE_CHECKING:
     AlgorithmName = str
 else:  # the names are known at import only
     AlgorithmName = Literal[tuple(ALGORITHMS.list())]
-
-
-def dataset_path(url: Annotated[str, Query(description="Target raster: path or URL")]) -> str:
-    """The target, if a request may name it."""
-    return check_source(url)
 
 
 def _parameters(text: str | None) -> dict[str, Any]:
@@ -84,9 +80,10 @@ def process(
 
 
 @dataclass
-class PairParams(DefaultDependency):
-    """What the reader needs beside the target. Every field has a default, as TiTiler's WMTS asks for."""
+class RequestParams:
+    """The rasters and where their clouds come from."""
 
+    url: Annotated[str, Query(description="Target raster: path or URL")]
     replacement: Annotated[
         list[str] | None,
         Query(description="Another date of the same place; may be repeated: the first clear at a pixel fills it"),
@@ -104,4 +101,19 @@ class PairParams(DefaultDependency):
     )
     reflectance_scale: Annotated[float | None, Query(description="Reflectance per digital number")] = None
     reflectance_offset: Annotated[float | None, Query(description="Reflectance at digital number 0")] = None
+
+
+def asked_request(asked: Annotated[RequestParams, Depends()]) -> Request:
+    """The request, every dataset it names admitted.
+
+    Raises:
+        SourceForbiddenError, SourceMissingError: see `check_source`. RemapError: a remap string that cannot be read.
+    """
+    return Request(asked.url, **fields_of(vars(asked))).checked(check_source)
+
+
+@dataclass
+class ProcessParams(DefaultDependency):
+    """What the reader needs beside the request."""
+
     process: Annotated[BaseAlgorithm | None, Depends(process)] = None

@@ -19,18 +19,16 @@ from rio_tiler.utils import non_alpha_indexes
 from titiler.core.algorithm.base import BaseAlgorithm
 
 from algorithms.errors import BandError, ModelError, ParameterError
-from algorithms.models import select_model
-from algorithms.reclassify import parse_remap
 from algorithms.removal import CloudAlgorithm, CloudImage, CloudRemoval, CloudSidecar
 from server.analysis.outputs import completed, hidden_pixels, read_layer
+from server.analysis.request import Request
 from server.analysis.sidecar import classes_sidecar, fill_sidecar
 from server.analysis.state import get_analysis
-from server.analysis.task import Request, Task
+from server.analysis.task import Task
 from server.errors import TooLargeError
-from server.raster.dataset import Dataset, Overrides, check_unchanged, file_version, open_raster
+from server.raster.dataset import Dataset, check_unchanged, file_version, open_raster
 from server.raster.grid import coarse_grid, fine_grid
 from server.raster.sampling import OutputGrid
-from server.remote.sources import check_source
 from server.settings import get_settings
 from server.work.trace import stage
 
@@ -43,26 +41,18 @@ class PairReader(Reader):
     opened only when a window has cloud in it.
     """
 
-    replacement: tuple[str, ...] = attr.ib(default=(), kw_only=True, converter=tuple)
-    mask: str | None = attr.ib(default=None, kw_only=True)
-    mask_remap: str | None = attr.ib(default=None, kw_only=True)
-    model: str | None = attr.ib(default=None, kw_only=True)
-    level: str | None = attr.ib(default=None, kw_only=True)
-    bands: str | None = attr.ib(default=None, kw_only=True)
-    reflectance_scale: float | None = attr.ib(default=None, kw_only=True)
-    reflectance_offset: float | None = attr.ib(default=None, kw_only=True)
+    request: Request = attr.ib(kw_only=True)
+    """What to read, its sources checked already."""
     process: BaseAlgorithm | None = attr.ib(default=None, kw_only=True)
+    input: str = attr.ib(init=False)
     _version: str | None = attr.ib(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Check every source and string, then open the target."""
-        self.replacement = tuple(check_source(url) for url in self.replacement)
-        self.mask = check_source(self.mask) if self.mask else None
-        if self.mask_remap:
-            parse_remap(self.mask_remap)
+        """Open the target."""
+        self.input = self.request.target
         if not self.dataset:
-            self._version = file_version(str(self.input))
-            self.dataset = self._ctx_stack.enter_context(open_raster(str(self.input), self._version))
+            self._version = file_version(self.input)
+            self.dataset = self._ctx_stack.enter_context(open_raster(self.input, self._version))
         super().__attrs_post_init__()  # type: ignore[no-untyped-call]
 
     def __exit__(self, *error: Any) -> None:
@@ -77,14 +67,14 @@ class PairReader(Reader):
     @property
     def _clouds_wanted(self) -> bool:
         """Whether the request has to do with clouds at all; otherwise this is plain TiTiler at plain cost."""
-        return bool(self.replacement) or isinstance(self.process, CloudAlgorithm)
+        return bool(self.request.replacements) or isinstance(self.process, CloudAlgorithm)
 
     def info(self) -> Info:
         """Metadata of the target, and what ClearSky takes from it."""
         info = super().info()
-        target = self._request(None).target()
+        target = self.request.target_dataset()
         try:
-            chosen = select_model(target.names, level=target.level, model=self.model).id
+            chosen = self.request.chosen_model().id
         except (BandError, ModelError) as error:
             chosen = f"none: {error}"
         described = {
@@ -97,7 +87,7 @@ class PairReader(Reader):
                 "source": target.reflectance_source,
             },
             "analysis": {"factor": fine_grid(target).factor, "coarse_factor": coarse_grid(target).factor},
-            "replacements": self.replacement,
+            "replacements": self.request.replacements,
         }
         return Info.model_validate({**info.model_dump(), "clearsky": described})
 
@@ -182,17 +172,6 @@ class PairReader(Reader):
                 "width, height, max_size or area"
             )
 
-    def _request(self, nodata: Any) -> Request:
-        names = tuple(part.strip() for part in (self.bands or "").split(",") if part.strip())
-        overrides = Overrides(
-            nodata=float(nodata) if nodata is not None else None,
-            bands=names,
-            level=self.level,
-            scale=self.reflectance_scale,
-            offset=self.reflectance_offset,
-        )
-        return Request(str(self.input), self.replacement, self.mask, self.mask_remap, self.model, overrides)
-
     def _asked(self, indexes: Any, expression: str | None) -> tuple[int, ...]:
         """1-based numbers of the bands that `bidx` or `expression` ask for; of every band with data without them.
 
@@ -218,8 +197,10 @@ class PairReader(Reader):
         kwargs = {**self.options, **kwargs}
         unscale = bool(kwargs.pop("unscale", False))
         algorithm = self.process if isinstance(self.process, CloudAlgorithm) else CloudRemoval()
-        task = self._request(kwargs.get("nodata")).task(algorithm)
-        check_unchanged(str(self.input), self._version, task.target.dataset.version)
+        nodata = kwargs.get("nodata")
+        request = self.request if nodata is None else replace(self.request, nodata=float(nodata))
+        task = request.task(algorithm)
+        check_unchanged(self.input, self._version, task.target.dataset.version)
         if algorithm.needs != "fill":
             wanted = task.target.dataset.indexes[:1]
         with stage("read"):
@@ -253,6 +234,11 @@ class PairReader(Reader):
             smooth=any(method != "nearest" for method in methods),
         )
         return completed(clouds, hidden_pixels(image))
+
+
+def open_request(request: Request, **options: Any) -> PairReader:
+    """The reader as a TiTiler factory calls it."""
+    return PairReader(request=request, **options)
 
 
 def _position(target: Dataset, index: int) -> int:

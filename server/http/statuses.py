@@ -13,17 +13,17 @@ from rio_tiler.errors import RioTilerError, TileOutsideBounds
 from starlette.responses import JSONResponse, Response
 from titiler.core.errors import DEFAULT_STATUS_CODES
 
-from algorithms.errors import ClearSkyError
+from algorithms.errors import ClearSkyError, InputError
 from server.errors import (
     AbandonedError,
     OverdueError,
-    RecipeError,
     RecipeMissingError,
     SourceChangedError,
     SourceFaultError,
     SourceForbiddenError,
     SourceMissingError,
     SourceTimeoutError,
+    SourceUnreadableError,
 )
 from server.settings import get_settings
 
@@ -35,14 +35,14 @@ STATUS: Final[dict[type[Exception], int]] = {
     RasterioIOError: 502,
     RasterioError: 400,
     CRSError: 400,
-    ClearSkyError: 400,
+    InputError: 400,
+    RecipeMissingError: 404,
+    SourceUnreadableError: 400,
     SourceForbiddenError: 403,
     SourceMissingError: 404,
     SourceFaultError: 502,
     SourceChangedError: 503,
     SourceTimeoutError: 504,
-    RecipeMissingError: 404,
-    RecipeError: 422,
     AbandonedError: 499,
     OverdueError: 503,
     Exception: 500,

@@ -30,26 +30,6 @@ _L2A: Final = re.compile(r"L2A|LEVEL[-_ ]?2A|L2SP|L2SR|SURFACE[-_ ]REFLECTANCE|\
 
 
 @dataclass(frozen=True, slots=True)
-class Overrides:
-    """What a request says in place of the dataset."""
-
-    nodata: float | None = None
-    """Value without data."""
-    bands: tuple[str, ...] = ()
-    """Names of the bands in order."""
-    level: str | None = None
-    """Processing level, `l1c` or `l2a`."""
-    scale: float | None = None
-    """Reflectance per digital number."""
-    offset: float | None = None
-    """Reflectance at digital number 0."""
-
-
-NO_OVERRIDES: Final = Overrides()
-"""The dataset's own word for everything."""
-
-
-@dataclass(frozen=True, slots=True)
 class Dataset:
     """A raster as the analysis sees it: immutable and hashable, so that it can stand in a cache key."""
 
@@ -198,12 +178,10 @@ def _opened(url: str, name: str) -> Any:
         ) from error
 
 
-def _reflectance(
-    src: Any, indexes: tuple[int, ...], names: tuple[str | None, ...]
-) -> tuple[list[float], list[float], str]:
+def _reflectance(src: Any, indexes: tuple[int, ...]) -> tuple[tuple[float, ...], tuple[float, ...], str]:
     """Scales, offsets and where they come from."""
-    scales = [float(src.scales[i - 1] or 1.0) for i in indexes]
-    offsets = [float(src.offsets[i - 1] or 0.0) for i in indexes]
+    scales = tuple(float(src.scales[i - 1] or 1.0) for i in indexes)
+    offsets = tuple(float(src.offsets[i - 1] or 0.0) for i in indexes)
     if any(s != 1 for s in scales) or any(o != 0 for o in offsets):
         return scales, offsets, "the dataset's scale and offset"
     dtype = src.dtypes[0]
@@ -216,7 +194,7 @@ def _reflectance(
         scale, offset, source = 1 / 255, 0.0, "default for uint8: 1/255 per digital number"
     else:
         scale, offset, source = 1.0, 0.0, f"default for {dtype}: the values are reflectance"
-    return [scale] * len(names), [offset] * len(names), source
+    return (scale,) * len(indexes), (offset,) * len(indexes), source
 
 
 def _level(src: Any, url: str) -> str:
@@ -227,11 +205,11 @@ def _level(src: Any, url: str) -> str:
     return "l2a" if surface or re.search(r"MSIL2A|_L2A|L2SP|L2SR", url) else "l1c"
 
 
-def describe(url: str, overrides: Overrides = Overrides()) -> Dataset:
-    """Read what the analysis needs to know of a raster.
+def describe(url: str) -> Dataset:
+    """Read what the analysis needs to know of a raster, in its own words.
 
     Raises:
-        SourceMissingError, SourceUnreadableError: see `open_raster`. BandError: band names that do not fit.
+        SourceMissingError, SourceUnreadableError: see `open_raster`. BandError: too many bands.
     """
     version = file_version(url)
     with open_raster(url, version) as src:
@@ -240,20 +218,7 @@ def describe(url: str, overrides: Overrides = Overrides()) -> Dataset:
             raise SourceUnreadableError(f"{url!r} has no coordinate reference system; assign one (gdal_edit -a_srs)")
         if len(indexes) > MAX_BANDS:
             raise BandError(f"{url!r} has {len(indexes)} bands; the fill takes up to {MAX_BANDS}")
-        if overrides.bands:
-            if len(overrides.bands) != len(indexes):
-                raise BandError(
-                    f"bands={','.join(overrides.bands)} names {len(overrides.bands)} bands, "
-                    f"the raster has {len(indexes)}; name every one"
-                )
-            names = common_names(overrides.bands)
-        else:
-            names = common_names([src.descriptions[i - 1] for i in indexes])
-        scales, offsets, source = _reflectance(src, indexes, names)
-        if overrides.scale is not None or overrides.offset is not None:
-            scales = [overrides.scale if overrides.scale is not None else scales[0]] * len(indexes)
-            offsets = [overrides.offset if overrides.offset is not None else offsets[0]] * len(indexes)
-            source = "the request"
+        scales, offsets, source = _reflectance(src, indexes)
         return Dataset(
             url=url,
             version=version,
@@ -263,12 +228,12 @@ def describe(url: str, overrides: Overrides = Overrides()) -> Dataset:
             height=src.height,
             indexes=indexes,
             dtype=src.dtypes[0],
-            nodata=overrides.nodata if overrides.nodata is not None else src.nodata,
-            names=names,
-            scales=tuple(scales),
-            offsets=tuple(offsets),
+            nodata=src.nodata,
+            names=common_names([src.descriptions[i - 1] for i in indexes]),
+            scales=scales,
+            offsets=offsets,
             reflectance_source=source,
-            level=overrides.level or _level(src, url),
+            level=_level(src, url),
             bounds=tuple(src.bounds),
         )
 

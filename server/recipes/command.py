@@ -20,16 +20,16 @@ def recipe() -> None:
 
 def _told(found: Recipe) -> str:
     """One line on what a recipe does."""
-    from server.analysis.task import USER_REMAP  # noqa: PLC0415
+    from server.analysis.request import USER_REMAP  # noqa: PLC0415
 
+    request = found.request
     options = " ".join(f"{name}={value}" for name, value in found.options.items())
     filled = (
-        f"filled from {', '.join(found.replacements)}" if found.replacements else "shown as it is (no replacements)"
+        f"filled from {', '.join(request.replacements)}" if request.replacements else "shown as it is (no replacements)"
     )
-    clouds = (
-        f"clouds of {found.mask} ({found.mask_remap or USER_REMAP})" if found.mask else f"model {found.model or 'auto'}"
-    )
-    return f"{found.name}: {found.target} {filled}; {clouds}; {options}"
+    remap = (request.remap or USER_REMAP).text
+    clouds = f"clouds of {request.mask} ({remap})" if request.mask else f"model {request.model or 'auto'}"
+    return f"{found.name}: {request.target} {filled}; {clouds}; {options}"
 
 
 def _problems(name: str, taken: dict[str, str], *, offline: bool) -> list[str]:

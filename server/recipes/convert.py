@@ -21,14 +21,14 @@ def _slug(text: str) -> str:
 
 def _mask(template: Template, source: str | None, notes: list[str]) -> dict[str, Any]:
     if source:
-        return {"source": source} | ({"remap": template.remap} if template.remap else {})
+        return {"source": source} | ({"remap": template.remap.text} if template.remap else {})
     notes.append("the template has no mask raster, so a cloud model finds the clouds; --mask names your own raster")
     if template.remap:
         classes = [[0, 1, 2]]
         if (reclassify(classes, template.remap) == reclassify(classes, MODEL_REMAP)).all():
-            return {"model": "auto", "remap": template.remap}
+            return {"model": "auto", "remap": template.remap.text}
         notes.append(
-            f"the remap {template.remap!r} is for other classes than the model's (1 cloud, 2 shadow): left out"
+            f"the remap {template.remap.text!r} is for other classes than the model's (1 cloud, 2 shadow): left out"
         )
     return {"model": "auto"}
 

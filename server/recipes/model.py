@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from algorithms.errors import ClearSkyError
+from algorithms.errors import InputError
 from algorithms.removal import CloudRemoval
-from server.analysis.task import Request
-from server.raster.dataset import Overrides
+from server.analysis.request import Request
+from server.errors import SourceError
 from server.recipes.document import Document, read_document
 from server.recipes.schema import OPTIONS, Render, validate
 from server.remote.sources import check_source
@@ -27,18 +27,8 @@ class Recipe:
     """What it is called in addresses."""
     title: str
     """What people call it."""
-    target: str
-    """The cloudy raster; a relative path of the file is made absolute here."""
-    replacements: tuple[str, ...]
-    """Other dates, in the order of preference."""
-    mask: str | None
-    """Raster of cloud classes instead of a model."""
-    mask_remap: str | None
-    """ArcGIS remap string."""
-    model: str | None
-    """Id of a cloud model."""
-    overrides: Overrides
-    """What stands in place of the rasters' own metadata."""
+    request: Request
+    """The rasters and where their clouds come from; relative paths of the file are made absolute here."""
     algorithm: CloudRemoval
     """The fill's options."""
     render: Render
@@ -53,22 +43,12 @@ class Recipe:
         """The fill's options by name."""
         return {name: getattr(self.algorithm, name) for name in OPTIONS}
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Every raster."""
-        return (self.target, *self.replacements, *([self.mask] if self.mask else []))
-
-    @property
-    def request(self) -> Request:
-        """The rasters as a request for `/cog` would name them."""
-        return Request(self.target, self.replacements, self.mask, self.mask_remap, self.model, self.overrides)
-
     @contextmanager
     def blame(self, *key: str | int) -> Iterator[None]:
         """Errors inside name the file and the line of a key."""
         try:
             yield
-        except ClearSkyError as error:
+        except (InputError, SourceError) as error:
             raise type(error)(f"{self.document.at(key)}: {error}") from error
 
     def admitted(self) -> Recipe:
@@ -77,17 +57,11 @@ class Recipe:
         Raises:
             SourceForbiddenError, SourceMissingError: see `check_source`; the message begins with file and line.
         """
+        return replace(self, request=self.request.checked(check_source, self._blame_source))
 
-        def check(url: str, *key: str | int) -> str:
-            with self.blame(*key):
-                return check_source(url)
-
-        return replace(
-            self,
-            target=check(self.target, "target"),
-            replacements=tuple(check(url, "replacements", k) for k, url in enumerate(self.replacements)),
-            mask=check(self.mask, "mask", "source") if self.mask else None,
-        )
+    def _blame_source(self, field: str, *index: int) -> AbstractContextManager[None]:
+        """`blame` for a field of the request that names a dataset."""
+        return self.blame(*(("mask", "source") if field == "mask" else (field,)), *index)
 
 
 def parse_recipe(document: Document, folder: Path, digest: str) -> Recipe:
@@ -102,6 +76,7 @@ def parse_recipe(document: Document, folder: Path, digest: str) -> Recipe:
         RecipeError: see `validate`.
     """
     written = validate(document)
+    mask = written.mask
 
     def place(url: str) -> str:
         return url if "://" in url else os.path.normpath(folder.absolute() / Path(url).expanduser())
@@ -109,17 +84,17 @@ def parse_recipe(document: Document, folder: Path, digest: str) -> Recipe:
     return Recipe(
         name=written.name,
         title=written.title or written.name,
-        target=place(written.target),
-        replacements=tuple(place(url) for url in written.replacements),
-        mask=place(written.mask.source) if written.mask.source else None,
-        mask_remap=written.mask.remap,
-        model=None if written.mask.model == "auto" else written.mask.model,
-        overrides=Overrides(
-            nodata=written.nodata,
+        request=Request(
+            place(written.target),
+            tuple(place(url) for url in written.replacements),
+            mask=place(mask.source) if mask.source else None,
+            remap=mask.remap,
+            model=None if mask.model == "auto" else mask.model,
             bands=written.bands,
             level=written.level,
-            scale=written.reflectance_scale,
-            offset=written.reflectance_offset,
+            reflectance_scale=written.reflectance_scale,
+            reflectance_offset=written.reflectance_offset,
+            nodata=written.nodata,
         ),
         algorithm=CloudRemoval(**{name: getattr(written, name) for name in OPTIONS}),
         render=written.render,

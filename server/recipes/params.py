@@ -21,13 +21,13 @@ from titiler.core.dependencies import (
 
 from algorithms.errors import ParameterError
 from algorithms.removal import CloudAlgorithm
-from server.http.params import AlgorithmName, PairParams, process
-from server.http.reader import PairReader
+from server.http.params import AlgorithmName, RequestParams, process
+from server.http.reader import PairReader, open_request
 from server.recipes.model import Recipe
 from server.recipes.rasters import band_indexes
 from server.recipes.store import get_recipes
 
-FIXED: Final = {"url", *(field.name for field in fields(PairParams))} - {"process"}
+FIXED: Final = {field.name for field in fields(RequestParams)}
 """Parameters of `/cog` that a recipe decides alone."""
 
 TILE_PARAMETERS: Final[list[Callable[..., Any]]] = [
@@ -84,7 +84,7 @@ def recipe_dataset(asked: Annotated[DatasetParams, Depends()], recipe: Named) ->
     """How the raster is read."""
     render = recipe.render
     if asked.nodata is None:
-        asked.nodata = recipe.overrides.nodata
+        asked.nodata = recipe.request.nodata
     if asked.unscale is None:
         asked.unscale = render.unscale
     asked.resampling_method = asked.resampling_method or render.resampling
@@ -124,7 +124,7 @@ def recipe_process(
     ] = None,
 ) -> BaseAlgorithm | None:
     """The algorithm: by default the recipe's; one of ours takes the recipe's options where the request has none."""
-    chosen = process(algorithm, algorithm_params, list(recipe.replacements))
+    chosen = process(algorithm, algorithm_params, list(recipe.request.replacements))
     if isinstance(chosen, CloudAlgorithm):
         given = {name: getattr(chosen, name) for name in chosen.model_fields_set}
         return type(chosen)(**(recipe.options | given))
@@ -140,15 +140,4 @@ class RecipeParams(DefaultDependency):
 
 def open_recipe(recipe: Recipe, **options: Any) -> PairReader:
     """The reader of `/cog` on what a recipe names."""
-    return PairReader(
-        recipe.target,
-        replacement=recipe.replacements,  # type: ignore[arg-type]
-        mask=recipe.mask,
-        mask_remap=recipe.mask_remap,
-        model=recipe.model,
-        level=recipe.overrides.level,
-        bands=",".join(recipe.overrides.bands) or None,
-        reflectance_scale=recipe.overrides.scale,
-        reflectance_offset=recipe.overrides.offset,
-        **options,
-    )
+    return open_request(recipe.request, **options)

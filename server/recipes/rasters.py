@@ -11,10 +11,10 @@ from rasterio.errors import RasterioError
 from rio_tiler.expression import parse_expression
 
 from algorithms.bands import common_names
-from algorithms.errors import BandError, ClearSkyError
-from algorithms.models import select_model
-from server.analysis.task import get_dataset
-from server.raster.dataset import NO_OVERRIDES, Dataset
+from algorithms.errors import BandError, ClearSkyError, InputError
+from server.analysis.request import get_dataset
+from server.errors import SourceError
+from server.raster.dataset import Dataset
 from server.recipes.model import Recipe
 from server.remote.sources import check_source
 
@@ -33,7 +33,7 @@ def band_indexes(recipe: Recipe) -> list[int] | None:
 def _index(recipe: Recipe, k: int, band: str | int) -> int:
     if isinstance(band, int):
         return band
-    target = recipe.request.target()
+    target = recipe.request.target_dataset()
     for name in (band.lower(), *common_names([band])):
         if name in target.names:
             return target.indexes[target.names.index(name)]
@@ -57,27 +57,27 @@ def raster_problems(recipe: Recipe) -> list[str]:
         try:
             with recipe.blame(*key):
                 return action()
-        except (ClearSkyError, RasterioError, OSError) as error:
+        except (InputError, SourceError, RasterioError, OSError) as error:
             text = str(error) if isinstance(error, ClearSkyError) else f"{recipe.document.at(key)}: {error}"
             problems.append(text)
             return None
 
-    target = attempt(partial(check_source, recipe.target), "target")
-    others = [attempt(partial(check_source, url), "replacements", k) for k, url in enumerate(recipe.replacements)]
-    mask = attempt(partial(check_source, recipe.mask), "mask", "source") if recipe.mask else None
+    asked = recipe.request
+    target = attempt(partial(check_source, asked.target), "target")
+    others = [attempt(partial(check_source, url), "replacements", k) for k, url in enumerate(asked.replacements)]
+    mask = attempt(partial(check_source, asked.mask), "mask", "source") if asked.mask else None
     if mask:
-        attempt(partial(get_dataset, mask, NO_OVERRIDES), "mask", "source")
-    request = replace(recipe.request, url=target or "", mask=mask)
-    dataset = attempt(request.target, "target") if target else None
+        attempt(partial(get_dataset, mask), "mask", "source")
+    request = replace(asked, target=target or "", mask=mask)
+    dataset = attempt(request.target_dataset, "target") if target else None
     if dataset is None:
         return problems
     attempt(partial(_check_picture, recipe, dataset), "render")
-    if others and not recipe.mask:
-        key = ("mask", "model") if recipe.model else ("target",)
-        choose = partial(select_model, list(dataset.names), level=dataset.level, model=recipe.model)
-        if attempt(choose, *key) is None:
+    if others and not asked.mask:
+        key = ("mask", "model") if asked.model else ("target",)
+        if attempt(request.chosen_model, *key) is None:
             return problems
-    if recipe.mask and not mask:
+    if asked.mask and not mask:
         return problems
     for k, other in enumerate(others):
         if other:

@@ -14,8 +14,7 @@ from defusedxml.common import DefusedXmlException, DTDForbidden
 from defusedxml.ElementTree import fromstring
 from pydantic import ValidationError
 
-from algorithms.errors import RemapError
-from algorithms.reclassify import parse_remap
+from algorithms.reclassify import Remap
 from algorithms.removal import CloudRemoval
 from server.errors import RecipeError
 
@@ -46,8 +45,8 @@ class Template:
     """Likewise."""
     mask: str | None = None
     """Likewise."""
-    remap: str | None = None
-    """ArcGIS remap string of a function between the mask raster and SLRA."""
+    remap: Remap | None = None
+    """Remap string of a function between the mask raster and SLRA."""
     window: int | None = None
     """Size of window."""
     buffer: int | None = None
@@ -173,7 +172,7 @@ def _table(ranges: list[float], outputs: list[float]) -> str:
     return ";".join(entries)
 
 
-def _remap(arguments: dict[str, Element], template: Template) -> str | None:
+def _remap(arguments: dict[str, Element], template: Template) -> Remap | None:
     """The remap string of a Remap or Reclassify function."""
     plain = {_plain(name): value for name, value in arguments.items()}
     strings = [text for name, value in plain.items() if name in ("remap", "remapstring") and (text := _text(value))]
@@ -187,10 +186,9 @@ def _remap(arguments: dict[str, Element], template: Template) -> str | None:
                 template.notes.append("values that the remap table does not list count as clear here")
         else:
             return None
-        parse_remap(remap)
-    except (RemapError, ValueError, OverflowError) as error:
+        return Remap(remap)
+    except (ValueError, OverflowError) as error:
         raise RecipeError(f"{template.file}: the mask's remap table: {error}; correct the template") from error
-    return remap
 
 
 def _leaf(element: Element, role: str, template: Template) -> str | None:

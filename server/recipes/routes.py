@@ -61,7 +61,7 @@ section.broken {{ border-color: #c0392b }} nav a {{ margin-right: 1rem }} small 
 def named_in_recipe(scope: Scope) -> Inputs:
     """What the answers below `/recipes/NAME/` depend on: the recipe and the datasets it names."""
     recipe = get_recipes().get(below_root(scope).split("/")[2]).admitted()
-    return Inputs(list(recipe.sources), [recipe.digest])
+    return Inputs(recipe.request.sources, [recipe.digest])
 
 
 def _links(base: str, name: str) -> list[dict[str, Any]]:

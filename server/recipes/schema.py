@@ -13,10 +13,12 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     ValidationError,
     create_model,
     model_validator,
 )
+from pydantic_core import PydanticKnownError
 from rio_tiler.colormap import cmap
 from rio_tiler.expression import parse_expression
 from rio_tiler.types import RIOResampling, WarpResampling
@@ -24,7 +26,7 @@ from titiler.core.algorithm.base import BaseAlgorithm
 from titiler.core.validation import validate_color_formula
 
 from algorithms.models import MODELS
-from algorithms.reclassify import parse_remap
+from algorithms.reclassify import Remap
 from algorithms.removal import CloudAlgorithm
 from server.errors import RecipeError
 from server.recipes.document import Document, Key
@@ -33,9 +35,10 @@ OPTIONS: Final = tuple(name for name in CloudAlgorithm.model_fields if name not 
 """The algorithm's options, which a recipe writes at its top level; ranges and defaults are the algorithm's."""
 
 
-def _remap(text: str) -> str:
-    parse_remap(text)
-    return text
+def _remap(text: object) -> Remap:
+    if not isinstance(text, str):
+        raise PydanticKnownError("string_type")
+    return Remap(text)
 
 
 def _model(name: str) -> str:
@@ -97,7 +100,7 @@ class Mask(_Part):
     """Id of a cloud model; `auto` chooses by bands and level, as does no word at all."""
     source: Source | None = None
     """Raster of cloud classes."""
-    remap: Annotated[str, AfterValidator(_remap)] | None = None
+    remap: Annotated[Remap, PlainValidator(_remap)] | None = None
     """ArcGIS remap string from classes to 0 and 1."""
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 from xstatic.pkg import leaflet
 
 from algorithms.removal import CloudRemoval
+from server.errors import SourceError
 from server.remote.sources import check_source
 from server.settings import get_settings
 
@@ -43,7 +44,7 @@ def _demo_file(name: str) -> str | None:
     path = str(get_settings().demo / name)
     try:
         check_source(path)
-    except ValueError:  # every refusal is one: missing, or not admitted
+    except SourceError:  # missing, or not admitted
         return None
     return path
 

@@ -13,8 +13,8 @@ from rasterio.warp import transform
 from algorithms.models import MODELS
 from algorithms.removal import CloudRemoval
 from server.analysis.ahead import LARGEST, VIEWS, Ahead, View
+from server.analysis.request import Request
 from server.analysis.state import get_analysis
-from server.analysis.task import Request
 from server.demo import write_demo
 from server.errors import AbandonedError
 from server.raster.grid import Box, fine_grid

@@ -15,7 +15,8 @@ from algorithms.removal import CloudRemoval
 from server.analysis.engine import Analysis
 from server.analysis.masks import MaskTile
 from server.analysis.refinement import Refinement
-from server.analysis.task import Request, Task
+from server.analysis.request import Request
+from server.analysis.task import Task
 from server.demo import write_demo
 from server.export.plan import ground_around
 from server.raster.grid import Box, Grid, fine_grid

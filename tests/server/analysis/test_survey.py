@@ -12,7 +12,8 @@ from algorithms.removal import CloudRemoval
 from server.analysis.blocks import BlockFill
 from server.analysis.engine import Analysis
 from server.analysis.pairs import Pairs
-from server.analysis.task import Request, Task
+from server.analysis.request import Request
+from server.analysis.task import Task
 from server.demo import write_demo
 from server.raster.grid import Box, fine_grid
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from server.analysis.request import Request
 from server.export import plan
 from server.export.job import ExportJob
 from server.export.scene import export_scene
@@ -57,7 +58,7 @@ def test_killed_half_way_a_second_run_goes_on(
     target, out, _, other, _, mask = map(str, arguments)
     with monkeypatch.context() as patch:
         patch.setattr(plan, "PIECE", (32, 64))
-        job = ExportJob(target, Path(out), (other,), mask=mask)
+        job = ExportJob(Request(target, (other,), mask), Path(out))
         export_scene(job, lambda done, _: seen.append(done))
     assert there < 60
     assert min(seen) >= there

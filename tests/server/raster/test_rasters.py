@@ -12,7 +12,7 @@ from rasterio.transform import from_origin
 
 import server.raster.cache
 from algorithms.cells import Cells, cell_means
-from server.analysis.task import NO_OVERRIDES, get_dataset
+from server.analysis.request import get_dataset
 from server.raster.cache import RasterCache
 from server.raster.grid import Box, Grid, fine_grid
 from server.raster.layer import Layer
@@ -37,7 +37,7 @@ def layer(values: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Layer
     profile = {"driver": "GTiff", "count": 3, "height": SHAPE[0], "width": SHAPE[1], "dtype": "uint16", "nodata": 0}
     with rasterio.open(path, "w", crs="EPSG:32633", transform=from_origin(3e5, 5e6, 10, 10), **profile) as dst:
         dst.write(values)
-    dataset = get_dataset(str(path), NO_OVERRIDES)
+    dataset = get_dataset(str(path))
     return Layer(dataset, dataset, dataset.indexes)
 
 

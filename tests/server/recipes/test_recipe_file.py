@@ -12,13 +12,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from algorithms.reclassify import Remap
 from algorithms.removal import CloudRemoval
+from server.analysis.request import Request
 from server.errors import RecipeError, RecipeMissingError
 from server.recipes.document import MAX_BYTES, read_document, write_values
 from server.recipes.model import recipe_of
 from server.recipes.schema import OPTIONS
 from server.recipes.store import load_recipe
-from tests.helpers.service import application
 
 FULL = """\
 name: lazio-july
@@ -49,13 +50,19 @@ def read(text: str | bytes, file: str = "/folder/r.yaml") -> object:
 def test_every_key_arrives() -> None:
     recipe = read(FULL)
     assert (recipe.name, recipe.title) == ("lazio-july", "Lazio, 5 July 2018")
-    assert recipe.replacements == ("s3://bucket/s2_20180720.tif", "/folder/later.tif")
-    assert (recipe.mask, recipe.mask_remap, recipe.model) == (None, "1 1", "ukis-4b-l1c")
+    assert recipe.request == Request(
+        "s3://bucket/s2_20180705.tif",
+        ("s3://bucket/s2_20180720.tif", "/folder/later.tif"),
+        remap=Remap("1 1"),
+        model="ukis-4b-l1c",
+        bands=("blue", "green", "red", "nir"),
+        level="l1c",
+        reflectance_scale=0.0002,
+        reflectance_offset=-0.1,
+        nodata=0,
+    )
     written = yaml.safe_load(FULL)
     assert recipe.options == {name: written[name] for name in OPTIONS}
-    overrides = recipe.overrides
-    assert (overrides.scale, overrides.offset, overrides.nodata, overrides.level) == (0.0002, -0.1, 0, "l1c")
-    assert overrides.bands == ("blue", "green", "red", "nir")
     assert recipe.render.bands == ("red", 2)
     assert recipe.render.rescale == ((0, 3000),)
     assert recipe.render.color_formula is None
@@ -63,10 +70,10 @@ def test_every_key_arrives() -> None:
 
 def test_only_name_and_target_are_needed() -> None:
     recipe = read("name: a\ntarget: sub/t.tif\nbuffer: null\n")
-    assert (recipe.target, recipe.title, recipe.replacements) == ("/folder/sub/t.tif", "a", ())
+    assert (recipe.title, recipe.request) == ("a", Request("/folder/sub/t.tif"))
     assert recipe.algorithm == CloudRemoval()
-    assert read("name: a\ntarget: ../t.tif\nmask: {source: m.tif}").mask == "/folder/m.tif"
-    assert read("name: a\ntarget: /else/t.tif").target == "/else/t.tif"
+    assert read("name: a\ntarget: ../t.tif\nmask: {source: m.tif}").request.mask == "/folder/m.tif"
+    assert read("name: a\ntarget: /else/t.tif").request.target == "/else/t.tif"
 
 
 @pytest.mark.parametrize("indent", [None, 2, "\t"])
@@ -74,7 +81,7 @@ def test_json_is_read_alike(indent: object) -> None:
     values = yaml.safe_load(FULL) | {"title": "Gebiet \U0001f30d/é"}
     as_json, as_yaml = read(json.dumps(values, indent=indent)), read(yaml.safe_dump(values))
     assert as_json.options == as_yaml.options
-    assert (as_json.title, as_json.render, as_json.target) == (as_yaml.title, as_yaml.render, as_yaml.target)
+    assert (as_json.title, as_json.render, as_json.request) == (as_yaml.title, as_yaml.render, as_yaml.request)
 
 
 GOOD = "name: a\ntarget: t.tif\n"
@@ -202,11 +209,12 @@ def test_any_bytes_are_recipe_errors(tail: bytes) -> None:
 
 def test_a_recipe_by_file_or_name(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text(GOOD)
-    assert load_recipe(str(tmp_path / "r.yaml")).target == str(tmp_path / "t.tif")
-    with application(tmp_path, recipes=str(tmp_path)):
-        assert load_recipe("a").target == str(tmp_path / "t.tif")
-        with pytest.raises(RecipeMissingError, match="known: a"):
-            load_recipe("b")
+    assert load_recipe(str(tmp_path / "r.yaml")).request.target == str(tmp_path / "t.tif")
+    assert load_recipe("a", tmp_path).request.target == str(tmp_path / "t.tif")
+    with pytest.raises(RecipeMissingError, match="known: a"):
+        load_recipe("b", tmp_path)
+    with pytest.raises(RecipeMissingError, match="known: none"):
+        load_recipe("a")
     with pytest.raises(RecipeMissingError, match=r"cannot be read.*check the path"):
         load_recipe(str(tmp_path / "none.yaml"))
 

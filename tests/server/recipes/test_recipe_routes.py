@@ -124,8 +124,8 @@ def test_a_request_cannot_name_other_rasters(client: TestClient, scene: Path, ke
     ("name", "status", "words"),
     [
         ("nobody", 404, ["'nobody'", "known: ", "masked", "plain"]),
-        ("bad", 422, ["bad.yaml:4: window=70", "multiple of 20"]),
-        ("worse", 422, ["worse.yaml:1: not YAML"]),
+        ("bad", 400, ["bad.yaml:4: window=70", "multiple of 20"]),
+        ("worse", 400, ["worse.yaml:1: not YAML"]),
         ("forbidden", 403, ["forbidden.yaml:5: '/etc/hostname' is not allowed", "CLEARSKY_ALLOWED_SOURCES"]),
         ("missing", 404, ["missing.yaml:3: ", "none.tif", "does not exist"]),
         ("bandless", 400, ["bandless.yaml:6: band 'infrared'", "4 nir"]),

@@ -105,7 +105,7 @@ def test_options_fill_the_template(
     more = ["--exact"] * exact
     assert clearsky(monkeypatch, "from-rft", "t.xml", *options, "--name", "n", "-o", "sub/n.yaml", *more) == 0
     recipe = load_recipe("sub/n.yaml")
-    assert recipe.sources == (str(tmp_path / "a.tif"), str(tmp_path / "b.tif"), "s3://x/c.tif", "/m.tif")
+    assert recipe.request.sources == (str(tmp_path / "a.tif"), str(tmp_path / "b.tif"), "s3://x/c.tif", "/m.tif")
     esri = {"window": 40, "buffer": 10, "adjustment": "moment", "residual": False, "refine": False}
     expected = CloudRemoval(**esri) if exact else CloudRemoval(window=40)
     assert recipe.algorithm == expected

@@ -1,0 +1,214 @@
+"""What is asked for: the rasters and where their clouds come from, whoever asks; from it the analysis task.
+
+HTTP parameters, recipes and the command line each build the same `Request`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from typing import Any, Final
+
+from rasterio.warp import transform_bounds
+
+from algorithms.bands import common_names
+from algorithms.errors import BandError, ParameterError
+from algorithms.models import CloudModel, select_model
+from algorithms.reclassify import MODEL_REMAP, Remap
+from algorithms.removal import CloudAlgorithm
+from server.analysis.task import CloudSource, Task
+from server.raster.dataset import Dataset, describe, file_version, match_bands
+from server.raster.layer import Layer
+
+Within = Callable[..., AbstractContextManager[None]]
+"""Gives a context from a place in a request."""
+USER_REMAP: Final = Remap("1 254 1")
+"""Default for a user's mask: everything but 0 and nodata is cloud."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The rasters, where their clouds come from, and what replaces the rasters' own metadata."""
+
+    target: str
+    """The cloudy raster."""
+    replacements: tuple[str, ...] = ()
+    """Other dates, in the order of preference."""
+    mask: str | None = None
+    """A raster of cloud classes instead of the model."""
+    remap: Remap | None = None
+    """Which classes count as cloud."""
+    model: str | None = None
+    """Id of a cloud model; None chooses by bands and level."""
+    bands: tuple[str, ...] = ()
+    """Names of the bands in order; empty for the rasters' own."""
+    level: str | None = None
+    """Processing level, `l1c` or `l2a`."""
+    reflectance_scale: float | None = None
+    """Reflectance per digital number."""
+    reflectance_offset: float | None = None
+    """Reflectance at digital number 0."""
+    nodata: float | None = None
+    """Value without data."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Every dataset named."""
+        return (self.target, *self.replacements, *([self.mask] if self.mask else []))
+
+    def checked(self, check: Callable[[str], str], at: Within = lambda *_: nullcontext()) -> Request:
+        """The same request with every dataset's name as `check` gives it back.
+
+        Args:
+            check: raises for a name that is refused.
+            at: gives the context to call it in, from the field and, in a tuple, the index (from 0).
+        """
+        with at("target"):
+            target = check(self.target)
+        replacements = []
+        for k, url in enumerate(self.replacements):
+            with at("replacements", k):
+                replacements.append(check(url))
+        with at("mask"):
+            mask = check(self.mask) if self.mask else None
+        return replace(self, target=target, replacements=tuple(replacements), mask=mask)
+
+    def dataset(self, url: str) -> Dataset:
+        """A raster's description, with what the request says in place of the raster's own metadata.
+
+        Raises:
+            BandError: `bands` does not name every band. Errors of `describe`.
+        """
+        return _corrected(
+            get_dataset(url), self.bands, self.level, self.reflectance_scale, self.reflectance_offset, self.nodata
+        )
+
+    def target_dataset(self) -> Dataset:
+        """The target's description; see `dataset`."""
+        return self.dataset(self.target)
+
+    def chosen_model(self) -> CloudModel:
+        """The network that finds the target's clouds where no mask is given.
+
+        Raises:
+            BandError, ModelError, ParameterError: see `select_model`.
+        """
+        target = self.target_dataset()
+        return select_model(list(target.names), level=target.level, model=self.model)
+
+    def task(self, algorithm: CloudAlgorithm) -> Task:
+        """What to analyse for an algorithm.
+
+        Raises:
+            ParameterError: a replacement is needed and missing, or of another place. BandError: bands that do not
+                fit.
+        """
+        fills = algorithm.needs != "classes"
+        if fills and not self.replacements:
+            raise ParameterError("this algorithm needs a `replacement`: give the URL of another date of the same place")
+        target = self.target_dataset()
+        # What the mask shows is what is filled: with a replacement, its refined form.
+        refine = algorithm.refine and self.mask is None and bool(self.replacements)
+        others = [self.dataset(url) for url in self.replacements] if fills or refine else []
+        for other in others:
+            _check_overlap(target, other)
+        if self.mask:
+            remap = self.remap or USER_REMAP
+            clouds = CloudSource(remap=remap, classes=get_dataset(self.mask))
+            # With the user's word for the clouds no model runs: replacements count as clear where they have data.
+            other_clouds = CloudSource(remap=remap)
+        else:
+            clouds = other_clouds = CloudSource(remap=self.remap or MODEL_REMAP, model=self.chosen_model())
+        return Task(
+            target=Layer(target, target, target.indexes),
+            replacements=tuple(Layer(other, target, match_bands(target, other)) for other in others),
+            clouds=clouds,
+            replacement_clouds=other_clouds,
+            buffer=algorithm.buffer,
+            options=algorithm.options,
+            refine=refine,
+        )
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """Names separated by commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+_WRITTEN: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
+    "replacement": ("replacements", tuple),
+    "mask_remap": ("remap", Remap),
+    "bands": ("bands", split_names),
+}
+"""Parameters that a URL or a command line writes in another way than `Request` keeps them: field and how to read it."""
+
+
+def fields_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a `Request` from parameters as a URL or a command line gives them.
+
+    Args:
+        parameters: by their public names; None and empty ones count as not given, others than a request's are left out.
+
+    Raises:
+        RemapError: a remap string that cannot be read.
+    """
+    known = {field.name for field in fields(Request)}
+    found: dict[str, Any] = {}
+    for name, value in parameters.items():
+        field, read = _WRITTEN.get(name, (name, lambda value: value))
+        if field in known and value not in (None, "", (), []):
+            found[field] = read(value)
+    return found
+
+
+def get_dataset(url: str) -> Dataset:
+    """The description of a dataset, read again when the file changes."""
+    return _described(url, file_version(url))
+
+
+@lru_cache(maxsize=256)
+def _described(url: str, version: str) -> Dataset:  # noqa: ARG001  (version is part of the key)
+    return describe(url)
+
+
+@lru_cache(maxsize=256)
+def _corrected(
+    dataset: Dataset,
+    bands: tuple[str, ...],
+    level: str | None,
+    scale: float | None,
+    offset: float | None,
+    nodata: float | None,
+) -> Dataset:
+    """A description with what a request says in place of it."""
+    count = len(dataset.indexes)
+    if bands and len(bands) != count:
+        raise BandError(f"bands={','.join(bands)} names {len(bands)} bands, the raster has {count}; name every one")
+    changes: dict[str, Any] = {"names": common_names(bands)} if bands else {}
+    if level:
+        changes["level"] = level
+    if scale is not None or offset is not None:
+        changes["scales"] = (dataset.scales[0] if scale is None else scale,) * count
+        changes["offsets"] = (dataset.offsets[0] if offset is None else offset,) * count
+        changes["reflectance_source"] = "the request"
+    if nodata is not None:
+        changes["nodata"] = nodata
+    return replace(dataset, **changes) if changes else dataset
+
+
+@lru_cache(maxsize=256)
+def _check_overlap(target: Dataset, other: Dataset) -> None:
+    """Refuse a replacement of another place.
+
+    Raises:
+        ParameterError: the extents do not touch.
+    """
+    left, bottom, right, top = transform_bounds(other.crs, target.crs, *other.bounds, densify_pts=21)
+    if left >= target.bounds[2] or right <= target.bounds[0] or bottom >= target.bounds[3] or top <= target.bounds[1]:
+        here, there = (tuple(round(v, 3) for v in box) for box in (target.bounds, (left, bottom, right, top)))
+        raise ParameterError(
+            f"replacement {other.url!r} covers {there} and does not overlap the target {here}: "
+            "give another date of the same place"
+        )
