@@ -229,10 +229,11 @@ def test_any_bytes_are_recipe_errors(tail: bytes) -> None:
 def test_a_recipe_by_file_or_name(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text(GOOD)
     assert load_recipe(str(tmp_path / "r.yaml")).request.target == str(tmp_path / "t.tif")
-    with application(tmp_path, recipes=str(tmp_path)):
-        assert load_recipe("a").request.target == str(tmp_path / "t.tif")
-        with pytest.raises(RecipeMissingError, match="known: a"):
-            load_recipe("b")
+    assert load_recipe("a", tmp_path).request.target == str(tmp_path / "t.tif")
+    with pytest.raises(RecipeMissingError, match="known: a"):
+        load_recipe("b", tmp_path)
+    with pytest.raises(RecipeMissingError, match="known: none"):
+        load_recipe("a")
     with pytest.raises(RecipeMissingError, match=r"cannot be read.*check the path"):
         load_recipe(str(tmp_path / "none.yaml"))
 

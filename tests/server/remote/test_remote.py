@@ -24,7 +24,7 @@ from server.remote.files import get_remotes
 from server.settings import get_settings
 from tests.helpers.rangeserver import RangeServer, range_server
 from tests.helpers.scenes import make_pair, write_raster
-from tests.helpers.service import application
+from tests.helpers.service import application, settings_used
 
 CHECK = 0.15
 """Seconds for which a file counts as unchanged in these tests."""
@@ -85,12 +85,8 @@ def local_image(client: TestClient, folder: Path) -> bytes:
 @pytest.fixture
 def impatient(client: TestClient) -> Iterator[None]:
     """The same application with little time for servers."""
-    with mock.patch.dict(os.environ, {"CLEARSKY_SOURCE_TIMEOUT": str(TIMEOUT)}):
-        get_settings.cache_clear()
-        get_remotes.cache_clear()
+    with settings_used(get_settings().model_copy(update={"source_timeout": TIMEOUT})):
         yield
-    get_settings.cache_clear()
-    get_remotes.cache_clear()
 
 
 @pytest.fixture
