@@ -33,7 +33,6 @@ from titiler.core.factory import TilerFactory
 
 from algorithms.models import MODELS
 from benchmarks.machine import machine
-from server.analysis.state import get_analysis
 from server.demo import write_demo
 from server.http.render import render
 from tests.helpers.service import application
@@ -120,7 +119,6 @@ def cold(
     window = np.random.default_rng(0).random((6, 256, 256), np.float32) * 0.3
     path = tile_path(tile, "webp")
     with application(folder) as client:
-        get_analysis()
         MODEL.probabilities(window)
         before = MODEL.runs[0]
         ours = timed(get(client, path, params | {"replacement": second}), 1)

@@ -18,18 +18,19 @@ from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TilerFactory
 from titiler.extensions.wmts import wmtsExtension
 
 from server import __version__
-from server.analysis.state import get_analysis, preload
+from server.analysis.state import preload
 from server.http.claims import Claims
 from server.http.landing import landing_page
 from server.http.middleware import ImageHeaders, PathPrefix, named_in_query
 from server.http.openapi import declare_errors
-from server.http.params import ALGORITHMS, ProcessParams, asked_request, process
+from server.http.params import ALGORITHMS, ReaderParams, asked_request, process
 from server.http.reader import open_request
 from server.http.render import render
 from server.http.statuses import add_error_handlers
 from server.recipes.params import TILE_PARAMETERS
 from server.recipes.routes import add_recipes, named_in_recipe
-from server.settings import get_settings
+from server.services import Services
+from server.settings import Settings, get_settings, use_settings
 from server.viewer import add_viewer
 
 DESCRIPTION = """Removes clouds from satellite images on the fly.
@@ -38,19 +39,27 @@ Give a cloudy raster as `url` and another date of the same place as `replacement
 
 
 @asynccontextmanager
-async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
-    settings = get_settings()
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    services: Services = app.state.services
+    settings = services.settings
     anyio.to_thread.current_default_thread_limiter().total_tokens = settings.request_threads
     if settings.model_preload:
         await anyio.to_thread.run_sync(preload, settings.model_preload)
     yield
-    if get_analysis.cache_info().currsize:
-        get_analysis().close()
+    services.close()
 
 
-def create_app() -> FastAPI:
-    """Build the application from the settings."""
-    settings = get_settings()
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Build the application.
+
+    Args:
+        settings: what the operator has set; read from the environment where none are given. The allow-list and remote
+            files are the process's, which takes these settings over.
+    """
+    if settings is None:
+        settings = get_settings()
+    else:
+        use_settings(settings)
     # Rasters without overviews work, only slower; a warning per request helps nobody.
     warnings.simplefilter("ignore", NoOverviewWarning)
     app = FastAPI(
@@ -61,9 +70,10 @@ def create_app() -> FastAPI:
         redoc_url=None,
         lifespan=_lifespan,
     )
+    app.state.services = Services.of(settings)
     cog = TilerFactory(
         reader=open_request,  # type: ignore[arg-type]  # a function does as well
-        reader_dependency=ProcessParams,
+        reader_dependency=ReaderParams,
         path_dependency=asked_request,
         process_dependency=process,
         render_func=render,
@@ -107,8 +117,8 @@ def create_app() -> FastAPI:
     add_error_handlers(app)
     resolvers = {"/cog/": named_in_query, "/recipes/": named_in_recipe}
     declare_errors(app, tuple(resolvers))
-    app.add_middleware(ImageHeaders, resolvers=resolvers)
-    app.add_middleware(Claims)
+    app.add_middleware(ImageHeaders, resolvers=resolvers, cachecontrol=settings.cachecontrol)
+    app.add_middleware(Claims, timeout=settings.request_timeout)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=list(settings.cors_origins),

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("server.app", "server.cli"),
     ("server.export",),
+    ("server.services",),
     ("server.recipes", "server.viewer", "server.demo"),
     ("server.http",),
     ("server.analysis",),

@@ -1,21 +1,15 @@
-"""The process-wide analysis: one set of caches and inference threads, built at first use."""
+"""The analysis as the settings want it, and models loaded ahead of the first tile."""
 
 from __future__ import annotations
-
-from threading import Condition
-
-from cachetools import LRUCache, cached
 
 from algorithms.errors import ModelError
 from algorithms.models import MODELS, Runtime, configure
 from server.analysis.engine import Analysis
-from server.settings import get_settings
+from server.settings import Settings
 
 
-@cached(LRUCache(1), condition=Condition(), info=True)  # lru_cache would let the first requests build one each
-def get_analysis() -> Analysis:
-    """The process's analysis, configured from the settings."""
-    settings = get_settings()
+def make_analysis(settings: Settings) -> Analysis:
+    """An analysis with its caches and threads; the models' runtime is set up for the whole process."""
     configure(
         Runtime(
             providers=settings.model_providers,
@@ -34,6 +28,5 @@ def preload(models: tuple[str, ...]) -> None:
     """
     if unknown := [name for name in models if name not in MODELS]:
         raise ModelError(f"CLEARSKY_MODEL_PRELOAD names {unknown[0]!r}; choose from {', '.join(MODELS)}")
-    get_analysis()
     for name in models:
         MODELS[name].load()

@@ -63,8 +63,9 @@ def _arguments(paths: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
     from algorithms.removal import CloudRemoval  # noqa: PLC0415
     from server.analysis.request import Request, fields_of  # noqa: PLC0415
     from server.recipes.store import load_recipe  # noqa: PLC0415
+    from server.settings import get_settings  # noqa: PLC0415
 
-    recipe = load_recipe(given["recipe"]) if "recipe" in given else None
+    recipe = load_recipe(given["recipe"], get_settings().recipes) if "recipe" in given else None
     if recipe and len(paths) == 1:
         paths = (recipe.request.target, *paths)
     if len(paths) != 2:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from server.settings import get_settings
 from server.work.activity import activity
 from server.work.ticket import Ticket, current_ticket
 
@@ -19,15 +18,16 @@ Receive = Callable[[], Awaitable[Message]]
 class Claims:
     """Listens for the client's disconnection while the application works."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, *, timeout: float) -> None:
         self.app = app
+        self._timeout = timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the request with a ticket."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        ticket = Ticket(get_settings().request_timeout)
+        ticket = Ticket(self._timeout)
         token = current_ticket.set(ticket)
         messages: asyncio.Queue[Message] = asyncio.Queue()
 

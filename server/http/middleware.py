@@ -15,7 +15,6 @@ from algorithms.errors import ClearSkyError
 from server import __version__
 from server.raster.dataset import file_version
 from server.remote.sources import check_source
-from server.settings import get_settings
 from server.work.trace import Trace, current
 
 Scope = dict[str, Any]
@@ -85,8 +84,9 @@ class PathPrefix:
 class ImageHeaders:
     """ASGI middleware for everything below the given prefixes, each with the one that knows its answers' inputs."""
 
-    def __init__(self, app: Any, resolvers: Mapping[str, Resolver]) -> None:
+    def __init__(self, app: Any, *, resolvers: Mapping[str, Resolver], cachecontrol: str) -> None:
         self.app = app
+        self._cachecontrol = cachecontrol
         self._resolvers = dict(resolvers)
         self._checkers = CapacityLimiter(CHECKERS)
 
@@ -107,7 +107,7 @@ class ImageHeaders:
         tag = await self._tag(scope, resolve) if scope["method"] in ("GET", "HEAD") else None
         wanted = Headers(scope=scope).get("if-none-match", "")
         if tag and tag in (part.strip().removeprefix("W/") for part in wanted.split(",")):
-            headers = [(b"etag", tag.encode()), (b"cache-control", get_settings().cachecontrol.encode())]
+            headers = [(b"etag", tag.encode()), (b"cache-control", self._cachecontrol.encode())]
             await send({"type": "http.response.start", "status": 304, "headers": headers})
             await send({"type": "http.response.body", "body": b""})
             return
@@ -120,7 +120,7 @@ class ImageHeaders:
                 if message["status"] == 200:
                     # What changed under the request's hands must not be kept under either tag.
                     changed = tag is not None and tag != await self._tag(scope, resolve)
-                    headers["Cache-Control"] = "no-store" if changed else get_settings().cachecontrol
+                    headers["Cache-Control"] = "no-store" if changed else self._cachecontrol
                     if tag and not changed:
                         headers["ETag"] = tag
                     if trace.cloud_fraction is not None:

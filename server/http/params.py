@@ -16,6 +16,7 @@ from algorithms.errors import ParameterError
 from algorithms.models import MODELS
 from algorithms.removal import CLOUD_ALGORITHMS
 from server.analysis.request import Request, fields_of
+from server.http.shared import SharedAnalysis, SharedSettings
 from server.remote.sources import check_source
 
 ALGORITHMS = stock_algorithms.register(cast(Any, CLOUD_ALGORITHMS))
@@ -113,7 +114,9 @@ def asked_request(asked: Annotated[RequestParams, Depends()]) -> Request:
 
 
 @dataclass
-class ProcessParams(DefaultDependency):
+class ReaderParams(DefaultDependency):
     """What the reader needs beside the request."""
 
+    analysis: SharedAnalysis
+    settings: SharedSettings
     process: Annotated[BaseAlgorithm | None, Depends(process)] = None

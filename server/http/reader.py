@@ -20,16 +20,16 @@ from titiler.core.algorithm.base import BaseAlgorithm
 
 from algorithms.errors import BandError, ModelError, ParameterError
 from algorithms.removal import CloudAlgorithm, CloudImage, CloudRemoval, CloudSidecar
+from server.analysis.engine import Analysis
 from server.analysis.outputs import completed, hidden_pixels, read_layer
 from server.analysis.request import Request
 from server.analysis.sidecar import classes_sidecar, fill_sidecar
-from server.analysis.state import get_analysis
 from server.analysis.task import Task
 from server.errors import TooLargeError
 from server.raster.dataset import Dataset, check_unchanged, file_version, open_raster
 from server.raster.grid import coarse_grid, fine_grid
 from server.raster.sampling import OutputGrid
-from server.settings import get_settings
+from server.settings import Settings
 from server.work.trace import stage
 
 
@@ -43,6 +43,10 @@ class PairReader(Reader):
 
     request: Request = attr.ib(kw_only=True)
     """What to read, its sources checked already."""
+    analysis: Analysis = attr.ib(kw_only=True)
+    """Masks and fills."""
+    settings: Settings = attr.ib(kw_only=True)
+    """Limits of what is read."""
     process: BaseAlgorithm | None = attr.ib(default=None, kw_only=True)
     input: str = attr.ib(init=False)
     _version: str | None = attr.ib(default=None, init=False)
@@ -93,7 +97,7 @@ class PairReader(Reader):
 
     def tile(self, tile_x: int, tile_y: int, tile_z: int, tilesize: int | None = None, **kwargs: Any) -> ImageData:  # type: ignore[override]
         """Read a map tile."""
-        limit = get_settings().max_tile_size
+        limit = self.settings.max_tile_size
         if tilesize and tilesize > limit:
             raise TooLargeError(f"tilesize {tilesize} is larger than {limit}; ask for smaller tiles")
         return super().tile(tile_x, tile_y, tile_z, tilesize=tilesize, **kwargs)
@@ -155,7 +159,7 @@ class PairReader(Reader):
 
     def _check_size(self, height: int | None, width: int | None, max_size: int | None, margins: dict[str, Any]) -> None:
         """Refuse to make more pixels than the server hands out at once."""
-        limit = get_settings().max_pixels
+        limit = self.settings.max_pixels
         margin = sum(2 * int(margins.get(name) or 0) for name in ("buffer", "padding"))
         rows, cols = self._raster.height, self._raster.width
         if height and width:
@@ -215,7 +219,7 @@ class PairReader(Reader):
         left, bottom, right, top = image.bounds or self.bounds
         output = OutputGrid(CRS.to_wkt(image.crs), (left, bottom, right, top), image.width, image.height)
         if algorithm.needs == "classes":
-            return classes_sidecar(get_analysis(), task, output)
+            return classes_sidecar(self.analysis, task, output)
         positions = tuple(_position(task.target.dataset, index) for index in wanted)
         passed = ("nodata", "resampling_method", "reproject_method")
         options: dict[str, Any] = {name: kwargs[name] for name in passed if name in kwargs}
@@ -225,7 +229,7 @@ class PairReader(Reader):
 
         methods = (options.get(name, "nearest") for name in ("resampling_method", "reproject_method"))
         clouds = fill_sidecar(
-            get_analysis(),
+            self.analysis,
             task,
             output,
             needs=algorithm.needs,

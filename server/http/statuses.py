@@ -25,7 +25,6 @@ from server.errors import (
     SourceTimeoutError,
     SourceUnreadableError,
 )
-from server.settings import get_settings
 
 logger = logging.getLogger("clearsky")
 
@@ -52,7 +51,7 @@ STATUS: Final[dict[type[Exception], int]] = {
 
 def _handler(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def handle(request: Request, error: Exception) -> Response:
-        if isinstance(error, TileOutsideBounds) and get_settings().empty_outside:
+        if isinstance(error, TileOutsideBounds) and request.app.state.services.settings.empty_outside:
             return Response(status_code=204)
         if status >= 500:
             logger.error("%s %s: %r", request.method, request.url.path, error, exc_info=error)

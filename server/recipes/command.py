@@ -37,9 +37,10 @@ def _problems(name: str, taken: dict[str, str], *, offline: bool) -> list[str]:
     from server.errors import RecipeError, RecipeMissingError  # noqa: PLC0415
     from server.recipes.rasters import raster_problems  # noqa: PLC0415
     from server.recipes.store import load_recipe  # noqa: PLC0415
+    from server.settings import get_settings  # noqa: PLC0415
 
     try:
-        found = load_recipe(name)
+        found = load_recipe(name, get_settings().recipes)
     except RecipeError as error:
         return list(error.problems)
     except RecipeMissingError as error:

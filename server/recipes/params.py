@@ -23,9 +23,10 @@ from algorithms.errors import ParameterError
 from algorithms.removal import CloudAlgorithm
 from server.http.params import AlgorithmName, RequestParams, process
 from server.http.reader import PairReader, open_request
+from server.http.shared import SharedAnalysis, SharedSettings
 from server.recipes.model import Recipe
 from server.recipes.rasters import band_indexes
-from server.recipes.store import get_recipes
+from server.recipes.store import Recipes
 
 FIXED: Final = {field.name for field in fields(RequestParams)}
 """Parameters of `/cog` that a recipe decides alone."""
@@ -40,6 +41,12 @@ TILE_PARAMETERS: Final[list[Callable[..., Any]]] = [
 """TiTiler's own parameters of a tile, for WMTS to check and to describe."""
 
 
+def recipes_of(app: Any) -> Recipes:
+    """An application's recipes as they are now."""
+    recipes: Recipes = app.state.services.recipes.recipes()
+    return recipes
+
+
 def named_recipe(
     name: Annotated[str, Path(description="Name of a recipe; `/recipes` lists them")], request: Request
 ) -> Recipe:
@@ -49,7 +56,7 @@ def named_recipe(
         RecipeMissingError, RecipeError: there is none, or a broken one. ParameterError: the request names what the
             recipe decides. SourceForbiddenError, SourceMissingError: a raster.
     """
-    recipe = get_recipes().get(name)
+    recipe = recipes_of(request.app).get(name)
     if fixed := sorted(FIXED & request.query_params.keys()):
         raise ParameterError(
             f"{', '.join(fixed)} cannot be given: the recipe {name!r} decides; leave it out, or ask below /cog"
@@ -133,8 +140,10 @@ def recipe_process(
 
 @dataclass
 class RecipeParams(DefaultDependency):
-    """What opening a recipe needs beside the recipe."""
+    """What the reader needs beside the recipe."""
 
+    analysis: SharedAnalysis
+    settings: SharedSettings
     process: Annotated[BaseAlgorithm | None, Depends(recipe_process)] = None
 
 

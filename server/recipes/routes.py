@@ -22,8 +22,9 @@ from server.recipes.params import (
     recipe_colours,
     recipe_dataset,
     recipe_process,
+    recipes_of,
 )
-from server.recipes.store import Broken, get_recipes
+from server.recipes.store import Broken
 
 _LINKS = {
     "map": ("WebMercatorQuad/map.html", "Map"),
@@ -60,7 +61,7 @@ section.broken {{ border-color: #c0392b }} nav a {{ margin-right: 1rem }} small 
 
 def named_in_recipe(scope: Scope) -> Inputs:
     """What the answers below `/recipes/NAME/` depend on: the recipe and the datasets it names."""
-    recipe = get_recipes().get(below_root(scope).split("/")[2]).admitted()
+    recipe = recipes_of(scope["app"]).get(below_root(scope).split("/")[2]).admitted()
     return Inputs(recipe.request.sources, [recipe.digest])
 
 
@@ -90,7 +91,7 @@ def _broken_section(broken: Broken) -> str:
 
 def list_recipes(request: Request) -> Response:
     """List the recipes and where to find their layers: HTML for browsers, JSON otherwise."""
-    recipes = get_recipes()
+    recipes = recipes_of(request.app)
     base = str(request.base_url)
     entries = [(recipe.title, recipe.name, _links(base, recipe.name)) for recipe in recipes.good.values()]
     if "text/html" in request.headers.get("accept", ""):
@@ -110,7 +111,7 @@ def add_recipes(app: FastAPI) -> None:
     Args:
         app: The application to add the routes to.
     """
-    get_recipes()
+    recipes_of(app)
     dependencies: dict[str, Any] = {  # functions, where TiTiler's annotations name classes
         "reader": open_recipe,
         "reader_dependency": RecipeParams,

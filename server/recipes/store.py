@@ -8,14 +8,12 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 from server.errors import RecipeError, RecipeMissingError
 from server.recipes.document import MAX_BYTES, read_document
 from server.recipes.model import Recipe, parse_recipe, recipe_of
-from server.settings import get_settings
 
 logger = logging.getLogger("clearsky")
 
@@ -145,25 +143,15 @@ def _named(entries: list[Recipe | Broken]) -> Recipes:
     return Recipes(good, tuple(broken))
 
 
-@lru_cache(maxsize=4)
-def _folder(folder: Path | None) -> RecipeFolder:
-    return RecipeFolder(folder)
-
-
-def get_recipes() -> Recipes:
-    """The recipes of the configured folder."""
-    return _folder(get_settings().recipes).recipes()
-
-
-def load_recipe(name_or_file: str) -> Recipe:
-    """A recipe from a file, or by its name from the configured folder. Its rasters are not checked yet (`admitted`).
+def load_recipe(name_or_file: str, folder: Path | None = None) -> Recipe:
+    """A recipe from a file, or by its name from a folder of recipes. Its rasters are not checked yet (`admitted`).
 
     Raises:
         RecipeError: it is broken. RecipeMissingError: there is none.
     """
     file = Path(name_or_file)
     if not (file.suffix in SUFFIXES or len(file.parts) > 1 or file.is_file()):
-        return get_recipes().get(name_or_file)
+        return RecipeFolder(folder).recipes().get(name_or_file)
     try:
         content = _read(file)
     except OSError as error:

@@ -17,7 +17,6 @@ from xstatic.pkg import leaflet
 from algorithms.removal import CloudRemoval
 from server.errors import SourceError
 from server.remote.sources import check_source
-from server.settings import get_settings
 
 _FOLDER: Final = Path(__file__).parent
 
@@ -39,19 +38,22 @@ class _Assets(StaticFiles):
         return response
 
 
-def _demo_file(name: str) -> str | None:
+def _demo_file(path: Path) -> str | None:
     """A file of the demo scene as a request would name it, if it exists."""
-    path = str(get_settings().demo / name)
     try:
-        check_source(path)
+        check_source(str(path))
     except SourceError:  # missing, or not admitted
         return None
-    return path
+    return str(path)
 
 
-def viewer_defaults() -> dict[str, Any]:
-    """What the page shows where its address says nothing: the demo scene, and the algorithm's own defaults."""
-    url, replacement = _demo_file("cloudy.tif"), _demo_file("clear.tif")
+def viewer_defaults(demo: Path) -> dict[str, Any]:
+    """What the page shows where its address says nothing: the demo scene, and the algorithm's own defaults.
+
+    Args:
+        demo: folder of the demo scene.
+    """
+    url, replacement = _demo_file(demo / "cloudy.tif"), _demo_file(demo / "clear.tif")
     complete = url is not None and replacement is not None
     options = CloudRemoval()
     return {
@@ -84,7 +86,7 @@ def add_viewer(app: FastAPI) -> None:
     @app.get("/viewer/defaults.json", include_in_schema=False)
     def defaults() -> dict[str, Any]:
         """The demo scene, if it has been made, and the default parameters."""
-        return viewer_defaults()
+        return viewer_defaults(app.state.services.settings.demo)
 
     # Routes rather than mounts: a mount below a root path answers only requests that still carry the prefix, so it
     # fails behind a proxy that strips it.

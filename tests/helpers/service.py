@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from socket import socket
-from unittest import mock
 
 import httpx2
 import numpy as np
@@ -21,38 +20,36 @@ import pytest
 import rasterio
 from starlette.testclient import TestClient
 
-from server.analysis.state import get_analysis
 from server.app import create_app
 from server.remote.files import get_remotes
-from server.settings import get_settings
+from server.settings import Settings, use_settings
 
 ROOT = Path(__file__).parents[2]
 
 
-def environment(allowed: Path | str, settings: dict[str, str]) -> dict[str, str]:
-    """Settings as environment variables; no work ahead unless a test asks for it, so that counts are exact."""
-    given = {"allowed_sources": str(allowed), "prefetch": "false", **settings}
-    return {f"CLEARSKY_{name.upper()}": value for name, value in given.items()}
+def chosen(allowed: Path | str, settings: dict[str, str]) -> dict[str, str]:
+    """Settings by name; no work ahead unless a test asks for it, so that counts are exact."""
+    return {"allowed_sources": str(allowed), "prefetch": "false", **settings}
 
 
 @contextmanager
 def application(allowed: Path | str, **settings: str) -> Iterator[TestClient]:
-    """A client of a fresh application with empty caches."""
-    env = environment(allowed, settings)
-    with mock.patch.dict(os.environ, env):
-        fresh()
-        with TestClient(create_app(), raise_server_exceptions=False) as client:
-            yield client
-    fresh()
+    """A client of an application of its own, with empty caches."""
+    given = Settings(**chosen(allowed, settings))  # type: ignore[arg-type]  # text, which pydantic reads
+    with settings_used(given), TestClient(create_app(given), raise_server_exceptions=False) as client:
+        yield client
 
 
-def fresh() -> None:
-    """Forget settings and caches."""
-    get_settings.cache_clear()
+@contextmanager
+def settings_used(settings: Settings | None) -> Iterator[None]:
+    """The process's settings for a while, None for the environment's; nothing is known of remote files then."""
+    before = use_settings(settings)
     get_remotes.cache_clear()
-    if get_analysis.cache_info().currsize:
-        get_analysis().close()
-    get_analysis.cache_clear()
+    try:
+        yield
+    finally:
+        use_settings(before)
+        get_remotes.cache_clear()
 
 
 def free_port() -> int:
@@ -67,7 +64,7 @@ def free_port() -> int:
 def serve_command(allowed: Path | str, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """`clearsky serve` as a process on a free loopback port; gives the process and its address."""
     port = free_port()
-    env = os.environ | environment(allowed, settings)
+    env = os.environ | {f"CLEARSKY_{name.upper()}": value for name, value in chosen(allowed, settings).items()}
     command = [sys.executable, "-c", "from server.cli import main; main()", "serve", "--port", str(port)]
     process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.DEVNULL)
     base = f"http://127.0.0.1:{port}"

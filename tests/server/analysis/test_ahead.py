@@ -14,7 +14,6 @@ from algorithms.models import MODELS
 from algorithms.removal import CloudRemoval
 from server.analysis.ahead import LARGEST, VIEWS, Ahead, View
 from server.analysis.request import Request
-from server.analysis.state import get_analysis
 from server.demo import write_demo
 from server.errors import AbandonedError
 from server.raster.grid import Box, fine_grid
@@ -61,7 +60,7 @@ def test_a_neighbour_is_there_before_anyone_asks(tmp_path: Path) -> None:
     for prefetch in ("false", "true"):
         with application(tmp_path, prefetch=prefetch) as client:
             assert client.get(paths[0], params=params).status_code == 200
-            analysis = get_analysis()
+            analysis = client.app.state.services.analysis
             if prefetch == "true":
                 until(lambda a=analysis: not a._ahead._views)
             held, before = analysis.cache.nbytes, runs()
@@ -158,8 +157,8 @@ def test_what_is_remembered(view: View) -> None:
 
 
 def test_only_local_rasters_and_single_cells(view: View, tmp_path: Path) -> None:
-    with application(tmp_path, prefetch="true"):
-        analysis = get_analysis()
+    with application(tmp_path, prefetch="true") as client:
+        analysis = client.app.state.services.analysis
         with activity.request():
             coarse = view.grid.__class__(view.grid.factor * 3, 200, 200, side=512)
             analysis.seen(view.task, coarse, view.box)

@@ -19,7 +19,7 @@ from algorithms.cells import cell_any
 from algorithms.models import MODELS
 from server.demo import write_demo
 from tests.helpers.scenes import BANDS, UTM, Pair, make_pair, write_raster
-from tests.helpers.service import application, fresh, raster
+from tests.helpers.service import application, raster
 
 TMS = morecantile.tms.get("WebMercatorQuad")
 
@@ -148,7 +148,6 @@ def test_single_flight(demo: dict[str, str]) -> None:
     runs = MODELS["ukis-6b-l1c"].runs
 
     def count(clients: int) -> int:
-        fresh()
         before = runs[0]
         with application(demo["folder"]) as client:
             gate = threading.Barrier(clients)

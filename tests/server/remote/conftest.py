@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from server.remote.files import get_remotes
 from server.settings import get_settings
 from tests.helpers.rangeserver import RangeServer, range_server
 from tests.helpers.remote import (
@@ -25,7 +22,7 @@ from tests.helpers.remote import (
     write_cog,
 )
 from tests.helpers.scenes import make_pair
-from tests.helpers.service import application
+from tests.helpers.service import application, settings_used
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +56,8 @@ def local_image(client: TestClient, folder: Path) -> bytes:
 @pytest.fixture
 def impatient(client: TestClient) -> Iterator[None]:
     """The same application with little time for servers."""
-    with mock.patch.dict(os.environ, {"CLEARSKY_SOURCE_TIMEOUT": str(TIMEOUT)}):
-        get_settings.cache_clear()
-        get_remotes.cache_clear()
+    with settings_used(get_settings().model_copy(update={"source_timeout": TIMEOUT})):
         yield
-    get_settings.cache_clear()
-    get_remotes.cache_clear()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
@@ -21,10 +21,10 @@ from rasterio.warp import transform
 from scipy.ndimage import distance_transform_edt
 
 from server.demo import write_demo
-from server.settings import get_settings
+from server.settings import Settings
 from server.viewer import viewer_defaults
 from tests.helpers.browser import Browser
-from tests.helpers.service import server_process
+from tests.helpers.service import server_process, settings_used
 
 IDLE = "document.getElementById('map').getAttribute('aria-busy') === 'false'"
 CLOUD_COLOUR = np.array([0xFF, 0x3D, 0x8B])  # of the overlay's class "Cloud"
@@ -402,27 +402,15 @@ def test_page_and_assets(server: str) -> None:
         assert _get(f"{server}/viewer/static/{name}")[0] == 404, name
 
 
-@pytest.fixture
-def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., None]]:
-    """Sets CLEARSKY_ variables in an empty folder."""
+def test_defaults_name_a_complete_demo_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-
-    def use(**variables: str) -> None:
-        for name, value in variables.items():
-            monkeypatch.setenv(f"CLEARSKY_{name}", value)
-        get_settings.cache_clear()
-
-    yield use
-    get_settings.cache_clear()
-
-
-def test_defaults_name_a_complete_demo_only(settings: Callable[..., None], tmp_path: Path) -> None:
-    settings(DEMO="demo")
-    assert viewer_defaults()["url"] is None
-    (tmp_path / "demo").mkdir()
-    (tmp_path / "demo" / "cloudy.tif").touch()
-    assert viewer_defaults()["url"] is None
-    (tmp_path / "demo" / "clear.tif").touch()
-    defaults = viewer_defaults()
+    demo = Path("demo")
+    with settings_used(Settings(demo=demo)):
+        assert viewer_defaults(demo)["url"] is None
+        demo.mkdir()
+        (demo / "cloudy.tif").touch()
+        assert viewer_defaults(demo)["url"] is None
+        (demo / "clear.tif").touch()
+        defaults = viewer_defaults(demo)
     assert (defaults["url"], defaults["replacement"]) == ("demo/cloudy.tif", ["demo/clear.tif"])
     assert defaults["parameters"]["window"] == 80

@@ -1,0 +1,26 @@
+"""What requests share, as dependencies: the parts of the application's services that routes and reader need."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from server.analysis.engine import Analysis
+from server.settings import Settings
+
+
+async def shared_settings(request: Request) -> Settings:
+    """The application's settings."""
+    settings: Settings = request.app.state.services.settings
+    return settings
+
+
+async def shared_analysis(request: Request) -> Analysis:
+    """The application's analysis."""
+    analysis: Analysis = request.app.state.services.analysis
+    return analysis
+
+
+SharedSettings = Annotated[Settings, Depends(shared_settings)]
+SharedAnalysis = Annotated[Analysis, Depends(shared_analysis)]

@@ -1,0 +1,31 @@
+"""What all requests of one application share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from server.analysis.engine import Analysis
+from server.analysis.state import make_analysis
+from server.recipes.store import RecipeFolder
+from server.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Settings, caches and threads of one application, kept on its `state.services`."""
+
+    settings: Settings
+    """What the operator has set."""
+    analysis: Analysis
+    """Masks and fills, each computed once."""
+    recipes: RecipeFolder
+    """Layers under a name."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Services:
+        """Services as the settings want them; the analysis starts its threads here."""
+        return cls(settings, make_analysis(settings), RecipeFolder(settings.recipes))
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self.analysis.close()
