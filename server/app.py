@@ -22,6 +22,7 @@ from server.analysis.state import get_analysis, preload
 from server.http.claims import Claims
 from server.http.landing import landing_page
 from server.http.middleware import ImageHeaders, PathPrefix, named_in_query
+from server.http.pages import TEMPLATES, PagePolicy, add_pages
 from server.http.params import ALGORITHMS, PairParams, dataset_path, process
 from server.http.reader import PairReader
 from server.http.render import render
@@ -56,7 +57,7 @@ def create_app() -> FastAPI:
         title="ClearSky",
         description=DESCRIPTION,
         version=__version__,
-        docs_url="/api",
+        docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,
     )
@@ -66,13 +67,14 @@ def create_app() -> FastAPI:
         path_dependency=dataset_path,
         process_dependency=process,
         render_func=render,
+        templates=TEMPLATES,
         router_prefix="/cog",
         add_ogc_maps=True,
         extensions=[wmtsExtension(tile_dependencies=TILE_PARAMETERS)],
     )
-    matrices = TMSFactory(supported_tms=all_tms)
-    algorithms = AlgorithmFactory(supported_algorithm=ALGORITHMS)
-    colormaps = ColorMapFactory()
+    matrices = TMSFactory(supported_tms=all_tms, templates=TEMPLATES)
+    algorithms = AlgorithmFactory(supported_algorithm=ALGORITHMS, templates=TEMPLATES)
+    colormaps = ColorMapFactory(templates=TEMPLATES)
     app.include_router(cog.router, prefix="/cog", tags=["Cloud-free rasters"])
     add_recipes(app)
     app.include_router(matrices.router, tags=["Tile matrix sets"])
@@ -101,7 +103,9 @@ def create_app() -> FastAPI:
         return landing_page(request)
 
     add_viewer(app)
+    add_pages(app)
     add_error_handlers(app)
+    app.add_middleware(PagePolicy)
     app.add_middleware(ImageHeaders, resolvers={"/cog/": named_in_query, "/recipes/": named_in_recipe})
     app.add_middleware(Claims)
     app.add_middleware(
