@@ -23,6 +23,7 @@ from server.http.claims import Claims
 from server.http.landing import landing_page
 from server.http.middleware import ImageHeaders, PathPrefix, named_in_query
 from server.http.openapi import declare_errors
+from server.http.pages import TEMPLATES, PagePolicy, add_pages
 from server.http.params import ALGORITHMS, ReaderParams, asked_request, process
 from server.http.reader import open_request
 from server.http.render import render
@@ -66,7 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="ClearSky",
         description=DESCRIPTION,
         version=__version__,
-        docs_url="/api",
+        docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,
     )
@@ -77,15 +78,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         path_dependency=asked_request,
         process_dependency=process,
         render_func=render,
+        templates=TEMPLATES,
         router_prefix="/cog",
         add_ogc_maps=True,
         extensions=[
             wmtsExtension(tile_dependencies=TILE_PARAMETERS, layer_identifier_provider=lambda request: request.target)
         ],
     )
-    matrices = TMSFactory(supported_tms=all_tms)
-    algorithms = AlgorithmFactory(supported_algorithm=ALGORITHMS)
-    colormaps = ColorMapFactory()
+    matrices = TMSFactory(supported_tms=all_tms, templates=TEMPLATES)
+    algorithms = AlgorithmFactory(supported_algorithm=ALGORITHMS, templates=TEMPLATES)
+    colormaps = ColorMapFactory(templates=TEMPLATES)
     app.include_router(cog.router, prefix="/cog", tags=["Cloud-free rasters"])
     add_recipes(app)
     app.include_router(matrices.router, tags=["Tile matrix sets"])
@@ -114,7 +116,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         return landing_page(request)
 
     add_viewer(app)
+    add_pages(app)
     add_error_handlers(app)
+    app.add_middleware(PagePolicy)
     resolvers = {"/cog/": named_in_query, "/recipes/": named_in_recipe}
     declare_errors(app, tuple(resolvers))
     app.add_middleware(ImageHeaders, resolvers=resolvers, cachecontrol=settings.cachecontrol)

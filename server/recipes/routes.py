@@ -11,6 +11,7 @@ from titiler.core.factory import TilerFactory
 from titiler.extensions.wmts import wmtsExtension
 
 from server.http.middleware import Inputs, Scope, below_root
+from server.http.pages import TEMPLATES
 from server.http.render import render
 from server.recipes.params import (
     TILE_PARAMETERS,
@@ -126,6 +127,7 @@ def add_recipes(app: FastAPI) -> None:
     factory = TilerFactory(
         name="recipes",
         render_func=render,
+        templates=TEMPLATES,
         router_prefix="/recipes/{name}",
         add_ogc_maps=True,
         extensions=[wmts],

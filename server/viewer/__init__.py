@@ -11,11 +11,10 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, Response
-from starlette.staticfiles import StaticFiles
-from xstatic.pkg import leaflet
 
 from algorithms.removal import CloudRemoval
 from server.errors import SourceError
+from server.http.pages import Assets
 from server.remote.sources import check_source
 
 _FOLDER: Final = Path(__file__).parent
@@ -26,16 +25,6 @@ _POLICY: Final = (
     "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'self'"
 )
 _HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
-
-
-class _Assets(StaticFiles):
-    """Static files that browsers ask for again, so that an upgrade of the server never meets an old script."""
-
-    def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        """The file, or 304 where the browser's copy is current."""
-        response = super().file_response(*args, **kwargs)
-        response.headers.update(_HEADERS)
-        return response
 
 
 def _demo_file(path: Path) -> str | None:
@@ -74,8 +63,7 @@ def add_viewer(app: FastAPI) -> None:
     Args:
         app: The application to add the routes to.
     """
-    leaflet_files = _Assets(directory=leaflet.BASE_DIR)
-    viewer_files = _Assets(directory=_FOLDER / "static")
+    viewer_files = Assets(directory=_FOLDER / "static")
 
     @app.get("/viewer", tags=["Service"], response_class=FileResponse)
     def viewer() -> Response:
@@ -90,11 +78,6 @@ def add_viewer(app: FastAPI) -> None:
 
     # Routes rather than mounts: a mount below a root path answers only requests that still carry the prefix, so it
     # fails behind a proxy that strips it.
-    @app.api_route("/viewer/static/leaflet/{path:path}", methods=["GET", "HEAD"], include_in_schema=False)
-    async def leaflet_file(path: str, request: Request) -> Response:
-        """A file of Leaflet."""
-        return await leaflet_files.get_response(path, request.scope)
-
     @app.api_route("/viewer/static/{path:path}", methods=["GET", "HEAD"], include_in_schema=False)
     async def viewer_file(path: str, request: Request) -> Response:
         """A file of the page."""
