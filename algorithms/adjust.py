@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from algorithms.moments import LEVELS, NodeLattice, WindowMeans, neighbours, stretch, window_means
+from algorithms.options import CloudOptions
 from algorithms.scene import SceneFit
 
 Image = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 
-ADJUSTMENTS: Final = ("regression", "moment")
 TAU: Final = 0.3
 """Shrinkage of the windows' slopes, in units of the replacement's scene variance."""
 DIFFICULTY: Final = (0.66, 0.63)
@@ -111,7 +111,7 @@ def pooled_sums(
     scene: SceneFit,
     lattice: NodeLattice,
     *,
-    adjustment: str = "regression",
+    adjustment: str = CloudOptions.adjustment,
 ) -> Floats:
     """Sums per node from which every window's statistics follow.
 
@@ -174,7 +174,7 @@ def estimate_target(
     *,
     rows: range,
     cols: range,
-    adjustment: str = "regression",
+    adjustment: str = CloudOptions.adjustment,
     levels: int = LEVELS,
     needed: npt.NDArray[np.bool_] | None = None,
 ) -> Estimate:

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from algorithms.adjust import ADJUSTMENTS, estimate_target
+from algorithms.adjust import estimate_target
 from algorithms.cells import bilinear
-from algorithms.errors import ParameterError, whole_number
 from algorithms.masks import dilate
 from algorithms.moments import LEVELS, NodeLattice
+from algorithms.options import CloudOptions, check_fields
 from algorithms.residual import KAPPA, screened_membrane
 from algorithms.scene import SceneFit
 
@@ -21,8 +21,6 @@ Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-WINDOWS: Final = range(20, 401, 20)
-"""Radii in native pixels that can be asked for."""
 NEAR: Final = 0.9
 """Share of the error's variance that the residual takes away right at the border."""
 LONELY: Final = 0.25
@@ -31,43 +29,23 @@ UNFILLED: Final = 255
 """Fill source of pixels without data, and of cloud no replacement could fill."""
 
 
-def check_window(window: int) -> int:
-    """`window` itself if it is a multiple of 20 from 20 to 400.
-
-    Raises:
-        ParameterError: otherwise.
-    """
-    message = f"window {window} is out of range: give a multiple of 20 from 20 to 400 (pixels)"
-    if whole_number(window, least=WINDOWS.start, most=WINDOWS.stop - 1, message=message) not in WINDOWS:
-        raise ParameterError(message)
-    return int(window)
-
-
-def check_adjustment(adjustment: str) -> str:
-    """`adjustment` itself if there is such a one.
-
-    Raises:
-        ParameterError: otherwise.
-    """
-    if adjustment not in ADJUSTMENTS:
-        raise ParameterError(f"adjustment {adjustment!r} is unknown: choose from {', '.join(ADJUSTMENTS)}")
-    return adjustment
-
-
 @dataclass(frozen=True, slots=True)
 class FillOptions:
-    """What a user can choose about the fill."""
+    """The options that the fill depends on.
 
-    window: int = 80
+    Raises:
+        ParameterError: a value that is not one of its option's.
+    """
+
+    window: int = CloudOptions.window
     """Radius W of the narrowest window in native pixels."""
-    adjustment: str = "regression"
+    adjustment: str = CloudOptions.adjustment
     """`regression` or `moment`."""
-    residual: bool = True
+    residual: bool = CloudOptions.residual
     """Whether the residual at the mask's border is corrected."""
 
     def __post_init__(self) -> None:
-        check_window(self.window)
-        check_adjustment(self.adjustment)
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +195,6 @@ __all__ = [
     "FillFields",
     "FillOptions",
     "apply_fields",
-    "check_adjustment",
-    "check_window",
     "fill_fields",
     "padded",
 ]

@@ -8,27 +8,16 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.errors import ShapeError, whole_number
+from algorithms.errors import ShapeError
+from algorithms.options import BUFFER_PIXELS, OPTIONS
 
 NODATA: Final = 255
 """Class of cells without data."""
-MAX_BUFFER: Final = 15
-"""Largest number of buffer steps, as in Esri's function."""
-
-
-def check_buffer(steps: int) -> int:
-    """`steps` itself if it is a whole number 0-15.
-
-    Raises:
-        ParameterError: otherwise.
-    """
-    message = f"buffer {steps} is out of range: give 0 to {MAX_BUFFER} steps of 2 pixels"
-    return whole_number(steps, least=0, most=MAX_BUFFER, message=message)
 
 
 def buffer_cells(steps: int, factor: int) -> int:
-    """Radius in analysis cells of `steps` buffer steps (2 native pixels each), rounded up."""
-    return math.ceil(2 * steps / factor)
+    """Radius in analysis cells of `steps` buffer steps, rounded up."""
+    return math.ceil(BUFFER_PIXELS * steps / factor)
 
 
 def dilate(mask: npt.NDArray[np.bool_], radius: int) -> npt.NDArray[np.bool_]:
@@ -55,7 +44,7 @@ def buffer_mask(mask: npt.ArrayLike, steps: int) -> npt.NDArray[np.bool_]:
 
     Args:
         mask: (H, W), non-zero is cloud; 255 (nodata) is not.
-        steps: 0 to 15.
+        steps: 0 to 15, the option `buffer`.
 
     Returns:
         (H, W) bool.
@@ -68,4 +57,4 @@ def buffer_mask(mask: npt.ArrayLike, steps: int) -> npt.NDArray[np.bool_]:
         raise ShapeError(f"mask must be (rows, cols), not {array.shape}")
     if array.dtype != np.bool_:
         array = (array != 0) & (array != NODATA)
-    return dilate(array, 2 * check_buffer(steps))
+    return dilate(array, BUFFER_PIXELS * OPTIONS["buffer"].check(steps))

@@ -1,61 +1,23 @@
-"""The TiTiler algorithms: pure functions of an image and the side-car the reader attached to it."""
+"""The TiTiler algorithms: pure functions of an image and the side-car the reader attached to it.
+
+The only module of `algorithms` that imports pydantic, rio-tiler and TiTiler.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attr
 import numpy as np
-import numpy.typing as npt
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, create_model
 from rio_tiler.models import ImageData
 from titiler.core.algorithm.base import BaseAlgorithm
 
 from algorithms.errors import ParameterError
 from algorithms.fill import UNFILLED, FillOptions
-
-DEFAULT_BUFFER = 2
-"""Buffer steps of 2 pixels around clouds."""
-
-Needs = Literal["classes", "provenance", "fill"]
-
-
-@dataclass(frozen=True, slots=True)
-class PixelFill:
-    """The fill of an image's cloudy pixels: `gain * replacement + offset`."""
-
-    rows: npt.NDArray[np.intp]
-    """(p,) image rows of the pixels."""
-    cols: npt.NDArray[np.intp]
-    """(p,) image columns."""
-    gain: npt.NDArray[np.float32]
-    """(B, p)."""
-    offset: npt.NDArray[np.float32]
-    """(B, p) in the target's units."""
-    replacement: npt.NDArray[np.float32]
-    """(B, p) replacement pixels at display resolution."""
-
-
-@dataclass(frozen=True, slots=True)
-class CloudSidecar:
-    """What the reader knows about an image's clouds; arrays are (H, W) on the image's pixels."""
-
-    classes: npt.NDArray[np.uint8] | None = None
-    """0 clear, 1 cloud, 2 shadow, 255 nodata."""
-    probability: npt.NDArray[np.uint8] | None = None
-    """Probability of cloud, percent."""
-    source: npt.NDArray[np.uint8] | None = None
-    """0 original, k the k-th replacement, 255 nodata or unfilled cloud."""
-    confidence: npt.NDArray[np.uint8] | None = None
-    """0-100."""
-    fill: PixelFill | None = None
-    """None where no pixel is to be filled."""
-    expression: str | None = None
-    """Band arithmetic the request asks for; it applies to the filled image."""
-    unscale: bool = False
-    """Whether the dataset's scale and offset apply to the filled image."""
+from algorithms.options import OPTIONS, CloudOptions, Option
+from algorithms.sidecar import CloudSidecar, Needs
 
 
 class CloudImage(ImageData):
@@ -78,64 +40,37 @@ def _sidecar(img: ImageData) -> CloudSidecar:
     return clouds
 
 
-def to_dtype(values: npt.NDArray[np.float32], dtype: np.dtype[Any], nodata: Any) -> npt.NDArray[Any]:
-    """Round and clip to a data type, never to wrap; a value that falls on nodata moves to the next one."""
-    if not np.issubdtype(dtype, np.integer):
-        return values.astype(dtype)
-    limits = np.iinfo(dtype)
-    # float32 holds every 16-bit number exactly; wider types need more.
-    exact = values if dtype.itemsize <= 2 else values.astype(np.float64)
-    whole = np.clip(np.rint(exact), limits.min, limits.max).astype(dtype)
-    if nodata is not None and np.isfinite(nodata) and (clash := whole == nodata).any():
-        whole[clash] = dtype.type(nodata + 1 if nodata < limits.max else nodata - 1)
-    return whole
+def _field(option: Option) -> Any:
+    """An option as a field of a pydantic model."""
+    limits: dict[str, Any] = {}
+    if (values := option.range) is not None:
+        limits = {"ge": values.least, "le": values.most} | ({"multiple_of": values.step} if values.step > 1 else {})
+    return Field(default=option.default, description=option.description, **limits)
 
 
-class CloudAlgorithm(BaseAlgorithm):
+if TYPE_CHECKING:
+
+    class _Declared(CloudOptions, BaseAlgorithm):
+        """The model made below, as checkers of types see it."""
+
+else:
+    _Declared = create_model(
+        "_Declared",
+        __base__=BaseAlgorithm,
+        **{name: (option.type, _field(option)) for name, option in OPTIONS.items()},
+    )
+
+
+class CloudAlgorithm(_Declared):
     """Options of every cloud algorithm, so that one set of parameters serves them all."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     needs: ClassVar[Needs] = "classes"
 
-    window: int = Field(
-        default=80,
-        ge=20,
-        le=400,
-        multiple_of=20,
-        description="Radius of the adjustment's narrowest window in native pixels, a multiple of 20",
-    )
-    buffer: int = Field(
-        default=DEFAULT_BUFFER, ge=0, le=15, description="Dilation of the cloud mask in steps of 2 native pixels"
-    )
-    adjustment: Literal["regression", "moment"] = Field(
-        default="regression", description="Regression on all bands, or moment matching band by band (SLRA)"
-    )
-    residual: bool = Field(default=True, description="Make the fill meet the target at the border of the mask")
-    refine: bool = Field(
-        default=True, description="Let the replacement tell false alarms and thin rims of the model's mask"
-    )
-    unfilled: Literal["keep", "nodata"] = Field(
-        default="keep", description="What becomes of cloud where no replacement is clear"
-    )
-
     @property
     def options(self) -> FillOptions:
         """The part of the options that the adjustment depends on."""
         return FillOptions(window=self.window, adjustment=self.adjustment, residual=self.residual)
-
-    def _single(self, img: ImageData, values: npt.NDArray[np.uint8], name: str, description: str) -> ImageData:
-        """A one-band image of the same place; transparent where the image is."""
-        outside = np.asarray(np.asarray(np.ma.getmaskarray(img.array)).all(axis=0))
-        return ImageData(
-            np.ma.MaskedArray(values[None], mask=outside[None]),
-            assets=img.assets,
-            crs=img.crs,
-            bounds=img.bounds,
-            band_names=["b1"],
-            band_descriptions=[description],
-            metadata={"band": name},
-            cutline_mask=img.cutline_mask,
-        )
 
 
 class CloudRemoval(CloudAlgorithm):
@@ -149,10 +84,8 @@ class CloudRemoval(CloudAlgorithm):
         """The filled image; `bidx`, `unscale` and `expression` apply to it."""
         clouds = _sidecar(img)
         data, mask = img.array.data.copy(), np.array(np.ma.getmaskarray(img.array))
-        if (fill := clouds.fill) is not None:
-            values = to_dtype(fill.gain * fill.replacement + fill.offset, data.dtype, img.nodata)
-            place = np.s_[:, fill.rows, fill.cols]
-            data[place] = np.where(mask[place], data[place], values) if mask.any() else values
+        if clouds.fill is not None:
+            clouds.fill.into(data, mask, img.nodata)
         if self.unfilled == "nodata" and clouds.source is not None:
             mask |= clouds.source == UNFILLED
         filled = ImageData(
@@ -189,78 +122,82 @@ def _unscaled(img: ImageData) -> ImageData:
     return img
 
 
-class CloudMask(CloudAlgorithm):
+class SidecarBand(CloudAlgorithm):
+    """Base of the algorithms that show an array of the side-car."""
+
+    description: str = ""
+    output_nbands: int = 1
+    output_dtype: str = "uint8"
+    output_min: Sequence[int] = (0,)
+    band: ClassVar[str]
+    """What the image's metadata call it."""
+    array: ClassVar[str]
+    """Field of the side-car."""
+    missing: ClassVar[str]
+    """The error where the side-car does not have it."""
+
+    def __call__(self, img: ImageData) -> ImageData:
+        """The array as a one-band image of the same place; transparent where the image is."""
+        values = getattr(_sidecar(img), self.array)
+        if values is None:
+            raise ParameterError(self.missing)
+        outside = np.asarray(np.asarray(np.ma.getmaskarray(img.array)).all(axis=0))
+        return ImageData(
+            np.ma.MaskedArray(values[None], mask=outside[None]),
+            assets=img.assets,
+            crs=img.crs,
+            bounds=img.bounds,
+            band_names=["b1"],
+            band_descriptions=[self.description],
+            metadata={"band": self.band},
+            cutline_mask=img.cutline_mask,
+        )
+
+
+class CloudMask(SidecarBand):
     """Classes of the cloud model, or of the user's mask."""
 
     title: str = "Cloud mask"
     description: str = "0 clear, 1 cloud, 2 cloud shadow, 255 nodata"
-    output_nbands: int = 1
-    output_dtype: str = "uint8"
-    output_min: Sequence[int] = (0,)
     output_max: Sequence[int] = (2,)
-
-    def __call__(self, img: ImageData) -> ImageData:
-        """The classes as a one-band image."""
-        classes = _sidecar(img).classes
-        if classes is None:
-            raise ParameterError("the image carries no cloud classes")
-        return self._single(img, classes, "cloud_mask", self.description)
+    band: ClassVar[str] = "cloud_mask"
+    array: ClassVar[str] = "classes"
+    missing: ClassVar[str] = "the image carries no cloud classes"
 
 
-class CloudProbability(CloudAlgorithm):
+class CloudProbability(SidecarBand):
     """Probability of cloud."""
 
     title: str = "Cloud probability"
     description: str = "Probability of cloud in percent, 0-100, as the model gives it (not calibrated)"
-    output_nbands: int = 1
-    output_dtype: str = "uint8"
-    output_min: Sequence[int] = (0,)
     output_max: Sequence[int] = (100,)
-
-    def __call__(self, img: ImageData) -> ImageData:
-        """The probability as a one-band image."""
-        probability = _sidecar(img).probability
-        if probability is None:
-            raise ParameterError("the image carries no cloud probability")
-        return self._single(img, probability, "cloud_probability", self.description)
+    band: ClassVar[str] = "cloud_probability"
+    array: ClassVar[str] = "probability"
+    missing: ClassVar[str] = "the image carries no cloud probability"
 
 
-class FillSource(CloudAlgorithm):
+class FillSource(SidecarBand):
     """Where every pixel comes from."""
 
     title: str = "Fill source"
     description: str = "0 original, 1.. number of the replacement, 255 nodata or unfilled cloud"
     needs: ClassVar[Needs] = "provenance"
-    output_nbands: int = 1
-    output_dtype: str = "uint8"
-    output_min: Sequence[int] = (0,)
     output_max: Sequence[int] = (255,)
-
-    def __call__(self, img: ImageData) -> ImageData:
-        """The source as a one-band image."""
-        source = _sidecar(img).source
-        if source is None:
-            raise ParameterError("the image carries no fill source: give a `replacement`")
-        return self._single(img, source, "fill_source", self.description)
+    band: ClassVar[str] = "fill_source"
+    array: ClassVar[str] = "source"
+    missing: ClassVar[str] = "the image carries no fill source: give a `replacement`"
 
 
-class FillConfidence(CloudAlgorithm):
+class FillConfidence(SidecarBand):
     """How far the fill can be trusted."""
 
     title: str = "Fill confidence"
     description: str = "Confidence of every pixel in percent: 100 original, 0 unfilled cloud"
     needs: ClassVar[Needs] = "provenance"
-    output_nbands: int = 1
-    output_dtype: str = "uint8"
-    output_min: Sequence[int] = (0,)
     output_max: Sequence[int] = (100,)
-
-    def __call__(self, img: ImageData) -> ImageData:
-        """The confidence as a one-band image."""
-        confidence = _sidecar(img).confidence
-        if confidence is None:
-            raise ParameterError("the image carries no fill confidence: give a `replacement`")
-        return self._single(img, confidence, "fill_confidence", self.description)
+    band: ClassVar[str] = "fill_confidence"
+    array: ClassVar[str] = "confidence"
+    missing: ClassVar[str] = "the image carries no fill confidence: give a `replacement`"
 
 
 CLOUD_ALGORITHMS: dict[str, type[CloudAlgorithm]] = {

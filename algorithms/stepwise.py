@@ -7,16 +7,19 @@ The method is the first step of Li, Shen, Cheng, Li, Zhang (2019), Remote Sensin
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from algorithms.errors import ParameterError, ShapeError
+from algorithms.options import BUFFER_PIXELS, ESRI_BUFFER, OPTIONS, CloudOptions, Option
 from algorithms.rings import LARGEST, BoolArray, fill_rings
 
 Statistics = Literal["colocated", "esri"]
+STATISTICS: Final = Option("statistics", Statistics, "colocated", "Which pixels of a window count")
+"""The option of this function alone."""
 
 _TABLE_VALUES = 2**27
 """Upper bound of the values in the window sums (1 GiB): larger images are worked on few bands at a time."""
@@ -43,9 +46,9 @@ def stepwise_adjustment(
     replacement: ArrayLike,
     mask: ArrayLike,
     *,
-    window: int = 80,
-    buffer: int = 10,
-    statistics: Statistics = "colocated",
+    window: int = CloudOptions.window,
+    buffer: int = ESRI_BUFFER,
+    statistics: Statistics = STATISTICS.default,
 ) -> NDArray[np.float32]:
     """Fill clouds from another date, ring by ring from the cloud's border inward.
 
@@ -89,7 +92,8 @@ def stepwise_adjustment(
         ShapeError: The arrays are empty or their shapes do not fit.
         ParameterError: An option is out of range, or an array does not hold real numbers that fit float32.
     """
-    _check_options(window, buffer, statistics)
+    window, buffer = OPTIONS["window"].check(window), OPTIONS["buffer"].check(buffer)
+    STATISTICS.check(statistics)
     t, r = _numbers(target, "target"), _numbers(replacement, "replacement")
     cloud = _numbers(mask, "mask")
     if t.ndim != 3 or t.shape != r.shape or cloud.shape != t.shape[1:] or not t.size:
@@ -103,27 +107,14 @@ def stepwise_adjustment(
     if box is None:
         return result
     t, r, cloud, view = t[box], r[box], cloud[box[1:]] != 0, result[box]
-    grown = ndimage.maximum_filter(cloud, size=4 * buffer + 1, mode="constant") if buffer else cloud
+    grown = ndimage.maximum_filter(cloud, size=2 * BUFFER_PIXELS * buffer + 1, mode="constant") if buffer else cloud
     for part in _parts(t, r, cloud, grown, statistics):
         for b in part.bands:
             # Stays where no window holds anything known.
             np.copyto(view[b], r[b], where=part.fill, casting="unsafe")
         if part.known.any():
-            _fill(view, t, r, part, int(window))
+            _fill(view, t, r, part, window)
     return result
-
-
-def _check_options(window: int, buffer: int, statistics: str) -> None:
-    """Raise `ParameterError` for an option out of range."""
-    if isinstance(window, bool) or window not in range(20, 401, 20):
-        msg = f"window is {window!r}: give a multiple of 20 from 20 to 400 (pixels)"
-        raise ParameterError(msg)
-    if isinstance(buffer, bool) or buffer not in range(16):
-        msg = f"buffer is {buffer!r}: give a whole number from 0 to 15 (steps of 2 px)"
-        raise ParameterError(msg)
-    if statistics not in get_args(Statistics):
-        msg = f"statistics is {statistics!r}: give one of {', '.join(get_args(Statistics))}"
-        raise ParameterError(msg)
 
 
 def _numbers(values: ArrayLike, name: str) -> NDArray[Any]:

@@ -15,6 +15,7 @@ from algorithms.errors import ParameterError, ShapeError
 from algorithms.fill import FillOptions, Image, Mask, apply_fields, fill_fields, padded
 from algorithms.masks import NODATA
 from algorithms.moments import node_lattice
+from algorithms.options import CloudOptions
 from algorithms.sample import sampled
 from algorithms.scene import fit_scene
 
@@ -56,9 +57,9 @@ def fill_clouds(
     replacement: npt.ArrayLike,
     mask: npt.ArrayLike,
     *,
-    window: int = 80,
-    adjustment: str = "regression",
-    residual: bool = True,
+    window: int = CloudOptions.window,
+    adjustment: str = CloudOptions.adjustment,
+    residual: bool = CloudOptions.residual,
     valid: npt.ArrayLike | None = None,
     analysis_factor: int = 1,
 ) -> Image:

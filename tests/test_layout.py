@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,3 +62,22 @@ def test_imports_point_one_way(path: Path) -> None:
             continue  # the version alone, or another package
         to_row, to_part = _part(imported)
         assert to_part == part or to_row > row, f"{module} imports {imported}, against the direction of the layers"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "algorithms").rglob("*.py")), ids=_name)
+def test_numerics_stand_apart_from_the_titiler_algorithms(path: Path) -> None:
+    if _name(path) == "algorithms.removal":  # the TiTiler algorithms
+        return
+    foreign = {"pydantic", "rio_tiler", "titiler", "rasterio", "fastapi", "starlette", "attr"}
+    for imported in _imports(path):
+        assert imported.partition(".")[0] not in foreign, f"{_name(path)} imports {imported}"
+        assert imported != "algorithms.removal", f"{_name(path)} imports the TiTiler algorithms"
+
+
+def test_importing_the_numerics_imports_no_server_framework() -> None:
+    modules = [_name(path) for path in sorted((ROOT / "algorithms").rglob("*.py")) if path.stem != "removal"]
+    modules.remove("algorithms.compiled_rings")  # needs the extra `fast`
+    script = f"import sys, {', '.join(modules)}; print(*sorted({{n.partition('.')[0] for n in sys.modules}}))"
+    loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "numpy" in loaded.split()
+    assert not {"pydantic", "rio_tiler", "titiler", "rasterio", "fastapi", "onnxruntime"} & set(loaded.split())

@@ -12,7 +12,7 @@ from rio_tiler.io import Reader
 from rio_tiler.models import ImageData
 
 from algorithms.masks import NODATA
-from algorithms.removal import CloudSidecar
+from algorithms.sidecar import CloudSidecar
 from server.raster.dataset import open_raster
 from server.raster.layer import Layer
 from server.raster.sampling import OutputGrid

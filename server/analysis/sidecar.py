@@ -13,8 +13,8 @@ from algorithms.border import sample_border
 from algorithms.cells import bilinear
 from algorithms.fill import UNFILLED
 from algorithms.masks import NODATA
-from algorithms.removal import CloudSidecar, Needs, PixelFill
 from algorithms.shift import NONE
+from algorithms.sidecar import CloudSidecar, Needs, PixelFill
 from server.analysis.blocks import BlockFill
 from server.analysis.engine import Analysis
 from server.analysis.task import Task

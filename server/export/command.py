@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -12,8 +12,25 @@ from typing import Any
 
 import click
 
+from algorithms.options import OPTIONS
+
 AS_THEY_ARE = ("workers", "provenance", "overwrite")
 """Options that are fields of an `ExportJob`."""
+
+Command = Callable[..., Any]
+
+
+def _algorithm_options(command: Command) -> Command:
+    """Every option of the algorithm; what is left out stays as the recipe says, or at its default."""
+    for option in reversed(list(OPTIONS.values())):
+        flag, told = option.name.replace("_", "-"), f"{option.description}."
+        if option.type is bool:
+            command = click.option(f"--{flag}/--no-{flag}", default=None, help=told)(command)
+        elif (values := option.range) is not None:
+            command = click.option(f"--{flag}", type=int, metavar=f"{values.least}-{values.most}", help=told)(command)
+        else:
+            command = click.option(f"--{flag}", metavar="|".join(option.choices), help=told)(command)
+    return command
 
 
 @click.command()
@@ -27,12 +44,7 @@ AS_THEY_ARE = ("workers", "provenance", "overwrite")
 @click.option("--reflectance-scale", type=float, help="Reflectance per digital number.")
 @click.option("--reflectance-offset", type=float, help="Reflectance at digital number 0.")
 @click.option("--recipe", help="Recipe by name or file; other options override it, and TARGET may be left out.")
-@click.option("--window", type=int, help="Radius of the adjustment's narrowest window in pixels.")
-@click.option("--buffer", type=int, help="Dilation of the cloud mask in steps of 2 pixels.")
-@click.option("--adjustment", help="regression or moment.")
-@click.option("--residual/--no-residual", default=None, help="Whether the fill meets the target at the mask's border.")
-@click.option("--refine/--no-refine", default=None, help="Whether the replacement corrects the model's mask.")
-@click.option("--unfilled", help="What becomes of cloud where no replacement is clear: keep or nodata.")
+@_algorithm_options
 @click.option("--workers", type=click.IntRange(1, 1024), help="Threads; by default one per core.")
 @click.option("--provenance", type=click.Path(path_type=Path), help="File that tells where every pixel comes from.")
 @click.option("--analysis-resolution", default="fine", show_default=True, help="fine, as tiles have it, or native.")
@@ -71,7 +83,7 @@ def _arguments(paths: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
     if len(paths) != 2:
         raise click.UsageError("give the raster to read and the file to write: TARGET OUT")
     request = replace(recipe.request, target=paths[0]) if recipe else Request(paths[0])
-    options = {name: given[name] for name in CloudRemoval.model_fields if name in given}
+    options = {name: given[name] for name in OPTIONS if name in given}
     return {
         "request": replace(request, **fields_of(given)),
         "out": Path(paths[1]),

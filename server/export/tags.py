@@ -9,18 +9,14 @@ from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import urlsplit
 
-from titiler.core.algorithm.base import BaseAlgorithm
-
-from algorithms.removal import CloudAlgorithm, CloudRemoval
+from algorithms.options import OPTIONS
+from algorithms.removal import CloudRemoval
 from server import __version__
 from server.analysis.task import Task
 from server.raster.dataset import open_raster
 
 PREFIX: Final = "CLEARSKY_"
 """Beginning of the tags' names."""
-
-OPTIONS: Final = set(CloudAlgorithm.model_fields) - set(BaseAlgorithm.model_fields)
-"""The algorithm's options, without what TiTiler adds."""
 
 DATE_KEYS: Final = (
     "ACQUISITION_DATE", "ACQUISITIONDATETIME", "DATE_ACQUIRED", "SENSING_TIME", "DATATAKE_1_DATATAKE_SENSING_START",
@@ -54,7 +50,7 @@ def scene_tags(task: Task, algorithm: CloudRemoval, resolution: str) -> dict[str
         "VERSION": __version__,
         "PARAMETERS": json.dumps(
             {
-                **algorithm.model_dump(include=OPTIONS),
+                **algorithm.model_dump(include=set(OPTIONS)),
                 "analysis_resolution": resolution,
             },
             sort_keys=True,

@@ -19,7 +19,8 @@ from rio_tiler.utils import non_alpha_indexes
 from titiler.core.algorithm.base import BaseAlgorithm
 
 from algorithms.errors import BandError, ModelError, ParameterError
-from algorithms.removal import CloudAlgorithm, CloudImage, CloudRemoval, CloudSidecar
+from algorithms.removal import CloudAlgorithm, CloudImage, CloudRemoval
+from algorithms.sidecar import CloudSidecar
 from server.analysis.engine import Analysis
 from server.analysis.outputs import completed, hidden_pixels, read_layer
 from server.analysis.request import Request

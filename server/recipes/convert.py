@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from algorithms.options import ESRI_BUFFER
 from algorithms.reclassify import MODEL_REMAP, reclassify
 from server.recipes.document import write_values
 from server.recipes.model import recipe_of
 from server.recipes.rft import Template
-
-ESRI_BUFFER: Final = 10
-"""Dilation steps of Esri's function where the template has no argument for them."""
 
 
 def _slug(text: str) -> str:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from algorithms.errors import InputError
+from algorithms.options import OPTIONS
 from algorithms.removal import CloudRemoval
 from server.analysis.request import Request
 from server.errors import SourceError
 from server.recipes.document import Document, read_document
-from server.recipes.schema import OPTIONS, Render, validate
+from server.recipes.schema import Render, validate
 from server.remote.sources import check_source
 
 

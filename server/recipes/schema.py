@@ -22,17 +22,14 @@ from pydantic_core import PydanticKnownError
 from rio_tiler.colormap import cmap
 from rio_tiler.expression import parse_expression
 from rio_tiler.types import RIOResampling, WarpResampling
-from titiler.core.algorithm.base import BaseAlgorithm
 from titiler.core.validation import validate_color_formula
 
 from algorithms.models import MODELS
+from algorithms.options import OPTIONS
 from algorithms.reclassify import Remap
 from algorithms.removal import CloudAlgorithm
 from server.errors import RecipeError
 from server.recipes.document import Document, Key
-
-OPTIONS: Final = tuple(name for name in CloudAlgorithm.model_fields if name not in BaseAlgorithm.model_fields)
-"""The algorithm's options, which a recipe writes at its top level; ranges and defaults are the algorithm's."""
 
 
 def _remap(text: object) -> Remap:
@@ -153,10 +150,11 @@ class Written(_Part):
     render: Render = Render()
 
 
+# The algorithm's options stand at a recipe's top level, with the algorithm's ranges and defaults.
 _File: Final[type[Written]] = create_model(
     "RecipeFile",
     __base__=Written,
-    **{name: (field.annotation, field) for name, field in CloudAlgorithm.model_fields.items() if name in OPTIONS},  # type: ignore[call-overload]
+    **{name: (CloudAlgorithm.model_fields[name].annotation, CloudAlgorithm.model_fields[name]) for name in OPTIONS},  # type: ignore[call-overload]
 )
 _KEYS: Final[dict[Key, list[str]]] = {
     (): list(_File.model_fields),

@@ -114,7 +114,7 @@ def test_values_that_are_not_real_numbers_are_refused(dtype: Any, which: str) ->
 @pytest.mark.parametrize("cloudy", [True, False])
 def test_options_out_of_range_are_named(option: str, value: Any, cloudy: bool) -> None:
     image = np.zeros((2, 4, 5))
-    named = repr(value) if isinstance(value, str) and option == "adjustment" else str(value)
+    named = repr(value) if isinstance(value, str) and option != "analysis_factor" else str(value)
     with pytest.raises(ParameterError, match=re.escape(f"{option} {named}")):
         fill_clouds(image, image, np.full((4, 5), cloudy), **{option: value})
 

@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from algorithms.adjust import ADJUSTMENTS, TAU, Estimate, estimate_target, pooled_sums
+from algorithms.adjust import TAU, Estimate, estimate_target, pooled_sums
 from algorithms.moments import (
     ENOUGH,
     LEVELS,
@@ -21,8 +21,10 @@ from algorithms.moments import (
     stretch,
     window_means,
 )
+from algorithms.options import OPTIONS
 from algorithms.scene import SceneFit, fit_scene
 
+ADJUSTMENTS = OPTIONS["adjustment"].choices
 SMALL = NodeLattice(spacing=2, radius=2)
 
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-ADJUSTMENTS = ("regression", "moment")
+from algorithms.options import OPTIONS
+
+ADJUSTMENTS = OPTIONS["adjustment"].choices
 GAINS = np.array([0.7, 1.0, 1.6])
 OFFSETS = np.array([250.0, 0.0, -150.0])
 both_adjustments = pytest.mark.parametrize("adjustment", ADJUSTMENTS)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from algorithms.removal import to_dtype
+from algorithms.sidecar import to_dtype
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32])

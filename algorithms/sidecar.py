@@ -1,0 +1,74 @@
+"""What a fill needs of an image's surroundings, and applying it: the side-car of an image, and its pixels' fill."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+
+def to_dtype(values: npt.NDArray[np.float32], dtype: np.dtype[Any], nodata: Any) -> npt.NDArray[Any]:
+    """Round and clip to a data type, never to wrap; a value that falls on nodata moves to the next one."""
+    if not np.issubdtype(dtype, np.integer):
+        return values.astype(dtype)
+    limits = np.iinfo(dtype)
+    # float32 holds every 16-bit number exactly; wider types need more.
+    exact = values if dtype.itemsize <= 2 else values.astype(np.float64)
+    whole = np.clip(np.rint(exact), limits.min, limits.max).astype(dtype)
+    if nodata is not None and np.isfinite(nodata) and (clash := whole == nodata).any():
+        whole[clash] = dtype.type(nodata + 1 if nodata < limits.max else nodata - 1)
+    return whole
+
+
+Needs = Literal["classes", "provenance", "fill"]
+"""What an algorithm reads of a side-car: the classes, or source and confidence, or source and fill."""
+
+
+@dataclass(frozen=True, slots=True)
+class PixelFill:
+    """The fill of an image's cloudy pixels: `gain * replacement + offset`."""
+
+    rows: npt.NDArray[np.intp]
+    """(p,) image rows of the pixels."""
+    cols: npt.NDArray[np.intp]
+    """(p,) image columns."""
+    gain: npt.NDArray[np.float32]
+    """(B, p)."""
+    offset: npt.NDArray[np.float32]
+    """(B, p) in the target's units."""
+    replacement: npt.NDArray[np.float32]
+    """(B, p) replacement pixels at display resolution."""
+
+    def into(self, data: npt.NDArray[Any], masked: npt.NDArray[np.bool_], nodata: Any) -> None:
+        """Write the fill over pixels that are not masked.
+
+        Args:
+            data: (B, H, W) of any number type, changed in place.
+            masked: (B, H, W).
+            nodata: the image's nodata value, which no filled pixel takes; or None.
+        """
+        values = to_dtype(self.gain * self.replacement + self.offset, data.dtype, nodata)
+        place = np.s_[:, self.rows, self.cols]
+        data[place] = np.where(masked[place], data[place], values) if masked.any() else values
+
+
+@dataclass(frozen=True, slots=True)
+class CloudSidecar:
+    """What the reader knows about an image's clouds; arrays are (H, W) on the image's pixels."""
+
+    classes: npt.NDArray[np.uint8] | None = None
+    """0 clear, 1 cloud, 2 shadow, 255 nodata."""
+    probability: npt.NDArray[np.uint8] | None = None
+    """Probability of cloud, percent."""
+    source: npt.NDArray[np.uint8] | None = None
+    """0 original, k the k-th replacement, 255 nodata or unfilled cloud."""
+    confidence: npt.NDArray[np.uint8] | None = None
+    """0-100."""
+    fill: PixelFill | None = None
+    """None where no pixel is to be filled."""
+    expression: str | None = None
+    """Band arithmetic the request asks for; it applies to the filled image."""
+    unscale: bool = False
+    """Whether the dataset's scale and offset apply to the filled image."""
