@@ -11,7 +11,8 @@ from scipy import ndimage
 from algorithms.bands import common_names, role_indexes
 from algorithms.errors import ShapeError
 from algorithms.masks import NODATA
-from algorithms.models import WINDOW, CloudModel, select_model
+from algorithms.models import INPUT_CELLS, CloudModel, select_model
+from algorithms.sessions import SESSIONS
 from algorithms.windows import Window, blend, window_start
 
 
@@ -51,12 +52,12 @@ def window_probabilities(
         (2, 256, 256) uint8, 255 = 1; zeros where the window has no valid cell at all (no inference is run).
     """
     if not valid.any():
-        return np.zeros((2, WINDOW, WINDOW), np.uint8)
-    pad = [(0, WINDOW - n) for n in valid.shape]
+        return np.zeros((2, INPUT_CELLS, INPUT_CELLS), np.uint8)
+    pad = [(0, INPUT_CELLS - n) for n in valid.shape]
     full = np.pad(reflectance, [(0, 0), *pad])
     known = np.pad(valid, pad)
     # Clipped to the physical range: a single extreme value would shift the whole window's statistics.
-    probabilities = model.probabilities(np.clip(reflect_invalid(full, known), -0.2, 2.0))
+    probabilities = SESSIONS.probabilities(model, np.clip(reflect_invalid(full, known), -0.2, 2.0))
     return np.asarray(np.rint(probabilities[1:] * 255), np.uint8)
 
 
@@ -104,7 +105,7 @@ def cloud_probability(
 
     def infer(window: Window) -> npt.NDArray[np.uint8]:
         y, x = window_start(window[0], height), window_start(window[1], width)
-        part = np.s_[y : y + WINDOW, x : x + WINDOW]
+        part = np.s_[y : y + INPUT_CELLS, x : x + INPUT_CELLS]
         return window_probabilities(values[(slice(None), *part)], valid[part], chosen)
 
     return blend(infer, (0, height), (0, width), (height, width)), valid

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.models import WINDOW
+from algorithms.models import INPUT_CELLS
 from algorithms.windows import window_count, window_start
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -39,7 +39,7 @@ def sample_squares(shape: tuple[int, int]) -> list[tuple[slice, slice]] | None:
     def spread(wanted: int, length: int) -> list[slice]:
         count = window_count(length)
         picked = sorted({round((k + 0.5) * count / wanted - 0.5) for k in range(wanted)})
-        starts = [window_start(k, length) + (WINDOW - SQUARE) // 2 for k in picked]
+        starts = [window_start(k, length) + (INPUT_CELLS - SQUARE) // 2 for k in picked]
         # The last window may overlap the one before by more than usual; squares must not.
         apart = [s for before, s in zip([-SQUARE, *starts], starts, strict=False) if s - before >= SQUARE]
         return [slice(s, s + SQUARE) for s in apart]

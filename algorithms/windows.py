@@ -13,13 +13,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.models import WINDOW
+from algorithms.models import INPUT_CELLS
 
 STRIDE: Final = 192
 """Cells between the starts of neighbouring windows; the overlap of 64 cells is blended."""
 
-_RAMP: Final = np.sin(np.pi / 2 * (np.arange(WINDOW - STRIDE) + 0.5) / (WINDOW - STRIDE)) ** 2
-_PROFILE: Final = np.concatenate([_RAMP, np.ones(2 * STRIDE - WINDOW), _RAMP[::-1]]).astype(np.float32)
+_RAMP: Final = np.sin(np.pi / 2 * (np.arange(INPUT_CELLS - STRIDE) + 0.5) / (INPUT_CELLS - STRIDE)) ** 2
+_PROFILE: Final = np.concatenate([_RAMP, np.ones(2 * STRIDE - INPUT_CELLS), _RAMP[::-1]]).astype(np.float32)
 
 Window = tuple[int, int]
 """Row and column number of a window in the lattice."""
@@ -27,18 +27,20 @@ Window = tuple[int, int]
 
 def window_count(length: int) -> int:
     """Number of windows along an axis of `length` cells."""
-    return max(1, math.ceil((length - WINDOW) / STRIDE) + 1)
+    return max(1, math.ceil((length - INPUT_CELLS) / STRIDE) + 1)
 
 
 def window_start(index: int, length: int) -> int:
     """First cell of a window; the last one ends with the axis, so that it sees as much real ground as it can."""
-    return min(index * STRIDE, max(0, length - WINDOW))
+    return min(index * STRIDE, max(0, length - INPUT_CELLS))
 
 
 def windows_over(start: int, stop: int, length: int) -> range:
     """Numbers of the windows that cover any of the cells `start:stop` of an axis of `length` cells."""
     count = window_count(length)
-    touched = [k for k in range(count) if window_start(k, length) < stop and window_start(k, length) + WINDOW > start]
+    touched = [
+        k for k in range(count) if window_start(k, length) < stop and window_start(k, length) + INPUT_CELLS > start
+    ]
     return range(touched[0], touched[-1] + 1)
 
 
@@ -65,10 +67,10 @@ def blend(
     weight = np.zeros(total.shape[1:], np.float32)
     for i in windows_over(*rows, shape[0]):
         y = window_start(i, shape[0])
-        top, bottom = max(rows[0], y), min(rows[1], y + WINDOW)
+        top, bottom = max(rows[0], y), min(rows[1], y + INPUT_CELLS)
         for j in windows_over(*cols, shape[1]):
             x = window_start(j, shape[1])
-            left, right = max(cols[0], x), min(cols[1], x + WINDOW)
+            left, right = max(cols[0], x), min(cols[1], x + INPUT_CELLS)
             inner = np.s_[top - y : bottom - y, left - x : right - x]
             outer = np.s_[top - rows[0] : bottom - rows[0], left - cols[0] : right - cols[0]]
             part = np.outer(_PROFILE[inner[0]], _PROFILE[inner[1]])

@@ -27,7 +27,8 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window
 
-from algorithms.models import MODELS, WINDOW
+from algorithms.models import INPUT_CELLS, MODELS
+from algorithms.sessions import SESSIONS
 from algorithms.windows import window_count
 from benchmarks.machine import machine
 from server.analysis.request import get_dataset
@@ -50,9 +51,9 @@ def seconds(call: Callable[[], object]) -> float:
 
 def infer(count: int, cores: int) -> None:
     """Bare inference of so many windows."""
-    window = np.random.default_rng(0).random((6, WINDOW, WINDOW), np.float32) * 0.3
+    window = np.random.default_rng(0).random((6, INPUT_CELLS, INPUT_CELLS), np.float32) * 0.3
     with ThreadPoolExecutor(cores) as pool:
-        list(pool.map(lambda _: MODEL.probabilities(window), range(count)))
+        list(pool.map(lambda _: SESSIONS.probabilities(MODEL, window), range(count)))
 
 
 def read(paths: list[Path], cores: int) -> None:
@@ -152,7 +153,7 @@ def main() -> None:
     )
     print("| peak MB | COG writer |")
     print("| --- " * 12 + "|")
-    MODEL.load()
+    SESSIONS.load(MODEL)
     for size in args.sizes:
         print(row(size, usable_cores(), provenance=args.provenance), flush=True)
 

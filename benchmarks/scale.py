@@ -66,12 +66,12 @@ def scene_pair(folder: Path, size: int) -> tuple[Path, Path]:
 def _with_counters(app: FastAPI) -> FastAPI:
     @app.get("/counters")
     async def counters() -> dict[str, int]:
-        from algorithms.models import MODELS  # noqa: PLC0415
+        from algorithms.sessions import SESSIONS  # noqa: PLC0415
 
         io = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
         status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
         return {
-            "inferences": sum(model.runs[0] for model in MODELS.values()),
+            "inferences": SESSIONS.inferences(),
             "bytes": int(io["rchar"]),
             "resident": int(status["VmRSS"].split()[0]) * 1024,
             "peak": int(status["VmHWM"].split()[0]) * 1024,

@@ -32,6 +32,7 @@ from starlette.testclient import TestClient
 from titiler.core.factory import TilerFactory
 
 from algorithms.models import MODELS
+from algorithms.sessions import SESSIONS
 from benchmarks.machine import machine
 from server.demo import write_demo
 from server.http.render import render
@@ -119,13 +120,13 @@ def cold(
     window = np.random.default_rng(0).random((6, 256, 256), np.float32) * 0.3
     path = tile_path(tile, "webp")
     with application(folder) as client:
-        MODEL.probabilities(window)
-        before = MODEL.runs[0]
+        SESSIONS.probabilities(MODEL, window)
+        before = SESSIONS.inferences(MODEL)
         ours = timed(get(client, path, params | {"replacement": second}), 1)
-        count = MODEL.runs[0] - before
+        count = SESSIONS.inferences(MODEL) - before
     start = time.perf_counter()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda _: MODEL.probabilities(window), range(count)))
+        list(pool.map(lambda _: SESSIONS.probabilities(MODEL, window), range(count)))
     bare = 1000 * (time.perf_counter() - start)
     reads = timed(get(double, path, params), 3)
     return count, reads, bare, reads + bare, ours

@@ -14,7 +14,7 @@ from algorithms.bands import role_indexes
 from algorithms.cells import cell_any, on_pixels
 from algorithms.mask import classify, window_probabilities
 from algorithms.masks import NODATA, dilate
-from algorithms.models import WINDOW, CloudModel
+from algorithms.models import INPUT_CELLS, CloudModel
 from algorithms.moments import box_sums
 from algorithms.reclassify import Remap, reclassify
 from algorithms.windows import Window, blend, window_start, windows_over
@@ -74,7 +74,9 @@ class Masks:
 
         def compute() -> npt.NDArray[np.uint8]:
             top, left = window_start(window[0], grid.rows), window_start(window[1], grid.cols)
-            cells = self._rasters.cells(layer, grid, Box(top, top + WINDOW, left, left + WINDOW).clip(grid.shape))
+            cells = self._rasters.cells(
+                layer, grid, Box(top, top + INPUT_CELLS, left, left + INPUT_CELLS).clip(grid.shape)
+            )
             picked = list(role_indexes(layer.target.names, model.bands))
             scale, offset = (
                 np.asarray(v, np.float32)[:, None, None]
@@ -195,6 +197,6 @@ def _announce_windows(windows: Iterable[tuple[Layer, Window]], grid: Grid) -> No
     boxes: dict[Layer, list[Box]] = {}
     for layer, (row, col) in windows:
         top, left = window_start(row, grid.rows), window_start(col, grid.cols)
-        boxes.setdefault(layer, []).append(Box(top, top + WINDOW, left, left + WINDOW).clip(grid.shape))
+        boxes.setdefault(layer, []).append(Box(top, top + INPUT_CELLS, left, left + INPUT_CELLS).clip(grid.shape))
     for layer, wanted in boxes.items():
         announce(layer, grid, wanted)

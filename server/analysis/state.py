@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from algorithms.errors import ModelError
-from algorithms.models import MODELS, Runtime, configure
+from algorithms.models import MODELS
+from algorithms.sessions import SESSIONS, Runtime
 from server.analysis.engine import Analysis
 from server.settings import Settings
 
 
 def make_analysis(settings: Settings) -> Analysis:
     """An analysis with its caches and threads; the models' runtime is set up for the whole process."""
-    configure(
+    SESSIONS.configure(
         Runtime(
             providers=settings.model_providers,
             threads=settings.model_threads,
@@ -29,4 +30,4 @@ def preload(models: tuple[str, ...]) -> None:
     if unknown := [name for name in models if name not in MODELS]:
         raise ModelError(f"CLEARSKY_MODEL_PRELOAD names {unknown[0]!r}; choose from {', '.join(MODELS)}")
     for name in models:
-        MODELS[name].load()
+        SESSIONS.load(MODELS[name])

@@ -15,7 +15,7 @@ from rasterio.enums import MaskFlags
 
 from algorithms.errors import ParameterError
 from algorithms.masks import NODATA
-from algorithms.models import Runtime, configure
+from algorithms.sessions import SESSIONS, Runtime
 from server import __version__
 from server.analysis.engine import Analysis
 from server.analysis.task import Task
@@ -71,7 +71,7 @@ def export_scene(
     settings = get_settings()
     plan = strips(target, grid, rasters=1 + len(task.replacements), cache_bytes=settings.cache_bytes)
     work = WorkFolder.open(job.out.resolve(), _manifest(job, task))
-    configure(Runtime(settings.model_providers, settings.model_threads, job.workers))
+    SESSIONS.configure(Runtime(settings.model_providers, settings.model_threads, job.workers))
     made = Analysis(cache_bytes=settings.cache_bytes, threads=job.workers, raster_share=RASTERS)
     with _working(made) as analysis:
         filler = PieceFiller(

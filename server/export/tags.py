@@ -67,6 +67,6 @@ def scene_tags(task: Task, algorithm: CloudRemoval, resolution: str) -> dict[str
     if task.clouds.classes is not None:
         tags["MASK"] = source_id(task.clouds.classes.url)
     if task.clouds.model is not None:
-        tags |= {"MODEL": task.clouds.model.id, "MODEL_SHA256": task.clouds.model.sha256}
+        tags |= {"MODEL": task.clouds.model.id, "MODEL_SHA256": task.clouds.model.network.sha256}
     tags["MASK_REMAP"] = task.clouds.remap.text
     return {PREFIX + name: value for name, value in tags.items()}

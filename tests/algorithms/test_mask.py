@@ -10,7 +10,8 @@ import pytest
 from algorithms.bands import ROLES
 from algorithms.errors import BandError, ModelError, ParameterError, ShapeError
 from algorithms.mask import classify, cloud_mask, cloud_probability, reflect_invalid, window_probabilities
-from algorithms.models import MODELS, WINDOW, CloudModel
+from algorithms.models import INPUT_CELLS, MODELS, CloudModel
+from algorithms.sessions import SESSIONS, Sessions
 
 Raster = Callable[..., np.ndarray]
 MODEL = MODELS["ukis-6b-l1c"]
@@ -31,7 +32,7 @@ def inputs(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     """A network without weights: cloud where blue is bright, shadow where it is dark. Returns what it was given."""
     given: list[np.ndarray] = []
 
-    def probabilities(model: CloudModel, reflectance: np.ndarray) -> np.ndarray:
+    def probabilities(sessions: Sessions, model: CloudModel, reflectance: np.ndarray) -> np.ndarray:
         given.append(reflectance.copy())
         blue = np.clip(reflectance[0], 0, 1)
         # Squeeze-and-excitation: the output at a cell depends on the whole window.
@@ -39,7 +40,7 @@ def inputs(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
         shadow = (1 - cloud) * (blue < 0.1) * 0.9
         return np.stack([1 - cloud - shadow, cloud, shadow]).astype(np.float32)
 
-    monkeypatch.setattr(CloudModel, "probabilities", probabilities)
+    monkeypatch.setattr(Sessions, "probabilities", probabilities)
     return given
 
 
@@ -89,21 +90,21 @@ def test_a_hole_is_nodata_and_leaves_distant_classes_alone(real_raster: Raster) 
 
 def test_real_network_gives_probabilities(real_raster: Raster) -> None:
     values = real_raster("ukis_landsat7_labelled_image")[:, :256, :256] / 1e4
-    before = MODEL.runs[0]
-    probabilities = MODEL.probabilities(np.ascontiguousarray(values))
-    assert MODEL.runs[0] == before + 1
-    assert probabilities.shape == (3, WINDOW, WINDOW)
+    before = SESSIONS.inferences(MODEL)
+    probabilities = SESSIONS.probabilities(MODEL, np.ascontiguousarray(values))
+    assert SESSIONS.inferences(MODEL) == before + 1
+    assert probabilities.shape == (3, INPUT_CELLS, INPUT_CELLS)
     assert probabilities.min() >= 0
     np.testing.assert_allclose(probabilities.sum(axis=0), 1, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(30, 40), (256, 256), (300, 500)])
 def test_all_nodata_needs_no_inference(shape: tuple[int, int]) -> None:
-    before = [model.runs[0] for model in MODELS.values()]
+    before = SESSIONS.inferences()
     classes = cloud_mask(np.full((6, *shape), np.nan), ROLES)
     assert classes.shape == shape
     assert (classes == 255).all()
-    assert [model.runs[0] for model in MODELS.values()] == before
+    assert SESSIONS.inferences() == before
 
 
 def scene(shape: tuple[int, int], bands: int = 6, seed: int = 0) -> np.ndarray:
@@ -123,7 +124,7 @@ def test_whole_array_is_assembled_from_anchored_windows(inputs: list[np.ndarray]
     profile = np.concatenate([ramp, np.ones(128), ramp[::-1]])
     total, weight = np.zeros((2, 300, 500)), np.zeros((300, 500))
     for (y, x), window in zip(starts, list(inputs), strict=True):
-        probabilities = np.rint(255 * MODEL.probabilities(window)[1:])
+        probabilities = np.rint(255 * SESSIONS.probabilities(MODEL, window)[1:])
         total[:, y : y + 256, x : x + 256] += np.outer(profile, profile) * probabilities
         weight[y : y + 256, x : x + 256] += np.outer(profile, profile)
     cloud, shadow = total / weight
@@ -145,7 +146,7 @@ def test_the_network_never_sees_nan(inputs: list[np.ndarray]) -> None:
     cloud_mask(values, ROLES)
     assert len(inputs) == 4
     for window in inputs:
-        assert window.shape == (6, WINDOW, WINDOW)
+        assert window.shape == (6, INPUT_CELLS, INPUT_CELLS)
         assert window.dtype == np.float32
         assert np.isfinite(window).all()
         assert window.min() >= -0.2
@@ -237,7 +238,7 @@ def test_mirroring_is_finite_whatever_the_holes() -> None:
 
 def test_a_window_without_data_is_clear_without_inference(inputs: list[np.ndarray]) -> None:
     nothing = window_probabilities(np.zeros((6, 80, 256), np.float32), np.zeros((80, 256), bool), MODEL)
-    assert nothing.shape == (2, WINDOW, WINDOW)
+    assert nothing.shape == (2, INPUT_CELLS, INPUT_CELLS)
     assert not nothing.any()
     assert not inputs
 

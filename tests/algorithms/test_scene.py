@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from algorithms import fill_clouds
-from algorithms.models import WINDOW
+from algorithms.models import INPUT_CELLS
 from algorithms.sample import SQUARE, SQUARES, sample_squares, sampled
 from algorithms.scene import SAMPLE, SceneFit, fit_scene
 from algorithms.windows import window_count, window_start, windows_over
@@ -265,7 +265,7 @@ def test_sample_of_the_clear_cells() -> None:
     several = sampled(np.stack([large, ~large]))
     np.testing.assert_array_equal(several, np.stack([chosen, ~chosen]))
     assert window_start(0, 1100) == 0
-    assert WINDOW >= 2 * SQUARE
+    assert INPUT_CELLS >= 2 * SQUARE
 
 
 def two_covers(n: int = 120) -> tuple[np.ndarray, np.ndarray]:

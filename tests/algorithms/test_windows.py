@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from algorithms.models import WINDOW
+from algorithms.models import INPUT_CELLS
 from algorithms.windows import STRIDE, Window, blend, window_count, window_start, windows_over
 
 SHAPES = [(100, 700), (256, 256), (257, 449), (448, 641), (650, 300), (1, 1)]
@@ -17,7 +17,7 @@ SHAPES = [(100, 700), (256, 256), (257, 449), (448, 641), (650, 300), (1, 1)]
 @cache
 def content(window: Window) -> np.ndarray:
     """Probabilities of a window, different in each."""
-    return np.random.default_rng(window).integers(0, 256, (2, WINDOW, WINDOW), dtype=np.uint8)
+    return np.random.default_rng(window).integers(0, 256, (2, INPUT_CELLS, INPUT_CELLS), dtype=np.uint8)
 
 
 @cache
@@ -30,9 +30,9 @@ def test_windows_cover_the_axis_and_the_last_ends_with_it(length: int) -> None:
     count = window_count(length)
     starts = [window_start(k, length) for k in range(count)]
     assert starts[0] == 0
-    if length > WINDOW:
-        assert starts[-1] + WINDOW == length
-        assert starts[-2] + WINDOW < length  # none to spare
+    if length > INPUT_CELLS:
+        assert starts[-1] + INPUT_CELLS == length
+        assert starts[-2] + INPUT_CELLS < length  # none to spare
     else:
         assert count == 1
     steps = np.diff(starts)
@@ -41,7 +41,7 @@ def test_windows_cover_the_axis_and_the_last_ends_with_it(length: int) -> None:
     assert (steps <= STRIDE).all()
     covered = np.zeros(length, int)
     for start in starts:
-        covered[start : start + WINDOW] += 1
+        covered[start : start + INPUT_CELLS] += 1
     assert covered.min() >= 1
     assert all(start % STRIDE == 0 for start in starts[:-1])
 
@@ -51,19 +51,21 @@ def test_windows_over_a_stretch_are_those_that_touch_it(length: int, data: st.Da
     start = data.draw(st.integers(0, length - 1))
     stop = data.draw(st.integers(start + 1, length))
     starts = {k: window_start(k, length) for k in range(window_count(length))}
-    touching = [k for k, at in starts.items() if set(range(at, at + WINDOW)) & {start, stop - 1, (start + stop) // 2}]
+    touching = [
+        k for k, at in starts.items() if set(range(at, at + INPUT_CELLS)) & {start, stop - 1, (start + stop) // 2}
+    ]
     found = windows_over(start, stop, length)
     assert set(touching) <= set(found)
-    assert all(starts[k] < stop and starts[k] + WINDOW > start for k in found)
+    assert all(starts[k] < stop and starts[k] + INPUT_CELLS > start for k in found)
     needed = np.zeros(length, bool)
     for k in found:
-        needed[starts[k] : starts[k] + WINDOW] = True
+        needed[starts[k] : starts[k] + INPUT_CELLS] = True
     assert needed[start:stop].all()
 
 
 @given(st.integers(1, 900), st.integers(1, 900), st.integers(0, 255), st.integers(0, 255))
 def test_blend_of_a_constant_is_that_constant(rows: int, cols: int, cloud: int, shadow: int) -> None:
-    flat = np.empty((2, WINDOW, WINDOW), np.uint8)
+    flat = np.empty((2, INPUT_CELLS, INPUT_CELLS), np.uint8)
     flat[0], flat[1] = cloud, shadow
     result = blend(lambda _: flat, (0, rows), (0, cols), (rows, cols))
     assert result.shape == (2, rows, cols)
@@ -85,9 +87,9 @@ def test_a_cell_is_the_same_in_whatever_rectangle_it_is_asked(shape: tuple[int, 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_blend_is_the_mean_under_squared_sine_weights(shape: tuple[int, int]) -> None:
-    overlap = WINDOW - STRIDE
+    overlap = INPUT_CELLS - STRIDE
     ramp = np.sin(np.pi / 2 * (np.arange(overlap) + 0.5) / overlap) ** 2
-    profile = np.ones(WINDOW)
+    profile = np.ones(INPUT_CELLS)
     profile[:overlap], profile[-overlap:] = ramp, ramp[::-1]
     total, weight = np.zeros((2, *shape)), np.zeros(shape)
     for i in range(max(1, math.ceil((shape[0] - 256) / 192) + 1)):
@@ -109,7 +111,7 @@ def test_outside_the_overlaps_a_cell_has_its_windows_own_value() -> None:
 
 def test_overlaps_go_smoothly_from_one_window_to_the_other() -> None:
     def step(window: Window) -> np.ndarray:
-        return np.full((2, WINDOW, WINDOW), 255 * (window[1] % 2), np.uint8)
+        return np.full((2, INPUT_CELLS, INPUT_CELLS), 255 * (window[1] % 2), np.uint8)
 
     line = blend(step, (0, 1), (0, 448), (1, 448))[0, 0].astype(int)
     assert (line[:192] == 0).all()

@@ -10,8 +10,8 @@ import morecantile
 import pytest
 from rasterio.warp import transform
 
-from algorithms.models import MODELS
 from algorithms.removal import CloudRemoval
+from algorithms.sessions import SESSIONS
 from server.analysis.ahead import LARGEST, VIEWS, Ahead, View
 from server.analysis.request import Request
 from server.demo import write_demo
@@ -54,7 +54,7 @@ def test_a_neighbour_is_there_before_anyone_asks(tmp_path: Path) -> None:
     paths = [f"/cog/tiles/WebMercatorQuad/{t.z}/{t.x}/{t.y}.png" for t in (tile, beside)]
 
     def runs() -> int:
-        return sum(model.runs[0] for model in MODELS.values())
+        return SESSIONS.inferences()
 
     images = {}
     for prefetch in ("false", "true"):

@@ -10,8 +10,8 @@ import pytest
 
 import server.analysis.engine
 import server.export.plan
-from algorithms.models import MODELS
 from algorithms.removal import CloudRemoval
+from algorithms.sessions import SESSIONS
 from server.analysis.engine import Analysis
 from server.analysis.masks import MaskTile
 from server.analysis.refinement import Refinement
@@ -20,8 +20,6 @@ from server.analysis.task import Task
 from server.demo import write_demo
 from server.export.plan import ground_around
 from server.raster.grid import Box, Grid, fine_grid
-
-RUNS = MODELS["ukis-6b-l1c"].runs
 
 
 @pytest.fixture(scope="module")
@@ -61,20 +59,20 @@ def made(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> list[Box]:
 def test_a_box_from_kept_blocks_is_the_box_itself(analysis: Analysis, task: Task, grid: Grid) -> None:
     refinement, masks = analysis.pairs._refinement, analysis.masks
     boxes = [Box(100, 300, 5, 131), Box(250, 260, 380, 560), Box(0, 560, 0, 560)]
-    runs = RUNS[0]
+    runs = SESSIONS.inferences()
     first = masks.tile(task.target, task.clouds, grid, boxes[0])
-    assert RUNS[0] - runs == 2  # its blocks call for six, which are not made for its sake
+    assert SESSIONS.inferences() - runs == 2  # its blocks call for six, which are not made for its sake
     before = [refinement.tile(task, grid, box) for box in boxes]
     blended = [masks.tile(task.target, task.clouds, grid, box) for box in boxes]
     assert equal(first, blended[0])
     analysis.pairs.classes(task, grid, boxes[2])
-    runs = RUNS[0]
+    runs = SESSIONS.inferences()
     for box, refined, plain in zip(boxes, before, blended, strict=True):
         assert 0 < (refined.classes == 1).mean() < 1
         assert equal(refinement.tile(task, grid, box), refined)
         assert equal(masks.tile(task.target, task.clouds, grid, box), plain)
         assert equal(plain, masks._blended(task.target, task.clouds.model, grid, box))
-    assert RUNS[0] == runs
+    assert SESSIONS.inferences() == runs
 
 
 def test_squares_find_all_masks_they_look_at(

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from algorithms import buffer_mask, cloud_mask, fill_clouds
 from algorithms.cells import cell_any
-from algorithms.models import MODELS
+from algorithms.sessions import SESSIONS
 from server.demo import write_demo
 from tests.helpers.scenes import BANDS, UTM, Pair, make_pair, write_raster
 from tests.helpers.service import application, raster
@@ -145,10 +145,9 @@ def test_single_flight(demo: dict[str, str]) -> None:
     tiles = list(TMS.tiles(*bounds, zooms=14))[4:6]
     paths = [f"/cog/tiles/WebMercatorQuad/{t.z}/{t.x}/{t.y}.png" for t in tiles]
     params = query(demo, "replacement", bidx=[3, 2, 1])
-    runs = MODELS["ukis-6b-l1c"].runs
 
     def count(clients: int) -> int:
-        before = runs[0]
+        before = SESSIONS.inferences()
         with application(demo["folder"]) as client:
             gate = threading.Barrier(clients)
 
@@ -159,7 +158,7 @@ def test_single_flight(demo: dict[str, str]) -> None:
             with ThreadPoolExecutor(clients) as pool:
                 statuses = list(pool.map(work, range(clients)))
         assert statuses == [[200] * len(paths)] * clients
-        return runs[0] - before
+        return SESSIONS.inferences() - before
 
     alone = count(1)
     assert alone > 0
@@ -168,7 +167,6 @@ def test_single_flight(demo: dict[str, str]) -> None:
 
 def test_options_need_no_inference(demo: dict[str, str]) -> None:
     """Window, buffer and adjustment change the picture without running the model again."""
-    runs = MODELS["ukis-6b-l1c"].runs
     pictures = set()
     with application(demo["folder"]) as client:
 
@@ -180,10 +178,10 @@ def test_options_need_no_inference(demo: dict[str, str]) -> None:
             return answer.content
 
         picture(buffer=15, window=400)
-        before = runs[0]
+        before = SESSIONS.inferences()
         for options in ({"window": 40}, {"buffer": 0}, {"adjustment": "moment"}, {"residual": False}):
             pictures.add(picture(**options))
-        assert runs[0] == before
+        assert SESSIONS.inferences() == before
     assert len(pictures) == 4
 
 

@@ -12,7 +12,7 @@ import rasterio
 from rio_cogeo.cogeo import cog_validate
 
 from algorithms import fill_clouds
-from algorithms.models import MODELS
+from algorithms.sessions import SESSIONS
 from server.export import plan
 from tests.helpers.exports import pixels, run, same_description
 from tests.helpers.scenes import Pair, write_raster
@@ -100,9 +100,9 @@ def test_second_choice_and_own_mask(tmp_path: Path, pair: Pair) -> None:
     mask = write_raster(tmp_path / "mask.tif", 3 * pair.mask[None].astype(np.uint8), nodata=None)
     args = [*paths[:1], tmp_path / "out.tif", "--mask", mask, "--mask-remap", "3 1", "--buffer", 0]
     args += ["--provenance", tmp_path / "p.tif", "--replacement", paths[1], "--replacement", paths[2]]
-    runs = MODELS["ukis-6b-l1c"].runs[0]
+    runs = SESSIONS.inferences()
     assert run(*args) == 0
-    assert MODELS["ukis-6b-l1c"].runs[0] == runs
+    assert SESSIONS.inferences() == runs
     source = pixels(tmp_path / "p.tif")[0]
     assert set(np.unique(source[:, :169])) == {0, 1}
     assert set(np.unique(source[:, 171:])) == {0, 2}

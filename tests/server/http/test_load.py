@@ -19,7 +19,7 @@ import rasterio
 import uvicorn
 
 from algorithms.fill import UNFILLED
-from algorithms.models import MODELS
+from algorithms.sessions import SESSIONS
 from server.analysis.blocks import BlockFields, BlockFill, reduce_fill
 from server.app import create_app
 from server.demo import write_demo
@@ -31,7 +31,7 @@ SIDE = 3000
 
 
 def inferences() -> int:
-    return sum(model.runs[0] for model in MODELS.values())
+    return SESSIONS.inferences()
 
 
 @pytest.fixture(scope="module")
