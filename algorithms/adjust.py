@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.moments import LEVELS, NodeLattice, WindowMeans, neighbours, stretch, window_means
+from algorithms.moments import WINDOW_LEVELS, NodeLattice, WindowMeans, neighbours, stretch, window_means
 from algorithms.options import CloudOptions
 from algorithms.scene import SceneFit
 
@@ -175,7 +175,7 @@ def estimate_target(
     rows: range,
     cols: range,
     adjustment: str = CloudOptions.adjustment,
-    levels: int = LEVELS,
+    levels: int = WINDOW_LEVELS,
     needed: npt.NDArray[np.bool_] | None = None,
 ) -> Estimate:
     """Estimate the target from the replacement on a region of cells.

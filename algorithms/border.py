@@ -19,11 +19,11 @@ from algorithms.fill import Image, Mask, apply_fields
 from algorithms.residual import flow_between
 from algorithms.scene import SceneFit
 
-STEPS: Final = 8
+BORDER_STEPS: Final = 8
 """Jacobi steps, and so the reach in pixels. All of them (80) would lower the error by another 0.3 %."""
-KAPPA: Final = 1 / 4
+BORDER_KAPPA: Final = 1 / 4
 """Decay per pixel."""
-MARGIN: Final = STEPS + 1
+BORDER_MARGIN: Final = BORDER_STEPS + 1
 """Pixels around a place that its correction depends on."""
 CORRECTED_FACTORS: Final = range(2, AVERAGED_FACTOR + 1)
 """Pixels per side of cells for which the step is made: at 1 the cells are pixels."""
@@ -78,8 +78,8 @@ def correct_border(
 def border_correction(missed: Image, ring: Mask, wanted: Mask, guide: Image) -> Border:
     """Carry what the fill misses on the ring of clear pixels into the mask.
 
-    `u <- S u`, `STEPS` times; S averages the four neighbours by their flow (`screened_membrane` says how the guide sets
-    it), the ring keeps its value, and everything that is neither ring nor wanted is a wall.
+    `u <- S u`, `BORDER_STEPS` times; S averages the four neighbours by their flow (`screened_membrane` says how the
+    guide sets it), the ring keeps its value, and everything that is neither ring nor wanted is a wall.
 
     Args:
         missed: (n, B), target minus fill on the ring, in row-major order.
@@ -88,10 +88,10 @@ def border_correction(missed: Image, ring: Mask, wanted: Mask, guide: Image) -> 
         guide: (C, H, W), the replacement in standard deviations of the scene.
 
     Returns:
-        The correction of wanted pixels within `STEPS` of the ring, and of the ring itself.
+        The correction of wanted pixels within `BORDER_STEPS` of the ring, and of the ring itself.
     """
     inside = ring | wanted
-    near = np.asarray(ndimage.binary_dilation(ring, iterations=STEPS, mask=inside))
+    near = np.asarray(ndimage.binary_dilation(ring, iterations=BORDER_STEPS, mask=inside))
     rows, cols = (axis.astype(np.int32) for axis in np.nonzero(near))
     count = len(rows)
     width = near.shape[1] + 2
@@ -113,14 +113,14 @@ def border_correction(missed: Image, ring: Mask, wanted: Mask, guide: Image) -> 
         origins.append(linked)
         ends.append(number[beside[linked]])
         flows.append(flow[linked])
-    diagonal = np.maximum(degree * (1 + np.float32(KAPPA**2) / np.maximum(neighbours, 1)), np.float32(1e-9))
+    diagonal = np.maximum(degree * (1 + np.float32(BORDER_KAPPA**2) / np.maximum(neighbours, 1)), np.float32(1e-9))
     kept = np.flatnonzero(fixed)
     origin = np.concatenate([*origins, kept])
     weights = np.concatenate([*flows, diagonal[kept]]) / diagonal[origin]
     step: Any = sparse.csr_array((weights, (origin, np.concatenate([*ends, kept]))), shape=(count, count))  # type: ignore[call-overload,arg-type,unused-ignore]
     values = np.zeros((count, missed.shape[1]), np.float32)
     values[kept] = missed
-    for _ in range(STEPS):
+    for _ in range(BORDER_STEPS):
         values = step @ values
     return Border(rows, cols, values)
 

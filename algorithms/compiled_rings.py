@@ -12,10 +12,10 @@ import numba
 import numpy as np
 
 from algorithms.growing_sums import FloatArray, IntArray
-from algorithms.rings import LARGEST, SHARE, BoolArray, rounding
+from algorithms.rings import FLOAT32_MAX, ROUNDING_SHARE, BoolArray, rounding
 
-BLOCK: Final = 8
-"""`algorithms.growing_sums.BLOCK`, written out because numba keeps what it compiled until this very file changes."""
+TABLE_BLOCK: Final = 8
+"""`algorithms.growing_sums.TABLE_BLOCK`, written out because numba keeps what it compiled until this very file changes."""
 _SHIFT: Final = 3
 """Its logarithm to base 2."""
 
@@ -35,37 +35,37 @@ _inline: Any = numba.njit(inline="always")
 @_inline
 def _build(cells, edge, rows, cols, Q):  # type: ignore[no-untyped-def]
     """Sum up within blocks."""
-    stride, tall = cols * BLOCK * Q, rows * BLOCK * Q
-    for v in range(rows * BLOCK):
+    stride, tall = cols * TABLE_BLOCK * Q, rows * TABLE_BLOCK * Q
+    for v in range(rows * TABLE_BLOCK):
         o = v * stride
-        if v & (BLOCK - 1):
+        if v & (TABLE_BLOCK - 1):
             for k in range(stride):
                 cells[o + k] += cells[o - stride + k]
-    for v in range(rows * BLOCK):
+    for v in range(rows * TABLE_BLOCK):
         for j in range(cols):
-            o = v * stride + j * BLOCK * Q
-            for u in range(1, BLOCK):
+            o = v * stride + j * TABLE_BLOCK * Q
+            for u in range(1, TABLE_BLOCK):
                 for q in range(Q):
                     cells[o + u * Q + q] += cells[o + (u - 1) * Q + q]
             for q in range(Q):
-                edge[j * tall + v * Q + q] = cells[o + (BLOCK - 1) * Q + q]
+                edge[j * tall + v * Q + q] = cells[o + (TABLE_BLOCK - 1) * Q + q]
 
 
 @_inline
 def _refresh(cells, edge, rows, cols, first_row, first_col, Q):  # type: ignore[no-untyped-def]
     """Sum up the blocks again, from the first that changed."""
-    stride, tall = cols * BLOCK * Q, rows * BLOCK * Q
-    above, left = rows * BLOCK * stride, rows * (BLOCK + 1) * stride
+    stride, tall = cols * TABLE_BLOCK * Q, rows * TABLE_BLOCK * Q
+    above, left = rows * TABLE_BLOCK * stride, rows * (TABLE_BLOCK + 1) * stride
     for i in range(first_row + 1, rows):
         old, new = cells[above + (i - 1) * stride :], cells[above + i * stride :]
-        last = cells[(i * BLOCK - 1) * stride :]
+        last = cells[(i * TABLE_BLOCK - 1) * stride :]
         for k in range(stride):
             new[k] = old[k] + last[k]
     for j in range(first_col + 1, cols):
         for i in range(first_row, rows):
-            o = above + i * stride + (j * BLOCK - 1) * Q
-            for k in range(BLOCK):
-                w = j * tall + (i * BLOCK + k) * Q
+            o = above + i * stride + (j * TABLE_BLOCK - 1) * Q
+            for k in range(TABLE_BLOCK):
+                w = j * tall + (i * TABLE_BLOCK + k) * Q
                 for q in range(Q):
                     cells[left + w + q] = cells[left + w - tall + q] + (edge[w - tall + q] + cells[o + q])
 
@@ -73,8 +73,8 @@ def _refresh(cells, edge, rows, cols, first_row, first_col, Q):  # type: ignore[
 @_inline
 def _window(total, cells, rows, cols, top, bottom, west, east, Q):  # type: ignore[no-untyped-def]
     """Sum over the window of rows top to bottom - 1, columns west to east - 1."""
-    stride, tall = cols * BLOCK * Q, rows * BLOCK * Q
-    above, left = rows * BLOCK * stride, rows * (BLOCK + 1) * stride
+    stride, tall = cols * TABLE_BLOCK * Q, rows * TABLE_BLOCK * Q
+    above, left = rows * TABLE_BLOCK * stride, rows * (TABLE_BLOCK + 1) * stride
     bottom_above, top_above = above + (bottom >> _SHIFT) * stride, above + (top >> _SHIFT) * stride
     east_left, west_left = left + (east >> _SHIFT) * tall, left + (west >> _SHIFT) * tall
     for q in range(Q):
@@ -97,17 +97,17 @@ def _window(total, cells, rows, cols, top, bottom, west, east, Q):  # type: igno
 @_inline
 def _add_block(change, cells, edge, rows, cols, i, j, Q):  # type: ignore[no-untyped-def]
     """Add what changed in a block."""
-    stride, tall = cols * BLOCK * Q, rows * BLOCK * Q
-    for s in range(BLOCK * Q, BLOCK * BLOCK * Q):
-        change[s] += change[s - BLOCK * Q]
-    for k in range(BLOCK):
-        for s in range(k * BLOCK * Q + Q, (k + 1) * BLOCK * Q):
+    stride, tall = cols * TABLE_BLOCK * Q, rows * TABLE_BLOCK * Q
+    for s in range(TABLE_BLOCK * Q, TABLE_BLOCK * TABLE_BLOCK * Q):
+        change[s] += change[s - TABLE_BLOCK * Q]
+    for k in range(TABLE_BLOCK):
+        for s in range(k * TABLE_BLOCK * Q + Q, (k + 1) * TABLE_BLOCK * Q):
             change[s] += change[s - Q]
-        o, w = (i * BLOCK + k) * stride + j * BLOCK * Q, j * tall + (i * BLOCK + k) * Q
-        for s in range(BLOCK * Q):
-            cells[o + s] += change[k * BLOCK * Q + s]
+        o, w = (i * TABLE_BLOCK + k) * stride + j * TABLE_BLOCK * Q, j * tall + (i * TABLE_BLOCK + k) * Q
+        for s in range(TABLE_BLOCK * Q):
+            cells[o + s] += change[k * TABLE_BLOCK * Q + s]
         for q in range(Q):
-            edge[w + q] += change[((k + 1) * BLOCK - 1) * Q + q]
+            edge[w + q] += change[((k + 1) * TABLE_BLOCK - 1) * Q + q]
 
 
 @_inline
@@ -122,7 +122,7 @@ def _fill_ring(cells, shape, y, x, a, b, window, n, noise, r_fill, r_mean, r_var
             continue
         top, bottom = max(y[p] - window, 0), min(y[p] + window + 1, height)
         west, east = max(x[p] - window, 0), min(x[p] + window + 1, width)
-        _window(total, cells, height // BLOCK + 1, width // BLOCK + 1, top, bottom, west, east, 2 * V)
+        _window(total, cells, height // TABLE_BLOCK + 1, width // TABLE_BLOCK + 1, top, bottom, west, east, 2 * V)
         mean = total[0] / count
         variance = total[V] / count - mean * mean
         if variance * count <= noise[0]:
@@ -151,7 +151,7 @@ def _add_ring(cells, edge, change, rows, cols, y, x, a, b, n, noise, r_fill, out
         change[:] = 0
         while p < b and (y[p] + 1) >> _SHIFT == i and (x[p] + 1) >> _SHIFT == j:
             if n[p] != 0:
-                s = (((y[p] + 1) & (BLOCK - 1)) * BLOCK + ((x[p] + 1) & (BLOCK - 1))) * 2 * V
+                s = (((y[p] + 1) & (TABLE_BLOCK - 1)) * TABLE_BLOCK + ((x[p] + 1) & (TABLE_BLOCK - 1))) * 2 * V
                 square = out[p] * out[p]
                 change[s], change[s + V] = out[p], square
                 squares_t += square
@@ -172,9 +172,9 @@ def _band(cells, edge, t, r, y, x, ends, window, n, noise, r_fill, r_mean, r_var
     """Fill one band; `SHARED`: the replacement's statistics are taken on the target's pixels."""
     V = 2 if SHARED else 1
     height, width = t.shape
-    rows, cols = height // BLOCK + 1, width // BLOCK + 1
-    stride = cols * BLOCK * 2 * V
-    cells[: rows * BLOCK * stride] = 0
+    rows, cols = height // TABLE_BLOCK + 1, width // TABLE_BLOCK + 1
+    stride = cols * TABLE_BLOCK * 2 * V
+    cells[: rows * TABLE_BLOCK * stride] = 0
     for v in range(height):
         for u in range(width):
             o = (v + 1) * stride + (u + 1) * 2 * V
@@ -182,7 +182,7 @@ def _band(cells, edge, t, r, y, x, ends, window, n, noise, r_fill, r_mean, r_var
             if SHARED:
                 cells[o + 1], cells[o + 3] = r[v, u], r[v, u] * r[v, u]
     _build(cells, edge, rows, cols, 2 * V)
-    change = np.empty(BLOCK * BLOCK * 4)
+    change = np.empty(TABLE_BLOCK * TABLE_BLOCK * 4)
     first_row, first_col = 0, 0
     for ring in range(len(ends) - 1):
         a, b = ends[ring], ends[ring + 1]
@@ -197,14 +197,14 @@ def _band(cells, edge, t, r, y, x, ends, window, n, noise, r_fill, r_mean, r_var
 def _count(cells, edge, known, y, x, ends, window, n):  # type: ignore[no-untyped-def]
     """Count known pixels: `n` comes in as 0 where a pixel is not to be filled, else 1."""
     height, width = known.shape
-    rows, cols = height // BLOCK + 1, width // BLOCK + 1
-    stride = cols * BLOCK
-    cells[: rows * BLOCK * stride] = 0
+    rows, cols = height // TABLE_BLOCK + 1, width // TABLE_BLOCK + 1
+    stride = cols * TABLE_BLOCK
+    cells[: rows * TABLE_BLOCK * stride] = 0
     for v in range(height):
         for u in range(width):
             cells[(v + 1) * stride + u + 1] = known[v, u]
     _build(cells, edge, rows, cols, 1)
-    total, change = np.empty(1), np.empty(BLOCK * BLOCK)
+    total, change = np.empty(1), np.empty(TABLE_BLOCK * TABLE_BLOCK)
     first_row, first_col = 0, 0
     for ring in range(len(ends) - 1):
         a, b = ends[ring], ends[ring + 1]
@@ -222,7 +222,7 @@ def _count(cells, edge, known, y, x, ends, window, n):  # type: ignore[no-untype
             change[:] = 0
             while p < b and (y[p] + 1) >> _SHIFT == i and (x[p] + 1) >> _SHIFT == j:
                 if n[p] != 0:
-                    change[((y[p] + 1) & (BLOCK - 1)) * BLOCK + ((x[p] + 1) & (BLOCK - 1))] = 1
+                    change[((y[p] + 1) & (TABLE_BLOCK - 1)) * TABLE_BLOCK + ((x[p] + 1) & (TABLE_BLOCK - 1))] = 1
                 p += 1
             _add_block(change, cells, edge, rows, cols, i, j, 1)
 
@@ -241,9 +241,9 @@ def _apart(cells, edge, t, y, x, ends, window, n, noise, r_fill, r_mean, r_var, 
 def _still(cells, edge, values, y, x, window, n, noise, mean, variance):  # type: ignore[no-untyped-def]
     """Mean and variance in windows of an image that does not change."""
     height, width = values.shape
-    rows, cols = height // BLOCK + 1, width // BLOCK + 1
-    stride = cols * BLOCK * 2
-    cells[: rows * BLOCK * stride] = 0
+    rows, cols = height // TABLE_BLOCK + 1, width // TABLE_BLOCK + 1
+    stride = cols * TABLE_BLOCK * 2
+    cells[: rows * TABLE_BLOCK * stride] = 0
     for v in range(height):
         for u in range(width):
             o = (v + 1) * stride + (u + 1) * 2
@@ -276,10 +276,10 @@ def compiled_rings(
 ) -> tuple[FloatArray, BoolArray]:
     """Fill ring by ring, band by band; arguments and result are those of `algorithms.rings.numpy_rings`."""
     height, width = known.shape
-    blocks = (height // BLOCK + 1) * (width // BLOCK + 1)
+    blocks = (height // TABLE_BLOCK + 1) * (width // TABLE_BLOCK + 1)
     # Room for four values per pixel. First rows and columns of the tables over blocks stay zero in every use.
-    cells, edge = np.zeros(blocks * (BLOCK + 2) * BLOCK * 4), np.zeros(blocks * BLOCK * 4)
-    count, limits, at = np.ones(len(y)), np.array([LARGEST, SHARE]), (y, x)
+    cells, edge = np.zeros(blocks * (TABLE_BLOCK + 2) * TABLE_BLOCK * 4), np.zeros(blocks * TABLE_BLOCK * 4)
+    count, limits, at = np.ones(len(y)), np.array([FLOAT32_MAX, ROUNDING_SHARE]), (y, x)
     if pool is not None:
         r_count = np.ones(len(y))
         _count(cells, edge, pool, *at, np.array([0, len(y)]), window, r_count)

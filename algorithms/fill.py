@@ -12,18 +12,18 @@ from scipy import ndimage
 from algorithms.adjust import estimate_target
 from algorithms.cells import bilinear
 from algorithms.masks import dilate
-from algorithms.moments import LEVELS, NodeLattice
+from algorithms.moments import WINDOW_LEVELS, NodeLattice
 from algorithms.options import CloudOptions, check_fields
-from algorithms.residual import KAPPA, screened_membrane
+from algorithms.residual import MEMBRANE_KAPPA, screened_membrane
 from algorithms.scene import SceneFit
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-NEAR: Final = 0.9
+EXPLAINED_AT_BORDER: Final = 0.9
 """Share of the error's variance that the residual takes away right at the border."""
-LONELY: Final = 0.25
+LONELY_GROWTH: Final = 0.25
 """Growth of the expected error where no ground in the narrowest window is clear."""
 UNFILLED: Final = 255
 """Fill source of pixels without data, and of cloud no replacement could fill."""
@@ -72,7 +72,9 @@ def _confidence(support: Image, error: Image, known: Mask, wanted: Mask, kappa: 
         depth = ndimage.distance_transform_edt(~known).astype(np.float32)
     else:
         depth = np.full(known.shape, np.inf, np.float32)
-    expected = error * np.sqrt(1 - NEAR * np.exp(-2 * kappa * depth)) * (1 + LONELY * (1 - support))
+    expected = (
+        error * np.sqrt(1 - EXPLAINED_AT_BORDER * np.exp(-2 * kappa * depth)) * (1 + LONELY_GROWTH * (1 - support))
+    )
     percent = np.rint(100 * np.exp(-expected)).clip(0, 99)
     return np.where(wanted, percent, 100).astype(np.uint8)
 
@@ -91,7 +93,7 @@ def fill_fields(
     cols: range,
     options: FillOptions,
     factor: int,
-    levels: int = LEVELS,
+    levels: int = WINDOW_LEVELS,
 ) -> FillFields:
     """Compute the fill of a region of cells.
 
@@ -126,14 +128,14 @@ def fill_fields(
     value = estimate.value
     if options.residual:
         value = value + screened_membrane(
-            target - value, border, wanted, kappa=KAPPA * factor, guide=scene.standardise(replacement)
+            target - value, border, wanted, kappa=MEMBRANE_KAPPA * factor, guide=scene.standardise(replacement)
         )
     else:
         value = np.where(border, target, value)
     return FillFields(
         gain=estimate.gain,
         offset=_extended(value - estimate.gain * replacement, border | wanted, wanted),
-        confidence=_confidence(estimate.support, estimate.error, border, wanted, KAPPA * factor),
+        confidence=_confidence(estimate.support, estimate.error, border, wanted, MEMBRANE_KAPPA * factor),
         meets=border,
     )
 

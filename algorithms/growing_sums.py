@@ -9,7 +9,7 @@ from scipy import sparse
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-BLOCK = 8
+TABLE_BLOCK = 8
 """Side of a block in pixels. Larger blocks make a batch dearer, smaller ones the sums over blocks; 8 balances them."""
 _CHUNK = 64
 """Blocks that are updated together: few enough for the temporary arrays to stay in the processor's cache."""
@@ -28,8 +28,8 @@ def block_order(y: IntArray, x: IntArray) -> IntArray:
         (n,) indices; pixels of a block keep their order.
     """
     # Two sorts of 16-bit numbers, for which numpy's stable sort takes linear time.
-    order = np.argsort(((x + 1) // BLOCK).astype(np.uint16), kind="stable")
-    return order[np.argsort(((y[order] + 1) // BLOCK).astype(np.uint16), kind="stable")]
+    order = np.argsort(((x + 1) // TABLE_BLOCK).astype(np.uint16), kind="stable")
+    return order[np.argsort(((y[order] + 1) // TABLE_BLOCK).astype(np.uint16), kind="stable")]
 
 
 class GrowingSums:
@@ -62,31 +62,33 @@ class GrowingSums:
     def __init__(self, height: int, width: int, quantities: int) -> None:
         # A row and a column of zeros in front: the window's upper left corner is just outside of it.
         self._size = (height, width)
-        rows, columns = height // BLOCK + 1, width // BLOCK + 1
+        rows, columns = height // TABLE_BLOCK + 1, width // TABLE_BLOCK + 1
         self._blocks = (rows, columns)
         area = rows * columns
-        ends = np.cumsum([0, area * BLOCK * BLOCK, area * BLOCK, area * BLOCK])
+        ends = np.cumsum([0, area * TABLE_BLOCK * TABLE_BLOCK, area * TABLE_BLOCK, area * TABLE_BLOCK])
         self._ends = ends
         # One array, so that a window is one product with a sparse matrix of 12 signs a row.
         self._cells = np.zeros((ends[-1], quantities))
         inner, above, left = (self._cells[a:b] for a, b in pairwise(ends.tolist()))
-        self._inner = inner.reshape(rows, BLOCK, columns, BLOCK, quantities)
-        self._above = above.reshape(rows, columns, BLOCK * quantities)
-        self._left = left.reshape(columns, rows, BLOCK * quantities)
+        self._inner = inner.reshape(rows, TABLE_BLOCK, columns, TABLE_BLOCK, quantities)
+        self._above = above.reshape(rows, columns, TABLE_BLOCK * quantities)
+        self._left = left.reshape(columns, rows, TABLE_BLOCK * quantities)
         # Last column of every block, kept apart because it lies scattered in the inner table.
-        self._edge = np.zeros((columns, rows, BLOCK, quantities))
+        self._edge = np.zeros((columns, rows, TABLE_BLOCK, quantities))
         self._stale_rows = np.arange(rows)
         self._stale_columns = np.arange(columns)
-        self.pixels = inner.reshape(rows * BLOCK, columns * BLOCK, quantities)[1 : height + 1, 1 : width + 1]
+        self.pixels = inner.reshape(rows * TABLE_BLOCK, columns * TABLE_BLOCK, quantities)[
+            1 : height + 1, 1 : width + 1
+        ]
 
     def build(self) -> None:
         """Turn the values written into `pixels` into sums; once, before the first `window`."""
         for i, strip in enumerate(self._inner):
-            for k in range(1, BLOCK):
+            for k in range(1, TABLE_BLOCK):
                 strip[k] += strip[k - 1]
-            for k in range(1, BLOCK):
+            for k in range(1, TABLE_BLOCK):
                 strip[:, :, k] += strip[:, :, k - 1]
-            self._edge[:, i] = strip[:, :, BLOCK - 1].transpose(1, 0, 2)
+            self._edge[:, i] = strip[:, :, TABLE_BLOCK - 1].transpose(1, 0, 2)
 
     def corners(self, y: IntArray, x: IntArray, radius: int) -> NDArray[np.int32]:
         """Look up which cells make up the windows round some pixels.
@@ -104,9 +106,9 @@ class GrowingSums:
         i = 0
         for v in (np.minimum(y + radius + 1, height), np.maximum(y - radius, 0)):
             for u in (np.minimum(x + radius + 1, width), np.maximum(x - radius, 0)):
-                result[:, i] = v * (columns * BLOCK) + u
-                result[:, i + 1] = v // BLOCK * (columns * BLOCK) + u + self._ends[1]
-                result[:, i + 2] = u // BLOCK * (rows * BLOCK) + v + self._ends[2]
+                result[:, i] = v * (columns * TABLE_BLOCK) + u
+                result[:, i + 1] = v // TABLE_BLOCK * (columns * TABLE_BLOCK) + u + self._ends[1]
+                result[:, i + 2] = u // TABLE_BLOCK * (rows * TABLE_BLOCK) + v + self._ends[2]
                 i += 3
         return result
 
@@ -134,27 +136,31 @@ class GrowingSums:
             x: (n,) columns.
             values: (n, Q) what to add.
         """
-        block = (y + 1) // BLOCK * self._blocks[1] + (x + 1) // BLOCK
+        block = (y + 1) // TABLE_BLOCK * self._blocks[1] + (x + 1) // TABLE_BLOCK
         new = np.ones(len(block), dtype=bool)
         new[1:] = block[1:] != block[:-1]
         starts = np.append(np.flatnonzero(new), len(block))
-        slots = (np.cumsum(new) - 1) * (BLOCK * BLOCK) + (y + 1) % BLOCK * BLOCK + (x + 1) % BLOCK
+        slots = (
+            (np.cumsum(new) - 1) * (TABLE_BLOCK * TABLE_BLOCK)
+            + (y + 1) % TABLE_BLOCK * TABLE_BLOCK
+            + (x + 1) % TABLE_BLOCK
+        )
         rows, columns = np.divmod(block[new], self._blocks[1])
         quantities = values.shape[1]
-        inner = self._inner.reshape(self._blocks[0], BLOCK, self._blocks[1], BLOCK * quantities)
-        buffer = np.empty((_CHUNK, BLOCK, BLOCK, quantities))
+        inner = self._inner.reshape(self._blocks[0], TABLE_BLOCK, self._blocks[1], TABLE_BLOCK * quantities)
+        buffer = np.empty((_CHUNK, TABLE_BLOCK, TABLE_BLOCK, quantities))
         for a in range(0, len(rows), _CHUNK):
             b = min(a + _CHUNK, len(rows))
             first, last = starts[a], starts[b]
             change = buffer[: b - a]
             change.fill(0)
-            change.reshape(-1, quantities)[slots[first:last] - a * (BLOCK * BLOCK)] = values[first:last]
-            for k in range(1, BLOCK):
+            change.reshape(-1, quantities)[slots[first:last] - a * (TABLE_BLOCK * TABLE_BLOCK)] = values[first:last]
+            for k in range(1, TABLE_BLOCK):
                 change[:, k] += change[:, k - 1]
-            for k in range(1, BLOCK):
+            for k in range(1, TABLE_BLOCK):
                 change[:, :, k] += change[:, :, k - 1]
-            inner[rows[a:b], :, columns[a:b]] += change.reshape(b - a, BLOCK, BLOCK * quantities)
-            self._edge[columns[a:b], rows[a:b]] += change[:, :, BLOCK - 1]
+            inner[rows[a:b], :, columns[a:b]] += change.reshape(b - a, TABLE_BLOCK, TABLE_BLOCK * quantities)
+            self._edge[columns[a:b], rows[a:b]] += change[:, :, TABLE_BLOCK - 1]
         self._stale_rows = np.union1d(self._stale_rows, rows)
         self._stale_columns = np.union1d(self._stale_columns, columns)
 
@@ -163,12 +169,12 @@ class GrowingSums:
         if not len(self._stale_rows):
             return
         rows, columns = self._blocks
-        bottom = self._inner[:, BLOCK - 1].reshape(rows, columns, -1)
+        bottom = self._inner[:, TABLE_BLOCK - 1].reshape(rows, columns, -1)
         _accumulate(bottom, self._above, self._stale_columns)
         first = int(self._stale_rows[0])
         # What lies above and to the left comes in with the sums above the last column of every block.
-        ends = self._above.reshape(rows, columns, BLOCK, -1)[first:, :, BLOCK - 1, None]
-        left = self._left.reshape(columns, rows, BLOCK, -1)[:, first:]
+        ends = self._above.reshape(rows, columns, TABLE_BLOCK, -1)[first:, :, TABLE_BLOCK - 1, None]
+        left = self._left.reshape(columns, rows, TABLE_BLOCK, -1)[:, first:]
         for j in range(1, columns):
             np.add(self._edge[j - 1, first:], ends[:, j - 1], out=left[j])
             left[j] += left[j - 1]

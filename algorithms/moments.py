@@ -18,10 +18,10 @@ from algorithms.masks import dilate
 Floats = npt.NDArray[np.float64]
 Real = TypeVar("Real", np.float32, np.float64)
 
-LEVELS: Final = 2
+WINDOW_LEVELS: Final = 2
 """Windows of radius W and 2W. Two more (4W, 8W) lower the error by 0.1 %, by 1 to 3 % deep in clouds under a strong
 drift across the scene, and reach four times as far."""
-ENOUGH: Final = 0.1
+ENOUGH_CLEAR: Final = 0.1
 """Share of clear cells (hi) from which on a window needs no wider one. 0.25 lowers the error by 0.3 %, but at a corner
 of the scene, where three quarters of a window lie outside, it calls for every level even under few clouds."""
 PRIOR: Final = 0.1
@@ -142,7 +142,7 @@ def lacking(counts: Floats, lattice: NodeLattice, *, level: int, near: npt.NDArr
     wanted = near
     for _ in range(level):
         counts, wanted = halve(counts[None])[0], halve(wanted[None].astype(np.float64))[0] > 0
-    held = box_sums(counts[None], lattice.radius)[0] >= ENOUGH * (lattice.area << (2 * level))
+    held = box_sums(counts[None], lattice.radius)[0] >= ENOUGH_CLEAR * (lattice.area << (2 * level))
     # A point takes its value from the nodes around it, on every level.
     return np.asarray(dilate(wanted, 1) & ~held)
 
@@ -154,7 +154,7 @@ class WindowMeans:
     means: Floats
     """(C, h, w) blended means."""
     support: Floats
-    """(h, w) clear cells in the narrowest window as a share of `ENOUGH` of its area, 0..1."""
+    """(h, w) clear cells in the narrowest window as a share of `ENOUGH_CLEAR` of its area, 0..1."""
 
 
 def _wider(nodes: range, length: int) -> range:
@@ -163,12 +163,12 @@ def _wider(nodes: range, length: int) -> range:
 
 
 def window_means(
-    sums: Floats, prior: Floats, lattice: NodeLattice, *, rows: range, cols: range, levels: int = LEVELS
+    sums: Floats, prior: Floats, lattice: NodeLattice, *, rows: range, cols: range, levels: int = WINDOW_LEVELS
 ) -> WindowMeans:
     """Means over clear cells in windows around nodes, blended down from the widest level.
 
-    `m_l = (S_l + lam A m_(l+1)) / (n_l + lam A)` with `lam = PRIOR * max(0, 1 - n_l / (ENOUGH A))`, A the window's
-    area and n its number of clear cells; beyond the last level stands the scene's `prior`.
+    `m_l = (S_l + lam A m_(l+1)) / (n_l + lam A)` with `lam = PRIOR * max(0, 1 - n_l / (ENOUGH_CLEAR A))`, A the
+    window's area and n its number of clear cells; beyond the last level stands the scene's `prior`.
 
     Args:
         sums: (1 + C, h, w) sums per finest node: the number of clear cells, then C quantities over them. The first
@@ -190,7 +190,7 @@ def window_means(
         windows = box_sums(stack[level], lattice.radius, *where[level])
         n, total = windows[:1], windows[1:]
         area = float(lattice.area << (2 * level))
-        enough = np.clip(n / (ENOUGH * area), 0, 1)
+        enough = np.clip(n / (ENOUGH_CLEAR * area), 0, 1)
         pull = PRIOR * (1 - enough) * area
         if level < levels - 1:
             for axis, here, wide in zip((1, 2), where[level], where[level + 1], strict=True):

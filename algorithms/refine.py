@@ -10,7 +10,8 @@ Cloud brightens every visible band and shadow darkens every infrared one, wherea
 that are ploughed, move the bands against each other. So what joins must differ in its least band, and what is
 given back must agree in the mean of the bands: in doubt the mask stays as it is. (docs/masks.md has the figures.)
 
-Every result depends on cells within `RADIUS` alone, bit for bit, so that blocks of a scene agree by construction.
+Every result depends on cells within `REFINE_RADIUS` alone, bit for bit, so that blocks of a scene agree by
+construction.
 """
 
 from __future__ import annotations
@@ -36,28 +37,28 @@ SHADOW: Final = 2
 RELEASE: Final = (2.0, 0.5)
 """Difference, in noise, below which a masked cell is given back: where the model is least and most certain of it.
 What is weaker than the noise does less harm in the picture than a fill, whose own error is that noise."""
-CERTAIN: Final = 0.95
+CERTAIN_PROBABILITY: Final = 0.95
 """Mean probability in 3x3 cells from which on nothing is given back: cloud over snow or sand may equal the ground."""
 QUIET: Final = 5.0
 """Mean over the bands of (e / noise)^2 up to which a masked cell agrees with the replacement."""
 JOIN: Final = (3.0, 2.0)
 """Difference, in noise, from which on a cell can join detected cloud, and detected shadow, which has less contrast."""
-SHARE: Final = 0.2
+JOIN_SHARE: Final = 0.2
 """What joins has at least this share of the greatest difference of its class nearby; the buffer covers thinner rims."""
 LIKELY: Final = 0.1
 """Probability of the class that the model must give a cell for it to join; ploughed fields have less."""
 SEED: Final = 0.3
 """Probability of the class from which on a cell that differs enough is detected cloud or shadow itself."""
-STEPS: Final = 3
+GROWTH_CELLS: Final = 3
 """Cells that cloud or shadow can grow by."""
-REACH: Final = 6
+NEARBY_CELLS: Final = 6
 """Radius in cells within which cloud is `nearby`."""
-RADIUS: Final = STEPS + REACH + 1
+REFINE_RADIUS: Final = GROWTH_CELLS + NEARBY_CELLS + 1
 """Cells around a cell that its refined class can depend on."""
 
 FIT_BUFFER: Final = 2
 """Cells kept from the model's clouds when the scene stage that serves the refinement is fitted."""
-ENOUGH: Final = 500
+ENOUGH_FIT_CELLS: Final = 500
 """Clear cells of both dates from which on that fit rests on them alone."""
 DOUBTFUL: Final = 0.7
 """Mean probability up to which masked cells help out where fewer are clear."""
@@ -102,7 +103,7 @@ def fit_cells(classes: Classes, probability: npt.NDArray[np.uint8], usable: Mask
 
     Returns:
         Two (H, W) masks: clear cells away from cloud, and these with the masked cells that the model doubts. Take
-        the first if it has `ENOUGH` cells over the scene's sample, else the second. Each depends on cells
+        the first if it has `ENOUGH_FIT_CELLS` cells over the scene's sample, else the second. Each depends on cells
         within `FIT_BUFFER`.
     """
     valid = usable & (classes != NODATA)
@@ -120,7 +121,7 @@ def trusted(scene: SceneFit, *, doubtful: bool = False) -> bool:
         scene: the scene stage, fitted on cells from `fit_cells`.
         doubtful: whether masked cells were among them.
     """
-    return scene.count >= ENOUGH and float(scene.correlation.mean()) >= CORRELATED[doubtful]
+    return scene.count >= ENOUGH_FIT_CELLS and float(scene.correlation.mean()) >= CORRELATED[doubtful]
 
 
 def _groups(bands: Sequence[str | None]) -> tuple[list[int], list[int]]:
@@ -134,8 +135,8 @@ def _groups(bands: Sequence[str | None]) -> tuple[list[int], list[int]]:
 
 
 def _grow(seeds: Mask, candidates: Mask) -> Mask:
-    """Seeds, and the candidates that a path of at most `STEPS` candidates connects to them."""
-    for _ in range(STEPS):
+    """Seeds, and the candidates that a path of at most `GROWTH_CELLS` candidates connects to them."""
+    for _ in range(GROWTH_CELLS):
         seeds = seeds | (dilate(seeds, 1) & candidates)
     return seeds
 
@@ -162,7 +163,7 @@ def refine_mask(
         bands: common names of the B bands.
 
     Returns:
-        (H, W) classes, changed only where `usable`. A cell's class depends on the cells within `RADIUS`.
+        (H, W) classes, changed only where `usable`. A cell's class depends on the cells within `REFINE_RADIUS`.
 
     Raises:
         ShapeError: shapes that do not fit. ParameterError: no visible or no infrared band among `bands`.
@@ -182,17 +183,17 @@ def refine_mask(
     bright, dark = difference[visible], -difference[infrared]
 
     certainty = _certainty(classes, probability)
-    doubt = np.clip((np.float32(CERTAIN) - certainty) / np.float32(CERTAIN - 0.5), 0, 1)
+    doubt = np.clip((np.float32(CERTAIN_PROBABILITY) - certainty) / np.float32(CERTAIN_PROBABILITY - 0.5), 0, 1)
     limit = RELEASE[1] + (RELEASE[0] - RELEASE[1]) * doubt
     strongest = np.maximum(bright.mean(axis=0), dark.mean(axis=0))
     agrees = (strongest < limit) & (np.mean(difference**2, axis=0) < QUIET)
-    given = _masked(classes) & seen & agrees & (certainty < CERTAIN)
+    given = _masked(classes) & seen & agrees & (certainty < CERTAIN_PROBABILITY)
     result = np.where(given, 0, classes).astype(np.uint8)
 
     open_ground = seen & (classes == 0)
     for kind, evidence, join in ((CLOUD, bright.min(axis=0), JOIN[0]), (SHADOW, dark.min(axis=0), JOIN[1])):
         detected = result == kind
-        enough = np.maximum(join, SHARE * _nearby(np.where(detected & seen, evidence, 0)))
+        enough = np.maximum(join, JOIN_SHARE * _nearby(np.where(detected & seen, evidence, 0)))
         likely = probability[kind - 1]
         candidates = open_ground & (result == 0) & (evidence > enough) & (likely >= LIKELY * 255)
         grown = _grow(detected | (candidates & (likely >= SEED * 255)), candidates)
@@ -201,6 +202,6 @@ def refine_mask(
 
 
 def _nearby(evidence: Image) -> Image:
-    """The greatest value within `REACH` cells of each cell of (H, W), at least 0."""
-    result: Image = ndimage.maximum_filter(evidence, size=2 * REACH + 1, mode="constant", cval=0)
+    """The greatest value within `NEARBY_CELLS` cells of each cell of (H, W), at least 0."""
+    result: Image = ndimage.maximum_filter(evidence, size=2 * NEARBY_CELLS + 1, mode="constant", cval=0)
     return result

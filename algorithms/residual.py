@@ -17,19 +17,19 @@ from scipy import sparse
 
 from algorithms.errors import ParameterError
 
-KAPPA: Final = 1 / 12
+MEMBRANE_KAPPA: Final = 1 / 12
 """Decay of the correction per native pixel. 1/20 is better by 1 % under haze; a short reach keeps reads small."""
-EDGE: Final = 0.2
+GUIDE_EDGE: Final = 0.2
 """Step of the guide, in standard deviations of the scene, across which half of the correction passes."""
-REACH: Final = 6.0
-"""The border's influence ends after REACH / kappa pixels (0.25 % is left)."""
-TOLERANCE: Final = 1e-3
+MEMBRANE_REACH: Final = 6.0
+"""The border's influence ends after MEMBRANE_REACH / kappa pixels (0.25 % is left)."""
+MEMBRANE_TOLERANCE: Final = 1e-3
 """Relative error at which the iteration stops: a tenth of a digital number where the border misses by 100."""
 
 
-def residual_reach(factor: int, kappa: float = KAPPA) -> int:
+def residual_reach(factor: int, kappa: float = MEMBRANE_KAPPA) -> int:
     """Cells from which a border can reach a point."""
-    return math.ceil(REACH / (kappa * factor))
+    return math.ceil(MEMBRANE_REACH / (kappa * factor))
 
 
 def screened_membrane(
@@ -48,8 +48,8 @@ def screened_membrane(
     work. Cells that are neither known nor unknown are walls (no flow).
 
     What changed between the dates changed field by field. With a guide the correction keeps to the field it comes
-    from: the flow between neighbours is 1 / (1 + d^2 / EDGE^2), d their distance in the guide (Perona and Malik 1990,
-    IEEE TPAMI 12(7); weighted least squares of Farbman et al. 2008, ACM ToG 27(3)). The decay is
+    from: the flow between neighbours is 1 / (1 + d^2 / GUIDE_EDGE^2), d their distance in the guide (Perona and Malik
+    1990, IEEE TPAMI 12(7); weighted least squares of Farbman et al. 2008, ACM ToG 27(3)). The decay is
     kappa^2 times the mean flow, so that textured ground does not lose the correction.
 
     Args:
@@ -110,7 +110,7 @@ def screened_membrane(
     sources = [source[half] for half in halves]
     now = [np.zeros_like(part) for part in sources]
     omega = 1.0
-    for n in range(1 + math.ceil(math.log(TOLERANCE) / math.log(rate))):
+    for n in range(1 + math.ceil(math.log(MEMBRANE_TOLERANCE) / math.log(rate))):
         turn = n % 2
         change = steps[turn] @ now[1 - turn]
         change += sources[turn]
@@ -124,7 +124,7 @@ def screened_membrane(
 
 
 def flow_between(steps: Iterable[npt.NDArray[np.float32]], planes: int) -> npt.NDArray[np.float32]:
-    """Flow `1 / (1 + d^2 / EDGE^2)` between neighbours, d^2 their mean squared distance in the guide.
+    """Flow `1 / (1 + d^2 / GUIDE_EDGE^2)` between neighbours, d^2 their mean squared distance in the guide.
 
     Args:
         steps: (n,) differences between neighbours, for each of the guide's planes.
@@ -133,7 +133,7 @@ def flow_between(steps: Iterable[npt.NDArray[np.float32]], planes: int) -> npt.N
     distance: Any = np.float32(0)
     for step in steps:
         distance = distance + step**2
-    return np.asarray(1 / (1 + distance / np.float32(planes * EDGE**2)), np.float32)
+    return np.asarray(1 / (1 + distance / np.float32(planes * GUIDE_EDGE**2)), np.float32)
 
 
 def _onwards(guide: npt.NDArray[np.float32] | None, shift: int, count: int) -> npt.NDArray[np.float32]:

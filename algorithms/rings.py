@@ -12,9 +12,9 @@ from algorithms.growing_sums import FloatArray, GrowingSums, IntArray, block_ord
 
 BoolArray = NDArray[np.bool_]
 
-LARGEST = float(np.finfo(np.float32).max)
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 """Largest value a result can hold."""
-SHARE = 2.0**-44
+ROUNDING_SHARE = 2.0**-44
 """Sums of squared differences below this share of the image's sum of squares are rounding and count as zero."""
 _TINY = 1e-200
 """So do those below this, which could overflow as divisors."""
@@ -60,7 +60,7 @@ def fill_rings(
     where.ravel()[at[adjusted]] = True
     values = np.empty(fill.size)
     for band, some, zero in zip(result, filled, t_zero, strict=True):
-        values[at] = np.clip(some + zero, -LARGEST, LARGEST)
+        values[at] = np.clip(some + zero, -FLOAT32_MAX, FLOAT32_MAX)
         np.copyto(band, values.reshape(fill.shape), where=where, casting="same_kind")
 
 
@@ -130,13 +130,13 @@ def numpy_rings(
         gain = np.sqrt(var[:, :count] / (var_r + constant))
         gain[constant] = 1
         ring = new[a:b]
-        ring[:, :count] = np.clip(gain * (r_fill[a:b] - mean_r) + mean[:, :count], -LARGEST, LARGEST)
+        ring[:, :count] = np.clip(gain * (r_fill[a:b] - mean_r) + mean[:, :count], -FLOAT32_MAX, FLOAT32_MAX)
         filled[a:b], adjusted[a:b] = ring[:, :count], n > 0
         np.square(ring[:, :width], out=ring[:, width : 2 * width])
         ring[n == 0] = 0
         sums.add(y[a:b], x[a:b], ring)
         # One after the other, as the compiled loop sums them.
-        noise += SHARE * np.add.accumulate(ring[:, width : 2 * width])[-1]
+        noise += ROUNDING_SHARE * np.add.accumulate(ring[:, width : 2 * width])[-1]
     return filled.T, adjusted
 
 
@@ -165,7 +165,7 @@ def _sums(values: FloatArray, known: BoolArray) -> GrowingSums:
 
 def rounding(values: FloatArray) -> FloatArray:
     """Sums of squared differences that count as zero, for each of (V, H, W) values."""
-    noise: FloatArray = SHARE * np.einsum("vyx,vyx->v", values, values) + _TINY
+    noise: FloatArray = ROUNDING_SHARE * np.einsum("vyx,vyx->v", values, values) + _TINY
     return noise
 
 

@@ -16,7 +16,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 SQUARES: Final = 12
 """Inference windows up to which a scene is taken whole; squares sampled from a larger one."""
-SQUARE: Final = 80
+SQUARE_CELLS: Final = 80
 """Side in cells of a sampled square."""
 
 
@@ -39,10 +39,10 @@ def sample_squares(shape: tuple[int, int]) -> list[tuple[slice, slice]] | None:
     def spread(wanted: int, length: int) -> list[slice]:
         count = window_count(length)
         picked = sorted({round((k + 0.5) * count / wanted - 0.5) for k in range(wanted)})
-        starts = [window_start(k, length) + (INPUT_CELLS - SQUARE) // 2 for k in picked]
+        starts = [window_start(k, length) + (INPUT_CELLS - SQUARE_CELLS) // 2 for k in picked]
         # The last window may overlap the one before by more than usual; squares must not.
-        apart = [s for before, s in zip([-SQUARE, *starts], starts, strict=False) if s - before >= SQUARE]
-        return [slice(s, s + SQUARE) for s in apart]
+        apart = [s for before, s in zip([-SQUARE_CELLS, *starts], starts, strict=False) if s - before >= SQUARE_CELLS]
+        return [slice(s, s + SQUARE_CELLS) for s in apart]
 
     return [(y, x) for y in spread(rows, shape[0]) for x in spread(cols, shape[1])]
 

@@ -14,10 +14,10 @@ Floats = npt.NDArray[np.float64]
 
 PSEUDO: Final = 2.0
 """Weight, in cells, of moment matching, to which slopes shrink where few cells are clear."""
-FEW: Final = 64
+FEW_CELLS: Final = 64
 """Clear cells below which the fit moves on, in proportion, to the identity `t = r`: with none, that is all there is."""
 ITERATIONS: Final = 6
-SAMPLE: Final = 60_000
+SAMPLE_CELLS: Final = 60_000
 """Cells used at most; a regular sub-sample beyond."""
 FEW_BEND: Final = 1000
 """Clear cells from which on the relation may bend."""
@@ -102,7 +102,7 @@ def fit_scene(
     """
     t = target[:, clear].astype(np.float64)
     r = replacement[:, clear].astype(np.float64)
-    step = max(1, -(-t.shape[1] // SAMPLE))
+    step = max(1, -(-t.shape[1] // SAMPLE_CELLS))
     t, r = t[:, ::step], r[:, ::step]
     n = t.shape[1]
     bands = len(target)
@@ -147,7 +147,7 @@ def fit_scene(
         count=n * step,
         bend=bend,
     )
-    return fit if n >= FEW else _towards_identity(fit, n / FEW)
+    return fit if n >= FEW_CELLS else _towards_identity(fit, n / FEW_CELLS)
 
 
 def _robust_line(x: Floats, y: Floats, matched: Floats, penalty: Floats) -> tuple[Floats, Floats, Floats]:

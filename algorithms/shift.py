@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from algorithms.cells import AVERAGED_FACTOR
-from algorithms.sample import SQUARE, sample_squares
+from algorithms.sample import SQUARE_CELLS, sample_squares
 from algorithms.scene import fit_scene
 
 Image = npt.NDArray[np.float32]
@@ -24,25 +24,25 @@ Shift = tuple[float, float]
 """Rows and columns in pixels."""
 Patch = tuple[slice, slice]
 
-NONE: Final[Shift] = (0.0, 0.0)
+NO_SHIFT: Final[Shift] = (0.0, 0.0)
 MOVED_FACTORS: Final = range(1, AVERAGED_FACTOR + 1)
 """Pixels per side of cells for which dates are moved."""
-LEAST: Final = 0.25
+LEAST_SHIFT: Final = 0.25
 """Shift in pixels from which a date is moved: below, resampling costs as much as it gains."""
-MOST: Final = 3.0
+MOST_SHIFT: Final = 3.0
 """Longest shift that is believed."""
-MARGIN: Final = math.ceil(MOST) + 2
+SHIFT_MARGIN: Final = math.ceil(MOST_SHIFT) + 2
 """Pixels around a place that the move of that place reads."""
-FEW: Final = 4000
+FEWEST_PIXELS: Final = 4000
 """Clear pixels below which no shift is estimated."""
-SIDE: Final = 160
+PATCH_PIXELS: Final = 160
 """Side in pixels of the patches that the shift is estimated on."""
 PATCHES: Final = 2
 """Patches along each side of a scene too small for a sample of squares."""
 ROUNDS: Final = 4
 OUTLIER: Final = 3.0
 """Residuals beyond so many robust standard deviations do not count."""
-STEPS: Final = 32
+SHIFT_STEPS: Final = 32
 """Shifts are whole multiples of one part in so many of a pixel."""
 
 
@@ -58,11 +58,11 @@ def shift_patches(shape: tuple[int, int], factor: int) -> list[Patch]:
     """
     squares = sample_squares(shape)
     if squares is None:
-        rows, cols = (_spread(length, SIDE // factor) for length in shape)
+        rows, cols = (_spread(length, PATCH_PIXELS // factor) for length in shape)
         squares = [(y, x) for y in rows for x in cols]
     else:
-        side = min(SQUARE, SIDE // factor)
-        inner = (SQUARE - side) // 2
+        side = min(SQUARE_CELLS, PATCH_PIXELS // factor)
+        inner = (SQUARE_CELLS - side) // 2
         squares = [
             (slice(y.start + inner, y.start + inner + side), slice(x.start + inner, x.start + inner + side))
             for y, x in squares[::2]
@@ -88,12 +88,12 @@ def estimate_shift(patches: Sequence[tuple[Image, Image, Mask]]) -> Shift:
         patches: target (B, h, w), replacement (B, h, w) and where both are clear (h, w), in pixels.
 
     Returns:
-        `NONE` where the shift is shorter than `LEAST`, longer than `MOST`, cannot be told, or does not bring the dates
-        closer.
+        `NO_SHIFT` where the shift is shorter than `LEAST_SHIFT`, longer than `MOST_SHIFT`, cannot be estimated, or does
+        not bring the dates closer.
     """
     inner = [_inner(clear) for _, _, clear in patches]
-    if sum(int(m.sum()) for m in inner) < FEW:
-        return NONE
+    if sum(int(m.sum()) for m in inner) < FEWEST_PIXELS:
+        return NO_SHIFT
     targets = [t[None, :, m] for (t, _, _), m in zip(patches, inner, strict=True)]
     raw = [r[None, :, m] for (_, r, _), m in zip(patches, inner, strict=True)]
     target, other = (np.concatenate(parts, axis=-1)[0][:, None] for parts in (targets, raw))
@@ -113,24 +113,24 @@ def estimate_shift(patches: Sequence[tuple[Image, Image, Mask]]) -> Shift:
         slopes = np.stack([down[near], right[near]]).astype(np.float64)
         normal = slopes @ slopes.T
         if not np.linalg.det(normal) > 1e-6 * np.trace(normal) ** 2:
-            return NONE
+            return NO_SHIFT
         step = np.linalg.solve(normal, slopes @ left[near])
         if k == ROUNDS - 1:
             break
         shift += step
-        if not np.hypot(*shift) <= MOST:
-            return NONE
-    if np.hypot(*shift) < LEAST or last >= first:
-        return NONE
-    rows, cols = (round(float(v) * STEPS) / STEPS for v in shift)
+        if not np.hypot(*shift) <= MOST_SHIFT:
+            return NO_SHIFT
+    if np.hypot(*shift) < LEAST_SHIFT or last >= first:
+        return NO_SHIFT
+    rows, cols = (round(float(v) * SHIFT_STEPS) / SHIFT_STEPS for v in shift)
     return rows, cols
 
 
 def _inner(clear: Mask) -> Mask:
     """Clear pixels whose surroundings are clear, away from the patch's edge."""
     inside = np.asarray(ndimage.binary_erosion(clear, iterations=2))
-    inside[:MARGIN] = inside[-MARGIN:] = False
-    inside[:, :MARGIN] = inside[:, -MARGIN:] = False
+    inside[:SHIFT_MARGIN] = inside[-SHIFT_MARGIN:] = False
+    inside[:, :SHIFT_MARGIN] = inside[:, -SHIFT_MARGIN:] = False
     return inside
 
 
@@ -141,7 +141,8 @@ def _picked(images: Sequence[Image], where: Sequence[Mask]) -> Image:
 def move(values: Image, valid: Mask, shift: Shift) -> Image:
     """Move an image by cubic convolution (Keys 1981, IEEE TASSP 29(6), a = -1/2).
 
-    A pixel depends on no pixel farther away than `MARGIN`, and always in the same way, so parts agree with the whole.
+    A pixel depends on no pixel farther away than `SHIFT_MARGIN`, and always in the same way, so parts agree with the
+    whole.
 
     Args:
         values: (B, H, W); finite.
@@ -151,7 +152,7 @@ def move(values: Image, valid: Mask, shift: Shift) -> Image:
     Returns:
         (B, H, W). Pixels to which one without data, or beyond the image's edge, would contribute stay as they are.
     """
-    if shift == NONE:
+    if shift == NO_SHIFT:
         return values
     complete = valid
     for axis, along in enumerate(shift):

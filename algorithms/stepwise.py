@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from algorithms.errors import ParameterError, ShapeError
 from algorithms.options import BUFFER_PIXELS, ESRI_BUFFER, OPTIONS, CloudOptions, Option
-from algorithms.rings import LARGEST, BoolArray, fill_rings
+from algorithms.rings import FLOAT32_MAX, BoolArray, fill_rings
 
 Statistics = Literal["colocated", "esri"]
 STATISTICS: Final = Option("statistics", Statistics, "colocated", "Which pixels of a window count")
@@ -129,8 +129,15 @@ def _numbers(values: ArrayLike, name: str) -> NDArray[Any]:
         raise ParameterError(msg)
     if isinstance(array, np.ma.MaskedArray):
         array = np.ma.filled(array.astype(np.float64), np.nan)
-    if array.dtype.kind == "f" and array.dtype.itemsize > 4 and np.any(np.isfinite(array) & (np.abs(array) > LARGEST)):
-        msg = f"{name} has values beyond {LARGEST:.3g}, more than the float32 result holds: scale it or set them to NaN"
+    if (
+        array.dtype.kind == "f"
+        and array.dtype.itemsize > 4
+        and np.any(np.isfinite(array) & (np.abs(array) > FLOAT32_MAX))
+    ):
+        msg = (
+            f"{name} has values beyond {FLOAT32_MAX:.3g}, more than the float32 result holds: "
+            "scale it or set them to NaN"
+        )
         raise ParameterError(msg)
     return array
 

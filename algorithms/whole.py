@@ -19,7 +19,7 @@ from algorithms.options import CloudOptions
 from algorithms.sample import sampled
 from algorithms.scene import fit_scene
 
-LARGEST: Final = 1e15
+LARGEST_VALUE: Final = 1e15
 """Values beyond are taken for missing data."""
 
 
@@ -39,8 +39,8 @@ def _check_pair(
 
 def _validity(array: npt.NDArray[np.generic], given: npt.ArrayLike) -> Mask:
     """Pixels valid in every band: finite, within reason, and not masked."""
-    # Beyond LARGEST squares overflow; such values stand for missing data (-3.4e38 is a common one).
-    valid = np.asarray((np.isfinite(array) & (np.abs(array.astype(np.float64)) <= LARGEST)).all(axis=0))
+    # Beyond LARGEST_VALUE squares overflow; such values stand for missing data (-3.4e38 is a common one).
+    valid = np.asarray((np.isfinite(array) & (np.abs(array.astype(np.float64)) <= LARGEST_VALUE)).all(axis=0))
     hidden = np.ma.getmask(given)
     return valid if hidden is np.ma.nomask else valid & ~np.asarray(hidden).any(axis=0)
 

@@ -39,7 +39,7 @@ from algorithms.bands import ROLES  # noqa: E402
 from algorithms.cells import cell_means  # noqa: E402
 from algorithms.mask import classify, cloud_probability  # noqa: E402
 from algorithms.masks import buffer_cells, dilate  # noqa: E402
-from algorithms.refine import ENOUGH, FIT_BUFFER, fit_cells, refine_mask, trusted  # noqa: E402
+from algorithms.refine import ENOUGH_FIT_CELLS, FIT_BUFFER, fit_cells, refine_mask, trusted  # noqa: E402
 from algorithms.sample import sampled  # noqa: E402
 from algorithms.scene import fit_scene  # noqa: E402
 from benchmarks.machine import machine  # noqa: E402
@@ -164,7 +164,7 @@ def find(case: Case, *, factor: int = FACTOR, bands: int = 6, level: str = "l1c"
     r, r_full, _, hidden = detect(case.replacement, factor, bands, level)
     usable = t_full & r_full & ~dilate(either(hidden), FIT_BUFFER)
     clear, wider = fit_cells(classes, probability, usable)
-    doubtful = int(sampled(clear).sum()) < ENOUGH
+    doubtful = int(sampled(clear).sum()) < ENOUGH_FIT_CELLS
     scene = fit_scene(t, r, sampled(wider if doubtful else clear), bends=False)
     if not trusted(scene, doubtful=doubtful):
         return Found(classes, classes)
@@ -199,7 +199,7 @@ def clouds_of(name: str) -> tuple[Image, Image]:
     t, t_full, probability, classes = detect(target, FACTOR, 6, "l1c")
     r, r_full, _, _ = detect(clear, FACTOR, 6, "l1c")
     sure = t_full & r_full & ~either(classes)
-    if sure.sum() < ENOUGH:
+    if sure.sum() < ENOUGH_FIT_CELLS:
         sure = t_full & r_full & (probability[0] < 60)
     scene = fit_scene(t, r, sure)
     ground = scene.estimate(scene.standardise(clear.astype(np.float32)))

@@ -7,10 +7,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.border import CORRECTED_FACTORS, MARGIN
+from algorithms.border import BORDER_MARGIN, CORRECTED_FACTORS
 from algorithms.fill import padded
 from algorithms.masks import buffer_cells
-from algorithms.moments import LEVELS, NodeLattice, lacking, pool
+from algorithms.moments import WINDOW_LEVELS, NodeLattice, lacking, pool
 from algorithms.residual import residual_reach
 from server.analysis.task import Task
 from server.raster.grid import BLOCK, Box, Grid
@@ -28,7 +28,7 @@ def pixelwise(task: Task, grid: Grid) -> bool:
 
 def rim_cells(task: Task, grid: Grid) -> int:
     """Cells around a block that its fields are needed on: for interpolation, and for the correction in pixels."""
-    return 1 + (-(-(1 + MARGIN) // grid.factor) if pixelwise(task, grid) else 0)
+    return 1 + (-(-(1 + BORDER_MARGIN) // grid.factor) if pixelwise(task, grid) else 0)
 
 
 def extent_of(cells: Bools, box: Box) -> Box:
@@ -71,7 +71,7 @@ def wider_extent(
         grid: the level of the analysis grid.
         levels: levels of windows so far.
     """
-    if levels == LEVELS:
+    if levels == WINDOW_LEVELS:
         return None
     counts, marked = (pool(padded(a.astype(np.float32), lattice.spacing), lattice.spacing) for a in (clear, near))
     short = lacking(counts, lattice, level=levels - 1, near=marked > 0)
@@ -86,5 +86,5 @@ def wider_extent(
 
 def farthest(box: Box, lattice: NodeLattice, task: Task, grid: Grid) -> Box:
     """All cells that the fill of a box can look at."""
-    windows = residual_reach(grid.factor) + lattice.reach(LEVELS) + lattice.alignment(LEVELS)
+    windows = residual_reach(grid.factor) + lattice.reach(WINDOW_LEVELS) + lattice.alignment(WINDOW_LEVELS)
     return box.pad(rim_cells(task, grid) + windows + buffer_cells(task.buffer, grid.factor)).clip(grid.shape)

@@ -13,7 +13,7 @@ from algorithms.cells import Cells, on_pixels
 from algorithms.masks import buffer_cells, dilate
 from algorithms.sample import in_a_row
 from algorithms.scene import SceneFit, fit_scene
-from algorithms.shift import MOVED_FACTORS, NONE, Shift, estimate_shift, shift_patches
+from algorithms.shift import MOVED_FACTORS, NO_SHIFT, Shift, estimate_shift, shift_patches
 from server.analysis.masks import Masks, MaskTile, counted, spread
 from server.analysis.refinement import Refinement, sample_boxes
 from server.analysis.task import Task
@@ -138,7 +138,7 @@ class Pairs:
         """By how many native pixels the `number`-th replacement is moved; not at all on the coarse level."""
         level = grid.masks or grid
         if level.factor not in MOVED_FACTORS or level.side != BLOCK:
-            return NONE
+            return NO_SHIFT
         replacement = task.replacements[number]
 
         def compute() -> _Moved:
@@ -152,7 +152,7 @@ class Pairs:
             ]
             pixels = self._pool.run(jobs)
             clear = [
-                on_pixels(self._pair(task, number, level, box, NONE).clear, level.factor, target.valid.shape)
+                on_pixels(self._pair(task, number, level, box, NO_SHIFT).clear, level.factor, target.valid.shape)
                 for box, target in zip(boxes, pixels[::2], strict=True)
             ]
             return _Moved(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from algorithms.cells import Cells
-from algorithms.refine import ENOUGH, FIT_BUFFER, LIKELY, RADIUS, fit_cells, refine_mask, trusted
+from algorithms.refine import ENOUGH_FIT_CELLS, FIT_BUFFER, LIKELY, REFINE_RADIUS, fit_cells, refine_mask, trusted
 from algorithms.sample import in_a_row, sample_squares
 from algorithms.scene import SceneFit, fit_scene
 from server.analysis.masks import Masks, MaskTile, joined
@@ -54,7 +54,7 @@ class Refinement:
     @staticmethod
     def reach(task: Task) -> int:
         """Cells around a cell that its refined class can depend on."""
-        return RADIUS * min(len(task.replacements), HELPERS)
+        return REFINE_RADIUS * min(len(task.replacements), HELPERS)
 
     def classes(self, task: Task, grid: Grid, box: Box) -> npt.NDArray[np.uint8]:
         """Refined classes over a box inside the scene, kept block by block."""
@@ -153,7 +153,7 @@ class Refinement:
                 others.append(other.values[(slice(None), *core)])
                 clears.append(clear[core])
                 doubts.append(doubtful[core])
-            few = sum(int(clear.sum()) for clear in clears) < ENOUGH
+            few = sum(int(clear.sum()) for clear in clears) < ENOUGH_FIT_CELLS
             fit = fit_scene(
                 in_a_row(targets),
                 in_a_row(others),

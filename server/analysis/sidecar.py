@@ -13,7 +13,7 @@ from algorithms.border import sample_border
 from algorithms.cells import bilinear
 from algorithms.fill import UNFILLED
 from algorithms.masks import NODATA
-from algorithms.shift import NONE
+from algorithms.shift import NO_SHIFT
 from algorithms.sidecar import CloudSidecar, Needs, PixelFill
 from server.analysis.blocks import BlockFill
 from server.analysis.engine import Analysis
@@ -160,7 +160,7 @@ def fill_sidecar(
         layer = task.replacements[k - 1]
         shift = analysis.pairs.shift(task, k - 1, view.grid)
         # Pixels on the target's lattice are at hand without a warp; moved ones are to be had nowhere else.
-        at_hand = shift != NONE or (not smooth and layer.dataset.same_grid(layer.target) is not None)
+        at_hand = shift != NO_SHIFT or (not smooth and layer.dataset.same_grid(layer.target) is not None)
         if not (view.shows_pixels and at_hand):
             values, valid = read_replacement(k - 1)
             return values[:, y, x], valid[y, x]

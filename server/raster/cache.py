@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from algorithms.cells import Cells, bilinear, cell_means
-from algorithms.shift import MARGIN, NONE, Shift, move
+from algorithms.shift import NO_SHIFT, SHIFT_MARGIN, Shift, move
 from server.raster.grid import Box, Grid
 from server.raster.layer import Layer
 from server.raster.reading import READ_BLOCK, Pixels, read_cells, read_pixels
@@ -62,21 +62,21 @@ class RasterCache:
         box = _native(layer).block(number, BLOCK)
         return self._cache.get(("pixels", layer, number), partial(read_pixels, layer, box))
 
-    def pixels(self, layer: Layer, box: Box, shift: Shift = NONE, bands: tuple[int, ...] | None = None) -> Pixels:
+    def pixels(self, layer: Layer, box: Box, shift: Shift = NO_SHIFT, bands: tuple[int, ...] | None = None) -> Pixels:
         """A layer's pixels over a box inside its target, the layer moved by `shift`; all bands or some of them."""
         native = _native(layer)
-        wide = box if shift == NONE else box.pad(MARGIN).clip(native.shape)
+        wide = box if shift == NO_SHIFT else box.pad(SHIFT_MARGIN).clip(native.shape)
         picked = slice(None) if bands is None else list(bands)
         pixels = Pixels(
             assemble(lambda n: self._piece(layer, n).values[picked], wide, native, BLOCK),
             assemble(lambda n: self._piece(layer, n).valid, wide, native, BLOCK).astype(bool, copy=False),
         )
-        if shift == NONE:
+        if shift == NO_SHIFT:
             return pixels
         at = box.within(wide)
         return Pixels(move(pixels.clean, pixels.valid, shift)[(slice(None), *at)], pixels.valid[at])
 
-    def cells(self, layer: Layer, grid: Grid, box: Box, shift: Shift = NONE) -> Cells:
+    def cells(self, layer: Layer, grid: Grid, box: Box, shift: Shift = NO_SHIFT) -> Cells:
         """Values of a layer moved by `shift` over a box of cells inside the scene."""
 
         def joined(name: str) -> npt.NDArray[Any]:
@@ -88,12 +88,12 @@ class RasterCache:
         """Cells of a layer with any data over a box inside the scene."""
         return assemble(lambda n: self._cells(layer, grid, n).valid, box, grid, READ_BLOCK).astype(bool, copy=False)
 
-    def _cells(self, layer: Layer, grid: Grid, number: Number, shift: Shift = NONE) -> Cells:
+    def _cells(self, layer: Layer, grid: Grid, number: Number, shift: Shift = NO_SHIFT) -> Cells:
         """A block of cells: from pixels where these are kept anyway, the same bit for bit, else from the raster."""
         block = grid.block(number, READ_BLOCK)
 
         def compute() -> Cells:
-            if shift == NONE and not self._from_piece(layer, grid, number):
+            if shift == NO_SHIFT and not self._from_piece(layer, grid, number):
                 return read_cells(layer, grid, block)
             pixels = self.pixels(layer, block.times(grid.factor).clip(layer.target.shape), shift)
             return cell_means(pixels.values, pixels.valid, grid.factor)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from algorithms import fill_clouds
-from algorithms.border import KAPPA, MARGIN, STEPS, Border, border_correction, sample_border
-from algorithms.residual import EDGE
+from algorithms.border import BORDER_KAPPA, BORDER_MARGIN, BORDER_STEPS, Border, border_correction, sample_border
+from algorithms.residual import GUIDE_EDGE
 from tests.helpers.scenes import make_pair
 
 Bools = npt.NDArray[np.bool_]
@@ -42,15 +42,15 @@ def by_definition(missed: Floats, known: Bools, wanted: Bools, guide: Floats) ->
     ring = known & ndimage.binary_dilation(wanted)
     inside = ring | wanted
     now = np.where(ring, missed, 0).astype(np.float64)
-    for _ in range(STEPS):
+    for _ in range(BORDER_STEPS):
         after = now.copy()
         for y, x in zip(*np.nonzero(wanted), strict=True):
             total, flows, count = np.zeros(len(missed)), 0.0, 0
             for i, j in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
                 if 0 <= i < inside.shape[0] and 0 <= j < inside.shape[1] and inside[i, j]:
-                    flow = 1 / (1 + ((guide[:, y, x] - guide[:, i, j]) ** 2).sum() / (len(guide) * EDGE**2))
+                    flow = 1 / (1 + ((guide[:, y, x] - guide[:, i, j]) ** 2).sum() / (len(guide) * GUIDE_EDGE**2))
                     total, flows, count = total + flow * now[:, i, j], flows + flow, count + 1
-            after[:, y, x] = total / (flows * (1 + KAPPA**2 / count)) if count else 0
+            after[:, y, x] = total / (flows * (1 + BORDER_KAPPA**2 / count)) if count else 0
         now = after
     return now.astype(np.float32)
 
@@ -68,7 +68,7 @@ def test_a_margin_is_all_it_takes(seed: int, top: int, left: int) -> None:
     rows, cols = slice(top, top + 40), slice(left, left + 36)
     part = correction(*(array[..., rows, cols] for array in whole))
     # Where the crop ends at the image's own edge no ground is missing there; the inner part holds in any case.
-    inner = np.s_[:, MARGIN : 40 - MARGIN, MARGIN : 36 - MARGIN]
+    inner = np.s_[:, BORDER_MARGIN : 40 - BORDER_MARGIN, BORDER_MARGIN : 36 - BORDER_MARGIN]
     np.testing.assert_array_equal(part[inner], correction(*whole)[:, rows, cols][inner])
 
 
@@ -78,9 +78,9 @@ def test_it_fades_and_ends() -> None:
     missed, guide = np.full((1, 60, 60), 100, np.float32), np.zeros((1, 60, 60), np.float32)
     profile = correction(missed, ~wanted, wanted, guide)[0, 14:, 30]
     assert profile[0] == 100  # the ring keeps what it misses
-    assert np.all(np.diff(profile[: STEPS + 2]) < 0)
-    assert profile[STEPS] > 0
-    assert not profile[STEPS + 1 :].any()
+    assert np.all(np.diff(profile[: BORDER_STEPS + 2]) < 0)
+    assert profile[BORDER_STEPS] > 0
+    assert not profile[BORDER_STEPS + 1 :].any()
 
 
 def test_it_keeps_to_its_field() -> None:
@@ -115,5 +115,5 @@ def test_the_border_jumps_less(monkeypatch: pytest.MonkeyPatch) -> None:
     jumps = [np.abs(fill - pair.truth)[:, beside].mean() for fill in (with_step, without)]
     assert jumps[0] < 0.95 * jumps[1]
     # Deep inside nothing has changed.
-    deep = ndimage.distance_transform_cdt(np.pad(mask, 1, constant_values=True), "taxicab")[1:-1, 1:-1] > STEPS
+    deep = ndimage.distance_transform_cdt(np.pad(mask, 1, constant_values=True), "taxicab")[1:-1, 1:-1] > BORDER_STEPS
     np.testing.assert_array_equal(with_step[:, deep], without[:, deep])

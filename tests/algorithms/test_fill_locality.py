@@ -5,7 +5,7 @@ import numpy as np
 from algorithms import fill_clouds
 from algorithms.adjust import pooled_sums
 from algorithms.fill import FillOptions, fill_fields
-from algorithms.moments import LEVELS, lacking, node_lattice, pool
+from algorithms.moments import WINDOW_LEVELS, lacking, node_lattice, pool
 from algorithms.residual import residual_reach
 from algorithms.scene import fit_scene
 from tests.helpers.landscapes import (
@@ -71,14 +71,14 @@ def test_a_part_of_the_scene_is_filled_as_in_the_whole(adjustment: str, residual
     t = covered(another_date(r), mask)
     options = FillOptions(window=20, adjustment=adjustment, residual=residual)
     lattice = node_lattice(20, 1)
-    whole = region_fill(t, r, mask, (range(512), range(512)), LEVELS, options)
+    whole = region_fill(t, r, mask, (range(512), range(512)), WINDOW_LEVELS, options)
     region = range(210, 270), range(240, 300)
     assert cut(mask, region).any()
     near = np.zeros(shape, bool)
     cut(near, grown(region, residual_reach(1), shape))[:] = True
     counts, nodes = (pool(plane.astype(np.float32), lattice.spacing) for plane in (~mask, near))
     levels = next(n for n in range(1, 5) if not lacking(counts, lattice, level=n - 1, near=nodes > 0).any())
-    assert levels < LEVELS
+    assert levels < WINDOW_LEVELS
     part = region_fill(t, r, mask, region, levels, options)
     difference = np.abs(part - cut(whole, region))
     assert difference.max() < (0.005 * 500 if residual else 0.05)
@@ -90,7 +90,7 @@ def test_neighbours_agree_where_they_touch() -> None:
     t = covered(another_date(r), mask)
     options = FillOptions(window=20)
     parts = [(range(200, 300), cols) for cols in (range(180, 260), range(240, 330))]
-    left, right = (region_fill(t, r, mask, part, LEVELS, options) for part in parts)
+    left, right = (region_fill(t, r, mask, part, WINDOW_LEVELS, options) for part in parts)
     np.testing.assert_allclose(left[:, :, 60:], right[:, :, :20], atol=1.0)
 
 

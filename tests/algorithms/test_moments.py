@@ -8,9 +8,9 @@ from scipy import ndimage
 
 from algorithms.adjust import TAU, Estimate, estimate_target, pooled_sums
 from algorithms.moments import (
-    ENOUGH,
-    LEVELS,
+    ENOUGH_CLEAR,
     PRIOR,
+    WINDOW_LEVELS,
     NodeLattice,
     WindowMeans,
     box_sums,
@@ -39,7 +39,7 @@ def node_sums(clear: np.ndarray, *planes: np.ndarray) -> np.ndarray:
     return np.stack([pool(plane.astype(np.float32), SMALL.spacing) for plane in (clear, *planes)])
 
 
-def means_of(sums: np.ndarray, prior: np.ndarray, levels: int = LEVELS) -> WindowMeans:
+def means_of(sums: np.ndarray, prior: np.ndarray, levels: int = WINDOW_LEVELS) -> WindowMeans:
     """Blended means at all nodes."""
     return window_means(sums, prior, SMALL, rows=range(sums.shape[1]), cols=range(sums.shape[2]), levels=levels)
 
@@ -101,7 +101,7 @@ def test_lattice_has_windows_of_the_radius_asked_for(radius: int, factor: int) -
     if wanted >= 9:
         assert 3 <= lattice.radius <= 7
     assert lattice.area == ((2 * lattice.radius + 1) * lattice.spacing) ** 2
-    assert all(lattice.reach(k) < lattice.reach(k + 1) for k in range(1, LEVELS))
+    assert all(lattice.reach(k) < lattice.reach(k + 1) for k in range(1, WINDOW_LEVELS))
 
 
 @pytest.mark.parametrize("levels", [1, 2, 4])
@@ -118,7 +118,7 @@ def test_means_over_all_clear_ground_are_direct_means(levels: int) -> None:
     assert (result.support == 1).all()
 
 
-@given(st.floats(0, 0.97), st.integers(0, 999), st.integers(1, LEVELS))
+@given(st.floats(0, 0.97), st.integers(0, 999), st.integers(1, WINDOW_LEVELS))
 def test_constant_in_constant_out(share: float, seed: int, levels: int) -> None:
     clear = ~blobs((64, 64), share, seed)
     plane = np.full((64, 64), 7.25, np.float32) * clear
@@ -135,7 +135,7 @@ def test_without_clear_ground_stands_the_prior() -> None:
     assert (result.support == 0).all()
 
 
-@given(st.floats(0.2, 0.98), st.integers(0, 999), st.integers(1, LEVELS))
+@given(st.floats(0.2, 0.98), st.integers(0, 999), st.integers(1, WINDOW_LEVELS))
 def test_blend_is_the_formula(share: float, seed: int, levels: int) -> None:
     rng = np.random.default_rng(seed)
     clear = ~blobs((48, 80), share, seed)
@@ -149,7 +149,7 @@ def test_blend_is_the_formula(share: float, seed: int, levels: int) -> None:
         part = np.s_[top : (i + 3) * side, left : (j + 3) * side]
         n, total = clear[part].sum(), plane[part].sum(dtype=float)
         area = (5 * side) ** 2
-        pull = PRIOR * max(0, 1 - n / (ENOUGH * area)) * area
+        pull = PRIOR * max(0, 1 - n / (ENOUGH_CLEAR * area)) * area
         return float((total + pull * wider(level, i, j)) / (n + pull)) if pull else float(total / n)
 
     def wider(level: int, i: int, j: int) -> float:
@@ -186,7 +186,7 @@ def random_region(seed: int, size: int) -> tuple[range, range]:
     return range(top, min(128, top + height)), range(left, min(128, left + width))
 
 
-@given(st.floats(0.3, 0.99), st.floats(2, 15), st.integers(0, 9999), st.integers(0, LEVELS - 1))
+@given(st.floats(0.3, 0.99), st.floats(2, 15), st.integers(0, 9999), st.integers(0, WINDOW_LEVELS - 1))
 def test_enough_is_counted_in_every_window_near_the_region(share: float, scale: float, seed: int, level: int) -> None:
     clear = ~blobs((128, 128), share, seed, scale)
     rows, cols = random_region(seed, 60)
@@ -202,7 +202,7 @@ def test_enough_is_counted_in_every_window_near_the_region(share: float, scale: 
             for j in range(max(0, cols[0] // side - margin), min(last, cols[-1] // side + margin) + 1)
         )
 
-    needed = ENOUGH * (5 * side) ** 2
+    needed = ENOUGH_CLEAR * (5 * side) ** 2
     if found:
         assert least(0) >= needed
     else:  # it looks at the neighbours too, from which values are interpolated
@@ -220,10 +220,10 @@ def test_enough_is_told_from_too_little() -> None:
     assert short[:30, :2].all()
     assert not short[32:].any()
     assert not short[:, 4:].any()
-    assert not lacking(counts, SMALL, level=LEVELS - 1, near=near_nodes(range(96, 128), range(128))).any()
+    assert not lacking(counts, SMALL, level=WINDOW_LEVELS - 1, near=near_nodes(range(96, 128), range(128))).any()
 
 
-@given(st.floats(0.3, 0.97), st.floats(2, 12), st.integers(0, 9999), st.integers(1, LEVELS - 1))
+@given(st.floats(0.3, 0.97), st.floats(2, 12), st.integers(0, 9999), st.integers(1, WINDOW_LEVELS - 1))
 def test_levels_beyond_one_that_holds_enough_change_nothing(share: float, scale: float, seed: int, levels: int) -> None:
     shape = (128, 128)
     clear = ~blobs(shape, share, seed, scale)
@@ -237,7 +237,7 @@ def test_levels_beyond_one_that_holds_enough_change_nothing(share: float, scale:
         y, x = (np.arange(r.start, r.stop) + 0.5 for r in (rows, cols))
         return stretch(stretch(means, 1, y / SMALL.spacing), 2, x / SMALL.spacing)
 
-    np.testing.assert_array_equal(at_cells(levels), at_cells(LEVELS))
+    np.testing.assert_array_equal(at_cells(levels), at_cells(WINDOW_LEVELS))
 
 
 @given(st.floats(0.3, 0.99), st.floats(2, 15), st.integers(0, 9999))
@@ -254,7 +254,7 @@ def test_wider_windows_need_ground_only_around_nodes_that_lack_it(share: float, 
             nodes = np.flatnonzero(short.any(axis=1 - axis))
             ground = SMALL.ground(range(nodes[0], nodes[-1] + 1), level=1)
             start, stop = min(start, ground.start), max(stop, ground.stop)
-        step = SMALL.alignment(LEVELS)
+        step = SMALL.alignment(WINDOW_LEVELS)
         cut.append(range(max(0, start // step * step), min(128, -(-stop // step) * step)))
 
     def at_cells(rows: range, cols: range) -> np.ndarray:
@@ -269,7 +269,7 @@ def test_wider_windows_need_ground_only_around_nodes_that_lack_it(share: float, 
     np.testing.assert_allclose(at_cells(*cut), at_cells(range(128), range(128)), rtol=1e-9, atol=1e-9)
 
 
-@given(st.integers(0, 999), st.floats(0.3, 0.98), st.integers(1, LEVELS), st.data())
+@given(st.integers(0, 999), st.floats(0.3, 0.98), st.integers(1, WINDOW_LEVELS), st.data())
 def test_a_rectangle_of_nodes_is_part_of_all_nodes(seed: int, share: float, levels: int, data: st.DataObject) -> None:
     clear = ~blobs((48, 80), share, seed)
     plane = np.random.default_rng(seed).normal(size=(48, 80)) * clear

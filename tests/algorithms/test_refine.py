@@ -9,7 +9,16 @@ from scipy import ndimage
 from algorithms.bands import ROLES
 from algorithms.errors import ParameterError, ShapeError
 from algorithms.masks import NODATA
-from algorithms.refine import CERTAIN, ENOUGH, FIT_BUFFER, RADIUS, STEPS, fit_cells, refine_mask, trusted
+from algorithms.refine import (
+    CERTAIN_PROBABILITY,
+    ENOUGH_FIT_CELLS,
+    FIT_BUFFER,
+    GROWTH_CELLS,
+    REFINE_RADIUS,
+    fit_cells,
+    refine_mask,
+    trusted,
+)
 from algorithms.scene import fit_scene
 
 NOISE = np.array([30, 40, 50, 150, 100, 80], np.float64)
@@ -94,8 +103,8 @@ def random_scene(seed, shape):
 def test_a_crop_with_its_radius_equals_the_whole(seed, top, left, size):
     scene = random_scene(seed, (64, 70))
     whole = scene.refine()
-    y0, x0 = max(top - RADIUS, 0), max(left - RADIUS, 0)
-    crop = scene.refine(np.s_[y0 : top + size + RADIUS, x0 : left + size + RADIUS])
+    y0, x0 = max(top - REFINE_RADIUS, 0), max(left - REFINE_RADIUS, 0)
+    crop = scene.refine(np.s_[y0 : top + size + REFINE_RADIUS, x0 : left + size + REFINE_RADIUS])
     inner = crop[top - y0 :, left - x0 :][:size, :size]
     np.testing.assert_array_equal(inner, whole[top : top + size, left : left + size])
 
@@ -137,7 +146,7 @@ def test_a_false_alarm_on_clear_ground_is_given_back(kind, probability):
 
 def test_a_false_alarm_with_certainty_stays():
     scene = Scene()
-    scene.say(BOX, 1, CERTAIN + 0.02)
+    scene.say(BOX, 1, CERTAIN_PROBABILITY + 0.02)
     assert (scene.refine()[INNER] == 1).all()
 
 
@@ -207,8 +216,8 @@ def test_growth_ends_after_its_steps():
     scene.probability[(0, *streak)] = 60
     scene.say(np.s_[15:25, 10:20], 1, 0.99)
     result = scene.refine()
-    assert (result[16:24, 20 : 20 + STEPS] == 1).all()
-    assert not result[:, 20 + STEPS :].any()
+    assert (result[16:24, 20 : 20 + GROWTH_CELLS] == 1).all()
+    assert not result[:, 20 + GROWTH_CELLS :].any()
 
 
 def test_cloud_the_model_all_but_sees_starts_by_itself():
@@ -281,7 +290,7 @@ def test_a_fit_that_explains_nothing_is_not_trusted():
     assert trusted(fit_scene(ground, 1.1 * ground + 5, clear))
     assert not trusted(fit_scene(ground, other, clear))
     few = np.zeros((40, 40), bool)
-    few.ravel()[: ENOUGH - 1] = True
+    few.ravel()[: ENOUGH_FIT_CELLS - 1] = True
     assert not trusted(fit_scene(ground, 1.1 * ground, few))
     assert not trusted(fit_scene(ground, ground, np.zeros((40, 40), bool)))
     half = fit_scene(ground, (0.45 * ground + other).astype(np.float32), clear)

@@ -11,7 +11,7 @@ from scipy import ndimage, sparse
 from scipy.sparse.linalg import spsolve
 
 from algorithms.errors import ParameterError
-from algorithms.residual import KAPPA, REACH, residual_reach, screened_membrane
+from algorithms.residual import MEMBRANE_KAPPA, MEMBRANE_REACH, residual_reach, screened_membrane
 
 
 def direct(border: np.ndarray, known: np.ndarray, unknown: np.ndarray, kappa: float) -> np.ndarray:
@@ -48,7 +48,9 @@ def scenery(shape: tuple[int, int], seed: int, walls: float = 0.1) -> tuple[np.n
     return border, ~unknown & ~wall, unknown & ~wall
 
 
-@given(st.integers(1, 24), st.integers(1, 24), st.integers(0, 9999), st.sampled_from([0.02, KAPPA, 0.2, 1.0, 5.0]))
+@given(
+    st.integers(1, 24), st.integers(1, 24), st.integers(0, 9999), st.sampled_from([0.02, MEMBRANE_KAPPA, 0.2, 1.0, 5.0])
+)
 def test_equals_a_direct_solution(rows: int, cols: int, seed: int, kappa: float) -> None:
     border, known, unknown = scenery((rows, cols), seed)
     found = screened_membrane(border, known, unknown, kappa=kappa)
@@ -63,8 +65,8 @@ def test_equals_a_direct_solution_in_a_large_hole() -> None:
     known[5:85, 5:85] = False
     rng = np.random.default_rng(1)
     border = (rng.normal(size=(1, 90, 90)) * 5 + 300).astype(np.float32)
-    found = screened_membrane(border, known, ~known, kappa=KAPPA)
-    assert np.abs(found - direct(border, known, ~known, KAPPA)).max() < 2e-3 * np.abs(border).max()
+    found = screened_membrane(border, known, ~known, kappa=MEMBRANE_KAPPA)
+    assert np.abs(found - direct(border, known, ~known, MEMBRANE_KAPPA)).max() < 2e-3 * np.abs(border).max()
 
 
 @given(st.integers(0, 9999), st.floats(0.03, 2))
@@ -94,9 +96,9 @@ def test_decays_exponentially_in_one_dimension(kappa: float) -> None:
 
 @pytest.mark.parametrize("factor", [1, 2])
 def test_a_padded_crop_agrees_with_the_whole(factor: int) -> None:
-    kappa = KAPPA * factor
+    kappa = MEMBRANE_KAPPA * factor
     reach = residual_reach(factor)
-    assert reach == math.ceil(REACH / kappa)
+    assert reach == math.ceil(MEMBRANE_REACH / kappa)
     known = np.zeros((40 + 2 * reach, 60 + 3 * reach), bool)
     rng = np.random.default_rng(7)
     known[rng.random(known.shape) < 0.0005] = True
@@ -114,7 +116,7 @@ def test_nothing_flows_through_walls() -> None:
     known[:, 0], unknown[:, 0] = True, False
     unknown[:, 4] = False  # a wall right across
     border = np.full((1, 5, 9), 50, np.float32)
-    found = screened_membrane(border, known, unknown, kappa=KAPPA)
+    found = screened_membrane(border, known, unknown, kappa=MEMBRANE_KAPPA)
     assert (found[0, :, 1:4] > 40).all()
     np.testing.assert_array_equal(found[0, :, 4:], 0)
 
@@ -122,7 +124,7 @@ def test_nothing_flows_through_walls() -> None:
 def test_known_cells_keep_their_value_and_others_are_zero() -> None:
     border, known, unknown = scenery((30, 30), 3, walls=0.3)
     border[:, ~known] = np.nan
-    found = screened_membrane(border, known, unknown, kappa=KAPPA)
+    found = screened_membrane(border, known, unknown, kappa=MEMBRANE_KAPPA)
     np.testing.assert_array_equal(found[:, known], border[:, known])
     np.testing.assert_array_equal(found[:, ~known & ~unknown], 0)
     assert np.isfinite(found).all()
@@ -138,17 +140,17 @@ def test_nothing_unknown_or_nothing_known() -> None:
 
 def test_same_input_same_bytes_and_bands_do_not_mix() -> None:
     border, known, unknown = scenery((60, 70), 5)
-    found = screened_membrane(border, known, unknown, kappa=KAPPA)
-    assert found.tobytes() == screened_membrane(border, known, unknown, kappa=KAPPA).tobytes()
+    found = screened_membrane(border, known, unknown, kappa=MEMBRANE_KAPPA)
+    assert found.tobytes() == screened_membrane(border, known, unknown, kappa=MEMBRANE_KAPPA).tobytes()
     for b in range(2):
-        alone = screened_membrane(border[b : b + 1], known, unknown, kappa=KAPPA)
+        alone = screened_membrane(border[b : b + 1], known, unknown, kappa=MEMBRANE_KAPPA)
         np.testing.assert_array_equal(found[b], alone[0])
 
 
 def test_it_is_linear() -> None:
     border, known, unknown = scenery((30, 40), 6)
-    one, two = (screened_membrane(border[b : b + 1], known, unknown, kappa=KAPPA) for b in range(2))
-    both = screened_membrane(border[:1] + 3 * border[1:], known, unknown, kappa=KAPPA)
+    one, two = (screened_membrane(border[b : b + 1], known, unknown, kappa=MEMBRANE_KAPPA) for b in range(2))
+    both = screened_membrane(border[:1] + 3 * border[1:], known, unknown, kappa=MEMBRANE_KAPPA)
     np.testing.assert_allclose(both, one + 3 * two, atol=0.01)
 
 

@@ -13,8 +13,8 @@ from scipy import ndimage
 
 from algorithms import fill_clouds
 from algorithms.models import INPUT_CELLS
-from algorithms.sample import SQUARE, SQUARES, sample_squares, sampled
-from algorithms.scene import SAMPLE, SceneFit, fit_scene
+from algorithms.sample import SQUARE_CELLS, SQUARES, sample_squares, sampled
+from algorithms.scene import SAMPLE_CELLS, SceneFit, fit_scene
 from algorithms.windows import window_count, window_start, windows_over
 from tests.helpers.scenes import ORIGIN, UTM, make_pair, write_raster
 from tests.helpers.service import application, raster
@@ -204,7 +204,7 @@ def test_what_is_not_clear_has_no_influence() -> None:
 
 def test_a_large_scene_is_sampled_and_hardly_changes() -> None:
     r = replacement((500, 500))
-    assert r[0].size > 3 * SAMPLE
+    assert r[0].size > 3 * SAMPLE_CELLS
     t = mixed(r) + np.random.default_rng(2).normal(size=r.shape).astype(np.float32) * 30
     clear = np.random.default_rng(5).random(r.shape[1:]) < 0.9
     fit = fit_scene(t, r, clear)
@@ -227,7 +227,7 @@ def test_squares_stand_in_single_windows_apart_from_each_other(rows: int, cols: 
     assert squares is not None
     assert 4 <= len(squares) <= SQUARES
     for y, x in squares:
-        assert y.stop - y.start == x.stop - x.start == SQUARE
+        assert y.stop - y.start == x.stop - x.start == SQUARE_CELLS
         assert 0 <= y.start < y.stop <= rows
         assert 0 <= x.start < x.stop <= cols
     for axis, length in ((0, rows), (1, cols)):
@@ -259,13 +259,13 @@ def test_sample_of_the_clear_cells() -> None:
     chosen = sampled(large)
     squares = sample_squares(large.shape)
     assert squares is not None
-    assert chosen.shape == (1, len(squares) * SQUARE**2)
+    assert chosen.shape == (1, len(squares) * SQUARE_CELLS**2)
     for square, part in zip(squares, np.split(chosen[0], len(squares)), strict=True):
-        np.testing.assert_array_equal(part.reshape(SQUARE, SQUARE), large[square])
+        np.testing.assert_array_equal(part.reshape(SQUARE_CELLS, SQUARE_CELLS), large[square])
     several = sampled(np.stack([large, ~large]))
     np.testing.assert_array_equal(several, np.stack([chosen, ~chosen]))
     assert window_start(0, 1100) == 0
-    assert INPUT_CELLS >= 2 * SQUARE
+    assert INPUT_CELLS >= 2 * SQUARE_CELLS
 
 
 def two_covers(n: int = 120) -> tuple[np.ndarray, np.ndarray]:

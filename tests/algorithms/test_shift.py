@@ -17,14 +17,23 @@ from starlette.testclient import TestClient
 
 from algorithms import buffer_mask, fill_clouds
 from algorithms.cells import cell_any
-from algorithms.shift import LEAST, MARGIN, MOST, NONE, STEPS, estimate_shift, move, shift_patches
+from algorithms.shift import (
+    LEAST_SHIFT,
+    MOST_SHIFT,
+    NO_SHIFT,
+    SHIFT_MARGIN,
+    SHIFT_STEPS,
+    estimate_shift,
+    move,
+    shift_patches,
+)
 from tests.helpers.scenes import UTM, Pair, make_pair, write_raster
 from tests.helpers.service import application, raster
 
 TMS = morecantile.tms.get("WebMercatorQuad")
 OFF = (0.6, -0.8)
 """How the replacement of the scene below lies off."""
-fractions = st.floats(-MOST, MOST).map(lambda v: round(v * STEPS) / STEPS)
+fractions = st.floats(-MOST_SHIFT, MOST_SHIFT).map(lambda v: round(v * SHIFT_STEPS) / SHIFT_STEPS)
 
 
 def texture(seed: int, shape: tuple[int, int] = (40, 36), bands: int = 2) -> np.ndarray:
@@ -37,7 +46,7 @@ def texture(seed: int, shape: tuple[int, int] = (40, 36), bands: int = 2) -> np.
 def test_whole_pixels_move_exactly(rows: int, cols: int, seed: int) -> None:
     image = texture(seed)
     moved = move(image, np.ones(image.shape[1:], bool), (float(rows), float(cols)))
-    inner = np.s_[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+    inner = np.s_[:, SHIFT_MARGIN:-SHIFT_MARGIN, SHIFT_MARGIN:-SHIFT_MARGIN]
     np.testing.assert_array_equal(moved[inner], np.roll(image, (rows, cols), (1, 2))[inner])
 
 
@@ -56,7 +65,7 @@ def test_parts_of_pixels_move_as_gdal_moves_them(shift: tuple[float, float], see
         resampling=Resampling.cubic,
     )
     moved = move(image, np.ones(image.shape[1:], bool), shift)
-    inner = np.s_[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+    inner = np.s_[:, SHIFT_MARGIN:-SHIFT_MARGIN, SHIFT_MARGIN:-SHIFT_MARGIN]
     np.testing.assert_allclose(moved[inner], expected[inner], atol=0.02)
 
 
@@ -67,7 +76,7 @@ def test_a_part_is_the_whole(shift: tuple[float, float], seed: int, top: int, le
     valid = np.random.default_rng(seed).random(image.shape[1:]) < 0.98
     rows, cols = slice(top, top + 24), slice(left, left + 22)
     part = move(image[:, rows, cols], valid[rows, cols], shift)
-    inner = np.s_[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+    inner = np.s_[:, SHIFT_MARGIN:-SHIFT_MARGIN, SHIFT_MARGIN:-SHIFT_MARGIN]
     np.testing.assert_array_equal(part[inner], move(image, valid, shift)[:, rows, cols][inner])
 
 
@@ -101,7 +110,7 @@ def test_the_shift_is_found(off: tuple[float, float], size: tuple[int, int]) -> 
     pair = make_pair(size=size, seed=2)
     found = estimate_shift(patches(pair, ndimage.shift(pair.replacement.astype(np.float32), (0, *off), order=3)))
     assert np.hypot(found[0] + off[0], found[1] + off[1]) < 0.1
-    assert all((value * STEPS).is_integer() for value in found)
+    assert all((value * SHIFT_STEPS).is_integer() for value in found)
 
 
 @pytest.mark.parametrize("off", [(0.0, 0.0), (0.1, -0.1), (6.0, 0.0)])
@@ -109,10 +118,10 @@ def test_short_and_unbelievable_shifts_are_none(off: tuple[float, float]) -> Non
     pair = make_pair(size=(300, 310), seed=2)
     moved = ndimage.shift(pair.replacement.astype(np.float32), (0, *off), order=3, mode="nearest")
     found = estimate_shift(patches(pair, moved))
-    assert found == NONE or np.hypot(*found) >= LEAST  # far off, another place may pass for this one, but
-    assert np.hypot(*found) <= MOST
-    if np.hypot(*off) < LEAST:
-        assert found == NONE
+    assert found == NO_SHIFT or np.hypot(*found) >= LEAST_SHIFT  # far off, another place may pass for this one, but
+    assert np.hypot(*found) <= MOST_SHIFT
+    if np.hypot(*off) < LEAST_SHIFT:
+        assert found == NO_SHIFT
 
 
 @pytest.mark.parametrize("kind", ["flat", "stripes", "few", "other place"])
@@ -130,7 +139,7 @@ def test_where_nothing_can_be_told_nothing_moves(kind: str) -> None:
     else:
         other = make_pair(size=(300, 310), seed=77).replacement.astype(np.float32)
     found = estimate_shift([(target, other, clear)])
-    assert found == NONE or kind == "other place"
+    assert found == NO_SHIFT or kind == "other place"
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3])

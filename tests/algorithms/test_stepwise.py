@@ -232,7 +232,7 @@ def test_bands_do_not_mix():
 @pytest.mark.parametrize("kind", ["integers", "fractions", "holes", "all"])
 def test_compiled_and_not_give_the_same_bytes(statistics, kind, monkeypatch):
     compiled = pytest.importorskip("algorithms.compiled_rings", reason="numba is not installed")
-    assert compiled.BLOCK == growing_sums.BLOCK == 1 << compiled._SHIFT
+    assert compiled.BLOCK == growing_sums.TABLE_BLOCK == 1 << compiled._SHIFT
     t, r, mask = scene(9, bands=3, size=(150, 140), scale=8)
     t, r = t.astype(float), r.astype(float)
     if kind != "integers":
