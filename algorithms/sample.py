@@ -40,9 +40,11 @@ def sample_squares(shape: tuple[int, int]) -> list[tuple[slice, slice]] | None:
         count = window_count(length)
         picked = sorted({round((k + 0.5) * count / wanted - 0.5) for k in range(wanted)})
         starts = [window_start(k, length) + (INPUT_CELLS - SQUARE_CELLS) // 2 for k in picked]
+        # A strip may be narrower than half a window: its squares still lie inside, cut where it is narrower than they.
+        starts = [max(0, min(s, length - SQUARE_CELLS)) for s in starts]
         # The last window may overlap the one before by more than usual; squares must not.
         apart = [s for before, s in zip([-SQUARE_CELLS, *starts], starts, strict=False) if s - before >= SQUARE_CELLS]
-        return [slice(s, s + SQUARE_CELLS) for s in apart]
+        return [slice(s, min(s + SQUARE_CELLS, length)) for s in apart]
 
     return [(y, x) for y in spread(rows, shape[0]) for x in spread(cols, shape[1])]
 

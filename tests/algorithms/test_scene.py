@@ -219,6 +219,9 @@ lengths = st.one_of(st.integers(1, 3000), st.integers(256, 12000))
 @example(641, 1000)
 @example(449, 12000)
 @example(833, 833)
+@example(2369, 1)
+@example(100, 3000)
+@example(2500, 150)
 def test_squares_stand_in_single_windows_apart_from_each_other(rows: int, cols: int) -> None:
     squares = sample_squares((rows, cols))
     if window_count(rows) * window_count(cols) <= SQUARES:
@@ -227,7 +230,7 @@ def test_squares_stand_in_single_windows_apart_from_each_other(rows: int, cols: 
     assert squares is not None
     assert 4 <= len(squares) <= SQUARES
     for y, x in squares:
-        assert y.stop - y.start == x.stop - x.start == SQUARE_CELLS
+        assert (y.stop - y.start, x.stop - x.start) == (min(SQUARE_CELLS, rows), min(SQUARE_CELLS, cols))
         assert 0 <= y.start < y.stop <= rows
         assert 0 <= x.start < x.stop <= cols
     for axis, length in ((0, rows), (1, cols)):
@@ -236,6 +239,18 @@ def test_squares_stand_in_single_windows_apart_from_each_other(rows: int, cols: 
         for start, stop in sides:
             # Only beside the last window, which overlaps the one before by more than usual, there may be a second.
             assert len(windows_over(start, stop, length)) <= 2
+
+
+@pytest.mark.parametrize("width", [1, 60, 100])
+def test_a_narrow_strip_is_filled_as_its_dates_relate(width: int) -> None:
+    """All of a strip's squares lie inside it, so that its scene stage rests on its ground."""
+    rng = np.random.default_rng(0)
+    r = rng.uniform(500, 3000, (2, 3000, width)).astype(np.float32)
+    t = 2 * r + 300
+    mask = np.zeros(t.shape[1:], bool)
+    mask[1400:1600] = True  # wider than windows of 20 pixels reach
+    found = fill_clouds(np.where(mask, 9999, t), r, mask, window=20)
+    np.testing.assert_allclose(found, t, rtol=0.02)
 
 
 @given(st.integers(1500, 12000), st.integers(1500, 12000))
