@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.moments import WINDOW_LEVELS, NodeLattice, WindowMeans, neighbours, stretch, window_means
+from algorithms.moments import NodeLattice, WindowMeans, WindowSums, neighbours, stretch, window_means
 from algorithms.options import CloudOptions
 from algorithms.scene import SceneFit
 
@@ -168,37 +168,36 @@ def _difficulty(z: Image) -> Image:
 
 def estimate_target(
     replacement: Image,
-    sums: Floats,
+    windows: WindowSums,
     scene: SceneFit,
-    lattice: NodeLattice,
     *,
-    rows: range,
-    cols: range,
     adjustment: str = CloudOptions.adjustment,
-    levels: int = WINDOW_LEVELS,
     needed: npt.NDArray[np.bool_] | None = None,
 ) -> Estimate:
     """Estimate the target from the replacement on a region of cells.
 
     Args:
         replacement: (B, h, w) cells of the region.
-        sums: (1 + C, m, n) from `pooled_sums` over an extent around it, whose first node stands on a multiple of
-            `lattice.alignment(levels)`.
+        windows: what the windows around the region hold.
         scene: the scene stage.
-        lattice: nodes and windows.
-        rows: rows of the region, in cells from the extent's first.
-        cols: columns of the region.
         adjustment: `regression` or `moment`.
-        levels: levels of windows the extent has room for.
         needed: (h, w), cells to estimate, all if None; elsewhere everything but the gain is 0.
     """
-    bands, spacing = len(replacement), lattice.spacing
-    around = (_nodes_around(rows, spacing, sums.shape[1]), _nodes_around(cols, spacing, sums.shape[2]))
+    bands, spacing = len(replacement), windows.lattice.spacing
+    region = windows.rows, windows.cols
+    around = [_nodes_around(cells, spacing, n) for cells, n in zip(region, windows.sums.shape[1:], strict=True)]
     down, across = (
         (np.arange(cells.start, cells.stop) + 0.5) / spacing - nodes.start
-        for cells, nodes in zip((rows, cols), around, strict=True)
+        for cells, nodes in zip(region, around, strict=True)
     )
-    stats = window_means(sums, _prior(scene, adjustment), lattice, rows=around[0], cols=around[1], levels=levels)
+    stats = window_means(
+        windows.sums,
+        _prior(scene, adjustment),
+        windows.lattice,
+        rows=around[0],
+        cols=around[1],
+        levels=windows.levels,
+    )
     fit = _fit_regression if adjustment == "regression" else _fit_moment
     slope, gain, offset, left_over = fit(stats, scene)
     parts = [*np.moveaxis(slope, (-2, -1), (0, 1)), np.moveaxis(offset, -1, 0), left_over[None], stats.support[None]]
@@ -208,7 +207,7 @@ def estimate_target(
     left, weight = neighbours(across, nodes.shape[2])
     value = np.zeros(replacement.shape, np.float32)
     support, error = np.zeros((2, *replacement.shape[1:]), np.float32)
-    for start in range(0, len(rows), STRIP):  # little at a time, so that it stays in the processor's cache
+    for start in range(0, len(windows.rows), STRIP):  # little at a time, so that it stays in the processor's cache
         strip = slice(start, start + STRIP)
         z = scene.standardise(replacement[:, strip])
         here = np.ones(z.shape[1:], bool) if needed is None else needed[strip]

@@ -15,7 +15,7 @@ from algorithms.growing_sums import FloatArray, IntArray
 from algorithms.rings import FLOAT32_MAX, ROUNDING_SHARE, BoolArray, rounding
 
 TABLE_BLOCK: Final = 8
-"""`algorithms.growing_sums.TABLE_BLOCK`, written out because numba keeps what it compiled until this very file changes."""
+"""`algorithms.growing_sums.TABLE_BLOCK`, written out because numba keeps what it compiled until this file changes."""
 _SHIFT: Final = 3
 """Its logarithm to base 2."""
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 from algorithms.adjust import estimate_target
 from algorithms.cells import bilinear
 from algorithms.masks import dilate
-from algorithms.moments import WINDOW_LEVELS, NodeLattice
+from algorithms.moments import WindowSums
 from algorithms.options import CloudOptions, check_fields
 from algorithms.residual import MEMBRANE_KAPPA, screened_membrane
 from algorithms.scene import SceneFit
@@ -49,6 +49,22 @@ class FillOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Ground:
+    """A region of cells on both dates, in any linear units."""
+
+    target: Image
+    """(B, h, w), with what earlier replacements filled."""
+    replacement: Image
+    """(B, h, w)."""
+    usable: Mask
+    """(h, w), where the replacement can be compared with the target."""
+    known: Mask
+    """(h, w), cells of the target the fill has to meet at the mask's border: clear ground and cells filled earlier."""
+    wanted: Mask
+    """(h, w), cells to fill."""
+
+
+@dataclass(frozen=True, slots=True)
 class FillFields:
     """The fill of a region of cells: `fill = gain * replacement + offset` at any finer resolution."""
 
@@ -80,49 +96,25 @@ def _confidence(support: Image, error: Image, known: Mask, wanted: Mask, kappa: 
 
 
 def fill_fields(
-    target: Image,
-    replacement: Image,
-    *,
-    usable: Mask,
-    known: Mask,
-    wanted: Mask,
-    sums: npt.NDArray[np.float64],
-    scene: SceneFit,
-    lattice: NodeLattice,
-    rows: range,
-    cols: range,
-    options: FillOptions,
-    factor: int,
-    levels: int = WINDOW_LEVELS,
+    ground: Ground, windows: WindowSums, scene: SceneFit, *, options: FillOptions, factor: int
 ) -> FillFields:
     """Compute the fill of a region of cells.
 
     Args:
-        target: (B, h, w) cells of the region, in any linear unit.
-        replacement: (B, h, w).
-        usable: (h, w), where the replacement can be compared with the target.
-        known: (h, w), cells of the target the fill has to meet at the mask's border.
-        wanted: (h, w), cells to fill.
-        sums: (1 + C, m, n) from `pooled_sums` over an extent around the region.
+        ground: both dates on the region.
+        windows: what the windows around the region hold.
         scene: the scene stage, from `fit_scene`.
-        lattice: nodes and windows, from `node_lattice`.
-        rows: rows of the region, in cells from the extent's first.
-        cols: columns of the region.
         options: the user's choice.
         factor: native pixels per cell.
-        levels: levels of windows the extent has room for.
     """
+    target, replacement, wanted = ground.target, ground.replacement, ground.wanted
     # Where the replacement is cloud or missing there is no estimate, hence no residual to carry inwards either.
-    border = known & usable
+    border = ground.known & ground.usable
     estimate = estimate_target(
         replacement,
-        sums,
+        windows,
         scene,
-        lattice,
-        rows=rows,
-        cols=cols,
         adjustment=options.adjustment,
-        levels=levels,
         needed=~border | dilate(wanted, 1),  # elsewhere the target stands
     )
     value = estimate.value
@@ -196,6 +188,7 @@ __all__ = [
     "UNFILLED",
     "FillFields",
     "FillOptions",
+    "Ground",
     "apply_fields",
     "fill_fields",
     "padded",

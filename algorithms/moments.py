@@ -148,6 +148,23 @@ def lacking(counts: Floats, lattice: NodeLattice, *, level: int, near: npt.NDArr
 
 
 @dataclass(frozen=True, slots=True)
+class WindowSums:
+    """Sums over an extent of cells, and the region inside it whose windows they serve."""
+
+    sums: Floats
+    """(1 + C, m, n) per node, from `algorithms.adjust.pooled_sums`; the first node stands on a multiple of
+    `lattice.alignment(levels)`."""
+    lattice: NodeLattice
+    """Nodes and windows."""
+    rows: range
+    """Rows of the region, in cells from the extent's first."""
+    cols: range
+    """Columns of the region."""
+    levels: int = WINDOW_LEVELS
+    """Levels of windows that the extent has room for."""
+
+
+@dataclass(frozen=True, slots=True)
 class WindowMeans:
     """Blended windowed means of some quantities over clear cells, on a rectangle of the finest nodes."""
 

@@ -12,9 +12,9 @@ from algorithms.adjust import pooled_sums
 from algorithms.border import CORRECTED_FACTORS, correct_border
 from algorithms.cells import cell_any, cell_means, check_factor, on_pixels
 from algorithms.errors import ParameterError, ShapeError
-from algorithms.fill import FillOptions, Image, Mask, apply_fields, fill_fields, padded
+from algorithms.fill import FillOptions, Ground, Image, Mask, apply_fields, fill_fields, padded
 from algorithms.masks import NODATA
-from algorithms.moments import node_lattice
+from algorithms.moments import WindowSums, node_lattice
 from algorithms.options import CloudOptions
 from algorithms.sample import sampled
 from algorithms.scene import fit_scene
@@ -115,25 +115,24 @@ def fill_clouds(
     r_cells = cell_means(source, r_valid, factor)
     scene = fit_scene(sampled(t_cells.values), sampled(r_cells.values), sampled(clear))
     lattice = node_lattice(options.window, factor)
-    step = lattice.spacing
+    sums = pooled_sums(
+        padded(t_cells.values, lattice.spacing),
+        padded(r_cells.values, lattice.spacing),
+        padded(clear, lattice.spacing),
+        scene,
+        lattice,
+        adjustment=options.adjustment,
+    )
     fields = fill_fields(
-        t_cells.values,
-        r_cells.values,
-        usable=r_cells.full,
-        known=t_cells.full & ~masked,
-        wanted=masked & t_cells.valid & r_cells.valid,
-        sums=pooled_sums(
-            padded(t_cells.values, step),
-            padded(r_cells.values, step),
-            padded(clear, step),
-            scene,
-            lattice,
-            adjustment=options.adjustment,
+        Ground(
+            t_cells.values,
+            r_cells.values,
+            usable=r_cells.full,
+            known=t_cells.full & ~masked,
+            wanted=masked & t_cells.valid & r_cells.valid,
         ),
-        scene=scene,
-        lattice=lattice,
-        rows=range(clear.shape[0]),
-        cols=range(clear.shape[1]),
+        WindowSums(sums, lattice, range(clear.shape[0]), range(clear.shape[1])),
+        scene,
         options=options,
         factor=factor,
     )

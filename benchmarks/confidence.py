@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from algorithms.adjust import pooled_sums
 from algorithms.cells import cell_any, cell_means
-from algorithms.fill import FillFields, FillOptions, apply_fields, fill_fields, padded
-from algorithms.moments import node_lattice
+from algorithms.fill import FillFields, FillOptions, Ground, apply_fields, fill_fields, padded
+from algorithms.moments import WindowSums, node_lattice
 from algorithms.sample import sampled
 from algorithms.scene import fit_scene
 from benchmarks.cases import Case, build, data_folder, recipes
@@ -33,20 +33,14 @@ def confidence_and_error(case: Case) -> tuple[npt.NDArray[np.uint8], npt.NDArray
     target, other = (cell_means(image, there, FACTOR) for image in (case.target, case.replacement))
     masked = cell_any(case.mask, FACTOR)
     scene = fit_scene(sampled(target.values), sampled(other.values), sampled(~masked))
-    lattice = node_lattice(80, FACTOR)
+    options = FillOptions()
+    lattice = node_lattice(options.window, FACTOR)
     arrays = (padded(array, lattice.spacing) for array in (target.values, other.values, ~masked))
     fields: FillFields = fill_fields(
-        target.values,
-        other.values,
-        usable=other.full,
-        known=~masked,
-        wanted=masked,
-        sums=pooled_sums(*arrays, scene, lattice),
-        scene=scene,
-        lattice=lattice,
-        rows=range(masked.shape[0]),
-        cols=range(masked.shape[1]),
-        options=FillOptions(),
+        Ground(target.values, other.values, usable=other.full, known=~masked, wanted=masked),
+        WindowSums(pooled_sums(*arrays, scene, lattice), lattice, range(masked.shape[0]), range(masked.shape[1])),
+        scene,
+        options=options,
         factor=FACTOR,
     )
     rows, cols = np.nonzero(case.judged)

@@ -10,9 +10,9 @@ import numpy.typing as npt
 from algorithms.adjust import pooled_sums
 from algorithms.border import Border, correct_border
 from algorithms.cells import on_pixels
-from algorithms.fill import UNFILLED, FillFields, fill_fields, padded
+from algorithms.fill import UNFILLED, FillFields, Ground, fill_fields, padded
 from algorithms.masks import dilate
-from algorithms.moments import node_lattice
+from algorithms.moments import WindowSums, node_lattice
 from server.analysis.blocks import BlockFields, BlockFill
 from server.analysis.extents import fill_region, narrow_extent, pixelwise, rim_cells, wider_extent
 from server.analysis.pairs import Pair, Pairs
@@ -24,22 +24,6 @@ from server.raster.grid import Box, Grid
 Bools = npt.NDArray[np.bool_]
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class _Ground:
-    """What is known of a region before one replacement fills it."""
-
-    values: Floats
-    """(B, h, w) target, with what earlier replacements filled."""
-    replacement: Floats
-    """(B, h, w)."""
-    usable: Bools
-    """(h, w), where this replacement can be compared with the target."""
-    known: Bools
-    """(h, w), clear ground and cells filled earlier."""
-    wanted: Bools
-    """(h, w), cells to fill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +147,7 @@ class Filling:
             wanted = open_still & pair.other.valid & ~hidden
             if not wanted[at].any():
                 continue
-            ground = _Ground(values, pair.other.values, pair.other.full & ~hidden, known, wanted)
+            ground = Ground(values, pair.other.values, pair.other.full & ~hidden, known, wanted)
             fit = self._fit(task, grid, region, k - 1, ground, around, survey)
             take = wanted[at]
             had = source == k
@@ -189,7 +173,7 @@ class Filling:
         grid: Grid,
         region: Box,
         number: int,
-        ground: _Ground,
+        ground: Ground,
         around: Pair,
         survey: Survey | None,
     ) -> FillFields:
@@ -216,18 +200,5 @@ class Filling:
             adjustment=task.options.adjustment,
         )
         rows, cols = (range(s.start, s.stop) for s in place)
-        return fill_fields(
-            ground.values,
-            ground.replacement,
-            usable=ground.usable,
-            known=ground.known,
-            wanted=ground.wanted,
-            sums=sums,
-            scene=scene,
-            lattice=lattice,
-            rows=rows,
-            cols=cols,
-            options=task.options,
-            factor=grid.factor,
-            levels=levels,
-        )
+        windows = WindowSums(sums, lattice, rows, cols, levels)
+        return fill_fields(ground, windows, scene, options=task.options, factor=grid.factor)

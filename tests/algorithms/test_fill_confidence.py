@@ -4,8 +4,8 @@ import numpy as np
 from scipy import ndimage
 
 from algorithms.adjust import pooled_sums
-from algorithms.fill import FillOptions, fill_fields
-from algorithms.moments import WINDOW_LEVELS, node_lattice
+from algorithms.fill import FillOptions, Ground, fill_fields
+from algorithms.moments import WINDOW_LEVELS, WindowSums, node_lattice
 from algorithms.scene import fit_scene
 from tests.helpers.landscapes import another_date, landscape
 
@@ -23,16 +23,9 @@ def test_confidence_falls_as_the_cloud_grows() -> None:
         mask[240 - half : 240 + half, 240 - half : 240 + half] = True
         scene = fit_scene(t, r, frame & ~mask)
         fields = fill_fields(
-            t,
-            r,
-            usable=np.ones_like(mask),
-            known=~mask,
-            wanted=mask,
-            sums=pooled_sums(t, r, ~mask, scene, lattice),
-            scene=scene,
-            lattice=lattice,
-            rows=range(480),
-            cols=range(480),
+            Ground(t, r, usable=np.ones_like(mask), known=~mask, wanted=mask),
+            WindowSums(pooled_sums(t, r, ~mask, scene, lattice), lattice, range(480), range(480)),
+            scene,
             options=FillOptions(window=20),
             factor=1,
         )
@@ -51,16 +44,9 @@ def test_confidence_is_full_on_clear_ground_and_falls_inwards() -> None:
     assert shape[0] % lattice.alignment(WINDOW_LEVELS) == 0
     scene = fit_scene(t, r, ~mask)
     fields = fill_fields(
-        t,
-        r,
-        usable=np.ones_like(mask),
-        known=~mask,
-        wanted=mask,
-        sums=pooled_sums(t, r, ~mask, scene, lattice),
-        scene=scene,
-        lattice=lattice,
-        rows=range(256),
-        cols=range(256),
+        Ground(t, r, usable=np.ones_like(mask), known=~mask, wanted=mask),
+        WindowSums(pooled_sums(t, r, ~mask, scene, lattice), lattice, range(256), range(256)),
+        scene,
         options=FillOptions(),
         factor=1,
     )

@@ -4,8 +4,8 @@ import numpy as np
 
 from algorithms import fill_clouds
 from algorithms.adjust import pooled_sums
-from algorithms.fill import FillOptions, fill_fields
-from algorithms.moments import WINDOW_LEVELS, lacking, node_lattice, pool
+from algorithms.fill import FillOptions, Ground, fill_fields
+from algorithms.moments import WINDOW_LEVELS, WindowSums, lacking, node_lattice, pool
 from algorithms.residual import residual_reach
 from algorithms.scene import fit_scene
 from tests.helpers.landscapes import (
@@ -45,19 +45,11 @@ def region_fill(
     rows, cols = (range(w.start - e.start, w.stop - e.start) for w, e in zip(wide, extent, strict=True))
     clear = ~cut(mask, wide)
     fields = fill_fields(
-        cut(t, wide),
-        cut(r, wide),
-        usable=np.ones_like(clear),
-        known=clear,
-        wanted=~clear,
-        sums=sums,
-        scene=scene,
-        lattice=lattice,
-        rows=rows,
-        cols=cols,
+        Ground(cut(t, wide), cut(r, wide), usable=np.ones_like(clear), known=clear, wanted=~clear),
+        WindowSums(sums, lattice, rows, cols, levels),
+        scene,
         options=options,
         factor=1,
-        levels=levels,
     )
     inner = [range(s.start - w.start, s.stop - w.start) for s, w in zip(region, wide, strict=True)]
     return cut(fields.gain * cut(r, wide) + fields.offset, inner)

@@ -13,6 +13,7 @@ from algorithms.moments import (
     WINDOW_LEVELS,
     NodeLattice,
     WindowMeans,
+    WindowSums,
     box_sums,
     halve,
     lacking,
@@ -333,7 +334,7 @@ def estimated(
     t, r, clear, scene = pair
     sums = pooled_sums(t, r, clear, scene, lattice, adjustment=adjustment)
     part = r[:, rows.start : rows.stop, cols.start : cols.stop]
-    return estimate_target(part, sums, scene, lattice, rows=rows, cols=cols, adjustment=adjustment)
+    return estimate_target(part, WindowSums(sums, lattice, rows, cols), scene, adjustment=adjustment)
 
 
 @pytest.mark.parametrize("adjustment", ADJUSTMENTS)
@@ -344,7 +345,8 @@ def test_only_what_is_needed_is_estimated(
     needed = ~blobs(clear.shape, 0.7, 5)
     needed[20:40] = False
     sums = pooled_sums(t, r, clear, scene, CELLS, adjustment=adjustment)
-    part = estimate_target(r, sums, scene, CELLS, rows=range(64), cols=range(64), adjustment=adjustment, needed=needed)
+    windows = WindowSums(sums, CELLS, range(64), range(64))
+    part = estimate_target(r, windows, scene, adjustment=adjustment, needed=needed)
     whole = estimated(pair, adjustment)
     np.testing.assert_array_equal(part.gain, whole.gain)
     for name in ("value", "support", "error"):
