@@ -6,13 +6,14 @@ and below any path prefix a proxy adds.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, Response
 
-from algorithms.removal import CloudRemoval
+from algorithms.options import OPTIONS, Option
 from server.errors import SourceError
 from server.http.pages import Assets
 from server.remote.sources import check_source
@@ -37,24 +38,25 @@ def _demo_file(path: Path) -> str | None:
 
 
 def viewer_defaults(demo: Path) -> dict[str, Any]:
-    """What the page shows where its address says nothing: the demo scene, and the algorithm's own defaults.
+    """What the page shows where its address says nothing: the demo scene, and the algorithm's options.
 
     Args:
         demo: folder of the demo scene.
     """
     url, replacement = _demo_file(demo / "cloudy.tif"), _demo_file(demo / "clear.tif")
     complete = url is not None and replacement is not None
-    options = CloudRemoval()
     return {
         "url": url if complete else None,
         "replacement": [replacement] if complete else [],
-        "parameters": {
-            "window": options.window,
-            "buffer": options.buffer,
-            "adjustment": options.adjustment,
-            "residual": options.residual,
-        },
+        "options": [_field(option) for option in OPTIONS.values() if not option.advanced],
     }
+
+
+def _field(option: Option) -> dict[str, Any]:
+    """What the page makes a field of: a slider if there is a range, a list if there are choices, else a switch."""
+    values = {} if option.range is None else asdict(option.range)
+    shown = {"name": option.name, "default": option.default, "description": option.description}
+    return {**shown, "choices": option.choices, **values}
 
 
 def add_viewer(app: FastAPI) -> None:
@@ -73,7 +75,7 @@ def add_viewer(app: FastAPI) -> None:
 
     @app.get("/viewer/defaults.json", include_in_schema=False)
     def defaults() -> dict[str, Any]:
-        """The demo scene, if it has been made, and the default parameters."""
+        """The demo scene, if it has been made, and the options that have fields."""
         return viewer_defaults(app.state.services.settings.demo)
 
     # Routes rather than mounts: a mount below a root path answers only requests that still carry the prefix, so it

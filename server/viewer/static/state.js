@@ -8,10 +8,22 @@ const PASSED_ON = ["mask", "mask_remap", "model", "level", "bands", "reflectance
   "access_token"];
 
 /**
+ * @typedef {object} Option of the removal, as the server declares it; a switch where there are no choices and no range
+ * @property {string} name
+ * @property {number | string | boolean} default
+ * @property {string} description
+ * @property {string[]} choices
+ * @property {number} [least]
+ * @property {number} [most]
+ * @property {number} [step]
+ * @property {?number} [pixels] native pixels that 1 stands for, where the number is a length
+ */
+
+/**
  * @typedef {object} State
  * @property {string} url cloudy image
  * @property {string[]} replacement other dates, best first
- * @property {{window: number, buffer: number, adjustment: string, residual: boolean}} parameters of the removal
+ * @property {Object<string, number | string | boolean>} parameters of the removal: a value per option
  * @property {number[]} bidx band numbers on the screen's channels; empty: chosen from the band names
  * @property {[number, number][]} rescale a range per channel; empty: from the clear image's percentiles
  * @property {string} overlay name of the overlay
@@ -29,26 +41,42 @@ function number(text, low = -Infinity, high = Infinity) {
 }
 
 /**
+ * @param {?string} text of the address
+ * @param {Option} option
+ * @returns {number | string | boolean} the option's value nearest to the text, the default where it says nothing
+ */
+function readOption(text, option) {
+  if (option.choices.length) return option.choices.includes(text) ? text : option.default;
+  if (option.step) {
+    const value = number(text, option.least, option.most);
+    return value === null ? option.default : Math.round(value / option.step) * option.step;
+  }
+  return text === null ? option.default : text !== "false";
+}
+
+/**
+ * @param {Option[]} options
+ * @param {(option: Option) => any} value
+ * @returns {State["parameters"]}
+ */
+export function parametersOf(options, value) {
+  return Object.fromEntries(options.map((option) => [option.name, value(option)]));
+}
+
+/**
  * Read the state from the address.
  * @param {string} query `location.search`
- * @param {State["parameters"]} defaults of the removal
+ * @param {Option[]} options of the removal
  * @returns {State}
  */
-export function readState(query, defaults) {
+export function readState(query, options) {
   const search = new URLSearchParams(query);
-  const window = number(search.get("window"), 20, 400) ?? defaults.window;
-  const adjustment = search.get("adjustment");
   const overlay = search.get("overlay");
   const ranges = search.getAll("rescale").map((text) => text.split(",").map(Number));
   return {
     url: (search.get("url") ?? "").trim(),
     replacement: search.getAll("replacement").map((text) => text.trim()).filter(Boolean),
-    parameters: {
-      window: Math.round(window / 20) * 20,
-      buffer: Math.round(number(search.get("buffer"), 0, 15) ?? defaults.buffer),
-      adjustment: ["regression", "moment"].includes(adjustment) ? adjustment : defaults.adjustment,
-      residual: search.has("residual") ? search.get("residual") !== "false" : defaults.residual,
-    },
+    parameters: parametersOf(options, (option) => readOption(search.get(option.name), option)),
     bidx: search.getAll("bidx").map(Number).filter((band) => Number.isInteger(band) && band > 0).slice(0, 3),
     rescale: ranges.every((range) => range.length === 2 && range[0] < range[1]) ? ranges : [],
     overlay: overlay ?? "cloud_mask",

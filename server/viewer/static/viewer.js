@@ -6,7 +6,7 @@ import { makeMap, Picture } from "./layers.js";
 import {
   ask, bandNames, chooseBands, OVERLAYS, percentileRanges, presetBands, PRESETS, refusal, tileAddresses,
 } from "./scene.js";
-import { readState, readView, writeState } from "./state.js";
+import { parametersOf, readState, readView, writeState } from "./state.js";
 import { makeSwipe } from "./swipe.js";
 
 const SETTLE = 400; // milliseconds between the last touch of a setting and new tiles
@@ -37,7 +37,8 @@ const pictures = {
 };
 const swipe = makeSwipe($("swipe"), $("handle"), (percent) => { state.swipe = percent; clip(); saveSoon(); });
 const work = new Set(); // whatever is under way
-let defaults = null; // the algorithm's
+let options = []; // of the removal
+let defaults = null; // theirs
 let state = null;
 let scene = null; // of the loaded image: {bounds, maxzoom, names, clear: the clear image's names}
 let shown = { bands: [], ranges: [] };
@@ -262,14 +263,51 @@ function clip() {
 
 /* ---- fields ---- */
 
+/** @returns {string} with a capital */
+function title(name) {
+  return name[0].toUpperCase() + name.slice(1);
+}
+
+/** The field of an option: a slider, a list or a switch. */
+function optionField({ name, description, choices, least, most, step }) {
+  if (choices.length) {
+    return make("select", { id: name, title: description },
+      ...choices.map((value) => make("option", { value, textContent: title(value) })));
+  }
+  return make("input", step
+    ? { id: name, title: description, type: "range", min: least, max: most, step }
+    : { id: name, title: description, type: "checkbox" });
+}
+
+/** A row per option; a switch stands in that of the list before it. */
+function makeOptions() {
+  let list = null;
+  for (const option of options) {
+    const { name, choices, step } = option;
+    const field = optionField(option);
+    if (!choices.length && !step) {
+      const label = make("label", { className: "check" }, field, ` ${title(name)}`);
+      if (list) list.append(label); else $("removal").append(make("div", { className: "row" }, label));
+      list = null;
+      continue;
+    }
+    const row = make("div", { className: "row" }, make("label", { htmlFor: name, textContent: title(name) }), field);
+    if (step) row.append(make("output", { htmlFor: name }));
+    list = step ? null : row;
+    $("removal").append(row);
+  }
+}
+
 /** Put the state into the fields. */
 function fillFields() {
   $("url").value = state.url;
   $("replacement").value = state.replacement.join("\n");
   $("replacement").rows = Math.min(6, Math.max(1, state.replacement.length));
   for (const name of ["url", "replacement"]) $(name).scrollLeft = $(name).scrollWidth; // the file name tells most
-  for (const name of ["window", "buffer", "adjustment"]) $(name).value = state.parameters[name];
-  $("residual").checked = state.parameters.residual;
+  for (const { name } of options) {
+    const value = state.parameters[name];
+    if (typeof value === "boolean") $(name).checked = value; else $(name).value = value;
+  }
   const overlays = Object.entries(OVERLAYS).map(([value, { label }]) => make("option", { value, textContent: label }));
   $("overlay").replaceChildren(...overlays);
   if (!OVERLAYS[state.overlay]) state.overlay = "cloud_mask";
@@ -281,9 +319,12 @@ function fillFields() {
 }
 
 function fillOutputs() {
-  const { window: radius, buffer } = state.parameters;
-  document.querySelector("output[for=window]").textContent = `${radius} px`;
-  document.querySelector("output[for=buffer]").textContent = `${buffer} (${buffer * 2} px)`;
+  for (const { name, step, pixels } of options) {
+    if (!step) continue;
+    const value = state.parameters[name];
+    const length = pixels && `${value * pixels} px`;
+    document.querySelector(`output[for=${name}]`).textContent = pixels > 1 ? `${value} (${length})` : length ?? value;
+  }
   document.querySelector("output[for=opacity]").textContent = `${state.opacity} %`;
 }
 
@@ -373,17 +414,12 @@ function connect() {
   $("replacement").addEventListener("input", ({ target }) => {
     target.rows = Math.min(6, target.value.split("\n").length);
   });
-  for (const name of ["window", "buffer"]) {
-    $(name).addEventListener("input", ({ target }) => { state.parameters[name] = Number(target.value); changed(); });
+  for (const { name, choices, step } of options) {
+    $(name).addEventListener(step ? "input" : "change", ({ target }) => {
+      state.parameters[name] = step ? Number(target.value) : choices.length ? target.value : target.checked;
+      changed();
+    });
   }
-  $("adjustment").addEventListener("change", ({ target }) => {
-    state.parameters.adjustment = target.value;
-    changed();
-  });
-  $("residual").addEventListener("change", ({ target }) => {
-    state.parameters.residual = target.checked;
-    changed();
-  });
   $("preset").addEventListener("change", ({ target }) => {
     Object.assign(state, { bidx: target.value.split(",").map(Number), rescale: [] });
     changed(true);
@@ -429,9 +465,11 @@ async function start() {
   busy(start, true);
   try {
     const offered = await ask("viewer/defaults.json", []);
-    defaults = offered.parameters;
-    state = readState(location.search, defaults);
+    options = offered.options;
+    defaults = parametersOf(options, (option) => option.default);
+    state = readState(location.search, options);
     if (!state.url && offered.url) Object.assign(state, { url: offered.url, replacement: offered.replacement });
+    makeOptions();
     fillFields();
     connect();
     await load(readView(location.hash));

@@ -20,6 +20,7 @@ import rasterio
 from rasterio.warp import transform
 from scipy.ndimage import distance_transform_edt
 
+from algorithms.options import OPTIONS
 from server.demo import write_demo
 from server.settings import Settings
 from server.viewer import viewer_defaults
@@ -413,4 +414,41 @@ def test_defaults_name_a_complete_demo_only(monkeypatch: pytest.MonkeyPatch, tmp
         (demo / "clear.tif").touch()
         defaults = viewer_defaults(demo)
     assert (defaults["url"], defaults["replacement"]) == ("demo/cloudy.tif", ["demo/clear.tif"])
-    assert defaults["parameters"]["window"] == 80
+
+
+def test_every_option_that_is_not_advanced_has_a_field_of_its_range(page: Browser) -> None:
+    fields, values = page.evaluate(
+        """(fields => [
+            fields.map(e => [e.id, e.type === 'range' ? [e.min, e.max, e.step] : e.tagName === 'SELECT' ?
+                             [...e.options].map(o => o.value) : e.type]),
+            fields.map(e => [e.id, e.type === 'checkbox' ? e.checked : e.value]),
+        ].map(Object.fromEntries))([...document.querySelectorAll('#removal input, #removal select')])"""
+    )
+    shown = {name: option for name, option in OPTIONS.items() if not option.advanced}
+    assert list(fields) == list(shown)
+    for name, option in shown.items():
+        if option.range is not None:
+            assert fields[name] == [str(option.range.least), str(option.range.most), str(option.range.step)]
+            assert values[name] == str(option.default)
+        else:
+            assert fields[name] == (list(option.choices) or "checkbox")
+            assert values[name] == option.default
+    told = page.evaluate("[...document.querySelectorAll('#removal output')].map(e => e.textContent)")
+    assert told == ["80 px", "2 (4 px)"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        ("window=1000&buffer=-3&adjustment=magic&residual=false", ["400", "0", "regression", False]),
+        ("window=71&buffer=3.6&adjustment=moment&residual=true", ["80", "4", "moment", True]),
+        ("window=&buffer=x", ["80", "2", "regression", True]),
+    ],
+)
+def test_an_address_with_values_out_of_range_takes_the_nearest(
+    browser: Browser, server: str, scene: Scene, asked: str, wanted: list[object]
+) -> None:
+    browser.open(f"{server}/viewer?{urlencode({'url': scene.url})}&{asked}")
+    browser.wait(IDLE)
+    fields = "['window', 'buffer', 'adjustment'].map(id => document.getElementById(id).value)"
+    assert browser.evaluate(f"[...{fields}, document.getElementById('residual').checked]") == wanted
