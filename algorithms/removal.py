@@ -15,7 +15,7 @@ from rio_tiler.models import ImageData
 from titiler.core.algorithm.base import BaseAlgorithm
 
 from algorithms.errors import ParameterError
-from algorithms.fill import UNFILLED, FillOptions
+from algorithms.fill import UNFILLED
 from algorithms.options import OPTIONS, CloudOptions, Option
 from algorithms.sidecar import CloudSidecar, Needs
 
@@ -68,9 +68,9 @@ class CloudAlgorithm(_Declared):
     needs: ClassVar[Needs] = "classes"
 
     @property
-    def options(self) -> FillOptions:
-        """The part of the options that the adjustment depends on."""
-        return FillOptions(window=self.window, adjustment=self.adjustment, residual=self.residual)
+    def options(self) -> CloudOptions:
+        """The options as a value without TiTiler."""
+        return CloudOptions(**{name: getattr(self, name) for name in OPTIONS})
 
 
 class CloudRemoval(CloudAlgorithm):

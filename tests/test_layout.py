@@ -64,18 +64,22 @@ def test_imports_point_one_way(path: Path) -> None:
         assert to_part == part or to_row > row, f"{module} imports {imported}, against the direction of the layers"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "algorithms").rglob("*.py")), ids=_name)
-def test_numerics_stand_apart_from_the_titiler_algorithms(path: Path) -> None:
-    if _name(path) == "algorithms.removal":  # the TiTiler algorithms
-        return
-    foreign = {"pydantic", "rio_tiler", "titiler", "rasterio", "fastapi", "starlette", "attr"}
+NUMERICS = [p for p in MODULES if _name(p).startswith(("algorithms", "server.analysis")) and p.stem != "removal"]
+"""Everything but `algorithms.removal`, the TiTiler algorithms."""
+
+
+@pytest.mark.parametrize("path", NUMERICS, ids=_name)
+def test_numerics_and_analysis_stand_apart_from_titiler(path: Path) -> None:
+    module = _name(path)
+    foreign = {"pydantic", "titiler", "fastapi", "starlette", "algorithms.removal"}
+    if module.startswith("algorithms"):
+        foreign |= {"rio_tiler", "rasterio", "attr"}
     for imported in _imports(path):
-        assert imported.partition(".")[0] not in foreign, f"{_name(path)} imports {imported}"
-        assert imported != "algorithms.removal", f"{_name(path)} imports the TiTiler algorithms"
+        assert not {imported, imported.partition(".")[0]} & foreign, f"{module} imports {imported}"
 
 
 def test_importing_the_numerics_imports_no_server_framework() -> None:
-    modules = [_name(path) for path in sorted((ROOT / "algorithms").rglob("*.py")) if path.stem != "removal"]
+    modules = [_name(path) for path in NUMERICS if path.is_relative_to(ROOT / "algorithms")]
     modules.remove("algorithms.compiled_rings")  # needs the extra `fast`
     script = f"import sys, {', '.join(modules)}; print(*sorted({{n.partition('.')[0] for n in sys.modules}}))"
     loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout

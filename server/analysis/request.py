@@ -15,9 +15,11 @@ from rasterio.warp import transform_bounds
 
 from algorithms.bands import common_names
 from algorithms.errors import BandError, ParameterError
+from algorithms.fill import FillOptions
 from algorithms.models import CloudModel, select_model
+from algorithms.options import CloudOptions
 from algorithms.reclassify import MODEL_REMAP, Remap
-from algorithms.removal import CloudAlgorithm
+from algorithms.sidecar import Needs
 from server.analysis.task import CloudSource, Task
 from server.raster.dataset import Dataset, describe, file_version, match_bands
 from server.raster.layer import Layer
@@ -98,19 +100,23 @@ class Request:
         target = self.target_dataset()
         return select_model(list(target.names), level=target.level, model=self.model)
 
-    def task(self, algorithm: CloudAlgorithm) -> Task:
+    def task(self, options: CloudOptions, needs: Needs = "fill") -> Task:
         """What to analyse for an algorithm.
+
+        Args:
+            options: the algorithm's.
+            needs: what it reads of the side-car.
 
         Raises:
             ParameterError: a replacement is needed and missing, or of another place. BandError: bands that do not
                 fit.
         """
-        fills = algorithm.needs != "classes"
+        fills = needs != "classes"
         if fills and not self.replacements:
             raise ParameterError("this algorithm needs a `replacement`: give the URL of another date of the same place")
         target = self.target_dataset()
         # What the mask shows is what is filled: with a replacement, its refined form.
-        refine = algorithm.refine and self.mask is None and bool(self.replacements)
+        refine = options.refine and self.mask is None and bool(self.replacements)
         others = [self.dataset(url) for url in self.replacements] if fills or refine else []
         for other in others:
             _check_overlap(target, other)
@@ -126,8 +132,8 @@ class Request:
             replacements=tuple(Layer(other, target, match_bands(target, other)) for other in others),
             clouds=clouds,
             replacement_clouds=other_clouds,
-            buffer=algorithm.buffer,
-            options=algorithm.options,
+            buffer=options.buffer,
+            options=FillOptions.of(options),
             refine=refine,
         )
 

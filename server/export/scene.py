@@ -63,7 +63,7 @@ def export_scene(
         ClearSkyError: a bad value, a raster that cannot be read, or an output that cannot be written.
     """
     job = job.checked()
-    task = job.request.task(job.algorithm)
+    task = job.request.task(job.algorithm.options)
     target = task.target.dataset
     _check_target(target)
     grid = native_grid(target) if job.resolution == "native" else fine_grid(target)

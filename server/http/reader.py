@@ -204,7 +204,7 @@ class PairReader(Reader):
         algorithm = self.process if isinstance(self.process, CloudAlgorithm) else CloudRemoval()
         nodata = kwargs.get("nodata")
         request = self.request if nodata is None else replace(self.request, nodata=float(nodata))
-        task = request.task(algorithm)
+        task = request.task(algorithm.options, algorithm.needs)
         check_unchanged(self.input, self._version, task.target.dataset.version)
         if algorithm.needs != "fill":
             wanted = task.target.dataset.indexes[:1]

@@ -10,7 +10,7 @@ import morecantile
 import pytest
 from rasterio.warp import transform
 
-from algorithms.removal import CloudRemoval
+from algorithms.options import CloudOptions
 from algorithms.sessions import SESSIONS
 from server.analysis.ahead import LARGEST, VIEWS, Ahead, View
 from server.analysis.request import Request
@@ -38,7 +38,7 @@ def until(condition: object, seconds: float = WAIT) -> None:
 def view(tmp_path_factory: pytest.TempPathFactory) -> View:
     folder, pair = tmp_path_factory.mktemp("ahead"), make_pair(size=(1100, 1000))
     files = [write_raster(folder / f"{name}.tif", getattr(pair, name)) for name in ("target", "replacement")]
-    task = Request(files[0], (files[1],)).task(CloudRemoval())
+    task = Request(files[0], (files[1],)).task(CloudOptions())
     grid = fine_grid(task.target.dataset)
     return View(task, grid, Box(130, 200, 260, 330))
 
@@ -46,7 +46,7 @@ def view(tmp_path_factory: pytest.TempPathFactory) -> View:
 def test_a_neighbour_is_there_before_anyone_asks(tmp_path: Path) -> None:
     scene = write_demo(tmp_path, size=1024)
     params = {"url": str(scene.cloudy), "replacement": str(scene.clear), "bidx": [3, 2, 1], "rescale": "0,3000"}
-    task = Request(str(scene.cloudy), (str(scene.clear),)).task(CloudRemoval())
+    task = Request(str(scene.cloudy), (str(scene.clear),)).task(CloudOptions())
     affine = task.target.dataset.affine
     (lon,), (lat,) = transform(task.target.dataset.crs, "EPSG:4326", *([v] for v in affine @ (512, 512)))
     tile = TMS.tile(lon, lat, 14)

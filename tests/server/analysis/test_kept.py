@@ -10,7 +10,7 @@ import pytest
 
 import server.analysis.engine
 import server.export.plan
-from algorithms.removal import CloudRemoval
+from algorithms.options import CloudOptions
 from algorithms.sessions import SESSIONS
 from server.analysis.engine import Analysis
 from server.analysis.masks import MaskTile
@@ -25,7 +25,7 @@ from server.raster.grid import Box, Grid, fine_grid
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     scene = write_demo(tmp_path_factory.mktemp("demo"), size=1120)
-    return Request(str(scene.cloudy), (str(scene.clear),)).task(CloudRemoval())
+    return Request(str(scene.cloudy), (str(scene.clear),)).task(CloudOptions())
 
 
 @pytest.fixture(scope="module")

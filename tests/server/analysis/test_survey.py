@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import server.analysis.survey
-from algorithms.removal import CloudRemoval
+from algorithms.options import CloudOptions
 from server.analysis.blocks import BlockFill
 from server.analysis.engine import Analysis
 from server.analysis.pairs import Pairs
@@ -21,7 +21,7 @@ from server.raster.grid import Box, fine_grid
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     scene = write_demo(tmp_path_factory.mktemp("demo"), size=1536)
-    return Request(str(scene.cloudy), (str(scene.clear),)).task(CloudRemoval())
+    return Request(str(scene.cloudy), (str(scene.clear),)).task(CloudOptions())
 
 
 @pytest.fixture
