@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, sparse
 
-from algorithms.cells import bilinear
+from algorithms.cells import AVERAGED_FACTOR, bilinear
 from algorithms.fill import Image, Mask, apply_fields
 from algorithms.residual import flow_between
 from algorithms.scene import SceneFit
@@ -25,8 +25,8 @@ KAPPA: Final = 1 / 4
 """Decay per pixel."""
 MARGIN: Final = STEPS + 1
 """Pixels around a place that its correction depends on."""
-FACTORS: Final = range(2, 5)
-"""Pixels per cell for which the step is made: at 1 the cells are pixels, beyond 4 they are not averaged from pixels."""
+CORRECTED_FACTORS: Final = range(2, AVERAGED_FACTOR + 1)
+"""Pixels per side of cells for which the step is made: at 1 the cells are pixels."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
 from algorithms.errors import whole_number
+
+AVERAGED_FACTOR: Final = 4
+"""Pixels per side of the largest cells that a server averages from native pixels; larger ones it takes from overviews,
+so that what differs within a cell is not at hand, and a pixel matters little."""
 
 
 def check_factor(factor: int) -> int:

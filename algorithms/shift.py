@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from algorithms.cells import AVERAGED_FACTOR
 from algorithms.sample import SQUARE, sample_squares
 from algorithms.scene import fit_scene
 
@@ -24,8 +25,8 @@ Shift = tuple[float, float]
 Patch = tuple[slice, slice]
 
 NONE: Final[Shift] = (0.0, 0.0)
-FACTORS: Final = range(1, 5)
-"""Pixels per cell for which dates are moved: beyond, cells are not averaged from pixels, and a pixel matters little."""
+MOVED_FACTORS: Final = range(1, AVERAGED_FACTOR + 1)
+"""Pixels per side of cells for which dates are moved."""
 LEAST: Final = 0.25
 """Shift in pixels from which a date is moved: below, resampling costs as much as it gains."""
 MOST: Final = 3.0

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from algorithms import shift
 from algorithms.adjust import pooled_sums
-from algorithms.border import FACTORS, correct_border
+from algorithms.border import CORRECTED_FACTORS, correct_border
 from algorithms.cells import cell_any, cell_means, check_factor, on_pixels
 from algorithms.errors import ParameterError, ShapeError
 from algorithms.fill import FillOptions, Image, Mask, apply_fields, fill_fields, padded
@@ -109,7 +109,7 @@ def fill_clouds(
     masked = cell_any(cloudy, factor)
     clear = t_cells.full & ~cell_any(~r_valid, factor) & ~masked
     source = np.where(r_there, r, 0).astype(np.float32)
-    if factor in shift.FACTORS:
+    if factor in shift.MOVED_FACTORS:
         source = shift.move(source, r_there, _shift(result, source, clear, factor))
     r_cells = cell_means(source, r_valid, factor)
     scene = fit_scene(sampled(t_cells.values), sampled(r_cells.values), sampled(clear))
@@ -139,7 +139,7 @@ def fill_clouds(
     rows, cols = np.nonzero(pixels)
     fill = apply_fields(fields.gain, fields.offset, source[:, rows, cols], (rows + 0.5) / factor, (cols + 0.5) / factor)
     result[:, rows, cols] = fill
-    if options.residual and factor in FACTORS:
+    if options.residual and factor in CORRECTED_FACTORS:
         # Pixels of clear cells, and the clear ones of cells that the mask covers in part.
         known = on_pixels(fields.meets | masked, factor, m.shape) & ~cloudy & t_valid & r_valid
         border = correct_border(

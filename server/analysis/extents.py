@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.border import FACTORS, MARGIN
+from algorithms.border import CORRECTED_FACTORS, MARGIN
 from algorithms.fill import padded
 from algorithms.masks import buffer_cells
 from algorithms.moments import LEVELS, NodeLattice, lacking, pool
@@ -23,7 +23,7 @@ Bools = npt.NDArray[np.bool_]
 
 def pixelwise(task: Task, grid: Grid) -> bool:
     """Whether fills are corrected in pixels: at the level whose cells are averages of a few of them."""
-    return task.options.residual and grid.factor in FACTORS and grid.side == BLOCK
+    return task.options.residual and grid.factor in CORRECTED_FACTORS and grid.side == BLOCK
 
 
 def rim_cells(task: Task, grid: Grid) -> int:

@@ -13,7 +13,7 @@ from algorithms.cells import Cells, on_pixels
 from algorithms.masks import buffer_cells, dilate
 from algorithms.sample import in_a_row
 from algorithms.scene import SceneFit, fit_scene
-from algorithms.shift import FACTORS, NONE, Shift, estimate_shift, shift_patches
+from algorithms.shift import MOVED_FACTORS, NONE, Shift, estimate_shift, shift_patches
 from server.analysis.masks import Masks, MaskTile, counted, spread
 from server.analysis.refinement import Refinement, sample_boxes
 from server.analysis.task import Task
@@ -137,7 +137,7 @@ class Pairs:
     def shift(self, task: Task, number: int, grid: Grid) -> Shift:
         """By how many native pixels the `number`-th replacement is moved; not at all on the coarse level."""
         level = grid.masks or grid
-        if level.factor not in FACTORS or level.side != BLOCK:
+        if level.factor not in MOVED_FACTORS or level.side != BLOCK:
             return NONE
         replacement = task.replacements[number]
 

@@ -12,7 +12,7 @@ from rasterio.enums import Interleaving, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as PixelWindow
 
-from algorithms.cells import Cells, cell_means
+from algorithms.cells import AVERAGED_FACTOR, Cells, cell_means
 from server.raster.dataset import Dataset, dataset_crs, open_raster
 from server.raster.grid import Box, Grid
 from server.raster.layer import Layer
@@ -47,7 +47,7 @@ def _step(factor: int, shift: tuple[int, int]) -> int:
 
     Fine levels are averaged from native pixels, since overviews are rounded and made by any method.
     """
-    step = factor & -factor if factor > 4 else 1
+    step = factor & -factor if factor > AVERAGED_FACTOR else 1
     return 1 if shift[0] % step or shift[1] % step else step
 
 

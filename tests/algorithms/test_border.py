@@ -109,7 +109,7 @@ def test_the_border_jumps_less(monkeypatch: pytest.MonkeyPatch) -> None:
     pair = make_pair(size=(256, 256), seed=11)
     mask = pair.mask
     with_step = fill_clouds(pair.target, pair.replacement, mask, analysis_factor=2)
-    monkeypatch.setattr("algorithms.whole.FACTORS", range(0))
+    monkeypatch.setattr("algorithms.whole.CORRECTED_FACTORS", range(0))
     without = fill_clouds(pair.target, pair.replacement, mask, analysis_factor=2)
     beside = mask & ndimage.binary_dilation(~mask)  # what the clear side shows is the truth
     jumps = [np.abs(fill - pair.truth)[:, beside].mean() for fill in (with_step, without)]

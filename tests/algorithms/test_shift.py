@@ -144,7 +144,7 @@ def test_the_fill_is_nearly_as_good_as_without_shift(factor: int) -> None:
 
     aligned, moved = error(pair.replacement), error(off)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("algorithms.whole.shift.FACTORS", range(0))
+        patch.setattr("algorithms.whole.shift.MOVED_FACTORS", range(0))
         unmoved = error(off)
     assert moved < aligned + 0.3 * (unmoved - aligned)
     assert unmoved > 1.2 * aligned
