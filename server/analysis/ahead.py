@@ -13,12 +13,12 @@ from typing import Final
 from server.analysis.task import Task
 from server.errors import AbandonedError
 from server.raster.grid import Box, Grid
-from server.work.activity import QUIET, activity
+from server.work.activity import QUIET_SECONDS, activity
 from server.work.ticket import Ticket, check_wanted, current_ticket
 
-VIEWS: Final = 4
+KEPT_VISITS: Final = 4
 """Views remembered, the last ones."""
-LARGEST: Final = 16
+VISIT_BLOCKS: Final = 16
 """Blocks under a view beyond which it is no map tile, and nothing is done around it."""
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ Number = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class Visit:
     """What somebody has just looked at."""
 
     task: Task
@@ -50,18 +50,18 @@ class View:
 class Ahead:
     """One thread that computes blocks around recent views, one after the other."""
 
-    def __init__(self, missing: Callable[[View, Number], bool], compute: Callable[[View, Number], object]) -> None:
+    def __init__(self, missing: Callable[[Visit, Number], bool], compute: Callable[[Visit, Number], object]) -> None:
         self._missing = missing
         self._compute = compute
-        self._views: deque[View] = deque(maxlen=VIEWS)
+        self._views: deque[Visit] = deque(maxlen=KEPT_VISITS)
         self._wake = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="ahead", daemon=True)
         self._thread.start()
 
-    def seen(self, view: View) -> None:
+    def seen(self, view: Visit) -> None:
         """Remember a view."""
-        if len(list(view.box.blocks(view.grid.side))) > LARGEST:
+        if len(list(view.box.blocks(view.grid.side))) > VISIT_BLOCKS:
             return
         with self._wake:
             if view in self._views:
@@ -84,13 +84,13 @@ class Ahead:
                     return
                 view = self._views[-1]
             if (ticket := activity.lend()) is None:
-                time.sleep(QUIET / 3)
+                time.sleep(QUIET_SECONDS / 3)
             elif self._finished(view, ticket):
                 with self._wake:
                     if view in self._views:
                         self._views.remove(view)
 
-    def _finished(self, view: View, ticket: Ticket) -> bool:
+    def _finished(self, view: Visit, ticket: Ticket) -> bool:
         """Compute what is missing around a view; whether there is nothing left to do."""
         token = current_ticket.set(ticket)
         try:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final
 
 from algorithms.masks import buffer_cells
-from server.analysis.ahead import Ahead, View
+from server.analysis.ahead import Ahead, Visit
 from server.analysis.blocks import BlockFill, reduce_fill
 from server.analysis.extents import rim_cells
 from server.analysis.filling import Filling
@@ -16,24 +16,26 @@ from server.analysis.refinement import Refinement
 from server.analysis.survey import Survey, Surveyor
 from server.analysis.task import Task
 from server.raster.cache import RasterCache
-from server.raster.grid import BLOCK, Box, Grid
+from server.raster.grid import BLOCK_CELLS, Box, Grid
 from server.remote.files import is_remote
 from server.work.cache import TileCache
 from server.work.pool import FairPool
 from server.work.trace import stage
 
-RASTERS: Final = 1 / 3
+RASTER_SHARE: Final = 1 / 3
 """Share of the memory for caches that goes to what is read of the rasters."""
-CHUNK: Final = 8
+CHUNK_BLOCKS: Final = 8
 """Blocks per worker that a large image prepares at a time, so that what they share is still in the cache."""
-SQUARE: Final = 4
+SQUARE_BLOCKS: Final = 4
 """Blocks per side of the squares that a whole scene is computed in."""
 
 
 class Analysis:
     """Mask and adjustment tiles of any task, each computed once however many requests arrive at once."""
 
-    def __init__(self, *, cache_bytes: int, threads: int, ahead: bool = False, raster_share: float = RASTERS) -> None:
+    def __init__(
+        self, *, cache_bytes: int, threads: int, ahead: bool = False, raster_share: float = RASTER_SHARE
+    ) -> None:
         raster_bytes = int(cache_bytes * raster_share)
         self._cache = TileCache(cache_bytes - raster_bytes)
         self._threads = threads
@@ -64,10 +66,10 @@ class Analysis:
         Remote rasters are not read for what nobody asked for.
         """
         layers = (task.target, *task.replacements)
-        if self._ahead is not None and grid.side == BLOCK and not any(is_remote(x.dataset.url) for x in layers):
-            self._ahead.seen(View(task, grid, box))
+        if self._ahead is not None and grid.side == BLOCK_CELLS and not any(is_remote(x.dataset.url) for x in layers):
+            self._ahead.seen(Visit(task, grid, box))
 
-    def _missing(self, view: View, number: tuple[int, int]) -> bool:
+    def _missing(self, view: Visit, number: tuple[int, int]) -> bool:
         return not self._cache.peek(self._reduced_key(view.task, view.grid, number, 0))
 
     def blocks(
@@ -78,7 +80,7 @@ class Analysis:
         Worked off in chunks, so that an image over any number of blocks takes no more memory than the reduced result.
         """
         missing = [n for n in numbers if not self._cache.peek(self._reduced_key(task, grid, n, power))]
-        step = CHUNK * self._threads
+        step = CHUNK_BLOCKS * self._threads
         for start in range(0, len(missing), step):
             chunk = missing[start : start + step]
             self._prepare(task, grid, chunk)
@@ -103,7 +105,7 @@ class Analysis:
                 return self._filling.block(task, grid, self._filling.fill(task, grid, core, survey), core)
             # The whole fill of a block weighs many times what is seen of it from afar. At the coarse level every zoom
             # asks for the same few blocks; at the fine one it is not kept for that.
-            if grid.side > BLOCK or self._cache.peek(self._reduced_key(task, grid, number, 0)):
+            if grid.side > BLOCK_CELLS or self._cache.peek(self._reduced_key(task, grid, number, 0)):
                 return reduce_fill(self._reduced(task, grid, number, 0, survey), core, power)
             filled = self._filling.fill(task, grid, core, survey)
             return reduce_fill(self._filling.block(task, grid, filled, core, in_pixels=False), core, power)
@@ -131,14 +133,14 @@ class Analysis:
         self._filling.announce(task, grid, [grid.block(n, grid.side) for n in numbers])
 
     def squares(self, task: Task, grid: Grid, numbers: list[tuple[int, int]]) -> None:
-        """Compute the fills of blocks, and of those beside them, in squares of `SQUARE` blocks' side, and keep them.
+        """Compute the fills of blocks, and of those beside them, in squares of `SQUARE_BLOCKS`, and keep them.
 
         Whoever wants a whole scene saves most of what blocks read around themselves; the values are the same but for
         rounding.
         """
         missing = [n for n in numbers if not self._cache.peek(self._reduced_key(task, grid, n, 0))]
-        wanted = sorted({(i // SQUARE, j // SQUARE) for i, j in missing})
-        cores = [grid.block(number, SQUARE * grid.side) for number in wanted]
+        wanted = sorted({(i // SQUARE_BLOCKS, j // SQUARE_BLOCKS) for i, j in missing})
+        cores = [grid.block(number, SQUARE_BLOCKS * grid.side) for number in wanted]
         self._prepare(task, grid, [n for core in cores for n in core.blocks(grid.side)])
         self._pool.run([partial(self._square, task, grid, core) for core in cores])
 

@@ -13,9 +13,9 @@ from algorithms.masks import buffer_cells
 from algorithms.moments import LEVELS, NodeLattice, lacking, pool
 from algorithms.residual import residual_reach
 from server.analysis.task import Task
-from server.raster.grid import BLOCK, Box, Grid
+from server.raster.grid import BLOCK_CELLS, Box, Grid
 
-NARROWEST: Final = 1
+NARROWEST_LEVELS: Final = 1
 """Levels of windows that every fill looks at."""
 
 Bools = npt.NDArray[np.bool_]
@@ -23,7 +23,7 @@ Bools = npt.NDArray[np.bool_]
 
 def pixelwise(task: Task, grid: Grid) -> bool:
     """Whether fills are corrected in pixels: at the level whose cells are averages of a few of them."""
-    return task.options.residual and grid.factor in CORRECTED_FACTORS and grid.side == BLOCK
+    return task.options.residual and grid.factor in CORRECTED_FACTORS and grid.side == BLOCK_CELLS
 
 
 def rim_cells(task: Task, grid: Grid) -> int:
@@ -55,7 +55,12 @@ def fill_region(cloud: Bools, core: Box, rim: Box, grid: Grid) -> Box | None:
 
 def narrow_extent(region: Box, lattice: NodeLattice, grid: Grid) -> Box:
     """The cells inside the scene that the narrowest windows of a region can touch, from a node on."""
-    return region.pad(lattice.reach(NARROWEST)).clip(grid.shape).align(lattice.alignment(NARROWEST)).clip(grid.shape)
+    return (
+        region.pad(lattice.reach(NARROWEST_LEVELS))
+        .clip(grid.shape)
+        .align(lattice.alignment(NARROWEST_LEVELS))
+        .clip(grid.shape)
+    )
 
 
 def wider_extent(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,16 +22,16 @@ from algorithms.windows import Window, blend, window_start, windows_over
 from server.analysis.task import CloudSource
 from server.raster.cache import RasterCache
 from server.raster.dataset import Dataset
-from server.raster.grid import BLOCK, Box, Grid
+from server.raster.grid import BLOCK_CELLS, Box, Grid
 from server.raster.layer import Layer
 from server.raster.reading import announce, read_classes
 from server.work.cache import TileCache
 from server.work.pool import FairPool
 
-CERTAIN = 0.95
+CERTAIN_PROBABILITY: Final = 0.95
 """Mean probability of cloud or shadow from which on the model is believed without reserve. On the clear dates at
 hand its false alarms stay below; the inside of real clouds reaches 0.99."""
-AROUND = 2
+AROUND_CELLS: Final = 2
 """Radius in cells of the surroundings the mean is taken over."""
 
 
@@ -52,7 +53,7 @@ class MaskTile:
 def joined(box: Box, fetch: Callable[[tuple[int, int]], tuple[Box, MaskTile]]) -> MaskTile:
     """Put the mask of a box together from those of blocks, each with the cells it covers."""
     classes, probabilities = np.empty(box.shape, np.uint8), np.empty((2, *box.shape), np.uint8)
-    for number in box.blocks(BLOCK):
+    for number in box.blocks(BLOCK_CELLS):
         covered, tile = fetch(number)
         cut = box.intersection(covered)
         here, there = cut.within(box), cut.within(covered)
@@ -156,13 +157,13 @@ class Masks:
         return dilate(counted(self.tile(layer, source, grid, wide).classes, source), radius)[box.within(wide)]
 
     def certain(self, layer: Layer, source: CloudSource, grid: Grid, box: Box, radius: int) -> npt.NDArray[np.bool_]:
-        """Cells beyond doubt cloud or shadow: their surroundings have a mean probability of `CERTAIN`."""
-        wide = box.pad(radius + 2 * AROUND).clip(grid.shape)
+        """Cells beyond doubt cloud or shadow: their surroundings have a mean probability of `CERTAIN_PROBABILITY`."""
+        wide = box.pad(radius + 2 * AROUND_CELLS).clip(grid.shape)
         certainty = self.tile(layer, source, grid, wide).probabilities.max(axis=0)
         # Whole numbers below 2^53, so that the sums do not depend on where the box begins.
-        total = box_sums(certainty[None].astype(np.float64), AROUND)[0]
-        area = box_sums(np.ones((1, *certainty.shape)), AROUND)[0]
-        return dilate(total >= CERTAIN * 255 * area, radius + AROUND)[box.within(wide)]
+        total = box_sums(certainty[None].astype(np.float64), AROUND_CELLS)[0]
+        area = box_sums(np.ones((1, *certainty.shape)), AROUND_CELLS)[0]
+        return dilate(total >= CERTAIN_PROBABILITY * 255 * area, radius + AROUND_CELLS)[box.within(wide)]
 
 
 def spread(grid: Grid, box: Box, made: Callable[[Grid, Box], npt.NDArray[np.bool_]]) -> npt.NDArray[np.bool_]:

@@ -18,7 +18,7 @@ from server.analysis.masks import Masks, MaskTile, counted, spread
 from server.analysis.refinement import Refinement, sample_boxes
 from server.analysis.task import Task
 from server.raster.cache import RasterCache
-from server.raster.grid import BLOCK, Box, Grid
+from server.raster.grid import BLOCK_CELLS, Box, Grid
 from server.raster.layer import Layer
 from server.raster.reading import read_pixels
 from server.work.cache import TileCache
@@ -137,7 +137,7 @@ class Pairs:
     def shift(self, task: Task, number: int, grid: Grid) -> Shift:
         """By how many native pixels the `number`-th replacement is moved; not at all on the coarse level."""
         level = grid.masks or grid
-        if level.factor not in MOVED_FACTORS or level.side != BLOCK:
+        if level.factor not in MOVED_FACTORS or level.side != BLOCK_CELLS:
             return NONE
         replacement = task.replacements[number]
 

@@ -16,12 +16,12 @@ from algorithms.scene import SceneFit, fit_scene
 from server.analysis.masks import Masks, MaskTile, joined
 from server.analysis.task import Task
 from server.raster.cache import RasterCache
-from server.raster.grid import BLOCK, Box, Grid
+from server.raster.grid import BLOCK_CELLS, Box, Grid
 from server.raster.layer import Layer
 from server.work.cache import TileCache
 from server.work.pool import FairPool
 
-HELPERS: Final = 2
+MOST_HELPERS: Final = 2
 """Replacements that take part: each further one widens what has to be read around a block."""
 
 
@@ -54,11 +54,11 @@ class Refinement:
     @staticmethod
     def reach(task: Task) -> int:
         """Cells around a cell that its refined class can depend on."""
-        return RADIUS * min(len(task.replacements), HELPERS)
+        return RADIUS * min(len(task.replacements), MOST_HELPERS)
 
     def classes(self, task: Task, grid: Grid, box: Box) -> npt.NDArray[np.uint8]:
         """Refined classes over a box inside the scene, kept block by block."""
-        numbers = list(box.blocks(BLOCK))
+        numbers = list(box.blocks(BLOCK_CELLS))
         missing = [n for n in numbers if not self._cache.peek(self._key(task, grid, n))]
         self.prefetch(task, grid, [grid.block(n) for n in missing])
         self._pool.run([partial(self._block, task, grid, n) for n in missing])
@@ -66,7 +66,7 @@ class Refinement:
 
     def _kept(self, task: Task, grid: Grid, box: Box) -> bool:
         """Whether all blocks under a box are there."""
-        return all(self._cache.peek(self._key(task, grid, n)) for n in box.blocks(BLOCK))
+        return all(self._cache.peek(self._key(task, grid, n)) for n in box.blocks(BLOCK_CELLS))
 
     def _joined(self, task: Task, grid: Grid, box: Box) -> MaskTile:
         return joined(box, lambda n: (grid.block(n), self._block(task, grid, n)))
@@ -76,7 +76,7 @@ class Refinement:
         wide = [box.pad(self.reach(task)).clip(grid.shape) for box in boxes if not self._kept(task, grid, box)]
         self._masks.prefetch(grid, [(task.target, task.clouds, box) for box in wide])
         doubtful = [box for box in wide if self._doubtful(task, grid, box)]
-        for replacement in task.replacements[:HELPERS] if doubtful else ():
+        for replacement in task.replacements[:MOST_HELPERS] if doubtful else ():
             # Fitted here rather than by whichever worker comes first, while the others stand and wait.
             self._first_fit(task, replacement, grid)
             around = [box.pad(FIT_BUFFER) for box in doubtful]
@@ -88,7 +88,7 @@ class Refinement:
 
     @staticmethod
     def _key(task: Task, grid: Grid, number: tuple[int, int]) -> tuple[object, ...]:
-        helpers = task.replacements[:HELPERS]
+        helpers = task.replacements[:MOST_HELPERS]
         return ("refined", task.target, helpers, task.clouds, task.replacement_clouds, grid, number)
 
     def _block(self, task: Task, grid: Grid, number: tuple[int, int]) -> MaskTile:
@@ -108,7 +108,7 @@ class Refinement:
         classes = tile.classes
         if self._doubtful(task, grid, wide):
             covered = np.zeros(wide.shape, bool)
-            for replacement in task.replacements[:HELPERS]:
+            for replacement in task.replacements[:MOST_HELPERS]:
                 first = self._first_fit(task, replacement, grid)
                 if not first.trusted:
                     continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -28,11 +29,11 @@ Sampled = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]
 ReadReplacement = Callable[[int], tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]]
 """Reads the k-th replacement (from 0) on the output grid: (B, H, W) values and (H, W) validity."""
 
-FINE = 2.0
+FINE_PIXELS: Final = 2.0
 """Native pixels per output pixel from which on single ones are not told apart, and overviews are read."""
-STEPS = 4096
+STEPS_PER_CELL: Final = 4096
 """Positions per cell. Whole steps rid a tile and its quarters of the last bits in which their transforms differ."""
-EDGE = 1e-7
+EDGE_CELLS: Final = 1e-7
 """Positions this close to a cell's border, in cells, count as beyond it, whatever the rounding of the transform."""
 
 
@@ -49,11 +50,13 @@ class View:
     pooled: int
     """Powers of two by which an output pixel is wider than a cell."""
     shows_pixels: bool
-    """Whether native pixels matter: output pixels are smaller than `FINE` of them."""
+    """Whether native pixels matter: output pixels are smaller than `FINE_PIXELS` of them."""
 
     def cells(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """(H, W) rows and columns in cells, in steps of 1 / `STEPS`."""
-        rows, cols = (np.rint(axis * (STEPS / self.grid.factor)) / STEPS for axis in self.positions.all())
+        """(H, W) rows and columns in cells, in steps of 1 / `STEPS_PER_CELL`."""
+        rows, cols = (
+            np.rint(axis * (STEPS_PER_CELL / self.grid.factor)) / STEPS_PER_CELL for axis in self.positions.all()
+        )
         return rows, cols
 
 
@@ -75,7 +78,7 @@ def look_at(task: Task, output: OutputGrid, grid: Grid | None = None) -> View | 
         return None
     ratio = pixels / grid.factor
     pooled = max(0, math.floor(math.log2(ratio) + 1e-6)) if ratio > 0 else 0
-    return View(grid, where, box, min(pooled, int(math.log2(grid.side))), shows_pixels=pixels < FINE)
+    return View(grid, where, box, min(pooled, int(math.log2(grid.side))), shows_pixels=pixels < FINE_PIXELS)
 
 
 def _lookup(
@@ -87,7 +90,7 @@ def _lookup(
     outside: int,
 ) -> npt.NDArray[np.uint8]:
     """Value of the cell under every output pixel."""
-    y, x = rows + (EDGE - box.top), cols + (EDGE - box.left)
+    y, x = rows + (EDGE_CELLS - box.top), cols + (EDGE_CELLS - box.left)
     inside = (y >= 0) & (y < box.shape[0]) & (x >= 0) & (x < box.shape[1])  # False for NaN, too
     values = np.full(rows.shape, outside, np.uint8)
     if inside.all():
@@ -202,7 +205,7 @@ def _pixel_fill(
             y, x, values = y[valid], x[valid], values[:, valid]
             if len(y) == 0:
                 continue
-            at_row, at_col = rows[y, x] + EDGE, cols[y, x] + EDGE
+            at_row, at_col = rows[y, x] + EDGE_CELLS, cols[y, x] + EDGE_CELLS
             sampled = _sample(view, fills, k, at_row, at_col, bands)
             count = len(bands)
             parts.append(PixelFill(y, x, sampled[:, :count].T, sampled[:, count:].T, values))

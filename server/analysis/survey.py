@@ -17,7 +17,7 @@ from server.raster.cache import RasterCache
 from server.raster.grid import Box, Grid
 from server.work.pool import FairPool
 
-LARGEST: Final = 3 << 17
+SURVEY_CELLS: Final = 3 << 17
 """Cells at most of the blocks of a survey, which looks at about twice as many: 40 MB with six bands."""
 
 
@@ -50,7 +50,7 @@ class Surveyor:
             return None
         rims = [core.pad(rim_cells(task, grid)).clip(grid.shape) for core in cores]
         around = reduce(Box.union, rims)
-        if around.area >= LARGEST:
+        if around.area >= SURVEY_CELLS:
             return None
         cloud = self._pairs.masked(task, grid, around) & self._rasters.valid(task.target, grid, around)
         found = (fill_region(cloud[rim.within(around)], core, rim, grid) for core, rim in zip(cores, rims, strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ from server.raster.dataset import dataset_crs, open_raster
 from server.raster.grid import Grid
 from server.raster.sampling import OutputGrid
 
-TILE = 256
+TILE_PIXELS: Final = 256
 """Side in pixels of the tiles of a piece's file: whoever puts the pieces together holds some of each."""
 
 
@@ -137,8 +137,8 @@ class PieceFiller:
             "crs": dataset_crs(target),
             "transform": window_transform(piece.window, target.affine),
             "tiled": True,
-            "blockxsize": TILE,
-            "blockysize": TILE,
+            "blockxsize": TILE_PIXELS,
+            "blockysize": TILE_PIXELS,
             "interleave": "pixel",
         }
         # In memory first: Python tells of a full disk, GDAL does not always.

@@ -9,19 +9,19 @@ import numpy as np
 from rasterio.windows import Window
 
 from algorithms.moments import node_lattice
-from server.analysis.engine import SQUARE
+from server.analysis.engine import SQUARE_BLOCKS
 from server.analysis.extents import farthest
 from server.analysis.task import Task
 from server.raster.dataset import Dataset
 from server.raster.grid import Box, Grid
 
-PIECE: Final = (512, 1024)
+PIECE_PIXELS: Final = (512, 1024)
 """Rows and columns of pixels of a piece: whole tiles of a common COG, and little memory."""
-AROUND: Final = 1024
+KEPT_ROWS: Final = 1024
 """Rows of cells of every raster that a strip in work keeps in the cache: its own, and those its windows look at."""
-DETAILED: Final = 512
+DETAILED_ROWS: Final = 512
 """Rows of cells whose pixels are kept, too."""
-RASTERS: Final = 0.55
+EXPORT_RASTER_SHARE: Final = 0.55
 """Share of the cache that goes to what is read of the rasters; more, and fills and windows would be made twice."""
 
 
@@ -63,23 +63,23 @@ def strips(dataset: Dataset, grid: Grid, *, rasters: int, cache_bytes: int) -> l
     bands = len(dataset.indexes)
     # Bytes of cache per column of cells: its part for what is read, and that for gains and offsets of the squares in
     # work and those in use, with as much again for borders in pixels, windows and masks.
-    pixels = np.dtype(dataset.dtype).itemsize * grid.factor**2 * DETAILED
-    read, filled = rasters * bands * (4 * AROUND + pixels), 2 * 4 * bands * 2 * 2 * SQUARE * grid.side
-    column = max(read / RASTERS, filled / (1 - RASTERS))
-    swaths = -(-dataset.width // max(PIECE[1], int(cache_bytes / column) * grid.factor))
-    width = -(-dataset.width // (swaths * PIECE[1])) * PIECE[1]
+    pixels = np.dtype(dataset.dtype).itemsize * grid.factor**2 * DETAILED_ROWS
+    read, filled = rasters * bands * (4 * KEPT_ROWS + pixels), 2 * 4 * bands * 2 * 2 * SQUARE_BLOCKS * grid.side
+    column = max(read / EXPORT_RASTER_SHARE, filled / (1 - EXPORT_RASTER_SHARE))
+    swaths = -(-dataset.width // max(PIECE_PIXELS[1], int(cache_bytes / column) * grid.factor))
+    width = -(-dataset.width // (swaths * PIECE_PIXELS[1])) * PIECE_PIXELS[1]
     result = []
     for left in range(0, dataset.width, width):
-        for top in range(0, dataset.height, PIECE[0]):
-            strip = Box(top, top + PIECE[0], left, left + width).clip(dataset.shape)
+        for top in range(0, dataset.height, PIECE_PIXELS[0]):
+            strip = Box(top, top + PIECE_PIXELS[0], left, left + width).clip(dataset.shape)
             result.append(
                 [
                     Piece(
-                        top // PIECE[0],
-                        start // PIECE[1],
-                        Box(strip.top, strip.bottom, start, min(start + PIECE[1], strip.right)),
+                        top // PIECE_PIXELS[0],
+                        start // PIECE_PIXELS[1],
+                        Box(strip.top, strip.bottom, start, min(start + PIECE_PIXELS[1], strip.right)),
                     )
-                    for start in range(strip.left, strip.right, PIECE[1])
+                    for start in range(strip.left, strip.right, PIECE_PIXELS[1])
                 ]
             )
     return result
@@ -98,5 +98,5 @@ def cells_under(pieces: list[Piece], grid: Grid) -> list[tuple[int, int]]:
 def ground_around(numbers: list[tuple[int, int]], grid: Grid, task: Task) -> Box:
     """Cells that the squares over blocks of fills can look at."""
     rows, cols = zip(*numbers, strict=True)
-    blocks = Box(min(rows), max(rows) + 1, min(cols), max(cols) + 1).align(SQUARE)
+    blocks = Box(min(rows), max(rows) + 1, min(cols), max(cols) + 1).align(SQUARE_BLOCKS)
     return farthest(blocks.times(grid.side), node_lattice(task.options.window, grid.factor), task, grid)

@@ -23,7 +23,7 @@ from server.export.cog import compression_of, write_cog
 from server.export.job import ExportJob
 from server.export.mosaic import GDAL_TYPES, add_tags, put_bands, put_mask, put_sources, target_description
 from server.export.piece import PieceFiller
-from server.export.plan import RASTERS, Piece, cells_under, ground_around, strips
+from server.export.plan import EXPORT_RASTER_SHARE, Piece, cells_under, ground_around, strips
 from server.export.tags import scene_tags
 from server.export.work import WorkFolder
 from server.raster.dataset import Dataset, check_unchanged, file_version, open_raster
@@ -72,7 +72,7 @@ def export_scene(
     plan = strips(target, grid, rasters=1 + len(task.replacements), cache_bytes=settings.cache_bytes)
     work = WorkFolder.open(job.out.resolve(), _manifest(job, task))
     configure(Runtime(settings.model_providers, settings.model_threads, job.workers))
-    made = Analysis(cache_bytes=settings.cache_bytes, threads=job.workers, raster_share=RASTERS)
+    made = Analysis(cache_bytes=settings.cache_bytes, threads=job.workers, raster_share=EXPORT_RASTER_SHARE)
     with _working(made) as analysis:
         filler = PieceFiller(
             analysis,

@@ -16,10 +16,10 @@ from server import __version__
 from server.analysis.task import Task
 from server.raster.dataset import open_raster
 
-PREFIX: Final = "CLEARSKY_"
+TAG_PREFIX: Final = "CLEARSKY_"
 """Beginning of the tags' names."""
 
-OPTIONS: Final = set(CloudAlgorithm.model_fields) - set(BaseAlgorithm.model_fields)
+OPTION_NAMES: Final = set(CloudAlgorithm.model_fields) - set(BaseAlgorithm.model_fields)
 """The algorithm's options, without what TiTiler adds."""
 
 DATE_KEYS: Final = (
@@ -54,7 +54,7 @@ def scene_tags(task: Task, algorithm: CloudRemoval, resolution: str) -> dict[str
         "VERSION": __version__,
         "PARAMETERS": json.dumps(
             {
-                **algorithm.model_dump(include=OPTIONS),
+                **algorithm.model_dump(include=OPTION_NAMES),
                 "analysis_resolution": resolution,
             },
             sort_keys=True,
@@ -73,4 +73,4 @@ def scene_tags(task: Task, algorithm: CloudRemoval, resolution: str) -> dict[str
     if task.clouds.model is not None:
         tags |= {"MODEL": task.clouds.model.id, "MODEL_SHA256": task.clouds.model.sha256}
     tags["MASK_REMAP"] = task.clouds.remap.text
-    return {PREFIX + name: value for name, value in tags.items()}
+    return {TAG_PREFIX + name: value for name, value in tags.items()}

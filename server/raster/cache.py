@@ -15,12 +15,12 @@ from algorithms.cells import Cells, bilinear, cell_means
 from algorithms.shift import MARGIN, NONE, Shift, move
 from server.raster.grid import Box, Grid
 from server.raster.layer import Layer
-from server.raster.reading import READ_BLOCK, Pixels, read_cells, read_pixels
+from server.raster.reading import READ_CELLS, Pixels, read_cells, read_pixels
 from server.work.cache import TileCache
 
-BLOCK: Final = 512
+READ_PIXELS: Final = 512
 """Side in pixels of the pieces in which pixels are read and kept: the tile of a common COG."""
-EXPECTED: Final = 4096
+EXPECTED_BLOCKS: Final = 4096
 """Pieces at most that are remembered to be wanted as pixels, too."""
 
 Floats = npt.NDArray[np.float64]
@@ -48,18 +48,18 @@ class RasterCache:
 
     def __init__(self, cache: TileCache) -> None:
         self._cache = cache
-        self._expected: cachetools.LRUCache[tuple[Layer, Number], bool] = cachetools.LRUCache(EXPECTED)
+        self._expected: cachetools.LRUCache[tuple[Layer, Number], bool] = cachetools.LRUCache(EXPECTED_BLOCKS)
         self._lock = threading.Lock()
 
     def expect_pixels(self, layer: Layer, box: Box) -> None:
         """Tell that native pixels under a box will be wanted: whoever reads the cells there then keeps the pixels."""
-        numbers = list(box.clip(layer.target.shape).blocks(BLOCK))
+        numbers = list(box.clip(layer.target.shape).blocks(READ_PIXELS))
         with self._lock:
             self._expected.update(((layer, number), True) for number in numbers)
 
     def _piece(self, layer: Layer, number: Number) -> Pixels:
         """A piece of native pixels."""
-        box = _native(layer).block(number, BLOCK)
+        box = _native(layer).block(number, READ_PIXELS)
         return self._cache.get(("pixels", layer, number), partial(read_pixels, layer, box))
 
     def pixels(self, layer: Layer, box: Box, shift: Shift = NONE, bands: tuple[int, ...] | None = None) -> Pixels:
@@ -68,8 +68,8 @@ class RasterCache:
         wide = box if shift == NONE else box.pad(MARGIN).clip(native.shape)
         picked = slice(None) if bands is None else list(bands)
         pixels = Pixels(
-            assemble(lambda n: self._piece(layer, n).values[picked], wide, native, BLOCK),
-            assemble(lambda n: self._piece(layer, n).valid, wide, native, BLOCK).astype(bool, copy=False),
+            assemble(lambda n: self._piece(layer, n).values[picked], wide, native, READ_PIXELS),
+            assemble(lambda n: self._piece(layer, n).valid, wide, native, READ_PIXELS).astype(bool, copy=False),
         )
         if shift == NONE:
             return pixels
@@ -80,17 +80,17 @@ class RasterCache:
         """Values of a layer moved by `shift` over a box of cells inside the scene."""
 
         def joined(name: str) -> npt.NDArray[Any]:
-            return assemble(lambda n: getattr(self._cells(layer, grid, n, shift), name), box, grid, READ_BLOCK)
+            return assemble(lambda n: getattr(self._cells(layer, grid, n, shift), name), box, grid, READ_CELLS)
 
         return Cells(joined("values"), joined("valid"), joined("full"))
 
     def valid(self, layer: Layer, grid: Grid, box: Box) -> npt.NDArray[np.bool_]:
         """Cells of a layer with any data over a box inside the scene."""
-        return assemble(lambda n: self._cells(layer, grid, n).valid, box, grid, READ_BLOCK).astype(bool, copy=False)
+        return assemble(lambda n: self._cells(layer, grid, n).valid, box, grid, READ_CELLS).astype(bool, copy=False)
 
     def _cells(self, layer: Layer, grid: Grid, number: Number, shift: Shift = NONE) -> Cells:
         """A block of cells: from pixels where these are kept anyway, the same bit for bit, else from the raster."""
-        block = grid.block(number, READ_BLOCK)
+        block = grid.block(number, READ_CELLS)
 
         def compute() -> Cells:
             if shift == NONE and not self._from_piece(layer, grid, number):
@@ -102,7 +102,7 @@ class RasterCache:
 
     def _from_piece(self, layer: Layer, grid: Grid, number: Number) -> bool:
         """Whether a block of cells is a piece of pixels that is there or expected to be wanted."""
-        if READ_BLOCK * grid.factor != BLOCK:
+        if READ_CELLS * grid.factor != READ_PIXELS:
             return False
         with self._lock:
             expected = (layer, number) in self._expected

@@ -81,7 +81,7 @@ def test_squares_find_all_masks_they_look_at(
     analysis: Analysis, task: Task, grid: Grid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (server.analysis.engine, server.export.plan):
-        monkeypatch.setattr(module, "SQUARE", 1)
+        monkeypatch.setattr(module, "SQUARE_BLOCKS", 1)
     numbers = [(0, 1), (1, 1)]
     around = ground_around(numbers, grid, task)
     assert around.shape < grid.shape

@@ -86,5 +86,5 @@ def test_no_survey_for_a_single_block_or_for_more_than_it_may_hold(
     assert made.covers(0, made.extent)
     assert not made.covers(1, made.extent)
     assert not made.covers(0, made.extent.pad(1))
-    monkeypatch.setattr(server.analysis.survey, "LARGEST", made.extent.area // 8)
+    monkeypatch.setattr(server.analysis.survey, "SURVEY_CELLS", made.extent.area // 8)
     assert surveyor.survey(task, grid, cores) is None
