@@ -24,11 +24,6 @@ class BlockFields:
     border: Border | None = None
     """Correction of native pixels near the mask's border, with rows and columns of the scene."""
 
-    @property
-    def nbytes(self) -> int:
-        """Size in bytes."""
-        return self.fields.nbytes + (self.border.nbytes if self.border else 0)
-
 
 @dataclass(frozen=True, slots=True)
 class BlockFill:
@@ -40,12 +35,6 @@ class BlockFill:
     """(h, w) 0-100."""
     layers: dict[int, BlockFields]
     """Fields by number of the replacement, where any cell takes it."""
-
-    @property
-    def nbytes(self) -> int:
-        """Size in bytes."""
-        small = self.source.nbytes + self.confidence.nbytes
-        return small + sum(layer.nbytes for layer in self.layers.values())
 
 
 def reduce_fill(fill: BlockFill, block: Box, power: int) -> BlockFill:

@@ -44,11 +44,6 @@ class MaskTile:
     probabilities: npt.NDArray[np.uint8]
     """(2, h, w) of cloud and of shadow, 255 = 1."""
 
-    @property
-    def nbytes(self) -> int:
-        """Size in bytes."""
-        return self.classes.nbytes + self.probabilities.nbytes
-
 
 def joined(box: Box, fetch: Callable[[tuple[int, int]], tuple[Box, MaskTile]]) -> MaskTile:
     """Put the mask of a box together from those of blocks, each with the cells it covers."""

@@ -26,22 +26,6 @@ from server.work.pool import FairPool
 
 
 @dataclass(frozen=True, slots=True)
-class _Scene:
-    """A scene fit that the cache can hold."""
-
-    fit: SceneFit
-    nbytes: int = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class _Moved:
-    """A shift that the cache can hold."""
-
-    by: Shift
-    nbytes: int = 256
-
-
-@dataclass(frozen=True, slots=True)
 class Pair:
     """Both dates over a box of cells."""
 
@@ -141,7 +125,7 @@ class Pairs:
             return NONE
         replacement = task.replacements[number]
 
-        def compute() -> _Moved:
+        def compute() -> Shift:
             patches = [Box(y.start, y.stop, x.start, x.stop) for y, x in shift_patches(level.shape, level.factor)]
             boxes = [patch.parts(level.factor) for patch in patches]
             self._prefetch_pair(task, replacement, level, boxes)
@@ -155,13 +139,11 @@ class Pairs:
                 on_pixels(self._pair(task, number, level, box, NONE).clear, level.factor, target.valid.shape)
                 for box, target in zip(boxes, pixels[::2], strict=True)
             ]
-            return _Moved(
-                estimate_shift(
-                    [(t.clean, r.clean, c) for t, r, c in zip(pixels[::2], pixels[1::2], clear, strict=True)]
-                )
+            return estimate_shift(
+                [(t.clean, r.clean, c) for t, r, c in zip(pixels[::2], pixels[1::2], clear, strict=True)]
             )
 
-        return self._cache.get(("shift", *self._clearness(task, replacement), level), compute).by
+        return self._cache.get(("shift", *self._clearness(task, replacement), level), compute)
 
     def _prefetch_pair(self, task: Task, replacement: Layer, grid: Grid, boxes: list[Box]) -> None:
         """Run the networks for both dates at once."""
@@ -190,20 +172,18 @@ class Pairs:
         """The scene stage of the `number`-th replacement (from 0): the same whichever tile asks first."""
         replacement = task.replacements[number]
 
-        def compute() -> _Scene:
+        def compute() -> SceneFit:
             boxes = sample_boxes(grid)
             self._prefetch_pair(task, replacement, grid, boxes)
             pairs = [self.pair(task, number, grid, box) for box in boxes]
-            return _Scene(
-                fit_scene(
-                    in_a_row([pair.target.values for pair in pairs]),
-                    in_a_row([pair.other.values for pair in pairs]),
-                    in_a_row([pair.clear for pair in pairs]),
-                )
+            return fit_scene(
+                in_a_row([pair.target.values for pair in pairs]),
+                in_a_row([pair.other.values for pair in pairs]),
+                in_a_row([pair.clear for pair in pairs]),
             )
 
         key = ("scene", *self._clearness(task, replacement), grid)
-        return self._cache.get(key, compute).fit
+        return self._cache.get(key, compute)
 
     @staticmethod
     def _clearness(task: Task, replacement: Layer) -> tuple[object, ...]:

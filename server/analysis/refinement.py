@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -31,15 +30,6 @@ def sample_boxes(grid: Grid) -> list[Box]:
     if squares is None:
         return [Box(0, grid.rows, 0, grid.cols)]
     return [Box(y.start, y.stop, x.start, x.stop) for y, x in squares]
-
-
-@dataclass(frozen=True, slots=True)
-class _FirstFit:
-    """The scene stage that serves the refinement; it rests on the model's masks and on no slider."""
-
-    fit: SceneFit
-    trusted: bool
-    nbytes: int = 4096
 
 
 class Refinement:
@@ -109,16 +99,15 @@ class Refinement:
         if self._doubtful(task, grid, wide):
             covered = np.zeros(wide.shape, bool)
             for replacement in task.replacements[:MOST_HELPERS]:
-                first = self._first_fit(task, replacement, grid)
-                if not first.trusted:
+                if (first := self._first_fit(task, replacement, grid)) is None:
                     continue
                 target, other, usable = self._usable(task, replacement, grid, wide)
                 classes = refine_mask(
                     classes,
                     tile.probabilities,
                     target.values,
-                    first.fit.estimate(first.fit.standardise(other.values)),
-                    first.fit.noise,
+                    first.estimate(first.standardise(other.values)),
+                    first.noise,
                     usable & ~covered,
                     bands=task.target.dataset.names,
                 )
@@ -136,8 +125,13 @@ class Refinement:
         target, other = (self._rasters.cells(layer, grid, box) for layer in (task.target, replacement))
         return target, other, target.full & other.full & ~hidden
 
-    def _first_fit(self, task: Task, replacement: Layer, grid: Grid) -> _FirstFit:
-        def compute() -> _FirstFit:
+    def _first_fit(self, task: Task, replacement: Layer, grid: Grid) -> SceneFit | None:
+        """The scene stage that serves the refinement, None where it is not to be trusted.
+
+        It rests on the model's masks and on no slider.
+        """
+
+        def compute() -> SceneFit | None:
             boxes = sample_boxes(grid)
             wide = [box.pad(2 * FIT_BUFFER) for box in boxes]
             sources = ((task.target, task.clouds), (replacement, task.replacement_clouds))
@@ -160,7 +154,7 @@ class Refinement:
                 in_a_row(doubts if few else clears),
                 bends=False,  # the refinement's limits are in units of the straight fit's noise
             )
-            return _FirstFit(fit, trusted(fit, doubtful=few))
+            return fit if trusted(fit, doubtful=few) else None
 
         key = ("first fit", task.target, replacement, task.clouds, task.replacement_clouds, grid)
         return self._cache.get(key, compute)

@@ -12,6 +12,9 @@ from pyproj import CRS, Geod
 from algorithms.models import MODELS
 from server.raster.dataset import Dataset
 
+BlockNumber = tuple[int, int]
+"""Row and column of a block, counted from the scene's upper left corner."""
+
 BLOCK_CELLS: Final = 128
 """Side in cells of the blocks in which masks and fills are computed and cached."""
 WIDE_BLOCK_CELLS: Final = 512
@@ -94,8 +97,8 @@ class Box:
             slice(self.left - outer.left, self.right - outer.left),
         )
 
-    def blocks(self, size: int) -> Iterator[tuple[int, int]]:
-        """Numbers (row, column) of the blocks of `size` cells that the box touches."""
+    def blocks(self, size: int) -> Iterator[BlockNumber]:
+        """Numbers of the blocks of `size` cells that the box touches, row by row."""
         for i in range(self.top // size, -(-self.bottom // size)):
             for j in range(self.left // size, -(-self.right // size)):
                 yield i, j
@@ -121,6 +124,11 @@ class Grid:
         """Rows and columns."""
         return self.rows, self.cols
 
+    @property
+    def fine(self) -> bool:
+        """Whether it is a level near native resolution, rather than one for views that take in much ground."""
+        return self.side == BLOCK_CELLS
+
     def mask_cells(self, box: Box) -> tuple[Grid, Box]:
         """The level this one's masks are made on, and the cells there under a box."""
         if self.masks is None:
@@ -128,7 +136,7 @@ class Grid:
         size = self.masks.factor // self.factor
         return self.masks, box.parts(size)
 
-    def block(self, number: tuple[int, int], size: int = BLOCK_CELLS) -> Box:
+    def block(self, number: BlockNumber, size: int = BLOCK_CELLS) -> Box:
         """The cells of a block."""
         i, j = number
         return Box(i * size, (i + 1) * size, j * size, (j + 1) * size).clip(self.shape)
@@ -181,8 +189,6 @@ def native_grid(dataset: Dataset) -> Grid:
 
 
 def grid_for(dataset: Dataset, pixels: float) -> Grid:
-    """The level for a view whose pixels are `pixels` native pixels wide: coarse from `COARSE_SHARE` of a
-    coarse cell on.
-    """
+    """The level for a view whose pixels are `pixels` native pixels wide."""
     coarse = coarse_grid(dataset)
     return coarse if pixels >= COARSE_SHARE * coarse.factor else fine_grid(dataset)

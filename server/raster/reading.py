@@ -36,11 +36,6 @@ class Pixels:
         """(B, h, w) values, 0 where there is none."""
         return np.where(self.valid, self.values, 0).astype(np.float32)
 
-    @property
-    def nbytes(self) -> int:
-        """Size in bytes."""
-        return self.values.nbytes + self.valid.nbytes
-
 
 def _step(factor: int, shift: tuple[int, int]) -> int:
     """Decimation left to GDAL (and so to overviews): the largest power of two in the factor, none at fine levels.
