@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from algorithms.border import Border
 from algorithms.fill import UNFILLED
+from server.analysis.task import ReplacementIndex
 from server.raster.grid import Box
 
 
@@ -33,8 +34,8 @@ class BlockFill:
     """(h, w): 0 original, k filled from the k-th replacement, 255 nodata or not filled."""
     confidence: npt.NDArray[np.uint8]
     """(h, w) 0-100."""
-    layers: dict[int, BlockFields]
-    """Fields by number of the replacement, where any cell takes it."""
+    layers: dict[ReplacementIndex, BlockFields]
+    """Fields by replacement, where any cell takes it."""
 
 
 def reduce_fill(fill: BlockFill, block: Box, power: int) -> BlockFill:

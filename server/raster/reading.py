@@ -19,7 +19,7 @@ from server.raster.layer import Layer
 from server.remote.files import get_remotes, is_remote
 
 READ_CELLS: Final = 256
-"""Side in cells of the pieces in which rasters are read: 512 native pixels at factor 2, the tile of a common COG."""
+"""Side in cells of the blocks in which rasters are read: 512 native pixels at factor 2, the tile of a common COG."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,11 @@ from rasterio.warp import transform
 from algorithms.models import MODELS
 from algorithms.removal import CloudRemoval
 from server.analysis.ahead import KEPT_VISITS, VISIT_BLOCKS, Ahead, Visit
+from server.analysis.plane import Plane
 from server.analysis.request import Request
 from server.demo import write_demo
 from server.errors import AbandonedError
-from server.raster.grid import Box, fine_grid
+from server.raster.grid import Box, Grid, fine_grid
 from server.work.activity import QUIET_SECONDS, Activity, activity
 from server.work.ticket import check_wanted
 from tests.helpers.scenes import make_pair, write_raster
@@ -39,8 +40,7 @@ def view(tmp_path_factory: pytest.TempPathFactory) -> Visit:
     folder, pair = tmp_path_factory.mktemp("ahead"), make_pair(size=(1100, 1000))
     files = [write_raster(folder / f"{name}.tif", getattr(pair, name)) for name in ("target", "replacement")]
     task = Request(files[0], (files[1],)).task(CloudRemoval())
-    grid = fine_grid(task.target.dataset)
-    return Visit(task, grid, Box(130, 200, 260, 330))
+    return Visit(Plane(task, fine_grid(task.target.dataset)), Box(130, 200, 260, 330))
 
 
 def test_a_neighbour_is_there_before_anyone_asks(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_neighbour_is_there_before_anyone_asks(tmp_path: Path) -> None:
             assert client.get(paths[0], params=params).status_code == 200
             analysis = client.app.state.services.analysis
             if prefetch == "true":
-                until(lambda a=analysis: not a._ahead._views)
+                until(lambda a=analysis: not a._ahead._visits)
             held, before = analysis.cache.nbytes, runs()
             images[prefetch] = client.get(paths[1], params=params).content
             new_bytes, new_runs = analysis.cache.nbytes - held, runs() - before
@@ -120,13 +120,13 @@ def test_it_begins_after_a_pause_only() -> None:
 
 def test_the_nearest_first_and_no_farther_than_a_view(view: Visit) -> None:
     around = view.around()
-    under = set(view.box.blocks(view.grid.side))
+    under = set(view.plane.blocks(view.box))
     assert set(around[: len(under)]) == under
-    assert set(around) == set(view.box.pad(70).blocks(view.grid.side))
+    assert set(around) == set(view.plane.blocks(view.box.pad(70)))
 
 
 def test_an_error_ends_that_view_only(view: Visit) -> None:
-    broken, good = view, Visit(view.task, view.grid, Box(0, 60, 0, 60))
+    broken, good = view, Visit(view.plane, Box(0, 60, 0, 60))
     done: list[Visit] = []
 
     def compute(at: Visit, _: tuple[int, int]) -> None:
@@ -138,7 +138,7 @@ def test_an_error_ends_that_view_only(view: Visit) -> None:
     try:
         ahead.seen(good)
         ahead.seen(broken)  # worked on first, as the last one seen
-        until(lambda: not ahead._views)
+        until(lambda: not ahead._visits)
     finally:
         ahead.close()
     assert len(done) == len(good.around())
@@ -148,11 +148,11 @@ def test_what_is_remembered(view: Visit) -> None:
     ahead = Ahead(lambda *_: False, lambda *_: None)
     with activity.request():
         for k in range(2 * KEPT_VISITS):
-            ahead.seen(Visit(view.task, view.grid, Box(k, k + 50, 0, 50)))
-        assert len(ahead._views) == KEPT_VISITS
+            ahead.seen(Visit(view.plane, Box(k, k + 50, 0, 50)))
+        assert len(ahead._visits) == KEPT_VISITS
         side = 128 * (VISIT_BLOCKS + 1)
-        ahead.seen(Visit(view.task, view.grid, Box(0, 128, 0, side)))
-        assert all(v.box.right < side for v in ahead._views)
+        ahead.seen(Visit(view.plane, Box(0, 128, 0, side)))
+        assert all(v.box.right < side for v in ahead._visits)
     ahead.close()
 
 
@@ -160,8 +160,8 @@ def test_only_local_rasters_and_single_cells(view: Visit, tmp_path: Path) -> Non
     with application(tmp_path, prefetch="true") as client:
         analysis = client.app.state.services.analysis
         with activity.request():
-            coarse = view.grid.__class__(view.grid.factor * 3, 200, 200, side=512)
-            analysis.seen(view.task, coarse, view.box)
-            assert not analysis._ahead._views
-            analysis.seen(view.task, view.grid, view.box)
-            assert len(analysis._ahead._views) == 1
+            coarse = Plane(view.plane.task, Grid(view.plane.factor * 3, 200, 200, side=512))
+            analysis.seen(coarse, view.box)
+            assert not analysis._ahead._visits
+            analysis.seen(view.plane, view.box)
+            assert len(analysis._ahead._visits) == 1
