@@ -1,4 +1,4 @@
-"""Work ahead: blocks beside the views asked for last, computed while nobody waits for anything."""
+"""Work ahead: blocks around the views asked for last, computed while nobody waits for anything."""
 
 from __future__ import annotations
 
@@ -10,63 +10,62 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from server.analysis.task import Task
+from server.analysis.plane import Plane
 from server.errors import AbandonedError
-from server.raster.grid import Box, Grid
-from server.work.activity import QUIET, activity
+from server.raster.grid import BlockNumber, Box
+from server.work.activity import QUIET_SECONDS, activity
 from server.work.ticket import Ticket, check_wanted, current_ticket
 
-VIEWS: Final = 4
+KEPT_VISITS: Final = 4
 """Views remembered, the last ones."""
-LARGEST: Final = 16
-"""Blocks under a view beyond which it is no map tile, and nothing is done around it."""
+VISIT_BLOCKS: Final = 16
+"""Blocks under a visit beyond which it is no map tile, and nothing is done around it."""
 
 log = logging.getLogger(__name__)
-Number = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class Visit:
     """What somebody has just looked at."""
 
-    task: Task
+    plane: Plane
     """What was analysed."""
-    grid: Grid
-    """Level."""
     box: Box
     """Cells seen."""
 
-    def around(self) -> list[Number]:
-        """Blocks under a view of the same size on every side, the nearest first."""
+    def around(self) -> list[BlockNumber]:
+        """Blocks under a visit of the same size on every side, the nearest first."""
         middle = (self.box.top + self.box.bottom) / 2, (self.box.left + self.box.right) / 2
-        wide = self.box.pad(max(self.box.shape)).clip(self.grid.shape)
+        wide = self.box.pad(max(self.box.shape)).clip(self.plane.shape)
 
-        def distance(number: Number) -> float:
-            return max(abs((n + 0.5) * self.grid.side - m) for n, m in zip(number, middle, strict=True))
+        def distance(number: BlockNumber) -> float:
+            return max(abs((n + 0.5) * self.plane.grid.side - m) for n, m in zip(number, middle, strict=True))
 
-        return sorted(wide.blocks(self.grid.side), key=distance)
+        return sorted(self.plane.blocks(wide), key=distance)
 
 
 class Ahead:
     """One thread that computes blocks around recent views, one after the other."""
 
-    def __init__(self, missing: Callable[[View, Number], bool], compute: Callable[[View, Number], object]) -> None:
+    def __init__(
+        self, missing: Callable[[Visit, BlockNumber], bool], compute: Callable[[Visit, BlockNumber], object]
+    ) -> None:
         self._missing = missing
         self._compute = compute
-        self._views: deque[View] = deque(maxlen=VIEWS)
+        self._visits: deque[Visit] = deque(maxlen=KEPT_VISITS)
         self._wake = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="ahead", daemon=True)
         self._thread.start()
 
-    def seen(self, view: View) -> None:
-        """Remember a view."""
-        if len(list(view.box.blocks(view.grid.side))) > LARGEST:
+    def seen(self, visit: Visit) -> None:
+        """Remember a visit."""
+        if len(list(visit.plane.blocks(visit.box))) > VISIT_BLOCKS:
             return
         with self._wake:
-            if view in self._views:
-                self._views.remove(view)
-            self._views.append(view)
+            if visit in self._visits:
+                self._visits.remove(visit)
+            self._visits.append(visit)
             self._wake.notify()
 
     def close(self) -> None:
@@ -78,32 +77,32 @@ class Ahead:
     def _work(self) -> None:
         while True:
             with self._wake:
-                while not self._views and not self._closed:
+                while not self._visits and not self._closed:
                     self._wake.wait()
                 if self._closed:
                     return
-                view = self._views[-1]
+                visit = self._visits[-1]
             if (ticket := activity.lend()) is None:
-                time.sleep(QUIET / 3)
-            elif self._finished(view, ticket):
+                time.sleep(QUIET_SECONDS / 3)
+            elif self._finished(visit, ticket):
                 with self._wake:
-                    if view in self._views:
-                        self._views.remove(view)
+                    if visit in self._visits:
+                        self._visits.remove(visit)
 
-    def _finished(self, view: View, ticket: Ticket) -> bool:
-        """Compute what is missing around a view; whether there is nothing left to do."""
+    def _finished(self, visit: Visit, ticket: Ticket) -> bool:
+        """Compute what is missing around a visit; whether there is nothing left to do."""
         token = current_ticket.set(ticket)
         try:
-            for number in view.around():
+            for number in visit.around():
                 if self._closed:
                     return True
                 check_wanted()
-                if self._missing(view, number):
-                    self._compute(view, number)
+                if self._missing(visit, number):
+                    self._compute(visit, number)
         except AbandonedError:
             return False
         except Exception:  # a raster that is gone; whoever asks for it will be told
-            log.info("work ahead around %s stopped", view.box, exc_info=True)
+            log.info("work ahead around %s stopped", visit.box, exc_info=True)
         finally:
             current_ticket.reset(token)
         return True

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from algorithms.border import Border
 from algorithms.fill import UNFILLED
+from server.analysis.task import ReplacementIndex
 from server.raster.grid import Box
 
 
@@ -24,11 +25,6 @@ class BlockFields:
     border: Border | None = None
     """Correction of native pixels near the mask's border, with rows and columns of the scene."""
 
-    @property
-    def nbytes(self) -> int:
-        """Size in bytes."""
-        return self.fields.nbytes + (self.border.nbytes if self.border else 0)
-
 
 @dataclass(frozen=True, slots=True)
 class BlockFill:
@@ -38,14 +34,8 @@ class BlockFill:
     """(h, w): 0 original, k filled from the k-th replacement, 255 nodata or not filled."""
     confidence: npt.NDArray[np.uint8]
     """(h, w) 0-100."""
-    layers: dict[int, BlockFields]
-    """Fields by number of the replacement, where any cell takes it."""
-
-    @property
-    def nbytes(self) -> int:
-        """Size in bytes."""
-        small = self.source.nbytes + self.confidence.nbytes
-        return small + sum(layer.nbytes for layer in self.layers.values())
+    layers: dict[ReplacementIndex, BlockFields]
+    """Fields by replacement, where any cell takes it."""
 
 
 def reduce_fill(fill: BlockFill, block: Box, power: int) -> BlockFill:

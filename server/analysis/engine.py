@@ -5,35 +5,37 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from algorithms.masks import buffer_cells
-from server.analysis.ahead import Ahead, View
+from server.analysis.ahead import Ahead, Visit
 from server.analysis.blocks import BlockFill, reduce_fill
-from server.analysis.extents import rim_cells
 from server.analysis.filling import Filling
+from server.analysis.keys import FillKey
 from server.analysis.masks import Masks
+from server.analysis.neighbourhood import DirectPairs, PairSource
 from server.analysis.pairs import Pairs
+from server.analysis.plane import Plane
 from server.analysis.refinement import Refinement
-from server.analysis.survey import Survey, Surveyor
-from server.analysis.task import Task
+from server.analysis.survey import Surveyor
 from server.raster.cache import RasterCache
-from server.raster.grid import BLOCK, Box, Grid
+from server.raster.grid import BlockNumber, Box
 from server.remote.files import is_remote
 from server.work.cache import TileCache
 from server.work.pool import FairPool
 from server.work.trace import stage
 
-RASTERS: Final = 1 / 3
+RASTER_SHARE: Final = 1 / 3
 """Share of the memory for caches that goes to what is read of the rasters."""
-CHUNK: Final = 8
+CHUNK_BLOCKS: Final = 8
 """Blocks per worker that a large image prepares at a time, so that what they share is still in the cache."""
-SQUARE: Final = 4
+SQUARE_BLOCKS: Final = 4
 """Blocks per side of the squares that a whole scene is computed in."""
 
 
 class Analysis:
     """Mask and adjustment tiles of any task, each computed once however many requests arrive at once."""
 
-    def __init__(self, *, cache_bytes: int, threads: int, ahead: bool = False, raster_share: float = RASTERS) -> None:
+    def __init__(
+        self, *, cache_bytes: int, threads: int, ahead: bool = False, raster_share: float = RASTER_SHARE
+    ) -> None:
         raster_bytes = int(cache_bytes * raster_share)
         self._cache = TileCache(cache_bytes - raster_bytes)
         self._threads = threads
@@ -45,7 +47,7 @@ class Analysis:
         self.pairs = Pairs(self.rasters, self.masks, self._refinement, self._cache, self._pool)
         self._surveyor = Surveyor(self.rasters, self.pairs, self._pool, threads)
         self._filling = Filling(self.rasters, self.pairs)
-        self._ahead = Ahead(self._missing, lambda view, n: self.blocks(view.task, view.grid, [n])) if ahead else None
+        self._ahead = Ahead(self._missing, lambda visit, n: self.blocks(visit.plane, [n])) if ahead else None
 
     @property
     def cache(self) -> TileCache:
@@ -58,92 +60,87 @@ class Analysis:
             self._ahead.close()
         self._pool.close()
 
-    def seen(self, task: Task, grid: Grid, box: Box) -> None:
-        """Note a view that shows single cells of the fine level: somebody may go on to what lies beside it.
+    def seen(self, plane: Plane, box: Box) -> None:
+        """Note a view that shows single cells of the fine level: somebody may go on to what lies next to it.
 
         Remote rasters are not read for what nobody asked for.
         """
-        layers = (task.target, *task.replacements)
-        if self._ahead is not None and grid.side == BLOCK and not any(is_remote(x.dataset.url) for x in layers):
-            self._ahead.seen(View(task, grid, box))
+        layers = (plane.target, *plane.task.replacements)
+        if self._ahead is not None and plane.grid.fine and not any(is_remote(x.dataset.url) for x in layers):
+            self._ahead.seen(Visit(plane, box))
 
-    def _missing(self, view: View, number: tuple[int, int]) -> bool:
-        return not self._cache.peek(self._reduced_key(view.task, view.grid, number, 0))
+    def _kept(self, plane: Plane, number: BlockNumber, power: int) -> bool:
+        return self._cache.peek(FillKey(plane, number, power))
 
-    def blocks(
-        self, task: Task, grid: Grid, numbers: list[tuple[int, int]], *, power: int = 0
-    ) -> dict[tuple[int, int], BlockFill]:
+    def _missing(self, visit: Visit, number: BlockNumber) -> bool:
+        return not self._kept(visit.plane, number, 0)
+
+    def blocks(self, plane: Plane, numbers: list[BlockNumber], *, power: int = 0) -> dict[BlockNumber, BlockFill]:
         """The fill of several blocks, with squares of 2^`power` cells reduced to one.
 
         Worked off in chunks, so that an image over any number of blocks takes no more memory than the reduced result.
         """
-        missing = [n for n in numbers if not self._cache.peek(self._reduced_key(task, grid, n, power))]
-        step = CHUNK * self._threads
+        missing = [n for n in numbers if not self._kept(plane, n, power)]
+        step = CHUNK_BLOCKS * self._threads
         for start in range(0, len(missing), step):
             chunk = missing[start : start + step]
-            self._prepare(task, grid, chunk)
+            self._prepare(plane, chunk)
             with stage("adjust"):
-                unfilled = [n for n in chunk if not self._cache.peek(self._reduced_key(task, grid, n, 0))]
-                survey = self._surveyor.survey(task, grid, [grid.block(n, grid.side) for n in unfilled])
-                self._pool.run([partial(self._reduced, task, grid, n, power, survey) for n in chunk])
+                unfilled = [n for n in chunk if not self._kept(plane, n, 0)]
+                source = self._surveyor.source(plane, [plane.block(n) for n in unfilled])
+                self._pool.run([partial(self._reduced, source, n, power) for n in chunk])
         with stage("adjust" if missing else "mask"):
-            return {n: self._reduced(task, grid, n, power) for n in numbers}
+            direct = DirectPairs(plane, self.pairs)
+            return {n: self._reduced(direct, n, power) for n in numbers}
 
-    @staticmethod
-    def _reduced_key(task: Task, grid: Grid, number: tuple[int, int], power: int) -> tuple[object, ...]:
-        return ("fill", task, grid, number, power)
-
-    def _reduced(
-        self, task: Task, grid: Grid, number: tuple[int, int], power: int, survey: Survey | None = None
-    ) -> BlockFill:
-        core = grid.block(number, grid.side)
+    def _reduced(self, source: PairSource, number: BlockNumber, power: int) -> BlockFill:
+        plane = source.plane
+        core = plane.block(number)
 
         def compute() -> BlockFill:
             if power == 0:
-                return self._filling.block(task, grid, self._filling.fill(task, grid, core, survey), core)
+                return self._filling.block(plane, self._filling.fill(source, core), core)
             # The whole fill of a block weighs many times what is seen of it from afar. At the coarse level every zoom
             # asks for the same few blocks; at the fine one it is not kept for that.
-            if grid.side > BLOCK or self._cache.peek(self._reduced_key(task, grid, number, 0)):
-                return reduce_fill(self._reduced(task, grid, number, 0, survey), core, power)
-            filled = self._filling.fill(task, grid, core, survey)
-            return reduce_fill(self._filling.block(task, grid, filled, core, in_pixels=False), core, power)
+            if not plane.grid.fine or self._kept(plane, number, 0):
+                return reduce_fill(self._reduced(source, number, 0), core, power)
+            filled = self._filling.fill(source, core)
+            return reduce_fill(self._filling.block(plane, filled, core, in_pixels=False), core, power)
 
-        return self._cache.get(self._reduced_key(task, grid, number, power), compute)
+        return self._cache.get(FillKey(plane, number, power), compute)
 
-    def _prepare(self, task: Task, grid: Grid, numbers: list[tuple[int, int]]) -> None:
+    def _prepare(self, plane: Plane, numbers: list[BlockNumber]) -> None:
         """Do in the request's own thread what would keep the workers waiting for each other."""
-        level = grid.masks or grid
-        self.announce(task, grid, numbers)
-        radius = rim_cells(task, grid) + buffer_cells(task.buffer, level.factor)
-        boxes = [grid.mask_cells(grid.block(n, grid.side))[1].pad(radius).clip(level.shape) for n in numbers]
+        level = plane.masks
+        self.announce(plane, numbers)
+        radius = plane.rim + level.buffer
+        boxes = [plane.mask_cells(plane.block(n)).pad(radius).clip(level.shape) for n in numbers]
         with stage("mask"):
-            self.masks.prefetch(level, [(task.target, task.clouds, box) for box in boxes])
-            if task.refine:
-                self._refinement.prefetch(task, level, boxes)
+            self.masks.prefetch([(level.target_clouds, box) for box in boxes])
+            if level.task.refine:
+                self._refinement.prefetch(level, boxes)
         with stage("adjust"):
-            if task.replacements and any(
-                self.pairs.masked(task, grid, grid.block(n, grid.side)).any() for n in numbers
-            ):
-                self.pairs.scene(task, 0, grid)
+            if plane.task.replacements and any(self.pairs.masked(plane, plane.block(n)).any() for n in numbers):
+                self.pairs.scene(plane, plane.task.indexes[0])
 
-    def announce(self, task: Task, grid: Grid, numbers: list[tuple[int, int]]) -> None:
+    def announce(self, plane: Plane, numbers: list[BlockNumber]) -> None:
         """Tell which blocks will be asked for, so that their pixels are read with their cells."""
-        self._filling.announce(task, grid, [grid.block(n, grid.side) for n in numbers])
+        self._filling.announce(plane, [plane.block(n) for n in numbers])
 
-    def squares(self, task: Task, grid: Grid, numbers: list[tuple[int, int]]) -> None:
-        """Compute the fills of blocks, and of those beside them, in squares of `SQUARE` blocks' side, and keep them.
+    def squares(self, plane: Plane, numbers: list[BlockNumber]) -> None:
+        """Compute the fills of blocks, and of those around them, in squares of `SQUARE_BLOCKS`, and keep them.
 
         Whoever wants a whole scene saves most of what blocks read around themselves; the values are the same but for
         rounding.
         """
-        missing = [n for n in numbers if not self._cache.peek(self._reduced_key(task, grid, n, 0))]
-        wanted = sorted({(i // SQUARE, j // SQUARE) for i, j in missing})
-        cores = [grid.block(number, SQUARE * grid.side) for number in wanted]
-        self._prepare(task, grid, [n for core in cores for n in core.blocks(grid.side)])
-        self._pool.run([partial(self._square, task, grid, core) for core in cores])
+        missing = [n for n in numbers if not self._kept(plane, n, 0)]
+        wanted = sorted({(i // SQUARE_BLOCKS, j // SQUARE_BLOCKS) for i, j in missing})
+        cores = [plane.grid.block(number, SQUARE_BLOCKS * plane.grid.side) for number in wanted]
+        self._prepare(plane, [n for core in cores for n in plane.blocks(core)])
+        self._pool.run([partial(self._square, plane, core) for core in cores])
 
-    def _square(self, task: Task, grid: Grid, core: Box) -> None:
-        filled = self._filling.fill(task, grid, core)
-        for number in core.blocks(grid.side):
-            block = partial(self._filling.block, task, grid, filled, grid.block(number, grid.side))
-            self._cache.get(self._reduced_key(task, grid, number, 0), block)
+    def _square(self, plane: Plane, core: Box) -> None:
+        filled = self._filling.fill(DirectPairs(plane, self.pairs), core)
+        for number in plane.blocks(core):
+            block = partial(self._filling.block, plane, filled, plane.block(number))
+            self._cache.get(FillKey(plane, number, 0), block)

@@ -7,28 +7,16 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.border import BORDER_MARGIN, CORRECTED_FACTORS
 from algorithms.fill import padded
-from algorithms.masks import buffer_cells
-from algorithms.moments import WINDOW_LEVELS, NodeLattice, lacking, pool
+from algorithms.moments import WINDOW_LEVELS, lacking, pool
 from algorithms.residual import residual_reach
-from server.analysis.task import Task
-from server.raster.grid import BLOCK, Box, Grid
+from server.analysis.plane import Plane
+from server.raster.grid import Box
 
-NARROWEST: Final = 1
+NARROWEST_LEVELS: Final = 1
 """Levels of windows that every fill looks at."""
 
 Bools = npt.NDArray[np.bool_]
-
-
-def pixelwise(task: Task, grid: Grid) -> bool:
-    """Whether fills are corrected in pixels: at the level whose cells are averages of a few of them."""
-    return task.options.residual and grid.factor in CORRECTED_FACTORS and grid.side == BLOCK
-
-
-def rim_cells(task: Task, grid: Grid) -> int:
-    """Cells around a block that its fields are needed on: for interpolation, and for the correction in pixels."""
-    return 1 + (-(-(1 + BORDER_MARGIN) // grid.factor) if pixelwise(task, grid) else 0)
 
 
 def extent_of(cells: Bools, box: Box) -> Box:
@@ -39,40 +27,40 @@ def extent_of(cells: Bools, box: Box) -> Box:
     )
 
 
-def fill_region(cloud: Bools, core: Box, rim: Box, grid: Grid) -> Box | None:
-    """The cells whose fill has a say in that of a box, None where nothing is to be filled.
+def fill_region(plane: Plane, core: Box, cloud: Bools) -> Box | None:
+    """The cells whose fill that of a box depends on, None where nothing is to be filled.
 
     Args:
-        cloud: (h, w), cells of the rim to fill.
+        plane: what to analyse.
         core: the box.
-        rim: the box and what is needed around it.
-        grid: the level.
+        cloud: (h, w), cells to fill of the box and its rim.
     """
-    if not cloud[core.pad(1).clip(grid.shape).within(rim)].any():
+    rim = plane.rimmed(core)
+    if not cloud[core.pad(1).clip(plane.shape).within(rim)].any():
         return None
-    return extent_of(cloud, rim).pad(residual_reach(grid.factor)).clip(grid.shape)
+    return extent_of(cloud, rim).pad(residual_reach(plane.factor)).clip(plane.shape)
 
 
-def narrow_extent(region: Box, lattice: NodeLattice, grid: Grid) -> Box:
+def narrow_extent(plane: Plane, region: Box) -> Box:
     """The cells inside the scene that the narrowest windows of a region can touch, from a node on."""
-    return region.pad(lattice.reach(NARROWEST)).clip(grid.shape).align(lattice.alignment(NARROWEST)).clip(grid.shape)
+    lattice = plane.lattice
+    around = region.pad(lattice.reach(NARROWEST_LEVELS)).clip(plane.shape)
+    return around.align(lattice.alignment(NARROWEST_LEVELS)).clip(plane.shape)
 
 
-def wider_extent(
-    extent: Box, clear: Bools, near: Bools, lattice: NodeLattice, grid: Grid, *, levels: int
-) -> Box | None:
+def wider_extent(plane: Plane, extent: Box, clear: Bools, near: Bools, *, levels: int) -> Box | None:
     """An extent with room for one level of windows more, None where those there are hold enough clear ground.
 
     Args:
+        plane: what to analyse.
         extent: the cells that windows of `levels` levels can touch.
         clear: (h, w), clear ground in it.
-        near: (h, w), cells to fill and those beside them.
-        lattice: nodes and windows.
-        grid: the level of the analysis grid.
+        near: (h, w), cells to fill and those next to them.
         levels: levels of windows so far.
     """
     if levels == WINDOW_LEVELS:
         return None
+    lattice = plane.lattice
     counts, marked = (pool(padded(a.astype(np.float32), lattice.spacing), lattice.spacing) for a in (clear, near))
     short = lacking(counts, lattice, level=levels - 1, near=marked > 0)
     if not short.any():
@@ -80,11 +68,5 @@ def wider_extent(
     nodes = extent_of(short, extent.parts(lattice.alignment(levels)))
     rows = lattice.ground(range(nodes.top, nodes.bottom), level=levels)
     cols = lattice.ground(range(nodes.left, nodes.right), level=levels)
-    wide = extent.union(Box(rows.start, rows.stop, cols.start, cols.stop).clip(grid.shape))
-    return wide.align(lattice.alignment(levels + 1)).clip(grid.shape)
-
-
-def farthest(box: Box, lattice: NodeLattice, task: Task, grid: Grid) -> Box:
-    """All cells that the fill of a box can look at."""
-    windows = residual_reach(grid.factor) + lattice.reach(WINDOW_LEVELS) + lattice.alignment(WINDOW_LEVELS)
-    return box.pad(rim_cells(task, grid) + windows + buffer_cells(task.buffer, grid.factor)).clip(grid.shape)
+    wide = extent.union(Box(rows.start, rows.stop, cols.start, cols.stop).clip(plane.shape))
+    return wide.align(lattice.alignment(levels + 1)).clip(plane.shape)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,21 +17,23 @@ from algorithms.mask import classify, window_probabilities
 from algorithms.masks import NODATA, dilate
 from algorithms.models import INPUT_CELLS, CloudModel
 from algorithms.moments import box_sums
-from algorithms.reclassify import Remap, reclassify
+from algorithms.reclassify import reclassify
 from algorithms.windows import Window, blend, window_start, windows_over
+from server.analysis.keys import BlendedKey, UserMaskKey, WindowKey
+from server.analysis.plane import LayerClouds, Plane
 from server.analysis.task import CloudSource
 from server.raster.cache import RasterCache
 from server.raster.dataset import Dataset
-from server.raster.grid import BLOCK, Box, Grid
+from server.raster.grid import BLOCK_CELLS, BlockNumber, Box, Grid
 from server.raster.layer import Layer
 from server.raster.reading import announce, read_classes
 from server.work.cache import TileCache
 from server.work.pool import FairPool
 
-CERTAIN = 0.95
+CERTAIN_PROBABILITY: Final = 0.95
 """Mean probability of cloud or shadow from which on the model is believed without reserve. On the clear dates at
 hand its false alarms stay below; the inside of real clouds reaches 0.99."""
-AROUND = 2
+AROUND_CELLS: Final = 2
 """Radius in cells of the surroundings the mean is taken over."""
 
 
@@ -43,22 +46,46 @@ class MaskTile:
     probabilities: npt.NDArray[np.uint8]
     """(2, h, w) of cloud and of shadow, 255 = 1."""
 
-    @property
-    def nbytes(self) -> int:
-        """Size in bytes."""
-        return self.classes.nbytes + self.probabilities.nbytes
 
-
-def joined(box: Box, fetch: Callable[[tuple[int, int]], tuple[Box, MaskTile]]) -> MaskTile:
+def joined(box: Box, fetch: Callable[[BlockNumber], tuple[Box, MaskTile]]) -> MaskTile:
     """Put the mask of a box together from those of blocks, each with the cells it covers."""
     classes, probabilities = np.empty(box.shape, np.uint8), np.empty((2, *box.shape), np.uint8)
-    for number in box.blocks(BLOCK):
+    for number in box.blocks(BLOCK_CELLS):
         covered, tile = fetch(number)
         cut = box.intersection(covered)
         here, there = cut.within(box), cut.within(covered)
         classes[here] = tile.classes[there]
         probabilities[(slice(None), *here)] = tile.probabilities[(slice(None), *there)]
     return MaskTile(classes, probabilities)
+
+
+@dataclass(frozen=True, slots=True)
+class _Inference:
+    """A network at work on a layer."""
+
+    layer: Layer
+    model: CloudModel
+    grid: Grid
+
+    @classmethod
+    def of(cls, clouds: LayerClouds) -> _Inference | None:
+        """The inference that clouds come from; None where they come from a user's mask."""
+        model = clouds.source.model
+        return None if model is None else cls(clouds.layer, model, clouds.grid)
+
+    def key(self, window: Window) -> WindowKey:
+        """What the probabilities of a window are kept as."""
+        return WindowKey(self.layer, self.model.id, self.grid, window)
+
+    def cells(self, window: Window) -> Box:
+        """The cells under a window."""
+        top, left = window_start(window[0], self.grid.rows), window_start(window[1], self.grid.cols)
+        return Box(top, top + INPUT_CELLS, left, left + INPUT_CELLS).clip(self.grid.shape)
+
+    def windows(self, box: Box) -> Iterator[Window]:
+        """Windows over a box inside the scene."""
+        rows, cols = self.grid.shape
+        return product(windows_over(box.top, box.bottom, rows), windows_over(box.left, box.right, cols))
 
 
 class Masks:
@@ -69,14 +96,12 @@ class Masks:
         self._cache = cache
         self._pool = pool
 
-    def _window(self, layer: Layer, model: CloudModel, grid: Grid, window: Window) -> npt.NDArray[np.uint8]:
+    def _window(self, inference: _Inference, window: Window) -> npt.NDArray[np.uint8]:
         """Probabilities of one inference window, from the cache or the network."""
+        layer, model = inference.layer, inference.model
 
         def compute() -> npt.NDArray[np.uint8]:
-            top, left = window_start(window[0], grid.rows), window_start(window[1], grid.cols)
-            cells = self._rasters.cells(
-                layer, grid, Box(top, top + INPUT_CELLS, left, left + INPUT_CELLS).clip(grid.shape)
-            )
+            cells = self._rasters.cells(layer, inference.grid, inference.cells(window))
             picked = list(role_indexes(layer.target.names, model.bands))
             scale, offset = (
                 np.asarray(v, np.float32)[:, None, None]
@@ -84,96 +109,92 @@ class Masks:
             )
             return window_probabilities(cells.values[picked] * scale + offset, cells.valid, model)
 
-        return self._cache.get(("window", layer, model.id, grid, window), compute)
+        return self._cache.get(inference.key(window), compute)
 
-    def prefetch(self, grid: Grid, wanted: Iterable[tuple[Layer, CloudSource, Box]]) -> None:
+    def prefetch(self, wanted: Iterable[tuple[LayerClouds, Box]]) -> None:
         """Run the networks on every window that the boxes need, side by side; tiles then find them in the cache."""
-        missing: dict[tuple[Layer, Window], CloudModel] = {}
-        for layer, source, box in wanted:
-            if (model := source.model) is None:
-                continue
-            missing |= {(layer, w): model for w in self._missing(layer, model, grid, box.clip(grid.shape))}
-        _announce_windows(missing, grid)
-        self._pool.run(
-            [partial(self._window, layer, model, grid, window) for (layer, window), model in missing.items()]
-        )
+        missing: dict[WindowKey, tuple[_Inference, Window]] = {}
+        for clouds, box in wanted:
+            if (inference := _Inference.of(clouds)) is not None:
+                windows = self._missing(inference, box.clip(clouds.grid.shape))
+                missing |= {inference.key(window): (inference, window) for window in windows}
+        _announce_windows(missing.values())
+        self._pool.run([partial(self._window, inference, window) for inference, window in missing.values()])
 
-    def _missing(self, layer: Layer, model: CloudModel, grid: Grid, box: Box) -> Iterator[Window]:
+    def _missing(self, inference: _Inference, box: Box) -> Iterator[Window]:
         """Windows over a box inside the scene that are not there yet."""
-        for window in product(
-            windows_over(box.top, box.bottom, grid.rows), windows_over(box.left, box.right, grid.cols)
-        ):
-            if not self._cache.peek(("window", layer, model.id, grid, window)):
-                yield window
+        return (window for window in inference.windows(box) if not self._cache.peek(inference.key(window)))
 
-    def tile(self, layer: Layer, source: CloudSource, grid: Grid, box: Box) -> MaskTile:
+    def tile(self, clouds: LayerClouds, box: Box) -> MaskTile:
         """Classes and probabilities over a box inside the scene.
 
         Blended from the windows under just this box: blocks that go beyond it would call for windows that nobody needs.
         Where these are there already, whole blocks are blended and kept; the values are the same, bit for bit.
         """
-        if (model := source.model) is not None:
-            self.prefetch(grid, [(layer, source, box)])
-            return joined(box, lambda n: self._block(layer, model, grid, n, box))
-        if (raster := source.classes) is None:
-            clear = np.where(self._rasters.valid(layer, grid, box), 0, NODATA).astype(np.uint8)
+        if (inference := _Inference.of(clouds)) is not None:
+            self.prefetch([(clouds, box)])
+            return joined(box, lambda number: self._block(inference, number, box))
+        if clouds.source.classes is None:
+            clear = np.where(self._rasters.valid(clouds.layer, clouds.grid, box), 0, NODATA).astype(np.uint8)
             return MaskTile(clear, np.zeros((2, *box.shape), np.uint8))
-        read = partial(self._read_tile, layer, raster, source.remap, grid)
-        return joined(box, lambda n: (grid.block(n), read(n)))
+        read = partial(self._read_tile, clouds, clouds.source.classes)
+        return joined(box, lambda number: (clouds.grid.block(number), read(number)))
 
-    def _block(
-        self, layer: Layer, model: CloudModel, grid: Grid, number: tuple[int, int], box: Box
-    ) -> tuple[Box, MaskTile]:
+    def _block(self, inference: _Inference, number: BlockNumber, box: Box) -> tuple[Box, MaskTile]:
         """A block by the model, or the part of it in a box if the block calls for windows that are not there."""
-        block = grid.block(number)
-        key = ("blended", layer, model.id, grid, number)
-        if self._cache.peek(key) or next(self._missing(layer, model, grid, block), None) is None:
-            return block, self._cache.get(key, partial(self._blended, layer, model, grid, block))
+        block = inference.grid.block(number)
+        key = BlendedKey(inference.layer, inference.model.id, inference.grid, number)
+        if self._cache.peek(key) or next(self._missing(inference, block), None) is None:
+            return block, self._cache.get(key, partial(self._blended, inference, block))
         part = box.intersection(block)
-        return part, self._blended(layer, model, grid, part)
+        return part, self._blended(inference, part)
 
-    def _blended(self, layer: Layer, model: CloudModel, grid: Grid, box: Box) -> MaskTile:
-        probabilities = blend(
-            partial(self._window, layer, model, grid), (box.top, box.bottom), (box.left, box.right), grid.shape
-        )
+    def _blended(self, inference: _Inference, box: Box) -> MaskTile:
+        layer, grid = inference.layer, inference.grid
+        window = partial(self._window, inference)
+        probabilities = blend(window, (box.top, box.bottom), (box.left, box.right), grid.shape)
         return MaskTile(classify(probabilities, self._rasters.valid(layer, grid, box)), probabilities)
 
-    def _read_tile(self, layer: Layer, raster: Dataset, remap: Remap, grid: Grid, number: tuple[int, int]) -> MaskTile:
+    def _read_tile(self, clouds: LayerClouds, classes: Dataset, number: BlockNumber) -> MaskTile:
         """A block of a user's mask."""
+        layer, grid, remap = clouds.layer, clouds.grid, clouds.source.remap
 
         def compute() -> MaskTile:
             box = grid.block(number)
             valid = self._rasters.valid(layer, grid, box)
-            pixels = reclassify(read_classes(raster, layer.target, grid, box), remap)
+            pixels = reclassify(read_classes(classes, layer.target, grid, box), remap)
             cloudy = cell_any((pixels != 0) & (pixels != NODATA), grid.factor)
             certain = np.zeros((2, *valid.shape), np.uint8)
             certain[0, cloudy] = 255
             return MaskTile(np.where(valid, cloudy, NODATA).astype(np.uint8), certain)
 
-        return self._cache.get(("mask", layer, raster, remap, grid, number), compute)
+        return self._cache.get(UserMaskKey(layer, classes, remap, grid, number), compute)
 
-    def cloudy(self, layer: Layer, source: CloudSource, grid: Grid, box: Box, radius: int) -> npt.NDArray[np.bool_]:
+    def cloudy(self, clouds: LayerClouds, box: Box, radius: int) -> npt.NDArray[np.bool_]:
         """Cells that count as cloud over a box inside the scene, with a buffer of `radius` cells around them."""
-        wide = box.pad(radius).clip(grid.shape)
-        return dilate(counted(self.tile(layer, source, grid, wide).classes, source), radius)[box.within(wide)]
+        wide = box.pad(radius).clip(clouds.grid.shape)
+        return dilate(counted(self.tile(clouds, wide).classes, clouds.source), radius)[box.within(wide)]
 
-    def certain(self, layer: Layer, source: CloudSource, grid: Grid, box: Box, radius: int) -> npt.NDArray[np.bool_]:
-        """Cells beyond doubt cloud or shadow: their surroundings have a mean probability of `CERTAIN`."""
-        wide = box.pad(radius + 2 * AROUND).clip(grid.shape)
-        certainty = self.tile(layer, source, grid, wide).probabilities.max(axis=0)
+    def certain(self, clouds: LayerClouds, box: Box, radius: int) -> npt.NDArray[np.bool_]:
+        """Cells that are beyond doubt cloud or shadow, with a buffer of `radius` cells around them.
+
+        The mean probability of their surroundings is at least `CERTAIN_PROBABILITY`.
+        """
+        wide = box.pad(radius + 2 * AROUND_CELLS).clip(clouds.grid.shape)
+        certainty = self.tile(clouds, wide).probabilities.max(axis=0)
         # Whole numbers below 2^53, so that the sums do not depend on where the box begins.
-        total = box_sums(certainty[None].astype(np.float64), AROUND)[0]
-        area = box_sums(np.ones((1, *certainty.shape)), AROUND)[0]
-        return dilate(total >= CERTAIN * 255 * area, radius + AROUND)[box.within(wide)]
+        total = box_sums(certainty[None].astype(np.float64), AROUND_CELLS)[0]
+        area = box_sums(np.ones((1, *certainty.shape)), AROUND_CELLS)[0]
+        return dilate(total >= CERTAIN_PROBABILITY * 255 * area, radius + AROUND_CELLS)[box.within(wide)]
 
 
-def spread(grid: Grid, box: Box, made: Callable[[Grid, Box], npt.NDArray[np.bool_]]) -> npt.NDArray[np.bool_]:
-    """A mask over a box, made on the level that the grid takes its masks from."""
-    level, outer = grid.mask_cells(box)
+def spread(plane: Plane, box: Box, made: Callable[[Plane, Box], npt.NDArray[np.bool_]]) -> npt.NDArray[np.bool_]:
+    """A mask over a box, made on the level that the plane takes its masks from."""
+    level, outer = plane.masks, plane.mask_cells(box)
     cells = made(level, outer)
-    if level is grid:
+    if level is plane:
         return cells
-    size = level.factor // grid.factor
+    size = level.factor // plane.factor
     wide = outer.times(size)
     return on_pixels(cells, size, wide.shape)[box.within(wide)]
 
@@ -192,11 +213,10 @@ def _reflectance(layer: Layer, band: int) -> tuple[float, float]:
     return layer.dataset.scales[position], layer.dataset.offsets[position]
 
 
-def _announce_windows(windows: Iterable[tuple[Layer, Window]], grid: Grid) -> None:
+def _announce_windows(windows: Iterable[tuple[_Inference, Window]]) -> None:
     """Tell which inference windows will be read, so that the bytes of remote rasters come in few requests."""
-    boxes: dict[Layer, list[Box]] = {}
-    for layer, (row, col) in windows:
-        top, left = window_start(row, grid.rows), window_start(col, grid.cols)
-        boxes.setdefault(layer, []).append(Box(top, top + INPUT_CELLS, left, left + INPUT_CELLS).clip(grid.shape))
-    for layer, wanted in boxes.items():
+    boxes: dict[tuple[Layer, Grid], list[Box]] = {}
+    for inference, window in windows:
+        boxes.setdefault((inference.layer, inference.grid), []).append(inference.cells(window))
+    for (layer, grid), wanted in boxes.items():
         announce(layer, grid, wanted)

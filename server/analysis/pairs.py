@@ -4,41 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from algorithms.cells import Cells, on_pixels
-from algorithms.masks import buffer_cells, dilate
+from algorithms.masks import dilate
 from algorithms.sample import in_a_row
 from algorithms.scene import SceneFit, fit_scene
-from algorithms.shift import MOVED_FACTORS, NO_SHIFT, Shift, estimate_shift, shift_patches
+from algorithms.shift import NO_SHIFT, Shift, estimate_shift, shift_patches
+from server.analysis.keys import SceneKey, ShiftKey
 from server.analysis.masks import Masks, MaskTile, counted, spread
+from server.analysis.plane import Plane
 from server.analysis.refinement import Refinement, sample_boxes
-from server.analysis.task import Task
+from server.analysis.task import ReplacementIndex
 from server.raster.cache import RasterCache
-from server.raster.grid import BLOCK, Box, Grid
-from server.raster.layer import Layer
+from server.raster.grid import Box
 from server.raster.reading import read_pixels
 from server.work.cache import TileCache
 from server.work.pool import FairPool
-
-
-@dataclass(frozen=True, slots=True)
-class _Scene:
-    """A scene fit that the cache can hold."""
-
-    fit: SceneFit
-    nbytes: int = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class _Moved:
-    """A shift that the cache can hold."""
-
-    by: Shift
-    nbytes: int = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,115 +84,97 @@ class Pairs:
         self._cache = cache
         self._pool = pool
 
-    def masked(self, task: Task, grid: Grid, box: Box) -> npt.NDArray[np.bool_]:
+    def masked(self, plane: Plane, box: Box) -> npt.NDArray[np.bool_]:
         """Cells of a box to be filled: cloud with its buffer."""
 
-        def cloudy(level: Grid, inner: Box) -> npt.NDArray[np.bool_]:
-            radius = buffer_cells(task.buffer, level.factor)
-            wide = inner.pad(radius).clip(level.shape)
-            made = self._refinement.tile(task, level, wide) if task.refine else self._model_tile(task, level, wide)
-            return dilate(counted(made.classes, task.clouds), radius)[inner.within(wide)]
+        def cloudy(level: Plane, inner: Box) -> npt.NDArray[np.bool_]:
+            wide = inner.pad(level.buffer).clip(level.shape)
+            classes = self._refinement.tile(level, wide) if level.task.refine else self._model_tile(level, wide)
+            return dilate(counted(classes.classes, level.task.clouds), level.buffer)[inner.within(wide)]
 
-        return spread(grid, box, cloudy)
+        return spread(plane, box, cloudy)
 
-    def classes(self, task: Task, grid: Grid, box: Box) -> npt.NDArray[np.uint8]:
+    def classes(self, plane: Plane, box: Box) -> npt.NDArray[np.uint8]:
         """Classes of the target over a box inside the scene, refined where the task says so."""
-        if task.refine:
-            return self._refinement.classes(task, grid, box)
-        return self._model_tile(task, grid, box).classes
+        if plane.task.refine:
+            return self._refinement.classes(plane, box)
+        return self._model_tile(plane, box).classes
 
-    def _model_tile(self, task: Task, grid: Grid, box: Box) -> MaskTile:
-        return self._masks.tile(task.target, task.clouds, grid, box)
+    def _model_tile(self, plane: Plane, box: Box) -> MaskTile:
+        return self._masks.tile(plane.target_clouds, box)
 
-    def prefetch(self, task: Task, number: int, grid: Grid, box: Box) -> None:
-        """Infer all that `pair` takes, side by side."""
-        self._prefetch_pair(task, task.replacements[number], grid, [box])
+    def hidden(self, plane: Plane, k: ReplacementIndex, box: Box) -> npt.NDArray[np.bool_]:
+        """Cells that are cloud in the k-th replacement, with the buffer around them."""
+        return spread(
+            plane,
+            box,
+            lambda level, inner: self._masks.cloudy(level.replacement_clouds(k), inner, level.buffer),
+        )
 
-    def pair(self, task: Task, number: int, grid: Grid, box: Box) -> Pair:
-        """The target and the `number`-th replacement (from 0) over a box."""
-        return self._pair(task, number, grid, box, self.shift(task, number, grid))
+    def certainly_hidden(self, plane: Plane, k: ReplacementIndex, box: Box) -> npt.NDArray[np.bool_]:
+        """Cells that are beyond doubt cloud in the k-th replacement, with the buffer around them."""
+        return spread(
+            plane,
+            box,
+            lambda level, inner: self._masks.certain(level.replacement_clouds(k), inner, level.buffer),
+        )
 
-    def _pair(self, task: Task, number: int, grid: Grid, box: Box, moved_by: Shift) -> Pair:
-        replacement = task.replacements[number]
-        self._prefetch_pair(task, replacement, grid, [box])
-        masked = self.masked(task, grid, box)
-        hidden = self.hidden(task, replacement, grid, box)
-        other = self._rasters.cells(replacement, grid, box, moved_by)
-        return Pair(self._rasters.cells(task.target, grid, box), other, masked, hidden)
+    def prefetch(self, plane: Plane, k: ReplacementIndex, boxes: list[Box]) -> None:
+        """Run the networks on all that `pair` takes over boxes, for both dates at once."""
+        level = plane.masks
+        wide = [plane.mask_cells(box).pad(level.buffer) for box in boxes]
+        if level.task.refine:
+            self._refinement.prefetch(level, wide)
+        self._masks.prefetch(product((level.target_clouds, level.replacement_clouds(k)), wide))
 
-    def shift(self, task: Task, number: int, grid: Grid) -> Shift:
-        """By how many native pixels the `number`-th replacement is moved; not at all on the coarse level."""
-        level = grid.masks or grid
-        if level.factor not in MOVED_FACTORS or level.side != BLOCK:
+    def pair(self, plane: Plane, k: ReplacementIndex, box: Box) -> Pair:
+        """The target and the k-th replacement over a box."""
+        return self._pair(plane, k, box, self.shift(plane, k))
+
+    def _pair(self, plane: Plane, k: ReplacementIndex, box: Box, moved_by: Shift) -> Pair:
+        self.prefetch(plane, k, [box])
+        masked = self.masked(plane, box)
+        hidden = self.hidden(plane, k, box)
+        other = self._rasters.cells(plane.replacement(k), plane.grid, box, moved_by)
+        return Pair(self._rasters.cells(plane.target, plane.grid, box), other, masked, hidden)
+
+    def shift(self, plane: Plane, k: ReplacementIndex) -> Shift:
+        """By how many native pixels the k-th replacement is moved; not at all on the coarse level."""
+        level = plane.masks
+        if not level.moved:
             return NO_SHIFT
-        replacement = task.replacements[number]
 
-        def compute() -> _Moved:
+        def compute() -> Shift:
             patches = [Box(y.start, y.stop, x.start, x.stop) for y, x in shift_patches(level.shape, level.factor)]
             boxes = [patch.parts(level.factor) for patch in patches]
-            self._prefetch_pair(task, replacement, level, boxes)
+            self.prefetch(level, k, boxes)
             jobs = [
-                partial(read_pixels, layer, patch.clip(task.target.dataset.shape))
+                partial(read_pixels, layer, patch.clip(level.target.dataset.shape))
                 for patch in patches
-                for layer in (task.target, replacement)
+                for layer in (level.target, level.replacement(k))
             ]
             pixels = self._pool.run(jobs)
             clear = [
-                on_pixels(self._pair(task, number, level, box, NO_SHIFT).clear, level.factor, target.valid.shape)
+                on_pixels(self._pair(level, k, box, NO_SHIFT).clear, level.factor, target.valid.shape)
                 for box, target in zip(boxes, pixels[::2], strict=True)
             ]
-            return _Moved(
-                estimate_shift(
-                    [(t.clean, r.clean, c) for t, r, c in zip(pixels[::2], pixels[1::2], clear, strict=True)]
-                )
+            return estimate_shift(
+                [(t.clean, r.clean, c) for t, r, c in zip(pixels[::2], pixels[1::2], clear, strict=True)]
             )
 
-        return self._cache.get(("shift", *self._clearness(task, replacement), level), compute).by
+        return self._cache.get(ShiftKey.of(level, k), compute)
 
-    def _prefetch_pair(self, task: Task, replacement: Layer, grid: Grid, boxes: list[Box]) -> None:
-        """Run the networks for both dates at once."""
-        level = grid.masks or grid
-        wide = [grid.mask_cells(box)[1].pad(buffer_cells(task.buffer, level.factor)) for box in boxes]
-        if task.refine:
-            self._refinement.prefetch(task, level, wide)
-        self._masks.prefetch(
-            level,
-            [(task.target, task.clouds, box) for box in wide]
-            + [(replacement, task.replacement_clouds, box) for box in wide],
-        )
+    def scene(self, plane: Plane, k: ReplacementIndex) -> SceneFit:
+        """The scene stage of the k-th replacement: the same whichever tile asks first."""
 
-    def hidden(
-        self, task: Task, replacement: Layer, grid: Grid, box: Box, *, doubtful: bool = False
-    ) -> npt.NDArray[np.bool_]:
-        """Cells that are cloud in a replacement with the buffer around them; only those beyond doubt if `doubtful`."""
-        judge = self._masks.certain if doubtful else self._masks.cloudy
-
-        def judged(level: Grid, inner: Box) -> npt.NDArray[np.bool_]:
-            return judge(replacement, task.replacement_clouds, level, inner, buffer_cells(task.buffer, level.factor))
-
-        return spread(grid, box, judged)
-
-    def scene(self, task: Task, number: int, grid: Grid) -> SceneFit:
-        """The scene stage of the `number`-th replacement (from 0): the same whichever tile asks first."""
-        replacement = task.replacements[number]
-
-        def compute() -> _Scene:
-            boxes = sample_boxes(grid)
-            self._prefetch_pair(task, replacement, grid, boxes)
-            pairs = [self.pair(task, number, grid, box) for box in boxes]
-            return _Scene(
-                fit_scene(
-                    in_a_row([pair.target.values for pair in pairs]),
-                    in_a_row([pair.other.values for pair in pairs]),
-                    in_a_row([pair.clear for pair in pairs]),
-                )
+        def compute() -> SceneFit:
+            boxes = sample_boxes(plane.grid)
+            self.prefetch(plane, k, boxes)
+            pairs = [self.pair(plane, k, box) for box in boxes]
+            return fit_scene(
+                in_a_row([pair.target.values for pair in pairs]),
+                in_a_row([pair.other.values for pair in pairs]),
+                in_a_row([pair.clear for pair in pairs]),
             )
 
-        key = ("scene", *self._clearness(task, replacement), grid)
-        return self._cache.get(key, compute).fit
-
-    @staticmethod
-    def _clearness(task: Task, replacement: Layer) -> tuple[object, ...]:
-        """All that decides which cells are clear in both dates."""
-        helpers = task.replacements if task.refine else ()
-        return task.target, replacement, task.clouds, task.replacement_clouds, task.buffer, helpers
+        return self._cache.get(SceneKey.of(plane, k), compute)

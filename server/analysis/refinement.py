@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 
 from algorithms.cells import Cells
-from algorithms.refine import ENOUGH_FIT_CELLS, FIT_BUFFER, LIKELY, REFINE_RADIUS, fit_cells, refine_mask, trusted
+from algorithms.refine import ENOUGH_FIT_CELLS, FIT_BUFFER, LIKELY, fit_cells, refine_mask, trusted
 from algorithms.sample import in_a_row, sample_squares
 from algorithms.scene import SceneFit, fit_scene
+from server.analysis.keys import FirstFitKey, RefinedKey
 from server.analysis.masks import Masks, MaskTile, joined
-from server.analysis.task import Task
+from server.analysis.plane import Plane
+from server.analysis.task import ReplacementIndex
 from server.raster.cache import RasterCache
-from server.raster.grid import BLOCK, Box, Grid
-from server.raster.layer import Layer
+from server.raster.grid import BLOCK_CELLS, BlockNumber, Box, Grid
 from server.work.cache import TileCache
 from server.work.pool import FairPool
-
-HELPERS: Final = 2
-"""Replacements that take part: each further one widens what has to be read around a block."""
 
 
 def sample_boxes(grid: Grid) -> list[Box]:
@@ -31,15 +28,6 @@ def sample_boxes(grid: Grid) -> list[Box]:
     if squares is None:
         return [Box(0, grid.rows, 0, grid.cols)]
     return [Box(y.start, y.stop, x.start, x.stop) for y, x in squares]
-
-
-@dataclass(frozen=True, slots=True)
-class _FirstFit:
-    """The scene stage that serves the refinement; it rests on the model's masks and on no slider."""
-
-    fit: SceneFit
-    trusted: bool
-    nbytes: int = 4096
 
 
 class Refinement:
@@ -51,103 +39,93 @@ class Refinement:
         self._cache = cache
         self._pool = pool
 
-    @staticmethod
-    def reach(task: Task) -> int:
-        """Cells around a cell that its refined class can depend on."""
-        return REFINE_RADIUS * min(len(task.replacements), HELPERS)
-
-    def classes(self, task: Task, grid: Grid, box: Box) -> npt.NDArray[np.uint8]:
+    def classes(self, plane: Plane, box: Box) -> npt.NDArray[np.uint8]:
         """Refined classes over a box inside the scene, kept block by block."""
-        numbers = list(box.blocks(BLOCK))
-        missing = [n for n in numbers if not self._cache.peek(self._key(task, grid, n))]
-        self.prefetch(task, grid, [grid.block(n) for n in missing])
-        self._pool.run([partial(self._block, task, grid, n) for n in missing])
-        return self._joined(task, grid, box).classes
+        numbers = list(box.blocks(BLOCK_CELLS))
+        missing = [n for n in numbers if not self._cache.peek(RefinedKey.of(plane, n))]
+        self.prefetch(plane, [plane.grid.block(n) for n in missing])
+        self._pool.run([partial(self._block, plane, n) for n in missing])
+        return self._joined(plane, box).classes
 
-    def _kept(self, task: Task, grid: Grid, box: Box) -> bool:
+    def _kept(self, plane: Plane, box: Box) -> bool:
         """Whether all blocks under a box are there."""
-        return all(self._cache.peek(self._key(task, grid, n)) for n in box.blocks(BLOCK))
+        return all(self._cache.peek(RefinedKey.of(plane, n)) for n in box.blocks(BLOCK_CELLS))
 
-    def _joined(self, task: Task, grid: Grid, box: Box) -> MaskTile:
-        return joined(box, lambda n: (grid.block(n), self._block(task, grid, n)))
+    def _joined(self, plane: Plane, box: Box) -> MaskTile:
+        return joined(box, lambda n: (plane.grid.block(n), self._block(plane, n)))
 
-    def prefetch(self, task: Task, grid: Grid, boxes: list[Box]) -> None:
+    def prefetch(self, plane: Plane, boxes: list[Box]) -> None:
         """Infer all that refining the boxes takes, and fit the scene stage it rests on."""
-        wide = [box.pad(self.reach(task)).clip(grid.shape) for box in boxes if not self._kept(task, grid, box)]
-        self._masks.prefetch(grid, [(task.target, task.clouds, box) for box in wide])
-        doubtful = [box for box in wide if self._doubtful(task, grid, box)]
-        for replacement in task.replacements[:HELPERS] if doubtful else ():
+        wide = [box.pad(plane.refinement_reach).clip(plane.shape) for box in boxes if not self._kept(plane, box)]
+        self._masks.prefetch([(plane.target_clouds, box) for box in wide])
+        doubtful = [box for box in wide if self._doubtful(plane, box)]
+        for k in plane.helpers if doubtful else ():
             # Fitted here rather than by whichever worker comes first, while the others stand and wait.
-            self._first_fit(task, replacement, grid)
-            around = [box.pad(FIT_BUFFER) for box in doubtful]
-            self._masks.prefetch(grid, [(replacement, task.replacement_clouds, box) for box in around])
+            self._first_fit(plane, k)
+            self._masks.prefetch([(plane.replacement_clouds(k), box.pad(FIT_BUFFER)) for box in doubtful])
 
-    def _doubtful(self, task: Task, grid: Grid, box: Box) -> bool:
+    def _doubtful(self, plane: Plane, box: Box) -> bool:
         """Whether the model sees anything in a box: elsewhere nothing can be given back and nothing can join."""
-        return bool((self._masks.tile(task.target, task.clouds, grid, box).probabilities >= LIKELY * 255).any())
+        return bool((self._masks.tile(plane.target_clouds, box).probabilities >= LIKELY * 255).any())
 
-    @staticmethod
-    def _key(task: Task, grid: Grid, number: tuple[int, int]) -> tuple[object, ...]:
-        helpers = task.replacements[:HELPERS]
-        return ("refined", task.target, helpers, task.clouds, task.replacement_clouds, grid, number)
+    def _block(self, plane: Plane, number: BlockNumber) -> MaskTile:
+        return self._cache.get(RefinedKey.of(plane, number), lambda: self._refined(plane, plane.grid.block(number)))
 
-    def _block(self, task: Task, grid: Grid, number: tuple[int, int]) -> MaskTile:
-        return self._cache.get(self._key(task, grid, number), lambda: self._refined(task, grid, grid.block(number)))
-
-    def tile(self, task: Task, grid: Grid, box: Box) -> MaskTile:
-        """Refined classes over a box inside the scene; the model's probabilities beside them.
+    def tile(self, plane: Plane, box: Box) -> MaskTile:
+        """Refined classes over a box inside the scene; the model's probabilities with them.
 
         From the blocks if they are all there, else for just this box and not kept: the same, bit for bit.
         """
-        return self._joined(task, grid, box) if self._kept(task, grid, box) else self._refined(task, grid, box)
+        return self._joined(plane, box) if self._kept(plane, box) else self._refined(plane, box)
 
-    def _refined(self, task: Task, grid: Grid, block: Box) -> MaskTile:
-        wide = block.pad(self.reach(task)).clip(grid.shape)
+    def _refined(self, plane: Plane, block: Box) -> MaskTile:
+        wide = block.pad(plane.refinement_reach).clip(plane.shape)
         core = block.within(wide)
-        tile = self._masks.tile(task.target, task.clouds, grid, wide)
+        tile = self._masks.tile(plane.target_clouds, wide)
         classes = tile.classes
-        if self._doubtful(task, grid, wide):
+        if self._doubtful(plane, wide):
             covered = np.zeros(wide.shape, bool)
-            for replacement in task.replacements[:HELPERS]:
-                first = self._first_fit(task, replacement, grid)
-                if not first.trusted:
+            for k in plane.helpers:
+                if (first := self._first_fit(plane, k)) is None:
                     continue
-                target, other, usable = self._usable(task, replacement, grid, wide)
+                target, other, usable = self._usable(plane, k, wide)
                 classes = refine_mask(
                     classes,
                     tile.probabilities,
                     target.values,
-                    first.fit.estimate(first.fit.standardise(other.values)),
-                    first.fit.noise,
+                    first.estimate(first.standardise(other.values)),
+                    first.noise,
                     usable & ~covered,
-                    bands=task.target.dataset.names,
+                    bands=plane.target.dataset.names,
                 )
                 covered |= usable
         return MaskTile(classes[core], tile.probabilities[(slice(None), *core)])
 
-    def _usable(
-        self, task: Task, replacement: Layer, grid: Grid, box: Box
-    ) -> tuple[Cells, Cells, npt.NDArray[np.bool_]]:
+    def _usable(self, plane: Plane, k: ReplacementIndex, box: Box) -> tuple[Cells, Cells, npt.NDArray[np.bool_]]:
         """Both dates' cells, and where they can be compared and the replacement is clear."""
-        clouds = task.replacement_clouds
+        clouds = plane.replacement_clouds(k)
         around = box.pad(FIT_BUFFER)
-        self._masks.prefetch(grid, [(task.target, task.clouds, around), (replacement, clouds, around)])
-        hidden = self._masks.cloudy(replacement, clouds, grid, box, FIT_BUFFER)
-        target, other = (self._rasters.cells(layer, grid, box) for layer in (task.target, replacement))
+        self._masks.prefetch([(plane.target_clouds, around), (clouds, around)])
+        hidden = self._masks.cloudy(clouds, box, FIT_BUFFER)
+        target, other = (self._rasters.cells(layer, plane.grid, box) for layer in (plane.target, clouds.layer))
         return target, other, target.full & other.full & ~hidden
 
-    def _first_fit(self, task: Task, replacement: Layer, grid: Grid) -> _FirstFit:
-        def compute() -> _FirstFit:
-            boxes = sample_boxes(grid)
+    def _first_fit(self, plane: Plane, k: ReplacementIndex) -> SceneFit | None:
+        """The scene stage that serves the refinement by the k-th replacement, None where it is not to be trusted.
+
+        It rests on the model's masks and on no slider.
+        """
+
+        def compute() -> SceneFit | None:
+            boxes = sample_boxes(plane.grid)
             wide = [box.pad(2 * FIT_BUFFER) for box in boxes]
-            sources = ((task.target, task.clouds), (replacement, task.replacement_clouds))
-            self._masks.prefetch(grid, [(*source, box) for source in sources for box in wide])
+            self._masks.prefetch(product((plane.target_clouds, plane.replacement_clouds(k)), wide))
             targets, others, clears, doubts = [], [], [], []
             for box in boxes:
-                around = box.pad(FIT_BUFFER).clip(grid.shape)
+                around = box.pad(FIT_BUFFER).clip(plane.shape)
                 core = box.within(around)
-                tile = self._masks.tile(task.target, task.clouds, grid, around)
-                target, other, usable = self._usable(task, replacement, grid, around)
+                tile = self._masks.tile(plane.target_clouds, around)
+                target, other, usable = self._usable(plane, k, around)
                 clear, doubtful = fit_cells(tile.classes, tile.probabilities, usable)
                 targets.append(target.values[(slice(None), *core)])
                 others.append(other.values[(slice(None), *core)])
@@ -160,7 +138,6 @@ class Refinement:
                 in_a_row(doubts if few else clears),
                 bends=False,  # the refinement's limits are in units of the straight fit's noise
             )
-            return _FirstFit(fit, trusted(fit, doubtful=few))
+            return fit if trusted(fit, doubtful=few) else None
 
-        key = ("first fit", task.target, replacement, task.clouds, task.replacement_clouds, grid)
-        return self._cache.get(key, compute)
+        return self._cache.get(FirstFitKey.of(plane, k), compute)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,22 +18,23 @@ from algorithms.shift import NO_SHIFT
 from algorithms.sidecar import CloudSidecar, Needs, PixelFill
 from server.analysis.blocks import BlockFill
 from server.analysis.engine import Analysis
-from server.analysis.task import Task
+from server.analysis.plane import Plane
+from server.analysis.task import ReplacementIndex, Task
 from server.raster.cache import assemble
-from server.raster.grid import Box, Grid, grid_for
+from server.raster.grid import BlockNumber, Box, Grid, grid_for
 from server.raster.sampling import OutputGrid, Positions, native_pixels, positions
 from server.work.trace import stage
 
 Sampled = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]
 """(B, p) values at points and (p,) validity."""
-ReadReplacement = Callable[[int], tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]]
-"""Reads the k-th replacement (from 0) on the output grid: (B, H, W) values and (H, W) validity."""
+ReadReplacement = Callable[[ReplacementIndex], tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]]
+"""Reads the k-th replacement on the output grid: (B, H, W) values and (H, W) validity."""
 
-FINE = 2.0
+FINE_PIXELS: Final = 2.0
 """Native pixels per output pixel from which on single ones are not told apart, and overviews are read."""
-STEPS = 4096
+STEPS_PER_CELL: Final = 4096
 """Positions per cell. Whole steps rid a tile and its quarters of the last bits in which their transforms differ."""
-EDGE = 1e-7
+EDGE_CELLS: Final = 1e-7
 """Positions this close to a cell's border, in cells, count as beyond it, whatever the rounding of the transform."""
 
 
@@ -40,8 +42,8 @@ EDGE = 1e-7
 class View:
     """An output image on the analysis grid."""
 
-    grid: Grid
-    """Level of the grid."""
+    plane: Plane
+    """What is analysed."""
     positions: Positions
     """Output pixels on the native lattice."""
     box: Box
@@ -49,11 +51,13 @@ class View:
     pooled: int
     """Powers of two by which an output pixel is wider than a cell."""
     shows_pixels: bool
-    """Whether native pixels matter: output pixels are smaller than `FINE` of them."""
+    """Whether native pixels matter: output pixels are smaller than `FINE_PIXELS` of them."""
 
     def cells(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """(H, W) rows and columns in cells, in steps of 1 / `STEPS`."""
-        rows, cols = (np.rint(axis * (STEPS / self.grid.factor)) / STEPS for axis in self.positions.all())
+        """(H, W) rows and columns in cells, in steps of 1 / `STEPS_PER_CELL`."""
+        rows, cols = (
+            np.rint(axis * (STEPS_PER_CELL / self.plane.factor)) / STEPS_PER_CELL for axis in self.positions.all()
+        )
         return rows, cols
 
 
@@ -75,7 +79,9 @@ def look_at(task: Task, output: OutputGrid, grid: Grid | None = None) -> View | 
         return None
     ratio = pixels / grid.factor
     pooled = max(0, math.floor(math.log2(ratio) + 1e-6)) if ratio > 0 else 0
-    return View(grid, where, box, min(pooled, int(math.log2(grid.side))), shows_pixels=pixels < FINE)
+    return View(
+        Plane(task, grid), where, box, min(pooled, int(math.log2(grid.side))), shows_pixels=pixels < FINE_PIXELS
+    )
 
 
 def _lookup(
@@ -87,7 +93,7 @@ def _lookup(
     outside: int,
 ) -> npt.NDArray[np.uint8]:
     """Value of the cell under every output pixel."""
-    y, x = rows + (EDGE - box.top), cols + (EDGE - box.left)
+    y, x = rows + (EDGE_CELLS - box.top), cols + (EDGE_CELLS - box.left)
     inside = (y >= 0) & (y < box.shape[0]) & (x >= 0) & (x < box.shape[1])  # False for NaN, too
     values = np.full(rows.shape, outside, np.uint8)
     if inside.all():
@@ -104,8 +110,8 @@ def classes_sidecar(analysis: Analysis, task: Task, output: OutputGrid) -> Cloud
     if view is None:
         return CloudSidecar(classes=np.full(shape, NODATA, np.uint8), probability=np.zeros(shape, np.uint8))
     with stage("mask"):
-        classes = analysis.pairs.classes(task, view.grid, view.box)
-        cloud = analysis.masks.tile(task.target, task.clouds, view.grid, view.box).probabilities[0]
+        classes = analysis.pairs.classes(view.plane, view.box)
+        cloud = analysis.masks.tile(view.plane.target_clouds, view.box).probabilities[0]
         probability = np.rint(cloud * np.float32(100 / 255)).astype(np.uint8)
     rows, cols = view.cells()
     flat = replace(view, pooled=0)
@@ -142,10 +148,10 @@ def fill_sidecar(
     view = look_at(task, output, grid)
     if view is None:
         return CloudSidecar(source=np.full(shape, UNFILLED, np.uint8), confidence=np.zeros(shape, np.uint8))
-    box = view.box.align(1 << view.pooled).clip(view.grid.shape)
-    fills = analysis.blocks(task, view.grid, list(box.blocks(view.grid.side)), power=view.pooled)
+    box = view.box.align(1 << view.pooled).clip(view.plane.shape)
+    fills = analysis.blocks(view.plane, list(view.plane.blocks(box)), power=view.pooled)
     if view.pooled == 0:
-        analysis.seen(task, view.grid, view.box)
+        analysis.seen(view.plane, view.box)
     source = _assembled(view, box, lambda n: fills[n].source)
     if not source.any():  # nothing but clear ground: no pixel needs a second look
         return CloudSidecar(source=None, confidence=None)
@@ -156,15 +162,15 @@ def fill_sidecar(
         confidence = _assembled(view, box, lambda n: fills[n].confidence)
         return CloudSidecar(source=source_px, confidence=_lookup(view, confidence, box, rows, cols, 0))
 
-    def replaced(k: int, y: npt.NDArray[np.intp], x: npt.NDArray[np.intp]) -> Sampled:
-        layer = task.replacements[k - 1]
-        shift = analysis.pairs.shift(task, k - 1, view.grid)
+    def replaced(k: ReplacementIndex, y: npt.NDArray[np.intp], x: npt.NDArray[np.intp]) -> Sampled:
+        layer = task.replacement(k)
+        shift = analysis.pairs.shift(view.plane, k)
         # Pixels on the target's lattice are at hand without a warp; moved ones are to be had nowhere else.
         at_hand = shift != NO_SHIFT or (not smooth and layer.dataset.same_grid(layer.target) is not None)
         if not (view.shows_pixels and at_hand):
-            values, valid = read_replacement(k - 1)
+            values, valid = read_replacement(k)
             return values[:, y, x], valid[y, x]
-        factor = view.grid.factor
+        factor = view.plane.factor
         return analysis.rasters.sample(
             layer, shift, rows[y, x] * factor, cols[y, x] * factor, bands=bands, smooth=smooth
         )
@@ -173,23 +179,22 @@ def fill_sidecar(
     return CloudSidecar(source=source_px, fill=fill)
 
 
-def _assembled(
-    view: View, box: Box, fetch: Callable[[tuple[int, int]], npt.NDArray[np.uint8]]
-) -> npt.NDArray[np.uint8]:
+def _assembled(view: View, box: Box, fetch: Callable[[BlockNumber], npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
     """Put the blocks' arrays over a box of cells together, in squares of 2^`pooled` cells."""
     size = 1 << view.pooled
-    squares = Grid(view.grid.factor * size, -(-view.grid.rows // size), -(-view.grid.cols // size))
-    return assemble(fetch, box.parts(size), squares, view.grid.side // size).astype(np.uint8, copy=False)
+    grid = view.plane.grid
+    squares = Grid(grid.factor * size, -(-grid.rows // size), -(-grid.cols // size))
+    return assemble(fetch, box.parts(size), squares, grid.side // size).astype(np.uint8, copy=False)
 
 
 def _pixel_fill(
     view: View,
-    fills: dict[tuple[int, int], BlockFill],
+    fills: dict[BlockNumber, BlockFill],
     source: npt.NDArray[np.uint8],
     rows: npt.NDArray[np.float64],
     cols: npt.NDArray[np.float64],
     bands: tuple[int, ...],
-    replaced: Callable[[int, npt.NDArray[np.intp], npt.NDArray[np.intp]], Sampled],
+    replaced: Callable[[ReplacementIndex, npt.NDArray[np.intp], npt.NDArray[np.intp]], Sampled],
 ) -> PixelFill | None:
     """Gain, offset and replacement under every pixel to fill; marks pixels the replacement lacks in `source`."""
     parts: list[PixelFill] = []
@@ -202,7 +207,7 @@ def _pixel_fill(
             y, x, values = y[valid], x[valid], values[:, valid]
             if len(y) == 0:
                 continue
-            at_row, at_col = rows[y, x] + EDGE, cols[y, x] + EDGE
+            at_row, at_col = rows[y, x] + EDGE_CELLS, cols[y, x] + EDGE_CELLS
             sampled = _sample(view, fills, k, at_row, at_col, bands)
             count = len(bands)
             parts.append(PixelFill(y, x, sampled[:, :count].T, sampled[:, count:].T, values))
@@ -219,16 +224,16 @@ def _pixel_fill(
 
 def _sample(
     view: View,
-    fills: dict[tuple[int, int], BlockFill],
-    k: int,
+    fills: dict[BlockNumber, BlockFill],
+    k: ReplacementIndex,
     rows: npt.NDArray[np.float64],
     cols: npt.NDArray[np.float64],
     bands: tuple[int, ...],
 ) -> npt.NDArray[np.float32]:
     """(p, 2 B) gain and offset at points, each from the block that holds it."""
     size = 1 << view.pooled
-    side = view.grid.side
-    across = view.grid.cols // side + 1
+    side = view.plane.grid.side
+    across = view.plane.grid.cols // side + 1
     number = (rows // side).astype(np.intp) * across + (cols // side).astype(np.intp)
     result = np.zeros((len(rows), 2 * len(bands)), np.float32)
     for (i, j), block in fills.items():
@@ -242,7 +247,7 @@ def _sample(
         box = layer.box
         result[picked] = bilinear(fields, rows[picked] / size - box.top, cols[picked] / size - box.left)
         if layer.border is not None and view.shows_pixels:
-            factor = view.grid.factor
+            factor = view.plane.factor
             at, correction = sample_border(layer.border, rows[picked] * factor, cols[picked] * factor, bands)
             result[picked[at], len(bands) :] += correction
     return result

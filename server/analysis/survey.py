@@ -7,32 +7,60 @@ from functools import partial, reduce
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from algorithms.masks import dilate
-from algorithms.moments import node_lattice
-from server.analysis.extents import fill_region, narrow_extent, rim_cells, wider_extent
+from server.analysis.extents import fill_region, narrow_extent
+from server.analysis.neighbourhood import DirectPairs, Neighbourhood, PairSource
 from server.analysis.pairs import Pair, Pairs, joined_rows
-from server.analysis.task import Task
+from server.analysis.plane import Plane
+from server.analysis.task import ReplacementIndex
 from server.raster.cache import RasterCache
-from server.raster.grid import Box, Grid
+from server.raster.grid import Box
 from server.work.pool import FairPool
 
-LARGEST: Final = 3 << 17
+SURVEY_CELLS: Final = 3 << 17
 """Cells at most of the blocks of a survey, which looks at about twice as many: 40 MB with six bands."""
+SURVEYED: Final = 1
+"""The replacement that is surveyed: the first, which fills nearly everything."""
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
-    """The target and the first replacement over the ground that the fills of neighbouring blocks look at."""
+class SurveyedPairs(PairSource):
+    """Cuts boxes out of one look at the ground that the fills of neighbouring blocks need: the same bit for bit."""
 
-    extent: Box
-    """Where."""
-    pair: Pair
-    """What."""
+    plane: Plane
+    """What is analysed."""
+    survey: Neighbourhood
+    """The one look."""
+    beyond: PairSource
+    """Whom to ask for anything else."""
 
-    def covers(self, number: int, box: Box) -> bool:
-        """Whether it tells of a box in the `number`-th replacement (from 0)."""
-        return number == 0 and self.extent.intersection(box) == box
+    def covers(self, k: ReplacementIndex, box: Box) -> bool:
+        """Whether the survey shows a box in the k-th replacement."""
+        return k == self.survey.k and self.survey.extent.intersection(box) == box
+
+    def pair(self, k: ReplacementIndex, box: Box) -> Pair:
+        """The target and the k-th replacement over a box inside the scene."""
+        if self.covers(k, box):
+            return self.survey.pair.cut(box.within(self.survey.extent))
+        return self.beyond.pair(k, box)
+
+
+@dataclass(frozen=True, slots=True)
+class _BandedPairs(PairSource):
+    """Looks at a large box in bands of rows, one per worker: the same bit for bit."""
+
+    plane: Plane
+    pairs: Pairs
+    pool: FairPool
+    threads: int
+
+    def pair(self, k: ReplacementIndex, box: Box) -> Pair:
+        self.pairs.prefetch(self.plane, k, [box])
+        step = -(-box.shape[0] // self.threads)
+        bands = [Box(top, min(top + step, box.bottom), box.left, box.right) for top in range(box.top, box.bottom, step)]
+        return joined_rows(self.pool.run([partial(self.pairs.pair, self.plane, k, band) for band in bands]))
 
 
 class Surveyor:
@@ -44,43 +72,34 @@ class Surveyor:
         self._pool = pool
         self._threads = threads
 
-    def survey(self, task: Task, grid: Grid, cores: list[Box]) -> Survey | None:
-        """A survey for the fills of boxes; None where each had better look for itself."""
-        if len(cores) < 2 or not task.replacements:
+    def source(self, plane: Plane, cores: list[Box]) -> PairSource:
+        """Where the fills of boxes get both dates from: a survey, unless each had better look for itself."""
+        direct = DirectPairs(plane, self._pairs)
+        survey = self._survey(plane, cores)
+        return direct if survey is None else SurveyedPairs(plane, survey, direct)
+
+    def _survey(self, plane: Plane, cores: list[Box]) -> Neighbourhood | None:
+        if len(cores) < 2 or not plane.task.replacements:
             return None
-        rims = [core.pad(rim_cells(task, grid)).clip(grid.shape) for core in cores]
-        around = reduce(Box.union, rims)
-        if around.area >= LARGEST:
+        around = reduce(Box.union, map(plane.rimmed, cores))
+        if around.area >= SURVEY_CELLS:
             return None
-        cloud = self._pairs.masked(task, grid, around) & self._rasters.valid(task.target, grid, around)
-        found = (fill_region(cloud[rim.within(around)], core, rim, grid) for core, rim in zip(cores, rims, strict=True))
+        cloud = self._pairs.masked(plane, around) & self._rasters.valid(plane.target, plane.grid, around)
+        found = (fill_region(plane, core, cloud[plane.rimmed(core).within(around)]) for core in cores)
         regions = [region for region in found if region is not None]
         if len(regions) < 2:
             return None
-        lattice = node_lattice(task.options.window, grid.factor)
-        extents = [narrow_extent(region, lattice, grid) for region in regions]
-        extent, levels = reduce(Box.union, extents), 1
+        extents = [narrow_extent(plane, region) for region in regions]
+        extent = reduce(Box.union, extents)
         if extent.area >= sum(e.area for e in extents):
             return None
-        pair = self._looked_at(task, grid, extent)
-        while True:
-            near = np.zeros(extent.shape, bool)
-            for region in regions:
-                at = region.within(extent)
-                near[at] |= dilate(pair.open[at], 1)
-            wider = wider_extent(extent, pair.clear, near, lattice, grid, levels=levels)
-            if wider is None:
-                return Survey(extent, pair)
-            extent, levels = wider, levels + 1
-            del pair  # or both would be in memory
-            pair = self._looked_at(task, grid, extent)
 
-    def _looked_at(self, task: Task, grid: Grid, extent: Box) -> Pair:
-        """Both dates over an extent, a band of rows per worker: the same bit for bit."""
-        self._pairs.prefetch(task, 0, grid, extent)
-        step = -(-extent.shape[0] // self._threads)
-        bands = [
-            Box(top, min(top + step, extent.bottom), extent.left, extent.right)
-            for top in range(extent.top, extent.bottom, step)
-        ]
-        return joined_rows(self._pool.run([partial(self._pairs.pair, task, 0, grid, band) for band in bands]))
+        def near(hood: Neighbourhood) -> npt.NDArray[np.bool_]:
+            marked, fillable = np.zeros(hood.extent.shape, bool), hood.pair.open
+            for region in regions:
+                at = region.within(hood.extent)
+                marked[at] |= dilate(fillable[at], 1)
+            return marked
+
+        banded = _BandedPairs(plane, self._pairs, self._pool, self._threads)
+        return banded.widened(Neighbourhood(SURVEYED, extent, banded.pair(SURVEYED, extent)), near)

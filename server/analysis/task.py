@@ -10,6 +10,9 @@ from algorithms.reclassify import Remap
 from server.raster.dataset import Dataset
 from server.raster.layer import Layer
 
+ReplacementIndex = int
+"""Which replacement, called `k`: 1 for the first. It is the value of the source band where that one fills."""
+
 
 @dataclass(frozen=True, slots=True)
 class CloudSource:
@@ -41,3 +44,12 @@ class Task:
     """The adjustment."""
     refine: bool = False
     """Whether the replacements help to tell the target's clouds."""
+
+    @property
+    def indexes(self) -> range:
+        """The replacements' indexes, in the order of preference."""
+        return range(1, 1 + len(self.replacements))
+
+    def replacement(self, k: ReplacementIndex) -> Layer:
+        """The k-th replacement."""
+        return self.replacements[k - 1]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from rasterio.crs import CRS
 from rasterio.io import MemoryFile
 from rasterio.windows import bounds as window_bounds
 from rasterio.windows import transform as window_transform
@@ -15,21 +16,22 @@ from rio_tiler.reader import read
 from algorithms.fill import UNFILLED
 from algorithms.masks import NODATA
 from algorithms.removal import CloudImage, CloudRemoval
+from algorithms.sidecar import CloudSidecar
 from server.analysis.engine import Analysis
 from server.analysis.outputs import completed, hidden_pixels, read_layer
+from server.analysis.plane import Plane
 from server.analysis.sidecar import classes_sidecar, fill_sidecar
-from server.analysis.task import Task
-from server.export.plan import Piece
+from server.analysis.task import ReplacementIndex
+from server.export.plan import Piece, blocks_under, ground_around
 from server.raster.dataset import dataset_crs, open_raster
-from server.raster.grid import Grid
 from server.raster.sampling import OutputGrid
 
-TILE = 256
+TILE_PIXELS: Final = 256
 """Side in pixels of the tiles of a piece's file: whoever puts the pieces together holds some of each."""
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
+class FilledPiece:
     """The pixels of a piece."""
 
     image: npt.NDArray[Any]
@@ -46,10 +48,8 @@ class PieceFiller:
 
     analysis: Analysis
     """What is computed, and its cache."""
-    task: Task
+    plane: Plane
     """What to analyse."""
-    grid: Grid
-    """Level of the analysis grid."""
     algorithm: CloudRemoval
     """How to fill."""
     provenance: bool
@@ -59,49 +59,67 @@ class PieceFiller:
     reading: dict[str, Any]
     """Options for reading replacements."""
 
-    def fill(self, piece: Piece) -> Filled:
+    def prepare(self, pieces: list[Piece]) -> None:
+        """Compute and keep all that filling pieces takes: masks first, which squares would else make around each."""
+        numbers = blocks_under(self.plane, pieces)
+        around = self.plane.mask_cells(ground_around(self.plane, numbers))
+        self.analysis.pairs.classes(self.plane.masks, around)
+        self.analysis.squares(self.plane, numbers)
+
+    def fill(self, piece: Piece) -> FilledPiece:
         """Read a piece and fill its clouds."""
-        target = self.task.target.dataset
-        rows, cols = piece.pixels.shape
+        target = self.plane.target.dataset
         with open_raster(target.url, target.version) as src:
             image = read(src, window=piece.window, indexes=target.indexes, nodata=target.nodata)
             others = [i for i in src.indexes if i not in target.indexes]
             alpha = src.read(others, window=piece.window) if others else None
             own_mask = src.dataset_mask(window=piece.window)[None] if self.needs_mask else None
-        crs = image.crs
+        rows, cols = piece.pixels.shape
         output = OutputGrid(target.crs, window_bounds(piece.window, target.affine), cols, rows)
-        bands = tuple(range(len(target.indexes)))
-        clouds = fill_sidecar(
-            self.analysis,
-            self.task,
-            output,
-            needs="fill",
-            bands=bands,
-            grid=self.grid,
-            read_replacement=lambda k: read_layer(self.task.replacements[k], bands, output, crs, self.reading),
-        )
         hidden = hidden_pixels(image)
-        clouds = completed(clouds, hidden)
-        filled = self.algorithm(CloudImage.of(image, clouds))
-        data = filled.array.data
+        clouds = completed(self._fill_sidecar(output, image.crs), hidden)
+        data = self.algorithm(CloudImage.of(image, clouds)).array.data
         assert clouds.source is not None  # noqa: S101  (completed)
-        lost = (clouds.source == UNFILLED) & ~hidden
-        if self.algorithm.unfilled == "nodata" and lost.any():
-            if target.nodata is not None:
-                data[:, lost] = target.nodata
-            elif alpha is not None:
-                alpha[:, lost] = 0
-            elif own_mask is not None:
-                own_mask[:, lost] = 0
-        return Filled(
+        if self.algorithm.unfilled == "nodata":
+            self._open((clouds.source == UNFILLED) & ~hidden, data, alpha, own_mask)
+        return FilledPiece(
             image=data if alpha is None else self._with_others(data, alpha, others),
             mask=own_mask,
             provenance=self._provenance(output, clouds.source, hidden) if self.provenance else None,
         )
 
+    def _fill_sidecar(self, output: OutputGrid, crs: CRS) -> CloudSidecar:
+        """The fill of the cloudy pixels of a piece."""
+        bands = tuple(range(len(self.plane.target.dataset.indexes)))
+        return fill_sidecar(
+            self.analysis,
+            self.plane.task,
+            output,
+            needs="fill",
+            bands=bands,
+            grid=self.plane.grid,
+            read_replacement=lambda k: read_layer(self.plane.replacement(k), bands, output, crs, self.reading),
+        )
+
+    def _open(
+        self,
+        lost: npt.NDArray[np.bool_],
+        data: npt.NDArray[Any],
+        alpha: npt.NDArray[Any] | None,
+        own_mask: npt.NDArray[np.uint8] | None,
+    ) -> None:
+        """Mark pixels as without data, in the way that the target has for it."""
+        nodata = self.plane.target.dataset.nodata
+        if nodata is not None:
+            data[:, lost] = nodata
+        elif alpha is not None:
+            alpha[:, lost] = 0
+        elif own_mask is not None:
+            own_mask[:, lost] = 0
+
     def _with_others(self, data: npt.NDArray[Any], alpha: npt.NDArray[Any], others: list[int]) -> npt.NDArray[Any]:
         """All bands in the target's order."""
-        indexes = self.task.target.dataset.indexes
+        indexes = self.plane.target.dataset.indexes
         result = np.empty((len(indexes) + len(others), *data.shape[1:]), data.dtype)
         result[[i - 1 for i in indexes]] = data
         result[[i - 1 for i in others]] = alpha
@@ -112,10 +130,16 @@ class PieceFiller:
     ) -> npt.NDArray[np.uint8]:
         """Source, confidence and classes; 255 in all three without data."""
         clouds = fill_sidecar(
-            self.analysis, self.task, output, needs="provenance", bands=(), read_replacement=_never, grid=self.grid
+            self.analysis,
+            self.plane.task,
+            output,
+            needs="provenance",
+            bands=(),
+            read_replacement=_never,
+            grid=self.plane.grid,
         )
         confidence = completed(clouds, hidden).confidence
-        classes = classes_sidecar(self.analysis, self.task, output).classes
+        classes = classes_sidecar(self.analysis, self.plane.task, output).classes
         assert confidence is not None  # noqa: S101  (completed)
         assert classes is not None  # noqa: S101  (asked for)
         # Pixels that the replacement lacks within a cell it covers in part are not filled after all.
@@ -126,7 +150,7 @@ class PieceFiller:
 
     def encode(self, piece: Piece, pixels: npt.NDArray[Any]) -> bytes:
         """A piece as a GeoTIFF, uncompressed: it is read twice, and soon gone."""
-        target = self.task.target.dataset
+        target = self.plane.target.dataset
         count, height, width = pixels.shape
         profile = {
             "driver": "GTiff",
@@ -137,8 +161,8 @@ class PieceFiller:
             "crs": dataset_crs(target),
             "transform": window_transform(piece.window, target.affine),
             "tiled": True,
-            "blockxsize": TILE,
-            "blockysize": TILE,
+            "blockxsize": TILE_PIXELS,
+            "blockysize": TILE_PIXELS,
             "interleave": "pixel",
         }
         # In memory first: Python tells of a full disk, GDAL does not always.
@@ -148,6 +172,6 @@ class PieceFiller:
             return bytes(memory.getbuffer())
 
 
-def _never(_: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+def _never(_: ReplacementIndex) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """Provenance needs no replacement's pixels."""
     raise NotImplementedError

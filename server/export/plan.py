@@ -8,20 +8,17 @@ from typing import Final
 import numpy as np
 from rasterio.windows import Window
 
-from algorithms.moments import node_lattice
-from server.analysis.engine import SQUARE
-from server.analysis.extents import farthest
-from server.analysis.task import Task
-from server.raster.dataset import Dataset
-from server.raster.grid import Box, Grid
+from server.analysis.engine import SQUARE_BLOCKS
+from server.analysis.plane import Plane
+from server.raster.grid import BlockNumber, Box
 
-PIECE: Final = (512, 1024)
+PIECE_PIXELS: Final = (512, 1024)
 """Rows and columns of pixels of a piece: whole tiles of a common COG, and little memory."""
-AROUND: Final = 1024
+KEPT_ROWS: Final = 1024
 """Rows of cells of every raster that a strip in work keeps in the cache: its own, and those its windows look at."""
-DETAILED: Final = 512
+DETAILED_ROWS: Final = 512
 """Rows of cells whose pixels are kept, too."""
-RASTERS: Final = 0.55
+EXPORT_RASTER_SHARE: Final = 0.55
 """Share of the cache that goes to what is read of the rasters; more, and fills and windows would be made twice."""
 
 
@@ -48,55 +45,63 @@ class Piece:
         return Window(self.pixels.left, self.pixels.top, cols, rows)
 
 
-def strips(dataset: Dataset, grid: Grid, *, rasters: int, cache_bytes: int) -> list[list[Piece]]:
+def _swath_width(plane: Plane, cache_bytes: int) -> int:
+    """Columns of pixels, whole pieces, whose part of the analysis is still in the cache when the next row wants it."""
+    dataset = plane.target.dataset
+    bands, rasters = len(dataset.indexes), 1 + len(plane.task.replacements)
+    # Bytes of cache per column of cells: its part for what is read, and that for gains and offsets of the squares in
+    # work and those in use, with as much again for borders in pixels, windows and masks.
+    pixels = np.dtype(dataset.dtype).itemsize * plane.factor**2 * DETAILED_ROWS
+    read = rasters * bands * (4 * KEPT_ROWS + pixels)
+    filled = 2 * 4 * bands * 2 * 2 * SQUARE_BLOCKS * plane.grid.side
+    column = max(read / EXPORT_RASTER_SHARE, filled / (1 - EXPORT_RASTER_SHARE))
+    swaths = -(-dataset.width // max(PIECE_PIXELS[1], int(cache_bytes / column) * plane.factor))
+    return -(-dataset.width // (swaths * PIECE_PIXELS[1])) * PIECE_PIXELS[1]
+
+
+def strips(plane: Plane, *, cache_bytes: int) -> list[list[Piece]]:
     """Pieces of a scene in rows from top to bottom; scenes too wide for the cache in several swaths, left to right.
 
     What neighbouring rows share - cells, masks, sums - is then computed once: it is still in the cache when the next
     row wants it, however large the scene is.
 
     Args:
-        dataset: the target.
-        grid: the level of the analysis grid.
-        rasters: target and replacements.
+        plane: what to analyse.
         cache_bytes: size of the cache.
     """
-    bands = len(dataset.indexes)
-    # Bytes of cache per column of cells: its part for what is read, and that for gains and offsets of the squares in
-    # work and those in use, with as much again for borders in pixels, windows and masks.
-    pixels = np.dtype(dataset.dtype).itemsize * grid.factor**2 * DETAILED
-    read, filled = rasters * bands * (4 * AROUND + pixels), 2 * 4 * bands * 2 * 2 * SQUARE * grid.side
-    column = max(read / RASTERS, filled / (1 - RASTERS))
-    swaths = -(-dataset.width // max(PIECE[1], int(cache_bytes / column) * grid.factor))
-    width = -(-dataset.width // (swaths * PIECE[1])) * PIECE[1]
-    result = []
-    for left in range(0, dataset.width, width):
-        for top in range(0, dataset.height, PIECE[0]):
-            strip = Box(top, top + PIECE[0], left, left + width).clip(dataset.shape)
-            result.append(
-                [
-                    Piece(
-                        top // PIECE[0],
-                        start // PIECE[1],
-                        Box(strip.top, strip.bottom, start, min(start + PIECE[1], strip.right)),
-                    )
-                    for start in range(strip.left, strip.right, PIECE[1])
-                ]
-            )
-    return result
+    shape = plane.target.dataset.shape
+    width = _swath_width(plane, cache_bytes)
+    return [
+        _pieces(Box(top, top + PIECE_PIXELS[0], left, left + width).clip(shape))
+        for left in range(0, shape[1], width)
+        for top in range(0, shape[0], PIECE_PIXELS[0])
+    ]
 
 
-def cells_under(pieces: list[Piece], grid: Grid) -> list[tuple[int, int]]:
-    """Numbers of the analysis blocks that pieces touch with their borders, each once, row by row."""
-    numbers: dict[tuple[int, int], None] = {}
+def _pieces(strip: Box) -> list[Piece]:
+    """The pieces of a strip, from left to right."""
+    return [
+        Piece(
+            strip.top // PIECE_PIXELS[0],
+            left // PIECE_PIXELS[1],
+            Box(strip.top, strip.bottom, left, min(left + PIECE_PIXELS[1], strip.right)),
+        )
+        for left in range(strip.left, strip.right, PIECE_PIXELS[1])
+    ]
+
+
+def blocks_under(plane: Plane, pieces: list[Piece]) -> list[BlockNumber]:
+    """Numbers of the blocks of fills that pieces touch with their borders, each once, row by row."""
+    numbers: dict[BlockNumber, None] = {}
     for piece in pieces:
-        box, factor = piece.pixels, grid.factor
+        box, factor = piece.pixels, plane.factor
         cells = Box(box.top // factor, box.bottom // factor + 1, box.left // factor, box.right // factor + 1)
-        numbers.update(dict.fromkeys(cells.clip(grid.shape).blocks(grid.side)))
+        numbers.update(dict.fromkeys(plane.blocks(cells.clip(plane.shape))))
     return sorted(numbers)
 
 
-def ground_around(numbers: list[tuple[int, int]], grid: Grid, task: Task) -> Box:
+def ground_around(plane: Plane, numbers: list[BlockNumber]) -> Box:
     """Cells that the squares over blocks of fills can look at."""
     rows, cols = zip(*numbers, strict=True)
-    blocks = Box(min(rows), max(rows) + 1, min(cols), max(cols) + 1).align(SQUARE)
-    return farthest(blocks.times(grid.side), node_lattice(task.options.window, grid.factor), task, grid)
+    blocks = Box(min(rows), max(rows) + 1, min(cols), max(cols) + 1).align(SQUARE_BLOCKS)
+    return plane.farthest(blocks.times(plane.grid.side))

@@ -18,12 +18,13 @@ from algorithms.masks import NODATA
 from algorithms.sessions import SESSIONS, Runtime
 from server import __version__
 from server.analysis.engine import Analysis
+from server.analysis.plane import Plane
 from server.analysis.task import Task
 from server.export.cog import compression_of, write_cog
 from server.export.job import ExportJob
 from server.export.mosaic import GDAL_TYPES, add_tags, put_bands, put_mask, put_sources, target_description
 from server.export.piece import PieceFiller
-from server.export.plan import RASTERS, Piece, cells_under, ground_around, strips
+from server.export.plan import EXPORT_RASTER_SHARE, Piece, blocks_under, strips
 from server.export.tags import scene_tags
 from server.export.work import WorkFolder
 from server.raster.dataset import Dataset, check_unchanged, file_version, open_raster
@@ -63,21 +64,20 @@ def export_scene(
         ClearSkyError: a bad value, a raster that cannot be read, or an output that cannot be written.
     """
     job = job.checked()
-    task = job.request.task(job.algorithm.options)
+    task = job.request.task(job.algorithm)
     target = task.target.dataset
     _check_target(target)
-    grid = native_grid(target) if job.resolution == "native" else fine_grid(target)
+    plane = Plane(task, native_grid(target) if job.resolution == "native" else fine_grid(target))
     tags = scene_tags(task, job.algorithm, job.resolution)
     settings = get_settings()
-    plan = strips(target, grid, rasters=1 + len(task.replacements), cache_bytes=settings.cache_bytes)
+    plan = strips(plane, cache_bytes=settings.cache_bytes)
     work = WorkFolder.open(job.out.resolve(), _manifest(job, task))
     SESSIONS.configure(Runtime(settings.model_providers, settings.model_threads, job.workers))
-    made = Analysis(cache_bytes=settings.cache_bytes, threads=job.workers, raster_share=RASTERS)
+    made = Analysis(cache_bytes=settings.cache_bytes, threads=job.workers, raster_share=EXPORT_RASTER_SHARE)
     with _working(made) as analysis:
         filler = PieceFiller(
             analysis,
-            task,
-            grid,
+            plane,
             job.algorithm,
             provenance=job.provenance is not None,
             needs_mask=_needs_mask(job, target),
@@ -153,17 +153,12 @@ def _fill(plan: list[list[Piece]], work: WorkFolder, filler: PieceFiller, worker
         progress(done, total)
 
     progress(done, total)
-    todo = cells_under([piece for strip in plan for piece in strip], filler.grid)
-    filler.analysis.announce(filler.task, filler.grid, todo)
+    filler.analysis.announce(filler.plane, blocks_under(filler.plane, [piece for strip in plan for piece in strip]))
     with ThreadPoolExecutor(workers, thread_name_prefix="piece") as pool:
         try:
             for missing in filter(None, plan):
                 before = set(running)
-                numbers = cells_under(missing, filler.grid)
-                # Masks are kept then, and squares need not each make those around themselves.
-                around = filler.grid.mask_cells(ground_around(numbers, filler.grid, filler.task))
-                filler.analysis.pairs.classes(filler.task, *around)
-                filler.analysis.squares(filler.task, filler.grid, numbers)
+                filler.prepare(missing)
                 running |= {pool.submit(copy_context().run, partial(_make, piece, work, filler)) for piece in missing}
                 collect(wait(before).done)
             while running:

@@ -15,7 +15,7 @@ from server import __version__
 from server.analysis.task import Task
 from server.raster.dataset import open_raster
 
-PREFIX: Final = "CLEARSKY_"
+TAG_PREFIX: Final = "CLEARSKY_"
 """Beginning of the tags' names."""
 
 DATE_KEYS: Final = (
@@ -69,4 +69,4 @@ def scene_tags(task: Task, algorithm: CloudRemoval, resolution: str) -> dict[str
     if task.clouds.model is not None:
         tags |= {"MODEL": task.clouds.model.id, "MODEL_SHA256": task.clouds.model.network.sha256}
     tags["MASK_REMAP"] = task.clouds.remap.text
-    return {PREFIX + name: value for name, value in tags.items()}
+    return {TAG_PREFIX + name: value for name, value in tags.items()}

@@ -16,9 +16,9 @@ import rasterio.shutil
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
-OPTIONS: Final = {"GDAL_MAX_DATASET_POOL_SIZE": "16"}
+TRANSLATE_OPTIONS: Final = {"GDAL_MAX_DATASET_POOL_SIZE": "16"}
 """Pieces kept open at a time: GDAL's 100 hold so many buffers that memory grows with the scene."""
-FAILED: Final = 1
+FAILED_STATUS: Final = 1
 """Exit status; the last line on stderr tells why."""
 
 
@@ -28,12 +28,12 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     source, out, options = sys.argv[1:]
     try:
-        with rasterio.Env(**OPTIONS):
+        with rasterio.Env(**TRANSLATE_OPTIONS):
             rasterio.shutil.copy(source, out, **json.loads(options))
         check_complete(out)
     except (OSError, RasterioError, CPLE_BaseError) as error:
         sys.stderr.write(f"\n{' '.join(str(error).split())}\n")
-        sys.exit(FAILED)
+        sys.exit(FAILED_STATUS)
 
 
 def check_complete(path: str) -> None:

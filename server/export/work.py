@@ -16,7 +16,7 @@ from server.export.plan import Piece
 
 MANIFEST: Final = "manifest.json"
 """What a folder's pieces depend on."""
-FRESH: Final = ".part"
+UNFINISHED_SUFFIX: Final = ".part"
 """Ending of files that are being written."""
 
 
@@ -60,7 +60,7 @@ class WorkFolder:
             for other in root.glob(f"*/{MANIFEST}"):
                 if other.parent != work.folder:
                     shutil.rmtree(other.parent)
-            for stale in work.folder.glob(f"*{FRESH}"):
+            for stale in work.folder.glob(f"*{UNFINISHED_SUFFIX}"):
                 stale.unlink()
         except OSError as error:
             raise UnwritableError(f"{str(root)!r} cannot be used as work folder: {error}; remove it") from error
@@ -81,7 +81,7 @@ class WorkFolder:
         Raises:
             UnwritableError: no room, or no permission.
         """
-        temporary = self.folder / f"{name}{FRESH}"
+        temporary = self.folder / f"{name}{UNFINISHED_SUFFIX}"
         try:
             temporary.write_bytes(content)
             publish(temporary, self.folder / name)

@@ -226,7 +226,7 @@ class PairReader(Reader):
         options: dict[str, Any] = {name: kwargs[name] for name in passed if name in kwargs}
 
         def read_replacement(k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-            return read_layer(task.replacements[k], positions, output, image.crs, options)
+            return read_layer(task.replacement(k), positions, output, image.crs, options)
 
         methods = (options.get(name, "nearest") for name in ("resampling_method", "reproject_method"))
         clouds = fill_sidecar(

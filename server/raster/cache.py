@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -13,22 +14,39 @@ import numpy.typing as npt
 
 from algorithms.cells import Cells, bilinear, cell_means
 from algorithms.shift import NO_SHIFT, SHIFT_MARGIN, Shift, move
-from server.raster.grid import Box, Grid
+from server.raster.grid import BlockNumber, Box, Grid
 from server.raster.layer import Layer
-from server.raster.reading import READ_BLOCK, Pixels, read_cells, read_pixels
+from server.raster.reading import READ_CELLS, Pixels, read_cells, read_pixels
 from server.work.cache import TileCache
 
-BLOCK: Final = 512
-"""Side in pixels of the pieces in which pixels are read and kept: the tile of a common COG."""
-EXPECTED: Final = 4096
-"""Pieces at most that are remembered to be wanted as pixels, too."""
+READ_PIXELS: Final = 512
+"""Side in pixels of the blocks in which pixels are read and kept: the tile of a common COG."""
+EXPECTED_BLOCKS: Final = 4096
+"""Blocks at most that are remembered to be wanted as pixels, too."""
 
 Floats = npt.NDArray[np.float64]
-Number = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PixelsKey:
+    """What a block of native pixels is kept as."""
+
+    layer: Layer
+    number: BlockNumber
+
+
+@dataclass(frozen=True, slots=True)
+class CellsKey:
+    """What a block of cells is kept as."""
+
+    layer: Layer
+    shift: Shift
+    grid: Grid
+    number: BlockNumber
 
 
 def assemble(
-    fetch: Callable[[tuple[int, int]], npt.NDArray[np.generic]], box: Box, grid: Grid, size: int
+    fetch: Callable[[BlockNumber], npt.NDArray[np.generic]], box: Box, grid: Grid, size: int
 ) -> npt.NDArray[np.generic]:
     """Put an array over a box together from blocks of `size` cells; the last two axes are rows and columns."""
     result: npt.NDArray[np.generic] | None = None
@@ -48,19 +66,19 @@ class RasterCache:
 
     def __init__(self, cache: TileCache) -> None:
         self._cache = cache
-        self._expected: cachetools.LRUCache[tuple[Layer, Number], bool] = cachetools.LRUCache(EXPECTED)
+        self._expected: cachetools.LRUCache[PixelsKey, bool] = cachetools.LRUCache(EXPECTED_BLOCKS)
         self._lock = threading.Lock()
 
     def expect_pixels(self, layer: Layer, box: Box) -> None:
         """Tell that native pixels under a box will be wanted: whoever reads the cells there then keeps the pixels."""
-        numbers = list(box.clip(layer.target.shape).blocks(BLOCK))
+        numbers = list(box.clip(layer.target.shape).blocks(READ_PIXELS))
         with self._lock:
-            self._expected.update(((layer, number), True) for number in numbers)
+            self._expected.update((PixelsKey(layer, number), True) for number in numbers)
 
-    def _piece(self, layer: Layer, number: Number) -> Pixels:
-        """A piece of native pixels."""
-        box = _native(layer).block(number, BLOCK)
-        return self._cache.get(("pixels", layer, number), partial(read_pixels, layer, box))
+    def _pixels(self, layer: Layer, number: BlockNumber) -> Pixels:
+        """A block of native pixels."""
+        box = _native(layer).block(number, READ_PIXELS)
+        return self._cache.get(PixelsKey(layer, number), partial(read_pixels, layer, box))
 
     def pixels(self, layer: Layer, box: Box, shift: Shift = NO_SHIFT, bands: tuple[int, ...] | None = None) -> Pixels:
         """A layer's pixels over a box inside its target, the layer moved by `shift`; all bands or some of them."""
@@ -68,8 +86,8 @@ class RasterCache:
         wide = box if shift == NO_SHIFT else box.pad(SHIFT_MARGIN).clip(native.shape)
         picked = slice(None) if bands is None else list(bands)
         pixels = Pixels(
-            assemble(lambda n: self._piece(layer, n).values[picked], wide, native, BLOCK),
-            assemble(lambda n: self._piece(layer, n).valid, wide, native, BLOCK).astype(bool, copy=False),
+            assemble(lambda n: self._pixels(layer, n).values[picked], wide, native, READ_PIXELS),
+            assemble(lambda n: self._pixels(layer, n).valid, wide, native, READ_PIXELS).astype(bool, copy=False),
         )
         if shift == NO_SHIFT:
             return pixels
@@ -80,33 +98,34 @@ class RasterCache:
         """Values of a layer moved by `shift` over a box of cells inside the scene."""
 
         def joined(name: str) -> npt.NDArray[Any]:
-            return assemble(lambda n: getattr(self._cells(layer, grid, n, shift), name), box, grid, READ_BLOCK)
+            return assemble(lambda n: getattr(self._cells(layer, grid, n, shift), name), box, grid, READ_CELLS)
 
         return Cells(joined("values"), joined("valid"), joined("full"))
 
     def valid(self, layer: Layer, grid: Grid, box: Box) -> npt.NDArray[np.bool_]:
         """Cells of a layer with any data over a box inside the scene."""
-        return assemble(lambda n: self._cells(layer, grid, n).valid, box, grid, READ_BLOCK).astype(bool, copy=False)
+        return assemble(lambda n: self._cells(layer, grid, n).valid, box, grid, READ_CELLS).astype(bool, copy=False)
 
-    def _cells(self, layer: Layer, grid: Grid, number: Number, shift: Shift = NO_SHIFT) -> Cells:
+    def _cells(self, layer: Layer, grid: Grid, number: BlockNumber, shift: Shift = NO_SHIFT) -> Cells:
         """A block of cells: from pixels where these are kept anyway, the same bit for bit, else from the raster."""
-        block = grid.block(number, READ_BLOCK)
+        block = grid.block(number, READ_CELLS)
 
         def compute() -> Cells:
-            if shift == NO_SHIFT and not self._from_piece(layer, grid, number):
+            if shift == NO_SHIFT and not self._from_pixels(layer, grid, number):
                 return read_cells(layer, grid, block)
             pixels = self.pixels(layer, block.times(grid.factor).clip(layer.target.shape), shift)
             return cell_means(pixels.values, pixels.valid, grid.factor)
 
-        return self._cache.get(("cells", layer, shift, grid, number), compute)
+        return self._cache.get(CellsKey(layer, shift, grid, number), compute)
 
-    def _from_piece(self, layer: Layer, grid: Grid, number: Number) -> bool:
-        """Whether a block of cells is a piece of pixels that is there or expected to be wanted."""
-        if READ_BLOCK * grid.factor != BLOCK:
+    def _from_pixels(self, layer: Layer, grid: Grid, number: BlockNumber) -> bool:
+        """Whether a block of cells is a block of pixels that is there or expected to be wanted."""
+        if READ_CELLS * grid.factor != READ_PIXELS:
             return False
+        key = PixelsKey(layer, number)
         with self._lock:
-            expected = (layer, number) in self._expected
-        return expected or self._cache.peek(("pixels", layer, number))
+            expected = key in self._expected
+        return expected or self._cache.peek(key)
 
     def sample(
         self, layer: Layer, shift: Shift, rows: Floats, cols: Floats, *, bands: tuple[int, ...], smooth: bool

@@ -16,7 +16,7 @@ here: rasterio makes one itself to compute the extent of a warp. `driver_for` ke
 DRIVERS: Final = {".jp2": "JP2OpenJPEG", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 """Drivers by the end of the name; GeoTIFF (COG included) for every other."""
 
-OPTIONS: Final = {
+GDAL_OPTIONS: Final = {
     "GDAL_SKIP": " ".join(SKIPPED_DRIVERS),
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_CACHEMAX": "200",
@@ -34,5 +34,5 @@ def driver_for(url: str) -> str:
 
 def configure_gdal() -> None:
     """Put the options into the process environment, where GDAL looks when it registers its drivers."""
-    for name, value in OPTIONS.items():
+    for name, value in GDAL_OPTIONS.items():
         os.environ.setdefault(name, value)

@@ -12,14 +12,17 @@ from pyproj import CRS, Geod
 from algorithms.models import MODELS
 from server.raster.dataset import Dataset
 
-BLOCK: Final = 128
+BlockNumber = tuple[int, int]
+"""Row and column of a block, counted from the scene's upper left corner."""
+
+BLOCK_CELLS: Final = 128
 """Side in cells of the blocks in which masks and fills are computed and cached."""
-WIDE_BLOCK: Final = 512
+WIDE_BLOCK_CELLS: Final = 512
 """Side of the blocks of fills at the coarse level, where a view takes in much ground: a block reads a rim around itself
 that weighs the less the larger it is."""
-ENOUGH: Final = 0.75
+COARSE_SHARE: Final = 0.75
 """Share of a coarse cell that a pixel must have for the coarse level: 57 m at zoom 11 in middle latitudes."""
-FINEST, COARSEST = MODELS["ukis-6b-l1c"].resolution
+FINEST_METRES, COARSEST_METRES = MODELS["ukis-6b-l1c"].resolution
 """Ground size of a cell in metres at which the cloud models are used."""
 
 
@@ -94,8 +97,8 @@ class Box:
             slice(self.left - outer.left, self.right - outer.left),
         )
 
-    def blocks(self, size: int) -> Iterator[tuple[int, int]]:
-        """Numbers (row, column) of the blocks of `size` cells that the box touches."""
+    def blocks(self, size: int) -> Iterator[BlockNumber]:
+        """Numbers of the blocks of `size` cells that the box touches, row by row."""
         for i in range(self.top // size, -(-self.bottom // size)):
             for j in range(self.left // size, -(-self.right // size)):
                 yield i, j
@@ -111,7 +114,7 @@ class Grid:
     """Rows of cells over the whole scene."""
     cols: int
     """Columns of cells."""
-    side: int = BLOCK
+    side: int = BLOCK_CELLS
     """Cells per side of a block of fills."""
     masks: Grid | None = None
     """Level whose masks are spread over this one's cells; None: it has its own."""
@@ -121,6 +124,11 @@ class Grid:
         """Rows and columns."""
         return self.rows, self.cols
 
+    @property
+    def fine(self) -> bool:
+        """Whether it is a level near native resolution, rather than one for views that take in much ground."""
+        return self.side == BLOCK_CELLS
+
     def mask_cells(self, box: Box) -> tuple[Grid, Box]:
         """The level this one's masks are made on, and the cells there under a box."""
         if self.masks is None:
@@ -128,7 +136,7 @@ class Grid:
         size = self.masks.factor // self.factor
         return self.masks, box.parts(size)
 
-    def block(self, number: tuple[int, int], size: int = BLOCK) -> Box:
+    def block(self, number: BlockNumber, size: int = BLOCK_CELLS) -> Box:
         """The cells of a block."""
         i, j = number
         return Box(i * size, (i + 1) * size, j * size, (j + 1) * size).clip(self.shape)
@@ -152,7 +160,7 @@ def ground_resolution(dataset: Dataset) -> float:
     return size
 
 
-def _grid(dataset: Dataset, factor: int, side: int = BLOCK) -> Grid:
+def _grid(dataset: Dataset, factor: int, side: int = BLOCK_CELLS) -> Grid:
     return Grid(factor=factor, rows=-(-dataset.height // factor), cols=-(-dataset.width // factor), side=side)
 
 
@@ -161,7 +169,7 @@ def fine_grid(dataset: Dataset) -> Grid:
     resolution = ground_resolution(dataset)
     factor = 1
     # 5 % tolerance: a nominal 10 m pixel of a geographic raster measures 9.9 m or so.
-    while resolution * factor < 0.95 * FINEST:
+    while resolution * factor < 0.95 * FINEST_METRES:
         factor *= 2
     return _grid(dataset, factor)
 
@@ -170,8 +178,8 @@ def coarse_grid(dataset: Dataset) -> Grid:
     """The level for every view coarser: the largest multiple of the fine level's cells of at most 60 m."""
     fine = fine_grid(dataset)
     size = ground_resolution(dataset) * fine.factor
-    times = math.floor(1.05 * COARSEST / size)
-    return _grid(dataset, fine.factor * times, WIDE_BLOCK) if times > 1 else fine
+    times = math.floor(1.05 * COARSEST_METRES / size)
+    return _grid(dataset, fine.factor * times, WIDE_BLOCK_CELLS) if times > 1 else fine
 
 
 def native_grid(dataset: Dataset) -> Grid:
@@ -181,6 +189,6 @@ def native_grid(dataset: Dataset) -> Grid:
 
 
 def grid_for(dataset: Dataset, pixels: float) -> Grid:
-    """The level for a view whose pixels are `pixels` native pixels wide: coarse from `ENOUGH` of a coarse cell on."""
+    """The level for a view whose pixels are `pixels` native pixels wide."""
     coarse = coarse_grid(dataset)
-    return coarse if pixels >= ENOUGH * coarse.factor else fine_grid(dataset)
+    return coarse if pixels >= COARSE_SHARE * coarse.factor else fine_grid(dataset)

@@ -17,3 +17,7 @@ class Layer:
     """Whose lattice."""
     indexes: tuple[int, ...]
     """1-based bands, in the order of the target's."""
+
+    def __hash__(self) -> int:
+        # Part of every key of what is read: the dataset tells layers apart nearly always.
+        return hash(self.dataset)

@@ -18,8 +18,8 @@ from server.raster.grid import Box, Grid
 from server.raster.layer import Layer
 from server.remote.files import get_remotes, is_remote
 
-READ_BLOCK: Final = 256
-"""Side in cells of the pieces in which rasters are read: 512 native pixels at factor 2, the tile of a common COG."""
+READ_CELLS: Final = 256
+"""Side in cells of the blocks in which rasters are read: 512 native pixels at factor 2, the tile of a common COG."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,6 @@ class Pixels:
     def clean(self) -> npt.NDArray[np.float32]:
         """(B, h, w) values, 0 where there is none."""
         return np.where(self.valid, self.values, 0).astype(np.float32)
-
-    @property
-    def nbytes(self) -> int:
-        """Size in bytes."""
-        return self.values.nbytes + self.valid.nbytes
 
 
 def _step(factor: int, shift: tuple[int, int]) -> int:
@@ -123,7 +118,7 @@ def announce(layer: Layer, grid: Grid, boxes: list[Box]) -> None:
     shift = dataset.same_grid(layer.target)
     if shift is None or _step(factor, shift) > 1:
         return
-    boxes = [box.align(READ_BLOCK).clip(grid.shape) for box in boxes]
+    boxes = [box.align(READ_CELLS).clip(grid.shape) for box in boxes]
     with open_raster(dataset.url, dataset.version) as src:
         height, width = src.block_shapes[0]
         blocks: set[tuple[int, int]] = set()

@@ -10,7 +10,7 @@ from typing import Final
 
 from server.work.ticket import Ticket
 
-QUIET: Final = 0.3
+QUIET_SECONDS: Final = 0.3
 """Seconds without any request after which work ahead begins: a map asks for its tiles in one go."""
 
 
@@ -40,7 +40,7 @@ class Activity:
     def lend(self) -> Ticket | None:
         """A ticket that holds until the next request; None while the process is not quiet."""
         with self._lock:
-            if self._running or time.monotonic() - self._since < QUIET:
+            if self._running or time.monotonic() - self._since < QUIET_SECONDS:
                 return None
             self._ticket = Ticket()
             return self._ticket

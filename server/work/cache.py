@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 import threading
 from collections.abc import Callable, Hashable
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import cachetools
 
-
-class Sized(Protocol):
-    """What the cache can hold: anything that knows its size in bytes."""
-
-    @property
-    def nbytes(self) -> int:
-        """Size in bytes."""
+T = TypeVar("T")
 
 
-T = TypeVar("T", bound=Sized)
+def size_of(value: object) -> int:
+    """Bytes that a value holds: the arrays in it, with what Python itself takes for the rest.
+
+    Looks into dataclasses, tuples, lists and dictionaries; what two values share counts for each.
+    """
+    if (nbytes := getattr(value, "nbytes", None)) is not None:
+        return int(nbytes)
+    parts: list[Any] = []
+    if dataclasses.is_dataclass(value):
+        parts = [getattr(value, field.name) for field in dataclasses.fields(value)]
+    elif isinstance(value, (tuple, list)):
+        parts = list(value)
+    elif isinstance(value, dict):
+        parts = [*value.keys(), *value.values()]
+    return sys.getsizeof(value) + sum(size_of(part) for part in parts)
 
 
 class TileCache:
-    """Least-recently-used cache of arrays, bounded by bytes.
+    """Least-recently-used cache, bounded by the bytes of its values.
 
     Only `condition=` makes cachetools compute a key once for all who ask at the same time; `lock=` guards no
     more than lookup and store.
     """
 
-    def __init__(self, max_bytes: int) -> None:
-        self._entries: cachetools.LRUCache[Hashable, Any] = cachetools.LRUCache(max_bytes, getsizeof=lambda v: v.nbytes)
+    def __init__(self, max_bytes: int, *, size: Callable[[Any], int] = size_of) -> None:
+        self._entries: cachetools.LRUCache[Hashable, Any] = cachetools.LRUCache(max_bytes, getsizeof=size)
         self._condition = threading.Condition()
         self._fetch = cachetools.cached(self._entries, key=lambda key, _: key, condition=self._condition)(
             lambda _, compute: compute()

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any, Final
 
-PAUSE: Final = 5.0
+PAUSE_SECONDS: Final = 5.0
 """Seconds between two times."""
 
 _lock = threading.Lock()
@@ -34,13 +34,13 @@ def limit_heaps(count: int) -> None:
 
 
 def give_back() -> bool:
-    """Return free memory to the system, at most once in `PAUSE` seconds; whether it was done."""
+    """Return free memory to the system, at most once in `PAUSE_SECONDS`; whether it was done."""
     global _last  # noqa: PLW0603
     if _glibc is None:
         return False
     with _lock:
         now = time.monotonic()
-        if now - _last < PAUSE:
+        if now - _last < PAUSE_SECONDS:
             return False
         _last = now
     _glibc.malloc_trim(0)

@@ -14,9 +14,9 @@ from server.work.ticket import Ticket, check_wanted, current_ticket
 
 T = TypeVar("T")
 
-NICE: Final = 5
+NICENESS: Final = 5
 """Lower priority of the workers, where the system has one per thread: a tile that is ready to be encoded goes first."""
-POLL: Final = 0.1
+POLL_SECONDS: Final = 0.1
 """Seconds after which a waiting request looks whether anybody still wants its answer."""
 
 
@@ -78,7 +78,7 @@ class FairPool:
         if getattr(self._local, "worker", False):
             while (index := self._take(batch)) is not None:
                 self._run_one(batch, index)
-        while not batch.done.wait(POLL):
+        while not batch.done.wait(POLL_SECONDS):
             try:
                 check_wanted()
                 if self._closed:
@@ -159,7 +159,7 @@ class FairPool:
         # Threads have priorities of their own on Linux only; elsewhere workers are as urgent as requests.
         with contextlib.suppress(OSError, AttributeError):
             if os.uname().sysname == "Linux":
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         while True:
             with self._wake:
                 idle = all(batch.exhausted for _, batches in self._lanes for batch in batches)

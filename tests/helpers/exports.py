@@ -15,7 +15,7 @@ import rasterio
 from server.cli import main
 from tests.helpers.service import ROOT
 
-SMALL = "import server.export.plan as p; p.PIECE = (32, 64); from server.cli import main; main()"
+SMALL = "import server.export.plan as p; p.PIECE_PIXELS = (32, 64); from server.cli import main; main()"
 """The real command, cutting the scene into more pieces."""
 
 

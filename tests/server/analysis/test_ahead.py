@@ -10,14 +10,15 @@ import morecantile
 import pytest
 from rasterio.warp import transform
 
-from algorithms.options import CloudOptions
-from algorithms.sessions import SESSIONS
-from server.analysis.ahead import LARGEST, VIEWS, Ahead, View
+from algorithms.models import MODELS
+from algorithms.removal import CloudRemoval
+from server.analysis.ahead import KEPT_VISITS, VISIT_BLOCKS, Ahead, Visit
+from server.analysis.plane import Plane
 from server.analysis.request import Request
 from server.demo import write_demo
 from server.errors import AbandonedError
-from server.raster.grid import Box, fine_grid
-from server.work.activity import QUIET, Activity, activity
+from server.raster.grid import Box, Grid, fine_grid
+from server.work.activity import QUIET_SECONDS, Activity, activity
 from server.work.ticket import check_wanted
 from tests.helpers.scenes import make_pair, write_raster
 from tests.helpers.service import application
@@ -35,18 +36,17 @@ def until(condition: object, seconds: float = WAIT) -> None:
 
 
 @pytest.fixture(scope="module")
-def view(tmp_path_factory: pytest.TempPathFactory) -> View:
+def view(tmp_path_factory: pytest.TempPathFactory) -> Visit:
     folder, pair = tmp_path_factory.mktemp("ahead"), make_pair(size=(1100, 1000))
     files = [write_raster(folder / f"{name}.tif", getattr(pair, name)) for name in ("target", "replacement")]
-    task = Request(files[0], (files[1],)).task(CloudOptions())
-    grid = fine_grid(task.target.dataset)
-    return View(task, grid, Box(130, 200, 260, 330))
+    task = Request(files[0], (files[1],)).task(CloudRemoval())
+    return Visit(Plane(task, fine_grid(task.target.dataset)), Box(130, 200, 260, 330))
 
 
 def test_a_neighbour_is_there_before_anyone_asks(tmp_path: Path) -> None:
     scene = write_demo(tmp_path, size=1024)
     params = {"url": str(scene.cloudy), "replacement": str(scene.clear), "bidx": [3, 2, 1], "rescale": "0,3000"}
-    task = Request(str(scene.cloudy), (str(scene.clear),)).task(CloudOptions())
+    task = Request(str(scene.cloudy), (str(scene.clear),)).task(CloudRemoval())
     affine = task.target.dataset.affine
     (lon,), (lat,) = transform(task.target.dataset.crs, "EPSG:4326", *([v] for v in affine @ (512, 512)))
     tile = TMS.tile(lon, lat, 14)
@@ -54,7 +54,7 @@ def test_a_neighbour_is_there_before_anyone_asks(tmp_path: Path) -> None:
     paths = [f"/cog/tiles/WebMercatorQuad/{t.z}/{t.x}/{t.y}.png" for t in (tile, beside)]
 
     def runs() -> int:
-        return SESSIONS.inferences()
+        return sum(model.runs[0] for model in MODELS.values())
 
     images = {}
     for prefetch in ("false", "true"):
@@ -62,7 +62,7 @@ def test_a_neighbour_is_there_before_anyone_asks(tmp_path: Path) -> None:
             assert client.get(paths[0], params=params).status_code == 200
             analysis = client.app.state.services.analysis
             if prefetch == "true":
-                until(lambda a=analysis: not a._ahead._views)
+                until(lambda a=analysis: not a._ahead._visits)
             held, before = analysis.cache.nbytes, runs()
             images[prefetch] = client.get(paths[1], params=params).content
             new_bytes, new_runs = analysis.cache.nbytes - held, runs() - before
@@ -70,11 +70,11 @@ def test_a_neighbour_is_there_before_anyone_asks(tmp_path: Path) -> None:
     assert images["true"] == images["false"]
 
 
-def test_a_request_calls_it_off(view: View) -> None:
+def test_a_request_calls_it_off(view: Visit) -> None:
     begun, stopped = threading.Event(), threading.Event()
     done: set[tuple[int, int]] = set()
 
-    def compute(_: View, number: tuple[int, int]) -> None:
+    def compute(_: Visit, number: tuple[int, int]) -> None:
         begun.set()
         try:
             for _ in range(200):
@@ -94,7 +94,7 @@ def test_a_request_calls_it_off(view: View) -> None:
         with activity.request():
             assert stopped.wait(1)
             count = len(done)
-            time.sleep(2 * QUIET)
+            time.sleep(2 * QUIET_SECONDS)
             assert len(done) == count  # not while the request runs
         until(lambda: len(done) == len(view.around()))  # and goes on afterwards
     finally:
@@ -106,30 +106,30 @@ def test_a_request_calls_it_off(view: View) -> None:
 def test_it_begins_after_a_pause_only() -> None:
     own = Activity()
     assert own.lend() is None
-    time.sleep(1.1 * QUIET)
+    time.sleep(1.1 * QUIET_SECONDS)
     ticket = own.lend()
     assert ticket is not None
     ticket.check()
     with own.request():
         with pytest.raises(AbandonedError):
             ticket.check()
-        time.sleep(1.1 * QUIET)
+        time.sleep(1.1 * QUIET_SECONDS)
         assert own.lend() is None
     assert own.lend() is None
 
 
-def test_the_nearest_first_and_no_farther_than_a_view(view: View) -> None:
+def test_the_nearest_first_and_no_farther_than_a_view(view: Visit) -> None:
     around = view.around()
-    under = set(view.box.blocks(view.grid.side))
+    under = set(view.plane.blocks(view.box))
     assert set(around[: len(under)]) == under
-    assert set(around) == set(view.box.pad(70).blocks(view.grid.side))
+    assert set(around) == set(view.plane.blocks(view.box.pad(70)))
 
 
-def test_an_error_ends_that_view_only(view: View) -> None:
-    broken, good = view, View(view.task, view.grid, Box(0, 60, 0, 60))
-    done: list[View] = []
+def test_an_error_ends_that_view_only(view: Visit) -> None:
+    broken, good = view, Visit(view.plane, Box(0, 60, 0, 60))
+    done: list[Visit] = []
 
-    def compute(at: View, _: tuple[int, int]) -> None:
+    def compute(at: Visit, _: tuple[int, int]) -> None:
         if at == broken:
             raise OSError("gone")
         done.append(at)
@@ -138,30 +138,30 @@ def test_an_error_ends_that_view_only(view: View) -> None:
     try:
         ahead.seen(good)
         ahead.seen(broken)  # worked on first, as the last one seen
-        until(lambda: not ahead._views)
+        until(lambda: not ahead._visits)
     finally:
         ahead.close()
     assert len(done) == len(good.around())
 
 
-def test_what_is_remembered(view: View) -> None:
+def test_what_is_remembered(view: Visit) -> None:
     ahead = Ahead(lambda *_: False, lambda *_: None)
     with activity.request():
-        for k in range(2 * VIEWS):
-            ahead.seen(View(view.task, view.grid, Box(k, k + 50, 0, 50)))
-        assert len(ahead._views) == VIEWS
-        side = 128 * (LARGEST + 1)
-        ahead.seen(View(view.task, view.grid, Box(0, 128, 0, side)))
-        assert all(v.box.right < side for v in ahead._views)
+        for k in range(2 * KEPT_VISITS):
+            ahead.seen(Visit(view.plane, Box(k, k + 50, 0, 50)))
+        assert len(ahead._visits) == KEPT_VISITS
+        side = 128 * (VISIT_BLOCKS + 1)
+        ahead.seen(Visit(view.plane, Box(0, 128, 0, side)))
+        assert all(v.box.right < side for v in ahead._visits)
     ahead.close()
 
 
-def test_only_local_rasters_and_single_cells(view: View, tmp_path: Path) -> None:
+def test_only_local_rasters_and_single_cells(view: Visit, tmp_path: Path) -> None:
     with application(tmp_path, prefetch="true") as client:
         analysis = client.app.state.services.analysis
         with activity.request():
-            coarse = view.grid.__class__(view.grid.factor * 3, 200, 200, side=512)
-            analysis.seen(view.task, coarse, view.box)
-            assert not analysis._ahead._views
-            analysis.seen(view.task, view.grid, view.box)
-            assert len(analysis._ahead._views) == 1
+            coarse = Plane(view.plane.task, Grid(view.plane.factor * 3, 200, 200, side=512))
+            analysis.seen(coarse, view.box)
+            assert not analysis._ahead._visits
+            analysis.seen(view.plane, view.box)
+            assert len(analysis._ahead._visits) == 1

@@ -8,20 +8,23 @@ import numpy as np
 import pytest
 
 import server.analysis.survey
-from algorithms.options import CloudOptions
+from algorithms.removal import CloudRemoval
 from server.analysis.blocks import BlockFill
 from server.analysis.engine import Analysis
+from server.analysis.neighbourhood import DirectPairs
 from server.analysis.pairs import Pairs
+from server.analysis.plane import Plane
 from server.analysis.request import Request
-from server.analysis.task import Task
+from server.analysis.survey import SurveyedPairs
 from server.demo import write_demo
 from server.raster.grid import Box, fine_grid
 
 
 @pytest.fixture(scope="module")
-def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Plane:
     scene = write_demo(tmp_path_factory.mktemp("demo"), size=1536)
-    return Request(str(scene.cloudy), (str(scene.clear),)).task(CloudOptions())
+    task = Request(str(scene.cloudy), (str(scene.clear),)).task(CloudRemoval())
+    return Plane(task, fine_grid(task.target.dataset))
 
 
 @pytest.fixture
@@ -47,26 +50,25 @@ def same(a: BlockFill, b: BlockFill) -> None:
 
 
 def test_together_or_one_by_one(
-    task: Task, analyses: tuple[Analysis, Analysis], monkeypatch: pytest.MonkeyPatch
+    plane: Plane, analyses: tuple[Analysis, Analysis], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together, alone = analyses
-    grid = fine_grid(task.target.dataset)
     looked: list[Box] = []
     real = Pairs.pair
 
-    def noted(self: Pairs, task: Task, number: int, grid: object, box: Box) -> object:
+    def noted(self: Pairs, plane: Plane, k: int, box: Box) -> object:
         looked.append(box)
-        return real(self, task, number, grid, box)  # type: ignore[arg-type]
+        return real(self, plane, k, box)
 
     monkeypatch.setattr(Pairs, "pair", noted)
     numbers = [(i, j) for i in range(2, 5) for j in range(1, 4)]
-    alone.pairs.scene(task, 0, grid)
-    together.pairs.scene(task, 0, grid)
+    alone.pairs.scene(plane, 1)
+    together.pairs.scene(plane, 1)
     looked.clear()
-    first = together.blocks(task, grid, numbers)
+    first = together.blocks(plane, numbers)
     shared = sum(box.area for box in looked)
     looked.clear()
-    second = {n: alone.blocks(task, grid, [n])[n] for n in numbers}
+    second = {n: alone.blocks(plane, [n])[n] for n in numbers}
     assert any(fill.layers for fill in first.values())
     for number in numbers:
         same(first[number], second[number])
@@ -74,17 +76,17 @@ def test_together_or_one_by_one(
 
 
 def test_no_survey_for_a_single_block_or_for_more_than_it_may_hold(
-    task: Task, analyses: tuple[Analysis, Analysis], monkeypatch: pytest.MonkeyPatch
+    plane: Plane, analyses: tuple[Analysis, Analysis], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     analysis, _ = analyses
-    grid = fine_grid(task.target.dataset)
-    cores = [grid.block(n) for n in ((2, 2), (2, 3), (3, 2), (3, 3))]
+    cores = [plane.block(n) for n in ((2, 2), (2, 3), (3, 2), (3, 3))]
     surveyor = analysis._surveyor
-    assert surveyor.survey(task, grid, cores[:1]) is None
-    made = surveyor.survey(task, grid, cores)
-    assert made is not None
-    assert made.covers(0, made.extent)
-    assert not made.covers(1, made.extent)
-    assert not made.covers(0, made.extent.pad(1))
-    monkeypatch.setattr(server.analysis.survey, "LARGEST", made.extent.area // 8)
-    assert surveyor.survey(task, grid, cores) is None
+    assert isinstance(surveyor.source(plane, cores[:1]), DirectPairs)
+    made = surveyor.source(plane, cores)
+    assert isinstance(made, SurveyedPairs)
+    extent = made.survey.extent
+    assert made.covers(1, extent)
+    assert not made.covers(2, extent)
+    assert not made.covers(1, extent.pad(1))
+    monkeypatch.setattr(server.analysis.survey, "SURVEY_CELLS", extent.area // 8)
+    assert isinstance(surveyor.source(plane, cores), DirectPairs)

@@ -66,7 +66,7 @@ def test_export_equals_the_server(demo: dict[str, Path]) -> None:
 
 def test_cut_and_workers_change_nothing(demo: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same pixels however the scene is cut and however many threads work."""
-    monkeypatch.setattr(plan, "PIECE", (200, 384))
+    monkeypatch.setattr(plan, "PIECE_PIXELS", (200, 384))
     args = [demo["target"], tmp_path / "out.tif", "--replacement", demo["replacement"], "--workers", 3]
     assert run(*args, "--provenance", tmp_path / "provenance.tif") == 0
     for name in ("out", "provenance"):

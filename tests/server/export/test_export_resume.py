@@ -57,7 +57,7 @@ def test_killed_half_way_a_second_run_goes_on(
     there = len(finished(killed))
     target, out, _, other, _, mask = map(str, arguments)
     with monkeypatch.context() as patch:
-        patch.setattr(plan, "PIECE", (32, 64))
+        patch.setattr(plan, "PIECE_PIXELS", (32, 64))
         job = ExportJob(Request(target, (other,), mask), Path(out))
         export_scene(job, lambda done, _: seen.append(done))
     assert there < 60

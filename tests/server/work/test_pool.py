@@ -198,7 +198,7 @@ def test_free_memory_goes_back_to_the_system(monkeypatch: pytest.MonkeyPatch) ->
     last = bytearray(60_000)  # at the heap's end: without it free() itself would shrink the heap
     held = resident()
     del kept
-    monkeypatch.setattr(memory, "_last", -memory.PAUSE)
+    monkeypatch.setattr(memory, "_last", -memory.PAUSE_SECONDS)
     assert memory.give_back()
     assert resident() < held - 150_000_000
     assert not memory.give_back()

@@ -1,0 +1,112 @@
+"""What everything computed is kept as: all that it depends on, and no more.
+
+No slider is in the keys of masks, so that moving one runs no inference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from algorithms.reclassify import Remap
+from algorithms.windows import Window
+from server.analysis.plane import LayerClouds, Plane
+from server.analysis.task import ReplacementIndex
+from server.raster.dataset import Dataset
+from server.raster.grid import BlockNumber, Grid
+from server.raster.layer import Layer
+
+
+@dataclass(frozen=True, slots=True)
+class WindowKey:
+    """Probabilities of one inference window."""
+
+    layer: Layer
+    model: str
+    grid: Grid
+    window: Window
+
+
+@dataclass(frozen=True, slots=True)
+class BlendedKey:
+    """A block of the model's mask."""
+
+    layer: Layer
+    model: str
+    grid: Grid
+    number: BlockNumber
+
+
+@dataclass(frozen=True, slots=True)
+class UserMaskKey:
+    """A block of a user's mask."""
+
+    layer: Layer
+    classes: Dataset
+    remap: Remap
+    grid: Grid
+    number: BlockNumber
+
+
+@dataclass(frozen=True, slots=True)
+class FirstFitKey:
+    """The scene stage that serves the refinement by one replacement."""
+
+    target: LayerClouds
+    replacement: LayerClouds
+
+    @classmethod
+    def of(cls, plane: Plane, k: ReplacementIndex) -> FirstFitKey:
+        """The key of the k-th replacement's."""
+        return cls(plane.target_clouds, plane.replacement_clouds(k))
+
+
+@dataclass(frozen=True, slots=True)
+class RefinedKey:
+    """A block of a refined mask."""
+
+    target: LayerClouds
+    helpers: tuple[LayerClouds, ...]
+    number: BlockNumber
+
+    @classmethod
+    def of(cls, plane: Plane, number: BlockNumber) -> RefinedKey:
+        """The key of a block."""
+        return cls(plane.target_clouds, tuple(map(plane.replacement_clouds, plane.helpers)), number)
+
+
+@dataclass(frozen=True, slots=True)
+class _ClearGroundKey:
+    """What rests on the cells that are clear in both dates: all that decides which these are."""
+
+    target: LayerClouds
+    replacement: LayerClouds
+    helpers: tuple[LayerClouds, ...]
+    buffer: int
+
+    @classmethod
+    def of(cls, plane: Plane, k: ReplacementIndex) -> Self:
+        """The key of the k-th replacement's."""
+        helpers = tuple(map(plane.replacement_clouds, plane.helpers))
+        return cls(plane.target_clouds, plane.replacement_clouds(k), helpers, plane.task.buffer)
+
+
+class ShiftKey(_ClearGroundKey):
+    """How far a replacement is moved."""
+
+    __slots__ = ()
+
+
+class SceneKey(_ClearGroundKey):
+    """The scene stage of a replacement."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FillKey:
+    """The fill of a block, with squares of 2^`power` cells reduced to one."""
+
+    plane: Plane
+    number: BlockNumber
+    power: int

@@ -1,0 +1,69 @@
+"""The byte-bounded cache: what values weigh, and that their weight counts."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from server.work.cache import TileCache, size_of
+
+
+@dataclass(frozen=True, slots=True)
+class Slotted:
+    array: np.ndarray
+    more: object = None
+
+
+@dataclass(frozen=True)
+class Open:
+    array: np.ndarray
+    more: object = None
+
+
+class Named(NamedTuple):
+    array: np.ndarray
+    more: object = None
+
+
+@pytest.mark.parametrize("kind", [Slotted, Open, Named])
+def test_a_value_weighs_what_the_arrays_in_it_weigh(kind: type) -> None:
+    small, large = np.zeros(10), np.zeros((100, 100), np.float32)
+    shell = size_of(kind(np.zeros(0)))
+    assert 0 < shell < 1000
+    assert size_of(kind(small)) - shell == small.nbytes
+    assert size_of(kind(large)) - shell == large.nbytes
+    nested = kind(small, {1: [kind(large)]})
+    assert small.nbytes + large.nbytes < size_of(nested) < small.nbytes + large.nbytes + 2000
+
+
+@pytest.mark.parametrize("value", [None, 1.5, "text", (0.0, 0.0), [], {}])
+def test_a_value_without_arrays_weighs_little_but_something(value: object) -> None:
+    assert sys.getsizeof(value) <= size_of(value) < 200
+
+
+def test_a_value_that_knows_its_size_is_believed() -> None:
+    class Knows:
+        nbytes = 12_345
+
+    assert size_of(Knows()) == 12_345
+
+
+def test_the_cache_holds_as_many_bytes_as_it_may() -> None:
+    cache = TileCache(10_000)
+    for number in range(20):
+        cache.get(number, lambda: Slotted(np.zeros(1000, np.uint8)))
+    held = [number for number in range(20) if cache.peek(number)]
+    assert held == list(range(20 - len(held), 20))
+    assert 5 < len(held) < 10
+    assert 1000 * len(held) < cache.nbytes <= 10_000
+
+
+def test_nothing_is_a_value_too() -> None:
+    cache, made = TileCache(10_000), []
+    for _ in range(2):
+        assert cache.get("key", lambda: made.append(1)) is None
+    assert made == [1]
