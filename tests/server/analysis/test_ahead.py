@@ -10,8 +10,8 @@ import morecantile
 import pytest
 from rasterio.warp import transform
 
-from algorithms.models import MODELS
-from algorithms.removal import CloudRemoval
+from algorithms.options import CloudOptions
+from algorithms.sessions import SESSIONS
 from server.analysis.ahead import KEPT_VISITS, VISIT_BLOCKS, Ahead, Visit
 from server.analysis.plane import Plane
 from server.analysis.request import Request
@@ -39,14 +39,14 @@ def until(condition: object, seconds: float = WAIT) -> None:
 def view(tmp_path_factory: pytest.TempPathFactory) -> Visit:
     folder, pair = tmp_path_factory.mktemp("ahead"), make_pair(size=(1100, 1000))
     files = [write_raster(folder / f"{name}.tif", getattr(pair, name)) for name in ("target", "replacement")]
-    task = Request(files[0], (files[1],)).task(CloudRemoval())
+    task = Request(files[0], (files[1],)).task(CloudOptions())
     return Visit(Plane(task, fine_grid(task.target.dataset)), Box(130, 200, 260, 330))
 
 
 def test_a_neighbour_is_there_before_anyone_asks(tmp_path: Path) -> None:
     scene = write_demo(tmp_path, size=1024)
     params = {"url": str(scene.cloudy), "replacement": str(scene.clear), "bidx": [3, 2, 1], "rescale": "0,3000"}
-    task = Request(str(scene.cloudy), (str(scene.clear),)).task(CloudRemoval())
+    task = Request(str(scene.cloudy), (str(scene.clear),)).task(CloudOptions())
     affine = task.target.dataset.affine
     (lon,), (lat,) = transform(task.target.dataset.crs, "EPSG:4326", *([v] for v in affine @ (512, 512)))
     tile = TMS.tile(lon, lat, 14)
@@ -54,7 +54,7 @@ def test_a_neighbour_is_there_before_anyone_asks(tmp_path: Path) -> None:
     paths = [f"/cog/tiles/WebMercatorQuad/{t.z}/{t.x}/{t.y}.png" for t in (tile, beside)]
 
     def runs() -> int:
-        return sum(model.runs[0] for model in MODELS.values())
+        return SESSIONS.inferences()
 
     images = {}
     for prefetch in ("false", "true"):

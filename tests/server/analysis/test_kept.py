@@ -10,8 +10,8 @@ import pytest
 
 import server.analysis.engine
 import server.export.plan
-from algorithms.models import MODELS
-from algorithms.removal import CloudRemoval
+from algorithms.options import CloudOptions
+from algorithms.sessions import SESSIONS
 from server.analysis.engine import Analysis
 from server.analysis.masks import MaskTile
 from server.analysis.plane import Plane
@@ -21,13 +21,11 @@ from server.demo import write_demo
 from server.export.plan import ground_around
 from server.raster.grid import Box, fine_grid
 
-RUNS = MODELS["ukis-6b-l1c"].runs
-
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Plane:
     scene = write_demo(tmp_path_factory.mktemp("demo"), size=1120)
-    task = Request(str(scene.cloudy), (str(scene.clear),)).task(CloudRemoval())
+    task = Request(str(scene.cloudy), (str(scene.clear),)).task(CloudOptions())
     return Plane(task, fine_grid(task.target.dataset))
 
 
@@ -57,19 +55,19 @@ def made(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> list[Box]:
 def test_a_box_from_kept_blocks_is_the_box_itself(analysis: Analysis, plane: Plane) -> None:
     refinement, masks = analysis.pairs._refinement, analysis.masks
     boxes = [Box(100, 300, 5, 131), Box(250, 260, 380, 560), Box(0, 560, 0, 560)]
-    runs = RUNS[0]
+    runs = SESSIONS.inferences()
     first = masks.tile(plane.target_clouds, boxes[0])
-    assert RUNS[0] - runs == 2  # its blocks call for six, which are not made for its sake
+    assert SESSIONS.inferences() - runs == 2  # its blocks call for six, which are not made for its sake
     before = [refinement.tile(plane, box) for box in boxes]
     blended = [masks.tile(plane.target_clouds, box) for box in boxes]
     assert equal(first, blended[0])
     analysis.pairs.classes(plane, boxes[2])
-    runs = RUNS[0]
+    runs = SESSIONS.inferences()
     for box, refined, plain in zip(boxes, before, blended, strict=True):
         assert 0 < (refined.classes == 1).mean() < 1
         assert equal(refinement.tile(plane, box), refined)
         assert equal(masks.tile(plane.target_clouds, box), plain)
-    assert RUNS[0] == runs
+    assert SESSIONS.inferences() == runs
 
 
 def test_squares_find_all_masks_they_look_at(analysis: Analysis, plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import server.analysis.survey
-from algorithms.removal import CloudRemoval
+from algorithms.options import CloudOptions
 from server.analysis.blocks import BlockFill
 from server.analysis.engine import Analysis
 from server.analysis.neighbourhood import DirectPairs
@@ -23,7 +23,7 @@ from server.raster.grid import Box, fine_grid
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Plane:
     scene = write_demo(tmp_path_factory.mktemp("demo"), size=1536)
-    task = Request(str(scene.cloudy), (str(scene.clear),)).task(CloudRemoval())
+    task = Request(str(scene.cloudy), (str(scene.clear),)).task(CloudOptions())
     return Plane(task, fine_grid(task.target.dataset))
 
 
