@@ -9,10 +9,11 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from anyio import CapacityLimiter, to_thread
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
 
 from algorithms.errors import ClearSkyError
 from server import __version__
+from server.analysis.request import Request, fields_of
 from server.raster.dataset import file_version
 from server.remote.sources import check_source
 from server.work.trace import Trace, current
@@ -22,7 +23,6 @@ Message = dict[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 Receive = Callable[[], Awaitable[Message]]
 
-DATASET_PARAMETERS = frozenset({"url", "replacement", "mask"})
 CHECKERS = 16
 """Threads that look up the state of datasets: apart from those that make tiles, so that a server that stalls does not
 take these."""
@@ -49,8 +49,9 @@ Resolver = Callable[[Scope], Inputs]
 
 def named_in_query(scope: Scope) -> Inputs:
     """The datasets that the query names."""
-    query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-    return Inputs([check_source(value) for name, value in query if name in DATASET_PARAMETERS])
+    query = QueryParams(scope["query_string"])
+    named = {"replacement": query.getlist("replacement"), "mask": query.get("mask")}
+    return Inputs(Request(query.get("url", ""), **fields_of(named)).checked(check_source).sources)
 
 
 def entity_tag(scope: Scope, resolve: Resolver) -> str | None:
