@@ -33,9 +33,9 @@ from titiler.core.factory import TilerFactory
 
 from algorithms.models import MODELS
 from benchmarks.machine import machine
+from benchmarks.service import application
 from server.demo import write_demo
 from server.http.render import render
-from tests.helpers.service import application
 
 TMS = morecantile.tms.get("WebMercatorQuad")
 MODEL = MODELS["ukis-6b-l1c"]

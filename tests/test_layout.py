@@ -60,3 +60,8 @@ def test_imports_point_one_way(path: Path) -> None:
             continue  # the version alone, or another package
         to_row, to_part = _part(imported)
         assert to_part == part or to_row > row, f"{module} imports {imported}, against the direction of the layers"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=_name)
+def test_benchmarks_stand_without_the_tests(path: Path) -> None:
+    assert [name for name in _imports(path) if name.split(".")[0] == "tests"] == []
