@@ -34,14 +34,14 @@ def confidence_and_error(case: Case) -> tuple[npt.NDArray[np.uint8], npt.NDArray
     masked = cell_any(case.mask, FACTOR)
     scene = fit_scene(sampled(target.values), sampled(other.values), sampled(~masked))
     lattice = node_lattice(80, FACTOR)
-    arrays = (padded(array, lattice.spacing) for array in (target.values, other.values, ~masked))
+    t, r = (padded(date.values, lattice.spacing) for date in (target, other))
     fields: FillFields = fill_fields(
         target.values,
         other.values,
         usable=other.full,
         known=~masked,
         wanted=masked,
-        sums=pooled_sums(*arrays, scene, lattice),
+        sums=pooled_sums(t, r, padded(~masked, lattice.spacing), scene, lattice),
         scene=scene,
         lattice=lattice,
         rows=range(masked.shape[0]),

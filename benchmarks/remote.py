@@ -120,7 +120,12 @@ def tile_path(tile: morecantile.Tile) -> str:
 
 
 def get(client: TestClient, base: str, tile: morecantile.Tile) -> Any:
-    params = {"url": f"{base}cloudy.tif", "replacement": f"{base}clear.tif", "bidx": [3, 2, 1], "rescale": "0,3000"}
+    params: dict[str, Any] = {
+        "url": f"{base}cloudy.tif",
+        "replacement": f"{base}clear.tif",
+        "bidx": [3, 2, 1],
+        "rescale": "0,3000",
+    }
     answer = client.get(tile_path(tile), params=params)
     assert answer.status_code == 200, answer.text
     return answer

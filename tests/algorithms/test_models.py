@@ -255,7 +255,7 @@ def test_auto_prefers_the_graphics_card_and_keeps_the_processor(monkeypatch: pyt
 
 
 @pytest.mark.parametrize("changes", [{"concurrency": 0}, {"concurrency": -1}])
-def test_a_runtime_that_could_never_run_is_refused(changes: dict[str, int], runtime: None) -> None:
+def test_a_runtime_that_could_never_run_is_refused(changes: dict[str, Any], runtime: None) -> None:
     (name,) = changes
     with pytest.raises(ParameterError, match=name):
         configure(Runtime(**changes))

@@ -179,7 +179,7 @@ def test_buffer_is_that_many_dilations_with_a_5x5_square(mask: np.ndarray, steps
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
-def test_any_value_but_nodata_is_grown(dtype: type) -> None:
+def test_any_value_but_nodata_is_grown(dtype: Any) -> None:
     mask = np.zeros((9, 20), dtype)
     mask[4, 3] = 2
     mask[4, 14] = 255
@@ -196,7 +196,8 @@ def test_buffer_out_of_range_names_the_value(steps: Any) -> None:
 
 
 def test_whole_numbers_of_any_type_are_steps() -> None:
-    assert [check_buffer(s) for s in (0, 15, 3.0, np.int64(4))] == [0, 15, 3, 4]
+    good: Any = (0, 15, 3.0, np.int64(4))
+    assert [check_buffer(s) for s in good] == [0, 15, 3, 4]
 
 
 @pytest.mark.parametrize("mask", [np.zeros(4), np.zeros((2, 3, 4)), True])

@@ -73,7 +73,7 @@ def test_a_box_from_kept_blocks_is_the_box_itself(analysis: Analysis, task: Task
         assert 0 < (refined.classes == 1).mean() < 1
         assert equal(refinement.tile(task, grid, box), refined)
         assert equal(masks.tile(task.target, task.clouds, grid, box), plain)
-        assert equal(plain, masks._blended(task.target, task.clouds.model, grid, box))
+        assert equal(plain, masks._blended(task.target, task.clouds.model, grid, box))  # type: ignore[arg-type]
     assert RUNS[0] == runs
 
 
