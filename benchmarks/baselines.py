@@ -138,7 +138,8 @@ def mnspi(t: Image, r: Image, mask: Mask) -> Image:
     clear = ~mask
     height, width = mask.shape
     limit = float(np.mean([2 * r[b][clear].std() / CLASSES for b in range(len(r))]))
-    labels, _ = ndimage.label(mask, structure=np.ones((3, 3)))
+    found, _ = ndimage.label(mask, structure=np.ones((3, 3)))
+    labels = found.astype(np.int32)
     boxes = ndimage.find_objects(labels)
     centres = np.array([[(s.start + s.stop - 1) / 2 for s in box] for box in boxes], np.float64)
     dy, dx = np.mgrid[-height + 1 : height, -width + 1 : width]

@@ -123,7 +123,7 @@ def _read(path: Path) -> tuple[Image, tuple[str, ...]]:
 def _clouds(path: Path, kind: Kind) -> Mask:
     """Clouds of a raster as the model finds them on cells of 2 x 2 pixels, in pixels, without buffer."""
     values, names = _read(path)
-    made = cell_means(values, (values > 0).all(axis=0), 2)
+    made = cell_means(values, np.all(values > 0, axis=0), 2)
     cells, valid = made.values, made.valid
     probabilities, known = cloud_probability(cells * 1e-4, names)
     classes = classify(probabilities, known & valid)
@@ -145,8 +145,8 @@ def _hidden(truth: Image, mask: Mask) -> Image:
 def build(recipe: Recipe) -> Case:
     """Read and hide what a recipe names."""
     if recipe.group == "Demo":
-        with tempfile.TemporaryDirectory() as folder:
-            scene = write_demo(Path(folder), size=512, seed=recipe.seed)
+        with tempfile.TemporaryDirectory() as demo:
+            scene = write_demo(Path(demo), size=512, seed=recipe.seed)
             truth, cloudy, clear = (_read(path)[0] for path in (scene.truth, scene.cloudy, scene.clear))
             with rasterio.open(scene.truth_mask) as src:
                 mask = buffer_mask(src.read(1), BUFFER)

@@ -35,10 +35,11 @@ def confidence_and_error(case: Case) -> tuple[npt.NDArray[np.uint8], npt.NDArray
     scene = fit_scene(sampled(target.values), sampled(other.values), sampled(~masked))
     options = FillOptions()
     lattice = node_lattice(options.window, FACTOR)
-    arrays = (padded(array, lattice.spacing) for array in (target.values, other.values, ~masked))
+    t, r = (padded(date.values, lattice.spacing) for date in (target, other))
+    sums = pooled_sums(t, r, padded(~masked, lattice.spacing), scene, lattice)
     fields: FillFields = fill_fields(
         Ground(target.values, other.values, usable=other.full, known=~masked, wanted=masked),
-        WindowSums(pooled_sums(*arrays, scene, lattice), lattice, range(masked.shape[0]), range(masked.shape[1])),
+        WindowSums(sums, lattice, range(masked.shape[0]), range(masked.shape[1])),
         scene,
         options=options,
         factor=FACTOR,

@@ -12,6 +12,7 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -46,7 +47,7 @@ def tiles(path: Path) -> list[ImageData]:
     return result
 
 
-def measure(image: ImageData, driver: str, options: dict[str, int], repeat: int) -> tuple[float, int, float]:
+def measure(image: ImageData, driver: str, options: dict[str, Any], repeat: int) -> tuple[float, int, float]:
     """Milliseconds, bytes and root mean square error in grey levels."""
     spent = []
     for _ in range(repeat):

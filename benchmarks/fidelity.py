@@ -13,9 +13,10 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +40,7 @@ TOLERANCE: Final = 1.01
 
 def ours(case: Case) -> dict[str, Callable[[], Image]]:
     """Our fills by name; `as served` on analysis cells of 2 x 2 pixels, as the server takes them at 10 m."""
-    kinds = {
+    kinds: dict[str, dict[str, Any]] = {
         "moment, no residual": {"adjustment": "moment", "residual": False},
         "moment": {"adjustment": "moment"},
         "regression, no residual": {"residual": False},
@@ -48,8 +49,8 @@ def ours(case: Case) -> dict[str, Callable[[], Image]]:
     methods: dict[str, Callable[[], Image]] = {}
     for name, factor in (("ours", 1), ("ours (as served)", 2)):
         for kind, options in kinds.items():
-            methods[f"{name}: {kind}"] = lambda o=options, f=factor: fill_clouds(
-                case.target, case.replacement, case.mask, analysis_factor=f, **o
+            methods[f"{name}: {kind}"] = partial(
+                fill_clouds, case.target, case.replacement, case.mask, analysis_factor=factor, **options
             )
     return methods
 

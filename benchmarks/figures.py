@@ -45,7 +45,7 @@ def _corner(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
     return slice(16 * int(y), 16 * int(y) + CROP), slice(16 * int(x), 16 * int(x) + CROP)
 
 
-def _rgb(image: Image, crop: tuple[slice, slice]) -> npt.NDArray[np.float32]:
+def _rgb(image: Image, crop: tuple[slice, slice]) -> npt.NDArray[np.float64]:
     """Red, green, blue of a crop, 0..1."""
     return np.clip(np.moveaxis(image[[2, 1, 0]][(slice(None), *crop)], 0, -1) / BRIGHT, 0, 1) ** 0.7
 

@@ -151,7 +151,7 @@ def detect(
     target: npt.NDArray[np.uint16], factor: int, bands: int, level: str
 ) -> tuple[Image, Mask, npt.NDArray[np.uint8], Classes]:
     """Cells of a picture, their validity, and the model's probabilities and classes."""
-    cells = cell_means(target[:bands], (target[:bands] > 0).all(axis=0), factor)
+    cells = cell_means(target[:bands], np.all(target[:bands] > 0, axis=0), factor)
     hidden = np.broadcast_to(~cells.valid, cells.values.shape)
     reflectance = np.ma.MaskedArray(cells.values * np.float32(1e-4), mask=hidden)
     probability, valid = cloud_probability(reflectance, ROLES[:bands], level=level, model=f"ukis-{bands}b-{level}")
@@ -180,8 +180,8 @@ def demo_cases() -> Iterator[Case]:
                 scene = write_demo(Path(folder), size=SIZE, seed=seed)
                 with rasterio.open(scene.truth_mask) as src:
                     classes = src.read(1)
-                pictures = (read(path) for path in (scene.cloudy, scene.clear, scene.truth))
-                yield Case("demo", f"demo scene, seed {seed}", seen, *pictures, classes)
+                cloudy, clear, truth = (read(path) for path in (scene.cloudy, scene.clear, scene.truth))
+                yield Case("demo", f"demo scene, seed {seed}", seen, cloudy, clear, truth, classes)
 
 
 @cache

@@ -29,12 +29,16 @@ from rasterio.warp import transform_bounds
 from rio_tiler.io import Reader
 from starlette.testclient import TestClient
 
-import server.raster.reading
+import server.analysis.pairs
+import server.raster.cache
+from algorithms.cells import Cells
 from benchmarks.machine import machine
+from benchmarks.service import Counts, FileServer, application, file_server
 from server.demo import write_demo
+from server.raster.grid import Box, Grid
+from server.raster.layer import Layer
+from server.raster.reading import Pixels, read_cells, read_pixels
 from server.remote.files import get_remotes
-from tests.helpers.rangeserver import Counts, RangeServer, range_server
-from tests.helpers.service import application
 
 TMS = morecantile.tms.get("WebMercatorQuad")
 PLAIN = {
@@ -77,16 +81,25 @@ def recorded() -> Iterator[dict[str, Area]]:
     """Note which native pixels the analysis reads, by the last part of the raster's name."""
     areas: dict[str, Area] = {}
     lock = threading.Lock()
-    read = server.raster.reading._read_layer
 
-    def noting(layer: Any, factor: int, box: Any) -> Any:
+    def note(layer: Layer, pixels: Box) -> None:
         with lock:
             blocks = areas.setdefault(layer.dataset.url.rsplit("/", 1)[-1], Area()).blocks
-            pixels = box.times(factor)
             blocks.add((pixels.top, pixels.bottom, pixels.left, pixels.right))
-        return read(layer, factor, box)
 
-    with mock.patch.object(server.raster.reading, "_read_layer", noting):
+    def cells(layer: Layer, grid: Grid, box: Box) -> Cells:
+        note(layer, box.times(grid.factor))
+        return read_cells(layer, grid, box)
+
+    def pixels(layer: Layer, box: Box) -> Pixels:
+        note(layer, box)
+        return read_pixels(layer, box)
+
+    with (
+        mock.patch.object(server.raster.cache, "read_cells", cells),
+        mock.patch.object(server.raster.cache, "read_pixels", pixels),
+        mock.patch.object(server.analysis.pairs, "read_pixels", pixels),
+    ):
         yield areas
 
 
@@ -107,7 +120,12 @@ def tile_path(tile: morecantile.Tile) -> str:
 
 
 def get(client: TestClient, base: str, tile: morecantile.Tile) -> Any:
-    params = {"url": f"{base}cloudy.tif", "replacement": f"{base}clear.tif", "bidx": [3, 2, 1], "rescale": "0,3000"}
+    params: dict[str, Any] = {
+        "url": f"{base}cloudy.tif",
+        "replacement": f"{base}clear.tif",
+        "bidx": [3, 2, 1],
+        "rescale": "0,3000",
+    }
     answer = client.get(tile_path(tile), params=params)
     assert answer.status_code == 200, answer.text
     return answer
@@ -135,7 +153,7 @@ class Case:
     """Share of the cold tile that is cloud."""
 
 
-def measure(served: RangeServer, tile: morecantile.Tile) -> Case:
+def measure(served: FileServer, tile: morecantile.Tile) -> Case:
     """Count what a tile costs, cold, warm and beside it."""
     allowed = f"{served.folder},{served.base}"
     with recorded() as areas, application(allowed, source_check="600", request_timeout="3600") as client:
@@ -181,7 +199,7 @@ def main() -> None:
             write_demo(folder, size=min(size, 2048))
             if size > 2048:
                 mirrored(folder, size)
-            with range_server(folder) as served:
+            with file_server(folder) as served:
                 case = measure(served, middle_tile(str(folder / "cloudy.tif")))
         for kind, counts in (("plain", case.plain), ("cold", case.cold), ("warm", case.warm), ("beside", case.beside)):
             ratios = counts.requests / case.plain.requests, counts.sent / case.plain.sent

@@ -20,9 +20,9 @@ import rasterio.shutil
 from fastapi import FastAPI
 from rasterio.windows import Window
 
+from benchmarks.service import free_port
 from server import __version__ as _  # noqa: F401  (GDAL's options, before the rival's first dataset too)
 from server.demo import write_demo
-from tests.helpers.service import free_port
 
 STRIP = 512
 

@@ -38,25 +38,27 @@ def tile_url(server: Server, tile: morecantile.Tile) -> str:
 
 def inner_tiles(bounds: tuple[float, ...], zoom: int) -> list[morecantile.Tile]:
     """Tiles of a zoom that lie within the scene, or touch it where none does."""
-    tiles = list(TMS.tiles(*bounds, zooms=zoom))
+    west, south, east, north = bounds
+    tiles = list(TMS.tiles(west, south, east, north, zooms=[zoom]))
     # In degrees a UTM scene stands askew in its bounds.
-    dx, dy = 0.05 * (bounds[2] - bounds[0]), 0.05 * (bounds[3] - bounds[1])
+    dx, dy = 0.05 * (east - west), 0.05 * (north - south)
 
     def within(tile: morecantile.Tile) -> bool:
         b = TMS.bounds(tile)
-        left, bottom = b.left > bounds[0] + dx, b.bottom > bounds[1] + dy
-        return left and bottom and b.right < bounds[2] - dx and b.top < bounds[3] - dy
+        left, bottom = b.left > west + dx, b.bottom > south + dy
+        return left and bottom and b.right < east - dx and b.top < north - dy
 
     return [tile for tile in tiles if within(tile)] or tiles
 
 
 def whole_tile(bounds: tuple[float, ...]) -> morecantile.Tile:
     """The deepest tile that holds the scene's middle and most of the scene."""
+    west, south, east, north = bounds
     for zoom in range(12, 0, -1):
-        tiles = list(TMS.tiles(*bounds, zooms=zoom))
+        tiles = list(TMS.tiles(west, south, east, north, zooms=[zoom]))
         if len(tiles) == 1:
             return tiles[0]
-    return TMS.tile((bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2, 7)
+    return TMS.tile((west + east) / 2, (south + north) / 2, 7)
 
 
 def one_by_one(server: Server, tiles: Sequence[morecantile.Tile], params: Params) -> list[float]:
@@ -157,7 +159,7 @@ def visit(bounds: tuple[float, ...]) -> list[morecantile.Tile]:
     """What a map shows of one place on the way from the whole scene to native: every tile three times."""
     x, y = (bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2
     near = [
-        t for zoom in range(10, NATIVE + 1) for t in TMS.tiles(x - 0.06, y - 0.045, x + 0.06, y + 0.045, zooms=zoom)
+        t for zoom in range(10, NATIVE + 1) for t in TMS.tiles(x - 0.06, y - 0.045, x + 0.06, y + 0.045, zooms=[zoom])
     ]
     far = [TMS.tile(x, y, zoom) for zoom in range(whole_tile(bounds).z, 10)]
     return 3 * (far + near)

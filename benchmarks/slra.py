@@ -16,7 +16,11 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from typing import Any, get_args
+from unittest import mock
 
 # One thread on both sides, whatever libraries would take; before numpy is loaded.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
@@ -28,8 +32,7 @@ import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 from scipy import ndimage  # noqa: E402
 
-from algorithms import rings as loops  # noqa: E402
-from algorithms.stepwise import stepwise_adjustment  # noqa: E402
+from algorithms.stepwise import Statistics, stepwise_adjustment  # noqa: E402
 
 
 @numba.njit(cache=False)
@@ -75,7 +78,9 @@ def direct(t, r, known, pool, rings, window, shared):  # type: ignore[no-untyped
                     known[y, x] = True
 
 
-def scene(size: int, bands: int, share: float, scale: float, seed: int) -> tuple[NDArray, NDArray, NDArray]:
+def scene(
+    size: int, bands: int, share: float, scale: float, seed: int
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Two dates as uint16 and a cloud mask: smoothed noise, cut where the wanted share lies above."""
     rng = np.random.default_rng(seed)
     ground = ndimage.gaussian_filter(rng.standard_normal((bands, size, size)), (0, 3, 3))
@@ -86,24 +91,22 @@ def scene(size: int, bands: int, share: float, scale: float, seed: int) -> tuple
     return t, r, noise > np.quantile(noise, 1 - share)
 
 
-def run_direct(t: NDArray, r: NDArray, mask: NDArray, window: int, variant: str) -> NDArray:
+def run_direct(t: NDArray[Any], r: NDArray[Any], mask: NDArray[Any], window: int, variant: str) -> NDArray[Any]:
     rings = (ndimage.distance_transform_cdt(mask, metric="chessboard") + 1) // 2
     out = t.astype(np.float64)
     direct(out, r.astype(np.float64), ~mask, mask, rings, window, variant == "colocated")
     return out.astype(np.float32)
 
 
-def run_ours(t: NDArray, r: NDArray, mask: NDArray, window: int, variant: str, compiled: bool) -> NDArray:
-    found = loops.find_spec
-    if not compiled:
-        loops.find_spec = lambda _: None  # type: ignore[attr-defined]
-    try:
-        return stepwise_adjustment(t, r, mask, window=window, buffer=0, statistics=variant)  # type: ignore[arg-type]
-    finally:
-        loops.find_spec = found  # type: ignore[attr-defined]
+def run_ours(
+    t: NDArray[Any], r: NDArray[Any], mask: NDArray[Any], window: int, variant: Statistics, compiled: bool
+) -> NDArray[Any]:
+    without = nullcontext() if compiled else mock.patch("algorithms.rings.find_spec", return_value=None)
+    with without:
+        return stepwise_adjustment(t, r, mask, window=window, buffer=0, statistics=variant)
 
 
-def timed(runs: int, call: Callable[[], NDArray]) -> tuple[float, NDArray]:
+def timed(runs: int, call: Callable[[], NDArray[Any]]) -> tuple[float, NDArray[Any]]:
     """Median CPU seconds (both sides take one thread; a busy machine disturbs them less) and the last result."""
     seconds = []
     for _ in range(runs):
@@ -141,18 +144,18 @@ def main() -> None:
 
     t, r, mask = scene(args.size, args.bands, args.share, args.scale, args.seed)
     rings = (ndimage.distance_transform_cdt(mask, metric="chessboard") + 1) // 2
-    for variant in ("colocated", "esri"):  # compiles
+    for variant in get_args(Statistics):  # compiles
         run_direct(t[:, :8, :8], r[:, :8, :8], np.eye(8, dtype=bool), 2, variant)
         run_ours(t[:, :8, :8], r[:, :8, :8], np.eye(8, dtype=bool), 20, variant, True)
     print(f"{args.size} x {args.size} x {args.bands} uint16, {mask.mean():.0%} cloud in {rings.max()} rings, buffer 0.")
     print(f"CPU time, medians of {args.runs} runs (direct: {args.direct_runs}). {machine()}.\n")
     print("| statistics | window | direct | ours, numpy | ratio | ours, compiled | ratio | max difference |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for variant in ("colocated", "esri"):
+    for variant in get_args(Statistics):
         for window in args.windows:
-            ours, a = timed(args.runs, lambda w=window, s=variant: run_ours(t, r, mask, w, s, False))
-            fast, c = timed(args.runs, lambda w=window, s=variant: run_ours(t, r, mask, w, s, True))
-            theirs, b = timed(args.direct_runs, lambda w=window, s=variant: run_direct(t, r, mask, w, s))
+            ours, a = timed(args.runs, partial(run_ours, t, r, mask, window, variant, False))
+            fast, c = timed(args.runs, partial(run_ours, t, r, mask, window, variant, True))
+            theirs, b = timed(args.direct_runs, partial(run_direct, t, r, mask, window, variant))
             difference = max(np.abs(own.astype(np.float64) - b).max() for own in (a, c))
             times = f"{theirs:.2f} s | {1000 * ours:.0f} ms | {theirs / ours:.0f} x"
             times += f" | {1000 * fast:.0f} ms | {theirs / fast:.0f} x"

@@ -34,9 +34,9 @@ from titiler.core.factory import TilerFactory
 from algorithms.models import MODELS
 from algorithms.sessions import SESSIONS
 from benchmarks.machine import machine
+from benchmarks.service import application
 from server.demo import write_demo
 from server.http.render import render
-from tests.helpers.service import application
 
 TMS = morecantile.tms.get("WebMercatorQuad")
 MODEL = MODELS["ukis-6b-l1c"]
@@ -142,10 +142,11 @@ def main() -> None:
         scene = write_demo(Path(folder), size=args.size)
         url, other = str(scene.cloudy), str(scene.clear)
         with rasterio.open(url) as src:
-            bounds = transform_bounds(src.crs, "EPSG:4326", *src.bounds)
+            west, south, east, north = transform_bounds(src.crs, "EPSG:4326", *src.bounds)
         TwoReads.other = other
         stacks = Stacks(rival(Reader), rival(Reader, render_func=render), rival(TwoReads, render_func=render))
-        common = {"bidx": [3, 2, 1], "rescale": "0,3000"}
+        params: dict[str, Any]
+        common: dict[str, Any] = {"bidx": [3, 2, 1], "rescale": "0,3000"}
         print(f"{machine()}\n\nDemo scene of {args.size} px, 6 bands; medians in ms.\n")
         print(
             "| warm tiles | n | plain TiTiler | plain, our encoder | two reads, our encoder | ClearSky | ratio | goal |"
@@ -155,7 +156,7 @@ def main() -> None:
         for size, zoom in ((256, 14), (512, 13)):
             with application(folder) as client:
                 cloudy, clear = [], []
-                for tile in TMS.tiles(*bounds, zooms=zoom):
+                for tile in TMS.tiles(west, south, east, north, zooms=[zoom]):
                     params = {"url": url, "tilesize": size, **common}
                     answer = client.get(tile_path(tile, "webp"), params=params | {"replacement": other})
                     if answer.status_code == 200 and 0.2 < float(answer.headers["x-clearsky-cloud-fraction"]) < 0.9:

@@ -85,3 +85,8 @@ def test_importing_the_numerics_imports_no_server_framework() -> None:
     loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "numpy" in loaded.split()
     assert not {"pydantic", "rio_tiler", "titiler", "rasterio", "fastapi", "onnxruntime"} & set(loaded.split())
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=_name)
+def test_benchmarks_stand_without_the_tests(path: Path) -> None:
+    assert [name for name in _imports(path) if name.split(".")[0] == "tests"] == []

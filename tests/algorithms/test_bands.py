@@ -1,5 +1,7 @@
 """Band names of the sensors people bring, in the order their products list them."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from algorithms.bands import ROLES, common_names, role_indexes
@@ -9,7 +11,7 @@ OLI = ["coastal", "blue", "green", "red", "nir", "swir16", "swir22"]
 TM = ["blue", "green", "red", "nir", "swir16", "swir22"]
 
 
-def roles_of(descriptions: list[str | None]) -> dict[str, str | None]:
+def roles_of(descriptions: Sequence[str | None]) -> dict[str, str | None]:
     """Which description was taken for which role of the models."""
     names = common_names(descriptions)
     return {role: descriptions[names.index(role)] for role in ROLES if role in names}

@@ -66,7 +66,8 @@ def test_it_is_the_definition(seed: int) -> None:
 def test_a_margin_is_all_it_takes(seed: int, top: int, left: int) -> None:
     whole = case(seed, (72, 64))
     rows, cols = slice(top, top + 40), slice(left, left + 36)
-    part = correction(*(array[..., rows, cols] for array in whole))
+    missed, known, wanted, guide = whole
+    part = correction(missed[:, rows, cols], known[rows, cols], wanted[rows, cols], guide[:, rows, cols])
     # Where the crop ends at the image's own edge no ground is missing there; the inner part holds in any case.
     inner = np.s_[:, BORDER_MARGIN : 40 - BORDER_MARGIN, BORDER_MARGIN : 36 - BORDER_MARGIN]
     np.testing.assert_array_equal(part[inner], correction(*whole)[:, rows, cols][inner])

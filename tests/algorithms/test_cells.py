@@ -40,7 +40,7 @@ def test_cell_means_are_the_means_of_the_valid_pixels(
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32, np.float64])
-def test_means_of_any_number_type(dtype: type) -> None:
+def test_means_of_any_number_type(dtype: Any) -> None:
     values = np.array([[[100, 120, 3], [0, 90, 7]]], dtype)
     cells = cell_means(values, np.array([[True, True, True], [False, True, False]]), 2)
     means, ok = cells.values, cells.valid
@@ -109,4 +109,5 @@ def test_factors_that_are_none(factor: Any) -> None:
 
 
 def test_whole_numbers_of_any_type_are_factors() -> None:
-    assert [check_factor(f) for f in (1, 2.0, np.int16(6))] == [1, 2, 6]
+    good: Any = (1, 2.0, np.int16(6))
+    assert [check_factor(f) for f in good] == [1, 2, 6]

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.int32, np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("factor", [1, 2])
-def test_outside_the_mask_the_target_is_untouched(dtype: type, factor: int) -> None:
+def test_outside_the_mask_the_target_is_untouched(dtype: Any, factor: int) -> None:
     r, mask = landscape(), clouds()
     scale = 0.05 if dtype == np.uint8 else 1
     t = (related(r) * scale).astype(dtype)
@@ -51,7 +51,7 @@ def test_what_the_cloud_hides_does_not_matter() -> None:
 
 @pytest.mark.parametrize("empty", [0, 255])
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float64])
-def test_nothing_to_fill_returns_the_target(empty: int, dtype: type) -> None:
+def test_nothing_to_fill_returns_the_target(empty: int, dtype: Any) -> None:
     r = landscape((30, 40))
     t = related(r)
     found = fill_clouds(t, r, np.full((30, 40), empty, dtype))

@@ -78,7 +78,7 @@ def test_valid_must_have_the_masks_shape() -> None:
 @pytest.mark.parametrize("dtype", [np.complex64, np.bool_, "U3", object, "datetime64[s]"])
 @pytest.mark.parametrize("which", ["target", "replacement"])
 def test_values_that_are_not_real_numbers_are_refused(dtype: Any, which: str) -> None:
-    arrays = {"target": np.zeros((2, 4, 5)), "replacement": np.zeros((2, 4, 5))}
+    arrays: dict[str, Any] = {"target": np.zeros((2, 4, 5)), "replacement": np.zeros((2, 4, 5))}
     arrays[which] = arrays[which].astype(np.int64).astype(dtype)
     with pytest.raises(ParameterError, match=f"{which} has dtype {re.escape(str(arrays[which].dtype))}"):
         fill_clouds(**arrays, mask=np.ones((4, 5), bool))
@@ -197,7 +197,7 @@ def test_a_value_beyond_reason_is_refused_or_does_no_harm(value: float, which: i
     pair = [r + 100, r.copy()]
     pair[which][0, 3, 4] = value
     try:
-        found = fill_clouds(*pair, mask)
+        found = fill_clouds(pair[0], pair[1], mask)
     except ClearSkyError as error:
         assert str(value)[:4] in str(error)  # noqa: PT017
     else:

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import FrozenInstanceError, fields, replace
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def test_cards_agree_with_the_installed_files(model: CloudModel) -> None:
         {"statistics": ModelFile("other.json", "")},
     ],
 )
-def test_a_model_whose_file_is_missing_is_not_present(changes: dict[str, object]) -> None:
+def test_a_model_whose_file_is_missing_is_not_present(changes: dict[str, Any]) -> None:
     assert not replace(MODELS["ukis-4b-l1c"], **changes).present
 
 

@@ -450,4 +450,4 @@ def test_values_that_are_not_clear_do_not_count() -> None:
     for adjustment in ADJUSTMENTS:
         plain = pooled_sums(t, r, clear, scene, CELLS, adjustment=adjustment)
         junk = [np.where(clear, v, 1e6).astype(np.float32) for v in (t, r)]
-        np.testing.assert_array_equal(pooled_sums(*junk, clear, scene, CELLS, adjustment=adjustment), plain)
+        np.testing.assert_array_equal(pooled_sums(junk[0], junk[1], clear, scene, CELLS, adjustment=adjustment), plain)

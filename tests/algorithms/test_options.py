@@ -143,6 +143,6 @@ def test_functions_tell_the_same_about_the_same_value() -> None:
             call()
         said.append(str(caught.value))
     assert set(said) == {"window 81 is out of range: give a multiple of 20 from 20 to 400 (pixels)"}
-    for call in (lambda: buffer_mask(mask, 16), lambda: stepwise_adjustment(image, image, mask, buffer=16)):
+    for other in (lambda: buffer_mask(mask, 16), lambda: stepwise_adjustment(image, image, mask, buffer=16)):
         with pytest.raises(ParameterError, match="buffer 16 is out of range: give a whole number from 0 to 15"):
-            call()
+            other()

@@ -179,7 +179,7 @@ def test_buffer_is_that_many_dilations_with_a_5x5_square(mask: np.ndarray, steps
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
-def test_any_value_but_nodata_is_grown(dtype: type) -> None:
+def test_any_value_but_nodata_is_grown(dtype: Any) -> None:
     mask = np.zeros((9, 20), dtype)
     mask[4, 3] = 2
     mask[4, 14] = 255
@@ -198,7 +198,8 @@ def test_buffer_out_of_range_names_the_value(steps: Any) -> None:
 def test_whole_numbers_of_any_type_are_steps() -> None:
     mask = np.zeros((9, 9), bool)
     mask[4, 4] = True
-    for steps in (1.0, np.int64(1), np.float32(1)):
+    whole: Any = (1.0, np.int64(1), np.float32(1))
+    for steps in whole:
         np.testing.assert_array_equal(buffer_mask(mask, steps), buffer_mask(mask, 1))
 
 

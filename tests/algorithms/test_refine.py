@@ -1,5 +1,8 @@
 """The two-date refinement of the mask: what it gives back, what it takes, and that blocks of a scene agree."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -29,7 +32,7 @@ SHADE = np.array([0.6, 0.65, 0.7, 0.77, 0.85, 0.87], np.float32)[:, None, None]
 class Scene:
     """Ground with texture, its estimate from another date, and what the model said."""
 
-    def __init__(self, shape=(60, 60), *, seed=0):
+    def __init__(self, shape: tuple[int, int] = (60, 60), *, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
         level = np.array([500, 700, 800, 2600, 1800, 1200], np.float32)[:, None, None]
         texture = ndimage.gaussian_filter(rng.standard_normal((6, *shape)), (0, 2, 2)) * 600
@@ -39,22 +42,22 @@ class Scene:
         self.probability = np.full((2, *shape), 30, np.uint8)
         self.usable = np.ones(shape, bool)
 
-    def say(self, where, kind, probability):
+    def say(self, where: Any, kind: int, probability: float) -> None:
         """What the model makes of some cells."""
         self.classes[where] = kind
         self.probability[(kind - 1, *where)] = round(probability * 255)
 
-    def cloud(self, where, alpha=1.0):
+    def cloud(self, where: Any, alpha: float = 1.0) -> None:
         mask = np.zeros(self.classes.shape, np.float32)
         mask[where] = alpha
         self.target = (1 - mask) * self.target + mask * CLOUD_LIGHT
 
-    def shade(self, where, strength=1.0):
+    def shade(self, where: Any, strength: float = 1.0) -> None:
         mask = np.zeros(self.classes.shape, np.float32)
         mask[where] = strength
         self.target = self.target * (1 - mask * SHADE)
 
-    def refine(self, cut=np.s_[:, :], bands=ROLES, take=slice(None)):
+    def refine(self, cut: Any = np.s_[:, :], bands: Sequence[str] = ROLES, take: slice = slice(None)) -> np.ndarray:
         planes = (slice(None), *cut)
         return refine_mask(
             self.classes[cut],
@@ -71,12 +74,12 @@ BOX = np.s_[20:40, 20:40]
 INNER = np.s_[21:39, 21:39]
 
 
-def random_scene(seed, shape):
+def random_scene(seed: int, shape: tuple[int, int]) -> Scene:
     """Clouds, shadows, false alarms, holes and change of the ground wherever they fall."""
     rng = np.random.default_rng(seed)
     scene = Scene(shape, seed=seed)
 
-    def blobs(share, sigma):
+    def blobs(share: float, sigma: float) -> np.ndarray:
         field = ndimage.gaussian_filter(rng.standard_normal(shape), sigma)
         return field > np.quantile(field, 1 - share)
 
@@ -100,7 +103,7 @@ def random_scene(seed, shape):
 
 
 @given(seed=st.integers(0, 10_000), top=st.integers(0, 30), left=st.integers(0, 30), size=st.integers(1, 25))
-def test_a_crop_with_its_radius_equals_the_whole(seed, top, left, size):
+def test_a_crop_with_its_radius_equals_the_whole(seed: int, top: int, left: int, size: int) -> None:
     scene = random_scene(seed, (64, 70))
     whole = scene.refine()
     y0, x0 = max(top - REFINE_RADIUS, 0), max(left - REFINE_RADIUS, 0)
@@ -110,7 +113,7 @@ def test_a_crop_with_its_radius_equals_the_whole(seed, top, left, size):
 
 
 @given(seed=st.integers(0, 10_000))
-def test_what_never_changes(seed):
+def test_what_never_changes(seed: int) -> None:
     scene = random_scene(seed, (50, 60))
     before = tuple(array.copy() for array in (scene.classes, scene.probability, scene.target, scene.estimate))
     result = scene.refine()
@@ -126,7 +129,7 @@ def test_what_never_changes(seed):
 
 
 @given(seed=st.integers(0, 10_000), junk=st.sampled_from([np.nan, np.inf, -3.4e38, 65535.0]))
-def test_nothing_unusable_is_looked_at(seed, junk):
+def test_nothing_unusable_is_looked_at(seed: int, junk: float) -> None:
     scene = random_scene(seed, (40, 40))
     result = scene.refine()
     hidden = ~scene.usable | (scene.classes == NODATA)
@@ -137,14 +140,14 @@ def test_nothing_unusable_is_looked_at(seed, junk):
 
 @pytest.mark.parametrize("kind", [1, 2])
 @pytest.mark.parametrize("probability", [0.55, 0.75, 0.9])
-def test_a_false_alarm_on_clear_ground_is_given_back(kind, probability):
+def test_a_false_alarm_on_clear_ground_is_given_back(kind: int, probability: float) -> None:
     scene = Scene()
     scene.say(BOX, kind, probability)
     result = scene.refine()
     assert (result[INNER] == 0).mean() > (0.97 if probability < 0.9 else 0.6)
 
 
-def test_a_false_alarm_with_certainty_stays():
+def test_a_false_alarm_with_certainty_stays() -> None:
     scene = Scene()
     scene.say(BOX, 1, CERTAIN_PROBABILITY + 0.02)
     assert (scene.refine()[INNER] == 1).all()
@@ -152,14 +155,14 @@ def test_a_false_alarm_with_certainty_stays():
 
 @pytest.mark.parametrize("probability", [0.5, 0.7, 0.99])
 @pytest.mark.parametrize("alpha", [0.3, 0.6, 1.0])
-def test_cloud_is_never_freed(probability, alpha):
+def test_cloud_is_never_freed(probability: float, alpha: float) -> None:
     scene = Scene()
     scene.cloud(BOX, alpha)
     scene.say(BOX, 1, probability)
     assert (scene.refine()[BOX] == 1).all()
 
 
-def test_shadow_is_never_freed():
+def test_shadow_is_never_freed() -> None:
     scene = Scene()
     scene.shade(BOX, 0.7)
     scene.say(BOX, 2, 0.6)
@@ -167,7 +170,7 @@ def test_shadow_is_never_freed():
 
 
 @given(seed=st.integers(0, 10_000))
-def test_random_thick_cloud_is_never_freed(seed):
+def test_random_thick_cloud_is_never_freed(seed: int) -> None:
     scene = Scene((48, 48), seed=seed)
     field = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal((48, 48)), 3)
     cloud = np.nonzero(field > np.quantile(field, 0.7))
@@ -176,7 +179,7 @@ def test_random_thick_cloud_is_never_freed(seed):
     assert (scene.refine()[cloud] == 1).all()
 
 
-def test_a_thin_rim_joins_its_cloud():
+def test_a_thin_rim_joins_its_cloud() -> None:
     scene = Scene()
     rim = np.s_[18:42, 18:42]
     scene.cloud(rim, 0.3)
@@ -191,7 +194,7 @@ def test_a_thin_rim_joins_its_cloud():
     assert not result[outside].any()
 
 
-def test_a_rim_the_model_sees_nothing_in_stays_out():
+def test_a_rim_the_model_sees_nothing_in_stays_out() -> None:
     scene = Scene()
     scene.cloud(np.s_[18:42, 18:42], 0.3)
     scene.probability[0] = 10
@@ -200,7 +203,7 @@ def test_a_rim_the_model_sees_nothing_in_stays_out():
     np.testing.assert_array_equal(scene.refine(), scene.classes)
 
 
-def test_the_edge_of_a_shadow_joins_it():
+def test_the_edge_of_a_shadow_joins_it() -> None:
     scene = Scene()
     scene.shade(np.s_[18:42, 18:42], 0.8)
     scene.probability[(1, *np.s_[18:42, 18:42])] = 60
@@ -209,7 +212,7 @@ def test_the_edge_of_a_shadow_joins_it():
     assert (result[19:41, 19:41] == 2).all()
 
 
-def test_growth_ends_after_its_steps():
+def test_growth_ends_after_its_steps() -> None:
     scene = Scene((40, 80))
     streak = np.s_[15:25, 10:75]
     scene.cloud(streak, 0.6)
@@ -220,14 +223,14 @@ def test_growth_ends_after_its_steps():
     assert not result[:, 20 + GROWTH_CELLS :].any()
 
 
-def test_cloud_the_model_all_but_sees_starts_by_itself():
+def test_cloud_the_model_all_but_sees_starts_by_itself() -> None:
     scene = Scene()
     scene.cloud(BOX, 0.5)
     scene.probability[(0, *BOX)] = 120
     assert (scene.refine()[INNER] == 1).all()
 
 
-def test_changed_fields_do_not_join():
+def test_changed_fields_do_not_join() -> None:
     """Ripening brightens red and darkens the near infrared: neither cloud nor shadow."""
     scene = Scene()
     scene.say(BOX, 1, 0.99)
@@ -240,7 +243,7 @@ def test_changed_fields_do_not_join():
     assert not result[20:40, 42:55].any()
 
 
-def test_it_does_not_depend_on_the_unit():
+def test_it_does_not_depend_on_the_unit() -> None:
     scene = random_scene(3, (50, 50))
     result = scene.refine()
     scaled = refine_mask(
@@ -255,7 +258,7 @@ def test_it_does_not_depend_on_the_unit():
     np.testing.assert_array_equal(scaled, result)
 
 
-def test_four_bands_suffice():
+def test_four_bands_suffice() -> None:
     scene = Scene()
     scene.say(BOX, 1, 0.7)
     scene.say(np.s_[45:55, 5:55], 2, 0.7)
@@ -265,7 +268,7 @@ def test_four_bands_suffice():
     assert (result[46:54, 6:54] == 2).all()
 
 
-def test_the_fit_rests_on_clear_cells_then_on_doubtful_ones():
+def test_the_fit_rests_on_clear_cells_then_on_doubtful_ones() -> None:
     scene = Scene()
     scene.say(np.s_[:, :], 1, 0.99)
     scene.say(np.s_[0:30, :], 1, 0.6)
@@ -282,7 +285,7 @@ def test_the_fit_rests_on_clear_cells_then_on_doubtful_ones():
     assert not doubtful[:, :5].any()
 
 
-def test_a_fit_that_explains_nothing_is_not_trusted():
+def test_a_fit_that_explains_nothing_is_not_trusted() -> None:
     rng = np.random.default_rng(0)
     ground = rng.normal(1000, 100, (6, 40, 40)).astype(np.float32)
     other = rng.normal(1000, 100, (6, 40, 40)).astype(np.float32)
@@ -298,7 +301,7 @@ def test_a_fit_that_explains_nothing_is_not_trusted():
     assert not trusted(half, doubtful=True)
 
 
-def test_bad_input_is_refused():
+def test_bad_input_is_refused() -> None:
     scene = Scene((20, 20))
     with pytest.raises(ParameterError, match="visible and an infrared"):
         scene.refine(bands=ROLES[:3], take=slice(3))

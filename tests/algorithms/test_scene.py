@@ -97,7 +97,7 @@ def test_cloud_the_mask_missed_does_not_bend_the_fit(pattern: str, height: float
     if pattern == "patch":
         hit[:] = False
         hit[:62, :62] = True
-    cloudy = t + np.float32(height) * hit
+    cloudy = t + (height * hit).astype(np.float32)
     clean, bent = (estimate(fit_scene(x, r, all_clear(r)), r) for x in (t, cloudy))
     spread = t.std(axis=(1, 2), keepdims=True)
     assert (np.abs(clean - bent) / spread).max() < 0.02

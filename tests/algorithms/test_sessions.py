@@ -267,7 +267,7 @@ def test_auto_prefers_the_graphics_card_and_keeps_the_processor(monkeypatch: pyt
 
 
 @pytest.mark.parametrize("changes", [{"concurrency": 0}, {"concurrency": -1}])
-def test_a_runtime_that_could_never_run_is_refused(changes: dict[str, int]) -> None:
+def test_a_runtime_that_could_never_run_is_refused(changes: dict[str, Any]) -> None:
     (name,) = changes
     with pytest.raises(ParameterError, match=name):
         Runtime(**changes)

@@ -195,7 +195,8 @@ def test_the_server_moves_as_fill_clouds_does(client: TestClient, files: dict[st
 @pytest.mark.parametrize("method", ["nearest", "bilinear"])
 def test_quarters_of_a_moved_scene(client: TestClient, files: dict[str, str], method: str) -> None:
     params = {**files, "resampling": method, "reproject": method}
-    t = TMS.tile(*(axis[0] for axis in transform(UTM, "EPSG:4326", [503_000], [4_597_500])), 13)
+    (lon,), (lat,) = transform(UTM, "EPSG:4326", [503_000], [4_597_500])
+    t = TMS.tile(lon, lat, 13)
 
     def tile(at: morecantile.Tile, size: int, query: dict[str, str]) -> np.ndarray:
         path = f"/cog/tiles/WebMercatorQuad/{at.z}/{at.x}/{at.y}.tif"

@@ -1,5 +1,7 @@
 """Results in the data type of the raster."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,8 +9,8 @@ from algorithms.sidecar import to_dtype
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32])
-def test_results_are_rounded_and_clipped_never_wrapped_and_never_nodata(dtype: type) -> None:
-    kind = np.dtype(dtype)
+def test_results_are_rounded_and_clipped_never_wrapped_and_never_nodata(dtype: Any) -> None:
+    kind: Any = np.dtype(dtype)
     values = np.array([[-1e9, -40000.6, -1.2, -0.4, 0.4, 0.6, 1.5, 2.5, 254.7, 255.4, 300.0, 32767.6, 65535.6, 1e9]])
     values = values.astype(np.float32)
     limits = np.iinfo(kind) if kind.kind in "iu" else None

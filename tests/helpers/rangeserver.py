@@ -162,9 +162,12 @@ class _Server(ThreadingHTTPServer):
 @contextmanager
 def range_server(folder: Path) -> Iterator[RangeServer]:
     """Serve a folder."""
-    handler = type("Handler", (_Handler,), {})
-    server = _Server(("127.0.0.1", 0), handler)
-    state = handler.state = RangeServer(folder, server.server_address[1])
+
+    class Handler(_Handler):
+        """Handlers of this server, with a state of their own."""
+
+    server = _Server(("127.0.0.1", 0), Handler)
+    state = Handler.state = RangeServer(folder, server.server_address[1])
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

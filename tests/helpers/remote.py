@@ -20,7 +20,7 @@ TIMEOUT = 0.9
 SIZE = (256, 256)
 PATH = "/cog/bbox/500000,4597440,502560,4600000.png"
 NAMES = {"url": "target.tif", "replacement": "replacement.tif", "mask": "mask.tif"}
-COMMON = {
+COMMON: dict[str, Any] = {
     "coord_crs": "EPSG:32633",
     "dst_crs": "EPSG:32633",
     "bidx": [3, 2, 1],

@@ -45,7 +45,10 @@ def make_pair(*, size: tuple[int, int] = (600, 700), bands: int = 6, cloud: floa
     mask = shape > np.quantile(shape, 1 - cloud)
     target = truth.copy()
     target[:, mask] = 8000 + 300 * rng.standard_normal(int(mask.sum()))
-    to_int = lambda a: np.clip(np.rint(a), 1, 65535).astype(np.uint16)  # noqa: E731
+
+    def to_int(a: np.ndarray) -> np.ndarray:
+        return np.clip(np.rint(a), 1, 65535).astype(np.uint16)
+
     return Pair(to_int(target), to_int(replacement), mask, to_int(truth))
 
 

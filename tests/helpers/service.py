@@ -20,8 +20,10 @@ import pytest
 import rasterio
 from starlette.testclient import TestClient
 
+from server.analysis.engine import Analysis
 from server.app import create_app
 from server.remote.files import get_remotes
+from server.services import Services
 from server.settings import Settings, use_settings
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +40,12 @@ def application(allowed: Path | str, **settings: str) -> Iterator[TestClient]:
     given = Settings(**chosen(allowed, settings))  # type: ignore[arg-type]  # text, which pydantic reads
     with settings_used(given), TestClient(create_app(given), raise_server_exceptions=False) as client:
         yield client
+
+
+def analysis_of(client: TestClient) -> Analysis:
+    """The masks and fills of a client's application."""
+    services: Services = client.app.state.services  # type: ignore[attr-defined]
+    return services.analysis
 
 
 @contextmanager

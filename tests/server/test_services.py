@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -10,7 +11,7 @@ from starlette.testclient import TestClient
 from server.app import create_app
 from server.settings import Settings, get_settings
 from tests.helpers.scenes import make_pair, write_raster
-from tests.helpers.service import settings_used
+from tests.helpers.service import analysis_of, settings_used
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def test_each_goes_by_its_own_settings(url: str, tmp_path: Path) -> None:
     one = settings(url, max_tile_size=256, cachecontrol="no-cache", recipes=tmp_path)
     other = settings(url, empty_outside=True)
     tile, outside = "/cog/tiles/WebMercatorQuad/12/2218/1527.png", "/cog/tiles/WebMercatorQuad/12/0/0.png"
-    large = {"url": url, "bidx": 1, "tilesize": 512}
+    large: dict[str, Any] = {"url": url, "bidx": 1, "tilesize": 512}
     with settings_used(one), TestClient(create_app(one)) as first, TestClient(create_app(other)) as second:
         assert first.get(tile, params=large).status_code == 400
         assert second.get(tile, params=large).status_code == 200
@@ -42,10 +43,10 @@ def test_each_goes_by_its_own_settings(url: str, tmp_path: Path) -> None:
 
 def test_each_has_its_own_caches(url: str) -> None:
     chosen = settings(url)
-    params = {"url": url, "replacement": url, "bidx": 1}
+    params: dict[str, Any] = {"url": url, "replacement": url, "bidx": 1}
     with settings_used(chosen), TestClient(create_app(chosen)) as first, TestClient(create_app(chosen)) as second:
         assert first.get("/cog/preview.png", params=params).status_code == 200
-        kept = [client.app.state.services.analysis.cache.nbytes for client in (first, second)]  # type: ignore[attr-defined]
+        kept = [analysis_of(client).cache.nbytes for client in (first, second)]
     assert kept[0] > 0
     assert kept[1] == 0
 

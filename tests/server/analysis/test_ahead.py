@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import morecantile
 import pytest
@@ -21,7 +22,7 @@ from server.raster.grid import Box, Grid, fine_grid
 from server.work.activity import QUIET_SECONDS, Activity, activity
 from server.work.ticket import check_wanted
 from tests.helpers.scenes import make_pair, write_raster
-from tests.helpers.service import application
+from tests.helpers.service import analysis_of, application
 
 TMS = morecantile.tms.get("WebMercatorQuad")
 WAIT = 60
@@ -45,7 +46,12 @@ def view(tmp_path_factory: pytest.TempPathFactory) -> Visit:
 
 def test_a_neighbour_is_there_before_anyone_asks(tmp_path: Path) -> None:
     scene = write_demo(tmp_path, size=1024)
-    params = {"url": str(scene.cloudy), "replacement": str(scene.clear), "bidx": [3, 2, 1], "rescale": "0,3000"}
+    params: dict[str, Any] = {
+        "url": str(scene.cloudy),
+        "replacement": str(scene.clear),
+        "bidx": [3, 2, 1],
+        "rescale": "0,3000",
+    }
     task = Request(str(scene.cloudy), (str(scene.clear),)).task(CloudOptions())
     affine = task.target.dataset.affine
     (lon,), (lat,) = transform(task.target.dataset.crs, "EPSG:4326", *([v] for v in affine @ (512, 512)))
@@ -60,7 +66,7 @@ def test_a_neighbour_is_there_before_anyone_asks(tmp_path: Path) -> None:
     for prefetch in ("false", "true"):
         with application(tmp_path, prefetch=prefetch) as client:
             assert client.get(paths[0], params=params).status_code == 200
-            analysis = client.app.state.services.analysis
+            analysis = analysis_of(client)
             if prefetch == "true":
                 until(lambda a=analysis: not a._ahead._visits)
             held, before = analysis.cache.nbytes, runs()
@@ -77,7 +83,7 @@ def test_a_request_calls_it_off(view: Visit) -> None:
     def compute(_: Visit, number: tuple[int, int]) -> None:
         begun.set()
         try:
-            for _ in range(200):
+            for _step in range(200):
                 time.sleep(0.01)
                 check_wanted()
                 if stopped.is_set():
@@ -158,10 +164,10 @@ def test_what_is_remembered(view: Visit) -> None:
 
 def test_only_local_rasters_and_single_cells(view: Visit, tmp_path: Path) -> None:
     with application(tmp_path, prefetch="true") as client:
-        analysis = client.app.state.services.analysis
+        analysis = analysis_of(client)
         with activity.request():
             coarse = Plane(view.plane.task, Grid(view.plane.factor * 3, 200, 200, side=512))
             analysis.seen(coarse, view.box)
-            assert not analysis._ahead._visits
+            assert not analysis._ahead._visits  # type: ignore[union-attr]
             analysis.seen(view.plane, view.box)
-            assert len(analysis._ahead._visits) == 1
+            assert len(analysis._ahead._visits) == 1  # type: ignore[union-attr]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 
-from algorithms.masks import MAX_BUFFER, buffer_cells
-from algorithms.removal import CloudRemoval
+from algorithms.masks import buffer_cells
+from algorithms.options import CloudOptions
 from server.analysis.keys import BlendedKey, FillKey, FirstFitKey, RefinedKey, SceneKey, ShiftKey, WindowKey
 from server.analysis.plane import MOST_HELPERS, Plane
 from server.analysis.request import Request
@@ -24,7 +25,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     folder = tmp_path_factory.mktemp("plane")
     values = np.full((6, 300, 200), 1000, np.uint16)
     files = [write_raster(folder / f"{name}.tif", values) for name in ("target", "first", "second", "third")]
-    return Request(files[0], tuple(files[1:])).task(CloudRemoval())
+    return Request(files[0], tuple(files[1:])).task(CloudOptions())
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def plane(task: Task) -> Plane:
     return Plane(task, fine_grid(task.target.dataset))
 
 
-def changed(plane: Plane, **options: object) -> Plane:
+def changed(plane: Plane, **options: Any) -> Plane:
     """The plane of a task that differs in some options."""
     fields = {name: options.pop(name) for name in ("buffer", "refine") if name in options}
     return Plane(replace(plane.task, **fields, options=replace(plane.task.options, **options)), plane.grid)
@@ -108,7 +109,7 @@ def test_blocks_cover_the_scene_once(plane: Plane) -> None:
     assert (seen == 1).all()
 
 
-@pytest.mark.parametrize("buffer", [0, 1, MAX_BUFFER])
+@pytest.mark.parametrize("buffer", [0, 1, 15])
 def test_lengths_of_a_native_plane_and_of_the_level_of_its_masks(plane: Plane, buffer: int) -> None:
     task = replace(plane.task, buffer=buffer)
     native = Plane(task, Grid(factor=1, rows=300, cols=200, masks=plane.grid))
@@ -132,9 +133,7 @@ def test_the_coarse_level_neither_moves_dates_nor_corrects_pixels(plane: Plane) 
 def test_farther_with_a_wider_window_or_buffer(plane: Plane) -> None:
     huge = Plane(plane.task, replace(plane.grid, rows=10_000, cols=10_000))
     box = Box(5000, 5001, 5000, 5001)
-    near, wide, buffered = (
-        p.farthest(box) for p in (huge, changed(huge, window=400), changed(huge, buffer=MAX_BUFFER))
-    )
+    near, wide, buffered = (p.farthest(box) for p in (huge, changed(huge, window=400), changed(huge, buffer=15)))
     for far in (wide, buffered):
         assert far.intersection(near) == near != far
     assert huge.farthest(Box(0, 10_000, 0, 10_000)) == Box(0, 10_000, 0, 10_000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import httpx2
@@ -34,12 +35,12 @@ def base(real_data: Path) -> Iterator[str]:
         yield base
 
 
-def params(real_data: Path, name: str) -> dict[str, object]:
+def params(real_data: Path, name: str) -> dict[str, Any]:
     target, replacements = PAIRS[name]
     return {"url": str(real_data / target), "replacement": [str(real_data / r) for r in replacements]}
 
 
-def preview(base: str, query: dict[str, object]) -> np.ndarray:
+def preview(base: str, query: dict[str, Any]) -> np.ndarray:
     answer = httpx2.get(f"{base}/cog/preview.tif?{urlencode(query, doseq=True)}", timeout=120)
     assert answer.status_code == 200, answer.text
     return raster(answer.content)
@@ -83,9 +84,9 @@ def test_tiles_join(base: str, real_data: Path, name: str) -> None:
     """Tiles of the fill source, stitched, are the bigger tile."""
     query = params(real_data, name)
     with rasterio.open(str(query["url"])) as src:
-        bounds = transform_bounds(src.crs, "EPSG:4326", *src.bounds)
+        west, south, east, north = transform_bounds(src.crs, "EPSG:4326", *src.bounds)
     tms = morecantile.tms.get("WebMercatorQuad")
-    parent = next(iter(tms.tiles(*bounds, zooms=13)))
+    parent = next(iter(tms.tiles(west, south, east, north, zooms=[13])))
 
     def tile(t: morecantile.Tile, size: int) -> np.ndarray | None:
         text = urlencode(query | {"tilesize": size, "algorithm": "fill_source"}, doseq=True)

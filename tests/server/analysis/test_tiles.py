@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import morecantile
 import numpy as np
@@ -52,16 +53,16 @@ def client(files: dict[str, str]) -> Iterator[TestClient]:
         yield client
 
 
-def query(files: dict[str, str], *names: str, **more: object) -> dict[str, object]:
+def query(files: dict[str, str], *names: str, **more: object) -> dict[str, Any]:
     return {name: files[name] for name in ("url", *names)} | more
 
 
 def tiles_of(files: dict[str, str], z: int) -> list[morecantile.Tile]:
-    bounds = transform_bounds(UTM, "EPSG:4326", 500_000, 4_594_000, 507_000, 4_600_000)
-    return list(TMS.tiles(*bounds, zooms=z))
+    west, south, east, north = transform_bounds(UTM, "EPSG:4326", 500_000, 4_594_000, 507_000, 4_600_000)
+    return list(TMS.tiles(west, south, east, north, zooms=[z]))
 
 
-def tile(client: TestClient, t: morecantile.Tile, params: dict[str, object], size: int = 256) -> np.ndarray:
+def tile(client: TestClient, t: morecantile.Tile, params: dict[str, Any], size: int = 256) -> np.ndarray:
     answer = client.get(f"/cog/tiles/WebMercatorQuad/{t.z}/{t.x}/{t.y}.tif", params=params | {"tilesize": size})
     assert answer.status_code == 200, answer.text
     return raster(answer.content)
@@ -141,8 +142,8 @@ def test_mask_equals_cloud_mask(client: TestClient, files: dict[str, str], pair:
 
 def test_single_flight(demo: dict[str, str]) -> None:
     """Sixteen clients asking for the same cold tiles cost no more inferences than one client."""
-    bounds = transform_bounds(UTM, "EPSG:4326", 276_000, 4_794_880, 281_120, 4_800_000)
-    tiles = list(TMS.tiles(*bounds, zooms=14))[4:6]
+    west, south, east, north = transform_bounds(UTM, "EPSG:4326", 276_000, 4_794_880, 281_120, 4_800_000)
+    tiles = list(TMS.tiles(west, south, east, north, zooms=[14]))[4:6]
     paths = [f"/cog/tiles/WebMercatorQuad/{t.z}/{t.x}/{t.y}.png" for t in tiles]
     params = query(demo, "replacement", bidx=[3, 2, 1])
 

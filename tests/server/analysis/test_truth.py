@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def read(path: Path) -> np.ndarray:
         return src.read()
 
 
-def preview(client: TestClient, **params: object) -> np.ndarray:
+def preview(client: TestClient, **params: Any) -> np.ndarray:
     answer = client.get("/cog/preview.tif", params={"max_size": 1024, **params})
     assert answer.status_code == 200, answer.text
     return raster(answer.content)[:-1]

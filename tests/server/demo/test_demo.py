@@ -144,7 +144,7 @@ def test_shadows_fall_away_from_the_sun() -> None:
         for dy, dx in shifts
     }
     # The sun stands in the south-east, so that shadows lie north-west of their clouds.
-    assert max(overlap, key=overlap.get) == (-70, -60)
+    assert max(overlap, key=lambda shift: float(overlap[shift])) == (-70, -60)
 
 
 @pytest.mark.parametrize("size", [0, -1, 255, 8193])

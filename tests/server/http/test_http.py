@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def filled(pair: Pair) -> np.ndarray:
 NO_BUFFER = {"algorithm_params": json.dumps({"buffer": 0})}
 
 
-def whole(client: TestClient, params: dict[str, object]) -> np.ndarray:
+def whole(client: TestClient, params: dict[str, Any]) -> np.ndarray:
     answer = client.get(f"/cog/bbox/{BOX}.tif", params=params | {"coord_crs": UTM, "dst_crs": UTM})
     assert answer.status_code == 200, answer.text
     return raster(answer.content)[:-1]
@@ -251,7 +252,7 @@ def test_info_states_what_is_taken(client: TestClient, files: dict[str, str]) ->
     assert told["model"] == "ukis-6b-l1c"
     assert told["reflectance"]["scale"] == [1e-4] * 6
     assert "default for uint16" in told["reflectance"]["source"]
-    override = {"reflectance_scale": 2e-4, "reflectance_offset": -0.1, "level": "l2a"}
+    override: dict[str, Any] = {"reflectance_scale": 2e-4, "reflectance_offset": -0.1, "level": "l2a"}
     told = client.get("/cog/info", params={"url": files["url"], **override}).json()["clearsky"]
     assert told["model"] == "ukis-6b-l2a"
     assert told["reflectance"] == {"scale": [2e-4] * 6, "offset": [-0.1] * 6, "source": "the request"}
@@ -307,7 +308,12 @@ def test_openapi_declares_every_parameter_once(client: TestClient) -> None:
 
 
 def test_documents_carry_the_replacement(client: TestClient, files: dict[str, str]) -> None:
-    params = {"url": files["url"], "replacement": files["replacement"], "bidx": [3, 2, 1], "rescale": "0,4000"}
+    params: dict[str, Any] = {
+        "url": files["url"],
+        "replacement": files["replacement"],
+        "bidx": [3, 2, 1],
+        "rescale": "0,4000",
+    }
     told = client.get("/cog/WebMercatorQuad/tilejson.json", params=params).json()
     assert "replacement=" in told["tiles"][0]
     capabilities = client.get("/cog/WMTSCapabilities.xml", params=params)

@@ -61,7 +61,7 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
 
 
 def ask(client: TestClient, path: str, method: str, query: dict[str, Any], **places: object) -> Any:
-    body = {"json": FEATURE} if method == "post" else {}
+    body: dict[str, Any] = {"json": FEATURE} if method == "post" else {}
     return client.request(method, path.format(**(PLACES | places)), params=query, **body)
 
 

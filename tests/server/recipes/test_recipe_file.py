@@ -6,19 +6,20 @@ import json
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from algorithms.options import OPTIONS
 from algorithms.reclassify import Remap
 from algorithms.removal import CloudRemoval
 from server.analysis.request import Request
 from server.errors import RecipeError, RecipeMissingError
 from server.recipes.document import MAX_BYTES, read_document, write_values
-from server.recipes.model import recipe_of
-from server.recipes.schema import OPTIONS
+from server.recipes.model import Recipe, recipe_of
 from server.recipes.store import load_recipe
 
 FULL = """\
@@ -42,7 +43,7 @@ render: {bands: [red, 2], rescale: [[0, 3000]], color_formula: null, resampling:
 """
 
 
-def read(text: str | bytes, file: str = "/folder/r.yaml") -> object:
+def read(text: str | bytes, file: str = "/folder/r.yaml") -> Recipe:
     content = text.encode() if isinstance(text, str) else text
     return recipe_of(content, Path(file), Path(file).name)
 
@@ -77,7 +78,7 @@ def test_only_name_and_target_are_needed() -> None:
 
 
 @pytest.mark.parametrize("indent", [None, 2, "\t"])
-def test_json_is_read_alike(indent: object) -> None:
+def test_json_is_read_alike(indent: int | str | None) -> None:
     values = yaml.safe_load(FULL) | {"title": "Gebiet \U0001f30d/é"}
     as_json, as_yaml = read(json.dumps(values, indent=indent)), read(yaml.safe_dump(values))
     assert as_json.options == as_yaml.options
@@ -194,7 +195,7 @@ def check_outcome(content: bytes) -> None:
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=6).map(lambda d: {"name": "a", "target": "t.tif"} | d), st.booleans())
-def test_wrong_values_are_recipe_errors(values: dict[str, object], as_json: bool) -> None:
+def test_wrong_values_are_recipe_errors(values: dict[str, Any], as_json: bool) -> None:
     check_outcome((json.dumps(values) if as_json else yaml.safe_dump(values)).encode("utf-8", "surrogatepass"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,13 +15,13 @@ from tests.helpers.recipes import EAST, NORTH, SOUTH, TILE, WEST
 from tests.helpers.service import application, raster
 
 
-def equivalent(scene: Path, name: str) -> dict[str, object]:
+def equivalent(scene: Path, name: str) -> dict[str, Any]:
     """The parameters below `/cog` that say what a recipe says."""
-    pair = {"url": f"{scene}/t.tif", "replacement": f"{scene}/r.tif"}
+    pair: dict[str, Any] = {"url": f"{scene}/t.tif", "replacement": f"{scene}/r.tif"}
     shown = {"bidx": [3, 2, 1], "rescale": "0,3000", "color_formula": "gamma RGB 1.2"}
     masked = {"mask": f"{scene}/m.tif"}
     options = {"window": 40, "buffer": 1, "unfilled": "nodata"}
-    return {
+    requests: dict[str, dict[str, Any]] = {
         "masked": pair | shown | masked | {"mask_remap": "1 1", "algorithm_params": json.dumps(options)},
         "model": pair | shown | {"reflectance_scale": 0.0002, "nodata": 0, "algorithm_params": '{"refine": false}'},
         "index": pair
@@ -28,7 +29,8 @@ def equivalent(scene: Path, name: str) -> dict[str, object]:
         | {"expression": "(b4-b3)/(b4+b3)", "rescale": "-1,1", "colormap_name": "viridis"}
         | {"resampling": "bilinear", "reproject": "cubic"},
         "plain": {"url": f"{scene}/t.tif"} | shown,
-    }[name]
+    }
+    return requests[name]
 
 
 ROUTES = [
@@ -79,7 +81,7 @@ def test_routes_answer_as_cog_does(client: TestClient, scene: Path, name: str) -
     ],
     ids=str,
 )
-def test_a_request_overrides_what_the_recipe_shows(client: TestClient, scene: Path, asked: dict[str, object]) -> None:
+def test_a_request_overrides_what_the_recipe_shows(client: TestClient, scene: Path, asked: dict[str, Any]) -> None:
     base = equivalent(scene, "masked")
     if "algorithm_params" in asked:
         merged = json.loads(str(base["algorithm_params"])) | json.loads(str(asked["algorithm_params"]))

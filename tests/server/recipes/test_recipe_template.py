@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -59,7 +60,7 @@ def slra(**arguments: str) -> str:
 
 def convert(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], xml: str, *args: str
-) -> tuple[dict[str, object], str]:
+) -> tuple[dict[str, Any], str]:
     """The recipe as plain values, and what was said on stderr."""
     file = tmp_path / "slra.rft.xml"
     file.write_text(xml)
@@ -106,7 +107,7 @@ def test_options_fill_the_template(
     assert clearsky(monkeypatch, "from-rft", "t.xml", *options, "--name", "n", "-o", "sub/n.yaml", *more) == 0
     recipe = load_recipe("sub/n.yaml")
     assert recipe.request.sources == (str(tmp_path / "a.tif"), str(tmp_path / "b.tif"), "s3://x/c.tif", "/m.tif")
-    esri = {"window": 40, "buffer": 10, "adjustment": "moment", "residual": False, "refine": False}
+    esri: dict[str, Any] = {"window": 40, "buffer": 10, "adjustment": "moment", "residual": False, "refine": False}
     expected = CloudRemoval(**esri) if exact else CloudRemoval(window=40)
     assert recipe.algorithm == expected
     assert clearsky(monkeypatch, "check", "--offline", "sub/n.yaml") == 0

@@ -9,12 +9,16 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import rasterio
 from rasterio.errors import RasterioIOError
 from starlette.testclient import TestClient
 
-import server.remote.sources
+from benchmarks.remote import measure, middle_tile
+from benchmarks.service import file_server
+from server.demo import write_demo
+from server.http.reader import PairReader
 from server.raster.dataset import file_version, open_raster
-from tests.helpers.rangeserver import RangeServer, range_server
+from tests.helpers.rangeserver import RangeServer
 from tests.helpers.remote import (
     PATH,
     address,
@@ -96,14 +100,14 @@ def test_an_answer_whose_file_changed_meanwhile_is_kept_by_nobody(
     """All bytes are there before the change, so the answer is whole; its tag would be the one of another file."""
     params = at(address(served, fresh))
     before = good(client, params)
-    real = server.http.reader.PairReader.__exit__
+    real = PairReader.__exit__
 
     def slow(self: Any, *error: Any) -> None:
         real(self, *error)
         rewrite(fresh, seed=8)
         settled()
 
-    with mock.patch.object(server.http.reader.PairReader, "__exit__", slow):
+    with mock.patch.object(PairReader, "__exit__", slow):
         answer = client.get(PATH, params=params)
     assert answer.content == before
     assert "etag" not in answer.headers
@@ -113,16 +117,13 @@ def test_an_answer_whose_file_changed_meanwhile_is_kept_by_nobody(
 def test_gdal_itself_fetches_nothing(served: RangeServer, client: TestClient) -> None:
     served.reset()
     with pytest.raises(RasterioIOError):
-        server.raster.dataset.rasterio.open(f"/vsicurl/{served.base}target.tif")
+        rasterio.open(f"/vsicurl/{served.base}target.tif")
     assert served.reset().requests == 0
 
 
 def test_a_cold_tile_costs_little_more_than_plain_reading(tmp_path: Path) -> None:
-    from benchmarks.remote import measure, middle_tile  # noqa: PLC0415  (imports the demo)
-    from server.demo import write_demo  # noqa: PLC0415
-
     scene = write_demo(tmp_path, size=1024)
-    with range_server(tmp_path) as served:
+    with file_server(tmp_path) as served:
         case = measure(served, middle_tile(str(scene.cloudy)))
     assert case.cloud > 0.02
     assert case.cold.requests <= 2 * case.plain.requests

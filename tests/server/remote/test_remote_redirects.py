@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
@@ -10,7 +11,6 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-import server.remote.sources
 from server.raster.dataset import open_raster
 from tests.helpers.rangeserver import RangeServer, range_server
 from tests.helpers.remote import (
@@ -84,17 +84,26 @@ def test_a_redirect_to_what_is_no_web_address(
     assert target in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("allowed", ["", "localhost"])
-def test_a_name_that_resolves_to_a_private_address_in_the_end(served: RangeServer, allowed: str) -> None:
-    """DNS rebinding: the name was public when it was checked, the connection ends at the loopback."""
-    url = f"https://localhost:{served.port}/target.tif"
+@pytest.mark.parametrize(
+    ("allowed", "addresses"), [("", ["93.184.216.34", "127.0.0.1"]), ("rebound.example", ["127.0.0.1"])]
+)
+def test_a_name_that_resolves_to_a_private_address_in_the_end(
+    served: RangeServer, allowed: str, addresses: list[str]
+) -> None:
+    """DNS rebinding: the name is public or admitted when it is checked, the connection ends at the loopback."""
+    url = f"https://rebound.example:{served.port}/target.tif"
     served.reset()
-    with (
-        application(allowed) as client,
-        mock.patch.object(server.remote.sources, "_addresses", return_value=("93.184.216.34",)),
-    ):
+    left = list(addresses)
+
+    def resolve(host: str, port: int | None, *_: object, **__: object) -> list[tuple[object, ...]]:
+        assert host == "rebound.example"
+        address = left.pop(0) if len(left) > 1 else left[0]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, port or 0))]
+
+    with application(allowed) as client, mock.patch.object(socket, "getaddrinfo", resolve):
         answer = client.get(PATH, params=PLAIN | {"url": url})
     assert answer.status_code == 403, answer.text
     assert "private address" in answer.json()["detail"]
     assert "CLEARSKY_ALLOWED_SOURCES" in answer.json()["detail"]
+    assert left == ["127.0.0.1"], "the name was not looked up as often as expected"
     assert served.reset().requests == 0

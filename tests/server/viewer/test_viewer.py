@@ -63,7 +63,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     inside[40:-40, 40:-40] = True
     depth = distance_transform_edt(classes == 1) * inside
     distance = distance_transform_edt(classes == 0) * inside
-    places = [_place(crs, affine, *np.unravel_index(a.argmax(), a.shape)) for a in (depth, distance)]
+    places = [_place(crs, affine, *divmod(int(a.argmax()), a.shape[1])) for a in (depth, distance)]
     return Scene(folder, str(made.cloudy), str(made.clear), *places)
 
 

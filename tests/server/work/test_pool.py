@@ -117,9 +117,13 @@ def test_an_error_reaches_the_caller_and_spares_the_rest(pool: FairPool) -> None
 def test_work_of_a_request_whose_client_has_gone_stops(pool: FairPool) -> None:
     ticket, done, failed = Ticket(), [], []
 
+    def job() -> None:
+        time.sleep(0.01)
+        done.append(1)
+
     def call() -> None:
         try:
-            pool.run([lambda: (time.sleep(0.01), done.append(1))] * 1000)
+            pool.run([job] * 1000)
         except AbandonedError as error:
             failed.append(error)
 
@@ -162,9 +166,13 @@ def test_jobs_know_their_request(pool: FairPool) -> None:
 def test_a_closed_pool_lets_nobody_wait() -> None:
     pool, failed, started = FairPool(1), [], threading.Event()
 
+    def job() -> None:
+        started.set()
+        time.sleep(0.05)
+
     def call() -> None:
         try:
-            pool.run([lambda: (started.set(), time.sleep(0.05))] * 100)
+            pool.run([job] * 100)
         except RuntimeError as error:
             failed.append(str(error))
 
