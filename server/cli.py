@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -26,6 +28,27 @@ def cli() -> None:
     """Remove clouds from satellite images on the fly."""
 
 
+def _check_address(host: str, port: int) -> None:
+    """Find out now, before minutes go into a demo scene, that the server cannot listen.
+
+    Raises:
+        click.ClickException: the port is in use, or the host is none of this machine's.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise click.ClickException(
+                f"port {port} is in use; give another --port, or stop what listens there"
+            ) from error
+        raise click.ClickException(
+            f"cannot listen on host {host!r}, port {port}: {error.strerror}; give one of this machine's addresses"
+        ) from error
+
+
 @cli.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
@@ -37,6 +60,7 @@ def serve(host: str, port: int, workers: int) -> None:
     from server.demo import write_demo  # noqa: PLC0415
     from server.settings import get_settings  # noqa: PLC0415
 
+    _check_address(host, port)
     settings = get_settings()
     present = all((settings.demo / name).is_file() for name in ("cloudy.tif", "clear.tif"))
     if not settings.allowed_sources and not present:

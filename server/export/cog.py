@@ -1,4 +1,4 @@
-"""Writing a dataset as a Cloud Optimized GeoTIFF that appears only when it is complete."""
+"""Writing a dataset as a Cloud Optimized GeoTIFF, complete before it gets its name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from server.export.work import UnwritableError, partial_folder, publish
+from server.export.publication import finished_path
+from server.export.work import UnwritableError, partial_folder
 from server.raster.dataset import open_raster
 
 LOSSLESS: Final = ("deflate", "lzw", "zstd", "lzma")
@@ -26,11 +27,11 @@ def compression_of(url: str) -> str:
 
 
 def write_cog(vrt: Path, out: Path, *, compression: str, resampling: str, workers: int) -> None:
-    """Write a VRT as a COG: under another name first, which becomes `out` in one step.
+    """Write a VRT as a COG, under the name under which finished outputs wait for their own.
 
     Args:
         vrt: what to write.
-        out: the file.
+        out: the output; the COG is at `finished_path(out)` then.
         compression: one of `LOSSLESS`.
         resampling: how overviews are made.
         workers: threads.
@@ -56,14 +57,14 @@ def write_cog(vrt: Path, out: Path, *, compression: str, resampling: str, worker
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         _translate(vrt, scratch / "cog.tif", options)
-        publish(scratch / "cog.tif", out)
+        (scratch / "cog.tif").replace(finished_path(out))
     except OSError as error:
         raise UnwritableError(
             f"{str(out)!r} cannot be written: {error}; make room and run the command again"
         ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-        with contextlib.suppress(OSError):  # the work folder, still needed
+        with contextlib.suppress(OSError):  # the work folder, or a finished output
             folder.rmdir()
 
 

@@ -15,6 +15,11 @@ from server.work.cores import usable_cores
 
 AnalysisResolution = Literal["fine", "native"]
 
+ENDINGS: Final = (".tif", ".tiff")
+"""Endings of the names of outputs."""
+LONGEST_NAME: Final = 240
+"""Bytes of an output's name: file systems take 255, and the work folder's name is longer by an ending."""
+
 RESOLUTIONS: Final[tuple[AnalysisResolution, ...]] = ("fine", "native")
 """Where statistics are taken: on the fine analysis grid, as tiles do, or on every pixel."""
 
@@ -48,18 +53,23 @@ class ExportJob:
         """Files to be written."""
         return (self.out,) if self.provenance is None else (self.out, self.provenance)
 
-    def checked(self) -> ExportJob:
+    def checked(self, replaceable: frozenset[Path] = frozenset()) -> ExportJob:
         """The same job, its rasters found, and every output in a place where a file may be written.
+
+        Args:
+            replaceable: outputs that may be there, since an earlier run of ours left them.
 
         Raises:
             ParameterError, SourceMissingError: see `own_source`. ParameterError: an output is an input, the other
                 output, or exists, or its folder cannot be written to.
         """
         job = replace(self, request=self.request.checked(own_source))
-        self._check_outputs(job.request.sources)
+        self._check_outputs(job.request.sources, replaceable)
         return job
 
-    def _check_outputs(self, inputs: tuple[str, ...]) -> None:
+    def _check_outputs(self, inputs: tuple[str, ...], replaceable: frozenset[Path]) -> None:
+        for path in self.outputs():
+            _check_name(path)
         outputs = [path.resolve() for path in self.outputs()]
         if len(set(outputs)) < len(outputs):
             raise ParameterError(f"{str(self.out)!r} cannot be both the image and its provenance; give another name")
@@ -68,12 +78,30 @@ class ExportJob:
                 raise ParameterError(f"{str(given)!r} is one of the rasters to read; give another name for the output")
             if path.is_dir():
                 raise ParameterError(f"{str(given)!r} is a folder; give the name of a file, e.g. {given / 'clear.tif'}")
-            if path.exists() and not self.overwrite:
-                raise ParameterError(f"{str(given)!r} exists already; give another name, or --overwrite")
+            if path.exists() and not (self.overwrite or path in replaceable):
+                raise exists_already(given)
+            if path.exists() and not path.is_file():
+                raise ParameterError(f"{str(given)!r} is no regular file; give another name")
             if not path.parent.is_dir():
                 raise ParameterError(f"{str(given)!r}: the folder {str(path.parent)!r} does not exist; make it first")
             if not os.access(path.parent, os.W_OK):
                 raise ParameterError(f"{str(given)!r}: the folder {str(path.parent)!r} cannot be written to")
+
+
+def exists_already(path: Path) -> ParameterError:
+    """The error for an output that is there."""
+    return ParameterError(f"{str(path)!r} exists already; give another name, or --overwrite")
+
+
+def _check_name(path: Path) -> None:
+    """Refuse a name that says another format than the one written, or that no file can have."""
+    if path.suffix.lower() not in ENDINGS and not path.is_dir():
+        raise ParameterError(
+            f"{str(path)!r} does not end in {' or '.join(ENDINGS)}, but a Cloud Optimized GeoTIFF is written; "
+            f"give for example {path.stem or 'out'}.tif"
+        )
+    if len(path.name.encode()) > LONGEST_NAME:
+        raise ParameterError(f"{path.name[:40] + '...'!r} is longer than {LONGEST_NAME} bytes; give a shorter name")
 
 
 def _same(path: Path, name: str) -> bool:

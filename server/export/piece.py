@@ -59,6 +59,11 @@ class PieceFiller:
     reading: dict[str, Any]
     """Options for reading replacements."""
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The files of a piece, in the order they are written."""
+        return (*["mask"] * self.needs_mask, *["provenance"] * self.provenance, "image")
+
     def prepare(self, pieces: list[Piece]) -> None:
         """Compute and keep all that filling pieces takes: masks first, which squares would else make around each."""
         numbers = blocks_under(self.plane, pieces)

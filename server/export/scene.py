@@ -21,12 +21,13 @@ from server.analysis.engine import Analysis
 from server.analysis.plane import Plane
 from server.analysis.task import Task
 from server.export.cog import compression_of, write_cog
-from server.export.job import ExportJob
+from server.export.job import ExportJob, exists_already
 from server.export.mosaic import GDAL_TYPES, add_tags, put_bands, put_mask, put_sources, target_description
 from server.export.piece import PieceFiller
 from server.export.plan import EXPORT_RASTER_SHARE, Piece, blocks_under, strips
+from server.export.publication import Publication, publish, unreported, withdraw
 from server.export.tags import scene_tags
-from server.export.work import WorkFolder
+from server.export.work import WorkFolder, work_folder
 from server.raster.dataset import Dataset, check_unchanged, file_version, open_raster
 from server.raster.grid import fine_grid, native_grid
 from server.settings import get_settings
@@ -63,7 +64,8 @@ def export_scene(
     Raises:
         ClearSkyError: a bad value, a raster that cannot be read, or an output that cannot be written.
     """
-    job = job.checked()
+    out = job.out.resolve()
+    job = job.checked(unreported(out))
     task = job.request.task(job.algorithm)
     target = task.target.dataset
     _check_target(target)
@@ -71,7 +73,14 @@ def export_scene(
     tags = scene_tags(task, job.algorithm, job.resolution)
     settings = get_settings()
     plan = strips(plane, cache_bytes=settings.cache_bytes)
-    work = WorkFolder.open(job.out.resolve(), _manifest(job, task))
+    manifest = _manifest(job, task)
+    if withdraw(out, keep=work_folder(out, manifest)) and not job.overwrite:
+        raise exists_already(job.out)
+    work = WorkFolder.open(out, manifest)
+    if (begun := Publication.begun(work.folder)) is not None:
+        begun.finish()
+        work.remove()
+        return
     SESSIONS.configure(Runtime(settings.model_providers, settings.model_threads, job.workers))
     made = Analysis(cache_bytes=settings.cache_bytes, threads=job.workers, raster_share=EXPORT_RASTER_SHARE)
     with _working(made) as analysis:
@@ -119,7 +128,7 @@ def _manifest(job: ExportJob, task: Task) -> dict[str, object]:
         "task": repr(task),
         "algorithm": job.algorithm.model_dump(),
         "resolution": job.resolution,
-        "provenance": job.provenance is not None,
+        "provenance": job.provenance and str(job.provenance.resolve()),
         "request": repr(job.request),
     }
 
@@ -140,7 +149,7 @@ def _working(analysis: Analysis) -> Iterator[Analysis]:
 def _fill(plan: list[list[Piece]], work: WorkFolder, filler: PieceFiller, workers: int, progress: Progress) -> None:
     """Make every piece that is not there yet: the analysis of a strip while the one before is read and written."""
     total = sum(map(len, plan))
-    plan = [[piece for piece in strip if not work.has(piece)] for strip in plan]
+    plan = [[piece for piece in strip if not work.has(piece, filler.kinds)] for strip in plan]
     done = total - sum(map(len, plan))
     running: set[Future[None]] = set()
 
@@ -175,7 +184,7 @@ def _make(piece: Piece, work: WorkFolder, filler: PieceFiller) -> None:
     parts = {"mask": filled.mask, "provenance": filled.provenance, "image": filled.image}
     for kind, pixels in parts.items():
         if pixels is not None:
-            work.write(work.path(piece, kind).name, filler.encode(piece, pixels))
+            work.write_piece(piece, kind, filler.encode(piece, pixels))
 
 
 def _check_unchanged(task: Task) -> None:
@@ -199,7 +208,7 @@ def _finish(
     tags: dict[str, str],
     announce: Callable[[str], None],
 ) -> None:
-    """Put the pieces together: provenance first, so that the image appears when everything is there."""
+    """Put the pieces together; the outputs get their names when all are there, the image last."""
 
     def sources(kind: str) -> list[tuple[Piece, Path]]:
         return [(piece, work.path(piece, kind)) for piece in pieces]
@@ -223,6 +232,7 @@ def _finish(
         put_mask(root, sources("mask"))
     add_tags(root, tags)
     write("image.vrt", root, job.out, compression_of(target.url), "average")
+    publish(work, [path.resolve() for path in reversed(job.outputs())])
 
 
 __all__ = ["PROVENANCE_BANDS", "Progress", "export_scene"]

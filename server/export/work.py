@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import shutil
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,6 +18,8 @@ from server.export.plan import Piece
 
 MANIFEST: Final = "manifest.json"
 """What a folder's pieces depend on."""
+SUMS: Final = "sums.txt"
+"""A line per file of a finished piece: name, size, CRC-32."""
 UNFINISHED_SUFFIX: Final = ".part"
 """Ending of files that are being written."""
 
@@ -29,11 +33,35 @@ def partial_folder(out: Path) -> Path:
     return out.with_name(out.name + ".partial")
 
 
-def publish(temporary: Path, final: Path) -> None:
-    """Give a finished file its name, its content safely on the disk before."""
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(final)
+def work_folder(out: Path, manifest: dict[str, object]) -> Path:
+    """The folder of an export with these inputs, parameters and this software."""
+    return partial_folder(out) / hashlib.sha256(_text(manifest)).hexdigest()[:16]
+
+
+def _text(manifest: dict[str, object]) -> bytes:
+    return json.dumps(manifest, indent=1, sort_keys=True).encode()
+
+
+def _sum(content: bytes) -> tuple[int, int]:
+    """Size and CRC-32, which finds what disks do to files; nobody forges their own."""
+    return len(content), zlib.crc32(content)
+
+
+def _recorded_sums(path: Path) -> dict[str, tuple[int, int]]:
+    """What `SUMS` says; a line that a kill cut short, or anything else, counts as not written."""
+    sums: dict[str, tuple[int, int]] = {}
+    with contextlib.suppress(OSError):
+        for line in path.read_text(encoding="ascii", errors="replace").splitlines():
+            with contextlib.suppress(ValueError):
+                name, size, checksum = line.split(" ")
+                sums[name] = int(size), int(checksum, 16)
+    return sums
+
+
+def _no_room(path: Path, error: OSError) -> UnwritableError:
+    return UnwritableError(
+        f"{str(path)!r} cannot be written: {error.strerror}; make room and run the command again: it goes on from there"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +72,8 @@ class WorkFolder:
     """`OUT.tif.partial`."""
     folder: Path
     """The folder of these inputs, parameters and this software below it."""
+    sums: dict[str, tuple[int, int]]
+    """Size and checksum of every finished piece's files, as `SUMS` records them."""
 
     @classmethod
     def open(cls, out: Path, manifest: dict[str, object]) -> WorkFolder:
@@ -52,9 +82,9 @@ class WorkFolder:
         Raises:
             UnwritableError: it cannot be made.
         """
-        text = json.dumps(manifest, indent=1, sort_keys=True)
         root = partial_folder(out)
-        work = cls(root, root / hashlib.sha256(text.encode()).hexdigest()[:16])
+        folder = work_folder(out, manifest)
+        work = cls(root, folder, _recorded_sums(folder / SUMS))
         try:
             work.folder.mkdir(parents=True, exist_ok=True)
             for other in root.glob(f"*/{MANIFEST}"):
@@ -64,16 +94,37 @@ class WorkFolder:
                 stale.unlink()
         except OSError as error:
             raise UnwritableError(f"{str(root)!r} cannot be used as work folder: {error}; remove it") from error
-        work.write(MANIFEST, text.encode())
+        work.write(MANIFEST, _text(manifest))
         return work
 
     def path(self, piece: Piece, kind: str) -> Path:
         """Where a piece's file is, or will be."""
         return self.folder / f"{piece.name}.{kind}.tif"
 
-    def has(self, piece: Piece) -> bool:
-        """Whether a piece is finished; its image is written last."""
-        return self.path(piece, "image").is_file()
+    def has(self, piece: Piece, kinds: Sequence[str]) -> bool:
+        """Whether the files of a piece are there as they were written; a disk that was full may hold less."""
+        return all(self._intact(self.path(piece, kind)) for kind in kinds)
+
+    def _intact(self, path: Path) -> bool:
+        try:
+            return self.sums.get(path.name) == _sum(path.read_bytes())
+        except OSError:
+            return False
+
+    def write_piece(self, piece: Piece, kind: str, content: bytes) -> None:
+        """Write a file of a piece, and on record what it is.
+
+        Raises:
+            UnwritableError: no room, or no permission.
+        """
+        path = self.path(piece, kind)
+        self.write(path.name, content)
+        size, checksum = self.sums[path.name] = _sum(content)
+        try:
+            with (self.folder / SUMS).open("a", encoding="ascii") as file:
+                file.write(f"{path.name} {size} {checksum:08x}\n")  # one write: threads and kills leave whole lines
+        except OSError as error:
+            raise _no_room(self.folder / SUMS, error) from error
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file that is either complete or not there.
@@ -84,13 +135,12 @@ class WorkFolder:
         temporary = self.folder / f"{name}{UNFINISHED_SUFFIX}"
         try:
             temporary.write_bytes(content)
-            publish(temporary, self.folder / name)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(self.folder / name)
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            raise UnwritableError(
-                f"{str(self.folder / name)!r} cannot be written: {error.strerror}; make room and run the command "
-                "again: it goes on from there"
-            ) from error
+            raise _no_room(self.folder / name, error) from error
 
     def remove(self) -> None:
         """Remove everything of ours."""
