@@ -30,7 +30,7 @@ from server.raster.reading import announce, read_classes
 from server.work.cache import TileCache
 from server.work.pool import FairPool
 
-CERTAIN_PROBABILITY: Final = 0.95
+BELIEVED_PROBABILITY: Final = 0.95
 """Mean probability of cloud or shadow from which on the model is believed without reserve. On the clear dates at
 hand its false alarms stay below; the inside of real clouds reaches 0.99."""
 AROUND_CELLS: Final = 2
@@ -178,14 +178,14 @@ class Masks:
     def certain(self, clouds: LayerClouds, box: Box, radius: int) -> npt.NDArray[np.bool_]:
         """Cells that are beyond doubt cloud or shadow, with a buffer of `radius` cells around them.
 
-        The mean probability of their surroundings is at least `CERTAIN_PROBABILITY`.
+        The mean probability of their surroundings is at least `BELIEVED_PROBABILITY`.
         """
         wide = box.pad(radius + 2 * AROUND_CELLS).clip(clouds.grid.shape)
         certainty = self.tile(clouds, wide).probabilities.max(axis=0)
         # Whole numbers below 2^53, so that the sums do not depend on where the box begins.
         total = box_sums(certainty[None].astype(np.float64), AROUND_CELLS)[0]
         area = box_sums(np.ones((1, *certainty.shape)), AROUND_CELLS)[0]
-        return dilate(total >= CERTAIN_PROBABILITY * 255 * area, radius + AROUND_CELLS)[box.within(wide)]
+        return dilate(total >= BELIEVED_PROBABILITY * 255 * area, radius + AROUND_CELLS)[box.within(wide)]
 
 
 def spread(plane: Plane, box: Box, made: Callable[[Plane, Box], npt.NDArray[np.bool_]]) -> npt.NDArray[np.bool_]:

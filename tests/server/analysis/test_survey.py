@@ -15,9 +15,10 @@ from server.analysis.neighbourhood import DirectPairs
 from server.analysis.pairs import Pairs
 from server.analysis.plane import Plane
 from server.analysis.request import Request
-from server.analysis.survey import SurveyedPairs
+from server.analysis.survey import SurveyedPairs, Surveyor
 from server.demo import write_demo
 from server.raster.grid import Box, fine_grid
+from server.work.pool import FairPool
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,8 @@ def test_no_survey_for_a_single_block_or_for_more_than_it_may_hold(
 ) -> None:
     analysis, _ = analyses
     cores = [plane.block(n) for n in ((2, 2), (2, 3), (3, 2), (3, 3))]
-    surveyor = analysis._surveyor
+    pool = FairPool(2)
+    surveyor = Surveyor(analysis.rasters, analysis.pairs, pool, 2)
     assert isinstance(surveyor.source(plane, cores[:1]), DirectPairs)
     made = surveyor.source(plane, cores)
     assert isinstance(made, SurveyedPairs)
@@ -90,3 +92,4 @@ def test_no_survey_for_a_single_block_or_for_more_than_it_may_hold(
     assert not made.covers(1, extent.pad(1))
     monkeypatch.setattr(server.analysis.survey, "SURVEY_CELLS", extent.area // 8)
     assert isinstance(surveyor.source(plane, cores), DirectPairs)
+    pool.close()
