@@ -26,8 +26,6 @@ from server.raster.layer import Layer
 
 Within = Callable[..., AbstractContextManager[None]]
 """Gives a context from a place in a request."""
-USER_REMAP: Final = Remap("1 254 1")
-"""Default for a user's mask: everything but 0 and nodata is cloud."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +119,9 @@ class Request:
         for other in others:
             _check_overlap(target, other)
         if self.mask:
-            remap = self.remap or USER_REMAP
-            clouds = CloudSource(remap=remap, classes=get_dataset(self.mask))
+            clouds = CloudSource(remap=self.remap, classes=get_dataset(self.mask))
             # With the user's word for the clouds no model runs: replacements count as clear where they have data.
-            other_clouds = CloudSource(remap=remap)
+            other_clouds = CloudSource(remap=self.remap)
         else:
             clouds = other_clouds = CloudSource(remap=self.remap or MODEL_REMAP, model=self.chosen_model())
         return Task(

@@ -19,9 +19,11 @@ from rio_tiler.utils import non_alpha_indexes
 from titiler.core.algorithm.base import BaseAlgorithm
 
 from algorithms.errors import BandError, ModelError, ParameterError
+from algorithms.options import CloudOptions
 from algorithms.removal import CloudAlgorithm, CloudImage, CloudRemoval
 from algorithms.sidecar import CloudSidecar
 from server.analysis.engine import Analysis
+from server.analysis.marked import marked_by_mask, warn_of_mask
 from server.analysis.outputs import completed, hidden_pixels, read_layer
 from server.analysis.request import Request
 from server.analysis.sidecar import classes_sidecar, fill_sidecar
@@ -94,7 +96,19 @@ class PairReader(Reader):
             "analysis": {"factor": fine_grid(target).factor, "coarse_factor": coarse_grid(target).factor},
             "replacements": self.request.replacements,
         }
+        if self.request.mask:
+            described |= self._described_mask()
         return Info.model_validate({**info.model_dump(), "clearsky": described})
+
+    def _described_mask(self) -> dict[str, Any]:
+        """What is understood of the user's mask."""
+        task = replace(self.request, replacements=()).task(CloudOptions(), "classes")
+        warn_of_mask(task)
+        found = marked_by_mask(task)
+        assert found is not None  # noqa: S101  (there is a mask)
+        mask = {"source": found.mask, "rule": found.rule, "values": found.values, "nodata": found.nodata}
+        mask |= {"fraction": round(found.fraction, 4), "step": found.step}
+        return {"mask": mask, "warnings": [found.warning] if found.warning else []}
 
     def tile(self, tile_x: int, tile_y: int, tile_z: int, tilesize: int | None = None, **kwargs: Any) -> ImageData:  # type: ignore[override]
         """Read a map tile."""
@@ -206,6 +220,7 @@ class PairReader(Reader):
         request = self.request if nodata is None else replace(self.request, nodata=float(nodata))
         task = request.task(algorithm.options, algorithm.needs)
         check_unchanged(self.input, self._version, task.target.dataset.version)
+        warn_of_mask(task)
         if algorithm.needs != "fill":
             wanted = task.target.dataset.indexes[:1]
         with stage("read"):

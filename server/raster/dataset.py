@@ -74,6 +74,11 @@ class Dataset:
         return self.height, self.width
 
     @property
+    def fractions(self) -> bool:
+        """Whether values are stored as floating-point numbers."""
+        return self.dtype.startswith("float")
+
+    @property
     def affine(self) -> Affine:
         """Pixel to CRS."""
         return Affine(*self.transform)
