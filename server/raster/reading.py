@@ -12,12 +12,14 @@ from affine import Affine
 from rasterio.enums import Interleaving, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as PixelWindow
-from rio_tiler.utils import has_alpha_band
 
 from algorithms.cells import AVERAGED_FACTOR, Cells, cell_means
 from server.raster.dataset import Dataset, dataset_crs, open_raster
 from server.raster.grid import Box, Grid
 from server.raster.layer import Layer
+from server.raster.placing import open_georeferenced
+from server.raster.turns import source_of_warp
+from server.raster.upright import validity_options
 from server.remote.files import get_remotes, is_remote
 
 READ_CELLS: Final = 256
@@ -122,6 +124,8 @@ def announce(layer: Layer, grid: Grid, boxes: list[Box]) -> None:
         return
     boxes = [box.align(READ_CELLS).clip(grid.shape) for box in boxes]
     with open_raster(dataset.url, dataset.version) as src:
+        if src.gcps[0]:  # its blocks do not lie on the lattice
+            return
         height, width = src.block_shapes[0]
         blocks: set[tuple[int, int]] = set()
         for box in boxes:
@@ -143,7 +147,7 @@ def announce(layer: Layer, grid: Grid, boxes: list[Box]) -> None:
 def _read_layer(layer: Layer, factor: int, box: Box) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_], int]:
     """`_read` for any layer, warped bilinearly where it lies on another grid than its target."""
     dataset, target = layer.dataset, layer.target
-    with open_raster(dataset.url, dataset.version) as src:
+    with open_georeferenced(dataset) as src:
         shift = dataset.same_grid(target)
         if shift is not None:
             return _read(src, layer.indexes, box, factor, dataset.nodata, shift)
@@ -154,7 +158,8 @@ def _read_layer(layer: Layer, factor: int, box: Box) -> tuple[npt.NDArray[Any], 
             "height": target.height,
             "resampling": Resampling.bilinear,
         }
-        with WarpedVRT(src, **options, **_validity_of(src, dataset)) as warped:
+        options |= validity_options(src, dataset.nodata) | source_of_warp(dataset, target)
+        with WarpedVRT(src, **options) as warped:
             return _read(warped, layer.indexes, box, factor, dataset.nodata, (0, 0))
 
 
@@ -197,7 +202,7 @@ def sample_validity(dataset: Dataset, step: int) -> npt.NDArray[np.bool_]:
     Everywhere, where telling would take reading all of a large raster: one without overviews.
     """
     shape = (-(-dataset.height // step), -(-dataset.width // step))
-    with open_raster(dataset.url, dataset.version) as src:
+    with open_georeferenced(dataset) as src:
         if step > 1 and not src.overviews(1):
             return np.ones(shape, bool)
         options = {"out_shape": shape, "resampling": Resampling.nearest}
@@ -211,23 +216,17 @@ def _classes(dataset: Dataset, target: Dataset, box: Box, step: int) -> npt.NDAr
     """The nearest class of every square of `step` native pixels in a box of such squares."""
     # float32 holds every number of 16 bits; bits packed into 32 need more.
     dtype = "float32" if np.dtype(dataset.dtype).itemsize <= 2 or dataset.dtype == "float32" else "float64"
-    with open_raster(dataset.url, dataset.version) as src:
+    with open_georeferenced(dataset) as src:
         options: dict[str, Any] = {
             "crs": dataset_crs(target),
             "transform": target.affine @ Affine.scale(step) @ Affine.translation(box.left, box.top),
             "width": box.shape[1],
             "height": box.shape[0],
             "resampling": Resampling.nearest,
-            **_validity_of(src, dataset),
+            **validity_options(src, dataset.nodata),
+            **source_of_warp(dataset, target),
         }
         with WarpedVRT(src, **options) as warped:
             values: npt.NDArray[Any] = warped.read(1, out_dtype=dtype)
             there = warped.dataset_mask() > 0
     return np.where(there, values, np.array(np.nan, dtype))
-
-
-def _validity_of(src: Any, dataset: Dataset) -> dict[str, Any]:
-    """Options of a warp that keep apart what has data: by the nodata value, else by a band of alpha."""
-    if dataset.nodata is not None:
-        return {"src_nodata": dataset.nodata, "nodata": dataset.nodata}
-    return {} if has_alpha_band(src) else {"add_alpha": True}

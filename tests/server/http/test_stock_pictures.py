@@ -89,6 +89,6 @@ def test_a_filled_picture_has_the_stock_form(
         assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
         assert float(filled.headers["x-clearsky-filled-fraction"]) > 0.2
         if ending == ".tif":
-            clear = ~ndimage.binary_dilation(pair.mask, np.ones((15, 15)))
+            clear = ~ndimage.binary_dilation(pair.mask, np.ones((15, 15), bool))
             np.testing.assert_array_equal(ours[:, clear], theirs[:, clear])
             assert "rescale" in query or (ours != theirs).any()
