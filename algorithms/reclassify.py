@@ -13,6 +13,9 @@ import numpy.typing as npt
 from algorithms.errors import RemapError, ShapeError
 from algorithms.masks import NODATA
 
+FRACTION: Final = 0.5
+"""Value of a mask of floating-point numbers (a probability, a share) from which on a pixel counts as cloud."""
+
 # Python's float() also takes underscores and other alphabets' digits.
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
@@ -23,6 +26,8 @@ class Entry(NamedTuple):
     low: float
     high: float
     value: int
+    nodata: bool = False
+    """Whether it stands for pixels without data rather than for numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,8 @@ def _entries(remap: str) -> tuple[Entry, ...]:
             raise RemapError(
                 f"remap {remap!r}: the range {words[0][0]} {words[1][0]} at position {words[0][1]} is empty"
             )
-        entries.append(Entry(low, high, int(numbers[-1])))
+        keyword = all(word.upper() == "NODATA" for word, _ in words[:-1])
+        entries.append(Entry(low, high, int(numbers[-1]), keyword))
     if not entries:
         raise RemapError(f"remap {remap!r}: no entry found at position 0; write for example `1 1;2 1;3 1`")
     return tuple(entries)
@@ -86,13 +92,14 @@ MODEL_REMAP: Final = Remap("1 1;2 1")
 """Default for the cloud models' classes: cloud and shadow are both filled."""
 
 
-def reclassify(classes: npt.ArrayLike, remap: str | Remap) -> npt.NDArray[np.uint8]:
+def reclassify(classes: npt.ArrayLike, remap: str | Remap, *, nodata: int | None = NODATA) -> npt.NDArray[np.uint8]:
     """Turn classes into mask values, as the ArcGIS tool *Reclassify* does.
 
     Args:
-        classes: (H, W) numbers; 255 (or NaN, or masked) is nodata.
+        classes: (H, W) numbers; NaN and masked ones are nodata, and `nodata`.
         remap: an ArcGIS remap string, read already or not. Values it does not list become 0 (clear); nodata stays
             255 unless `NODATA` is listed. Where entries overlap the first one counts.
+        nodata: class without data; None where every number is one, as in a user's raster.
 
     Returns:
         (H, W) uint8.
@@ -101,18 +108,41 @@ def reclassify(classes: npt.ArrayLike, remap: str | Remap) -> npt.NDArray[np.uin
         RemapError: the string cannot be read. ShapeError: `classes` is not two-dimensional.
     """
     values: npt.NDArray[Any] = np.ma.getdata(np.ma.asanyarray(classes))
-    nodata = np.asarray(np.ma.getmaskarray(np.ma.asanyarray(classes)))
+    missing = np.asarray(np.ma.getmaskarray(np.ma.asanyarray(classes)))
     if values.ndim != 2:
         raise ShapeError(f"classes must be (rows, cols), not {values.shape}")
     if np.issubdtype(values.dtype, np.floating):
-        nodata = nodata | np.isnan(values)
-    nodata = nodata | (values == NODATA)
-    result = np.where(nodata, NODATA, 0).astype(np.uint8)
+        missing = missing | np.isnan(values)
+    if nodata is not None:
+        missing = missing | (values == nodata)
+    result = np.where(missing, NODATA, 0).astype(np.uint8)
     if np.issubdtype(values.dtype, np.floating):
         values = values.astype(np.float64)  # wide enough for any number a remap string can hold
     for entry in reversed((Remap(remap) if isinstance(remap, str) else remap).entries):
-        if entry.low <= NODATA <= entry.high and entry.low == entry.high:
-            result[nodata] = entry.value
+        if entry.nodata or (entry.low == entry.high == nodata):
+            result[missing] = entry.value
         else:
-            result[(values >= entry.low) & (values <= entry.high) & ~nodata] = entry.value
+            result[(values >= entry.low) & (values <= entry.high) & ~missing] = entry.value
     return result
+
+
+def marked(values: npt.NDArray[np.floating[Any]], remap: Remap | None, *, fractions: bool) -> npt.NDArray[np.bool_]:
+    """Pixels of a user's mask that count as cloud.
+
+    Args:
+        values: (H, W), NaN where there is no data. Every other number is one, 255 included.
+        remap: from classes to 0/1; None: everything but 0, of fractions `FRACTION` and more.
+        fractions: whether the mask is stored as floating-point numbers.
+
+    Returns:
+        (H, W) bool.
+    """
+    if remap is None:
+        return np.asarray(values >= FRACTION if fractions else (values != 0) & ~np.isnan(values))
+    mapped = reclassify(values, remap, nodata=None)
+    return np.asarray((mapped != 0) & (mapped != NODATA))
+
+
+def default_rule(*, fractions: bool) -> str:
+    """What `marked` does without a remap, in words."""
+    return f"{FRACTION} and more is cloud" if fractions else "everything but 0 is cloud"

@@ -43,7 +43,7 @@ class UserMaskKey:
 
     layer: Layer
     classes: Dataset
-    remap: Remap
+    remap: Remap | None
     grid: Grid
     number: BlockNumber
 

@@ -17,7 +17,7 @@ from algorithms.mask import classify, window_probabilities
 from algorithms.masks import NODATA, dilate
 from algorithms.models import INPUT_CELLS, CloudModel
 from algorithms.moments import box_sums
-from algorithms.reclassify import reclassify
+from algorithms.reclassify import MODEL_REMAP, marked, reclassify
 from algorithms.windows import Window, blend, window_start, windows_over
 from server.analysis.keys import BlendedKey, UserMaskKey, WindowKey
 from server.analysis.plane import LayerClouds, Plane
@@ -162,8 +162,8 @@ class Masks:
         def compute() -> MaskTile:
             box = grid.block(number)
             valid = self._rasters.valid(layer, grid, box)
-            pixels = reclassify(read_classes(classes, layer.target, grid, box), remap)
-            cloudy = cell_any((pixels != 0) & (pixels != NODATA), grid.factor)
+            values = read_classes(classes, layer.target, grid, box)
+            cloudy = cell_any(marked(values, remap, fractions=classes.fractions), grid.factor)
             certain = np.zeros((2, *valid.shape), np.uint8)
             certain[0, cloudy] = 255
             return MaskTile(np.where(valid, cloudy, NODATA).astype(np.uint8), certain)
@@ -203,7 +203,7 @@ def counted(classes: npt.NDArray[np.uint8], source: CloudSource) -> npt.NDArray[
     """Cells whose class counts as cloud."""
     if source.model is None:  # a user's classes are remapped pixel by pixel, before they become cells
         return np.asarray(classes == 1)
-    mapped = reclassify(classes, source.remap)
+    mapped = reclassify(classes, source.remap or MODEL_REMAP)
     return np.asarray((mapped != 0) & (mapped != NODATA))
 
 

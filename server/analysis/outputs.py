@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from affine import Affine
 from rasterio.crs import CRS
+from rasterio.enums import Resampling
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
 from rio_tiler.io import Reader
 from rio_tiler.models import ImageData
+from rio_tiler.reader import read
 
 from algorithms.masks import NODATA
 from algorithms.sidecar import CloudSidecar
-from server.raster.dataset import open_raster
+from server.raster.dataset import Dataset
 from server.raster.layer import Layer
+from server.raster.placing import open_georeferenced
 from server.raster.sampling import OutputGrid
+from server.raster.turns import full_turn, source_of_warp
+from server.raster.upright import is_north_up, validity_options
 from server.work.trace import current, stage
+
+ALIGNED: Final = 1e-9
+"""Pixels per pixel by which two lattices may be turned against each other and still count as one."""
 
 
 def read_layer(
@@ -28,18 +40,74 @@ def read_layer(
         (B, H, W) values and (H, W) validity.
     """
     dataset = layer.dataset
-    with stage("read"), open_raster(dataset.url, dataset.version) as src, Reader(None, dataset=src) as reader:
-        there = reader.part(
-            output.bounds,
-            bounds_crs=crs,
-            dst_crs=crs,
-            width=output.width,
-            height=output.height,
-            indexes=tuple(layer.indexes[p] for p in positions),
-            **options,
-        )
-    valid = ~np.asarray(np.ma.getmaskarray(there.array)).any(axis=0)
-    return there.array.data.astype(np.float32, copy=False), np.asarray(valid)
+    indexes = tuple(layer.indexes[p] for p in positions)
+    source = source_of_warp(dataset, layer.target)
+    with stage("read"), open_georeferenced(dataset) as src:
+        plain = output.north_up and (src.crs != crs or is_north_up(src.transform))
+        if plain and not source and not _covers_poles(dataset):
+            with Reader(None, dataset=src) as reader:
+                image = reader.part(
+                    output.bounds,
+                    bounds_crs=crs,
+                    dst_crs=crs,
+                    width=output.width,
+                    height=output.height,
+                    indexes=indexes,
+                    **options,
+                )
+        else:
+            image = _read_directly(src, indexes, output, crs, source, options)
+    valid = ~np.asarray(np.ma.getmaskarray(image.array)).any(axis=0)
+    return image.array.data.astype(np.float32, copy=False), np.asarray(valid)
+
+
+def _covers_poles(dataset: Dataset) -> bool:
+    """Whether a geographic raster reaches a pole, where rio-tiler finds no resolution in other projections."""
+    turn = full_turn(dataset.crs)
+    return turn is not None and max(-dataset.bounds[1], dataset.bounds[3]) > turn / 4 * 0.99
+
+
+def _read_directly(
+    src: Any, indexes: tuple[int, ...], output: OutputGrid, crs: CRS, source: dict[str, Any], options: dict[str, Any]
+) -> ImageData:
+    """Read bands where rio-tiler cannot: on a grid, or of a raster, that is not north up, or around the globe."""
+    shape: dict[str, Any] = {"width": output.width, "height": output.height, "indexes": indexes}
+    same, fine = src.crs == crs and not source, 1
+    if same:
+        pixels = ~src.transform @ output.affine
+        if (window := _window_of(pixels, output, src)) is not None:
+            return read(src, window=window, **shape, **options)
+        # As fine as the raster, so that coarse views take its overviews.
+        fine = max(1, math.floor(math.sqrt(abs(pixels.determinant))))
+    lattice: dict[str, Any] = {
+        "crs": crs,
+        "transform": output.affine @ Affine.scale(1 / fine),
+        "width": output.width * fine,
+        "height": output.height * fine,
+        "resampling": Resampling[options.get("reproject_method", "nearest")],
+    }
+    lattice |= validity_options(src, options.get("nodata", src.nodata)) | source
+    kept: dict[str, Any] = {name: value for name, value in options.items() if name != "nodata"}
+    with WarpedVRT(src, **lattice) as warped:
+        return read(warped, **shape, **kept)
+
+
+def _window_of(pixels: Affine, output: OutputGrid, src: Any) -> Window | None:
+    """The window of a raster that an image on its own lattice shows; None where it is on another, or goes beyond.
+
+    Args:
+        pixels: output pixel to pixel of the raster.
+        output: the output grid.
+        src: the open raster.
+    """
+    if abs(pixels.b) + abs(pixels.d) > ALIGNED or pixels.a <= 0 or pixels.e <= 0:
+        return None
+    left, top, width, height = (
+        round(edge, 6) for edge in (pixels.c, pixels.f, pixels.a * output.width, pixels.e * output.height)
+    )
+    # rasterio reads nothing beyond the edges of a raster that is turned.
+    inside = left >= 0 and top >= 0 and left + width <= src.width and top + height <= src.height
+    return Window(left, top, width, height) if inside else None
 
 
 def hidden_pixels(image: ImageData) -> npt.NDArray[np.bool_]:

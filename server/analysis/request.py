@@ -11,8 +11,6 @@ from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any, Final
 
-from rasterio.warp import transform_bounds
-
 from algorithms.bands import common_names
 from algorithms.errors import BandError, ParameterError
 from algorithms.fill import FillOptions
@@ -21,13 +19,12 @@ from algorithms.options import CloudOptions
 from algorithms.reclassify import MODEL_REMAP, Remap
 from algorithms.sidecar import Needs
 from server.analysis.task import CloudSource, Task
-from server.raster.dataset import Dataset, describe, file_version, match_bands
+from server.raster.dataset import Dataset, dataset_crs, describe, file_version, match_bands
 from server.raster.layer import Layer
+from server.raster.placing import overlap
 
 Within = Callable[..., AbstractContextManager[None]]
 """Gives a context from a place in a request."""
-USER_REMAP: Final = Remap("1 254 1")
-"""Default for a user's mask: everything but 0 and nodata is cloud."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +118,9 @@ class Request:
         for other in others:
             _check_overlap(target, other)
         if self.mask:
-            remap = self.remap or USER_REMAP
-            clouds = CloudSource(remap=remap, classes=get_dataset(self.mask))
+            clouds = CloudSource(remap=self.remap, classes=get_dataset(self.mask))
             # With the user's word for the clouds no model runs: replacements count as clear where they have data.
-            other_clouds = CloudSource(remap=remap)
+            other_clouds = CloudSource(remap=self.remap)
         else:
             clouds = other_clouds = CloudSource(remap=self.remap or MODEL_REMAP, model=self.chosen_model())
         return Task(
@@ -209,12 +205,15 @@ def _check_overlap(target: Dataset, other: Dataset) -> None:
     """Refuse a replacement of another place.
 
     Raises:
-        ParameterError: the extents do not touch.
+        ParameterError: the two share no ground.
     """
-    left, bottom, right, top = transform_bounds(other.crs, target.crs, *other.bounds, densify_pts=21)
-    if left >= target.bounds[2] or right <= target.bounds[0] or bottom >= target.bounds[3] or top <= target.bounds[1]:
-        here, there = (tuple(round(v, 3) for v in box) for box in (target.bounds, (left, bottom, right, top)))
-        raise ParameterError(
-            f"replacement {other.url!r} covers {there} and does not overlap the target {here}: "
-            "give another date of the same place"
-        )
+    if overlap(other, target):
+        return
+    here, there = (
+        f"{tuple(round(v, 3) for v in raster.bounds)} in {dataset_crs(raster).to_string()[:60]}"
+        for raster in (target, other)
+    )
+    raise ParameterError(
+        f"replacement {other.url!r} covers {there} and does not overlap the target, {here}: "
+        "give another date of the same place"
+    )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from algorithms.fill import FillOptions
 from algorithms.models import CloudModel
-from algorithms.reclassify import Remap
+from algorithms.reclassify import Remap, default_rule
 from server.raster.dataset import Dataset
 from server.raster.layer import Layer
 
@@ -18,12 +18,19 @@ ReplacementIndex = int
 class CloudSource:
     """Where the clouds of a layer come from, and which classes count as cloud."""
 
-    remap: Remap
-    """From classes to 0/1."""
+    remap: Remap | None
+    """From classes to 0/1; None: the default for a user's mask."""
     model: CloudModel | None = None
     """The network, if one is used."""
     classes: Dataset | None = None
     """A user's class raster instead of the network."""
+
+    @property
+    def rule(self) -> str:
+        """Which classes count as cloud: the remap string, or the default in words."""
+        if self.remap is not None:
+            return self.remap.text
+        return default_rule(fractions=self.classes is not None and self.classes.fractions)
 
 
 @dataclass(frozen=True, slots=True)

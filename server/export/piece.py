@@ -80,7 +80,7 @@ class PieceFiller:
             alpha = src.read(others, window=piece.window) if others else None
             own_mask = src.dataset_mask(window=piece.window)[None] if self.needs_mask else None
         rows, cols = piece.pixels.shape
-        output = OutputGrid(target.crs, window_bounds(piece.window, target.affine), cols, rows)
+        output = OutputGrid.from_bounds(target.crs, window_bounds(piece.window, target.affine), cols, rows)
         hidden = hidden_pixels(image)
         clouds = completed(self._fill_sidecar(output, image.crs), hidden)
         data = self.algorithm(CloudImage.of(image, clouds)).array.data

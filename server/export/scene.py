@@ -18,6 +18,7 @@ from algorithms.masks import NODATA
 from algorithms.sessions import SESSIONS, Runtime
 from server import __version__
 from server.analysis.engine import Analysis
+from server.analysis.marked import marked_by_mask
 from server.analysis.plane import Plane
 from server.analysis.task import Task
 from server.export.cog import compression_of, write_cog
@@ -69,6 +70,7 @@ def export_scene(
     task = job.request.task(job.algorithm)
     target = task.target.dataset
     _check_target(target)
+    marked_by_mask(task)  # a mask that marks nothing is logged before hours of work
     plane = Plane(task, native_grid(target) if job.resolution == "native" else fine_grid(target))
     tags = scene_tags(task, job.algorithm, job.resolution)
     settings = get_settings()

@@ -68,5 +68,5 @@ def scene_tags(task: Task, algorithm: CloudRemoval, resolution: str) -> dict[str
         tags["MASK"] = source_id(task.clouds.classes.url)
     if task.clouds.model is not None:
         tags |= {"MODEL": task.clouds.model.id, "MODEL_SHA256": task.clouds.model.network.sha256}
-    tags["MASK_REMAP"] = task.clouds.remap.text
+    tags["MASK_REMAP"] = task.clouds.rule
     return {TAG_PREFIX + name: value for name, value in tags.items()}

@@ -127,6 +127,8 @@ class ImageHeaders:
                     if trace.cloud_fraction is not None:
                         headers["X-Clearsky-Cloud-Fraction"] = f"{trace.cloud_fraction:.4f}"
                         headers["X-Clearsky-Filled-Fraction"] = f"{trace.filled_fraction:.4f}"
+                if trace.warnings:
+                    headers["X-Clearsky-Warning"] = trace.warning()
                 if trace.seconds:
                     headers["Server-Timing"] = trace.server_timing()
             await send(message)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import attr
 import numpy as np
 import numpy.typing as npt
+from affine import Affine
 from rasterio.crs import CRS
-from rasterio.warp import transform
+from rasterio.warp import transform, transform_bounds
+from rasterio.windows import Window
 from rio_tiler.constants import WGS84_CRS
 from rio_tiler.errors import PointOutsideBounds
 from rio_tiler.expression import parse_expression
@@ -19,9 +22,11 @@ from rio_tiler.utils import non_alpha_indexes
 from titiler.core.algorithm.base import BaseAlgorithm
 
 from algorithms.errors import BandError, ModelError, ParameterError
+from algorithms.options import CloudOptions
 from algorithms.removal import CloudAlgorithm, CloudImage, CloudRemoval
 from algorithms.sidecar import CloudSidecar
 from server.analysis.engine import Analysis
+from server.analysis.marked import marked_by_mask, warn_of_mask
 from server.analysis.outputs import completed, hidden_pixels, read_layer
 from server.analysis.request import Request
 from server.analysis.sidecar import classes_sidecar, fill_sidecar
@@ -30,6 +35,7 @@ from server.errors import TooLargeError
 from server.raster.dataset import Dataset, check_unchanged, file_version, open_raster
 from server.raster.grid import coarse_grid, fine_grid
 from server.raster.sampling import OutputGrid
+from server.raster.upright import hull, is_north_up, read_upright
 from server.settings import Settings
 from server.work.trace import stage
 
@@ -59,6 +65,8 @@ class PairReader(Reader):
             self._version = file_version(self.input)
             self.dataset = self._ctx_stack.enter_context(open_raster(self.input, self._version))
         super().__attrs_post_init__()  # type: ignore[no-untyped-call]
+        # rasterio's are upside down for a raster that is not north up.
+        self.bounds = hull(self._raster.transform, self._raster.width, self._raster.height)
 
     def __exit__(self, *error: Any) -> None:
         """Close the target, which tells of its file's errors."""
@@ -94,7 +102,19 @@ class PairReader(Reader):
             "analysis": {"factor": fine_grid(target).factor, "coarse_factor": coarse_grid(target).factor},
             "replacements": self.request.replacements,
         }
+        if self.request.mask:
+            described |= self._described_mask()
         return Info.model_validate({**info.model_dump(), "clearsky": described})
+
+    def _described_mask(self) -> dict[str, Any]:
+        """What is understood of the user's mask."""
+        task = replace(self.request, replacements=()).task(CloudOptions(), "classes")
+        warn_of_mask(task)
+        found = marked_by_mask(task)
+        assert found is not None  # noqa: S101  (there is a mask)
+        mask = {"source": found.mask, "rule": found.rule, "values": found.values, "nodata": found.nodata}
+        mask |= {"fraction": round(found.fraction, 4), "step": found.step}
+        return {"mask": mask, "warnings": [found.warning] if found.warning else []}
 
     def tile(self, tile_x: int, tile_y: int, tile_z: int, tilesize: int | None = None, **kwargs: Any) -> ImageData:  # type: ignore[override]
         """Read a map tile."""
@@ -119,12 +139,35 @@ class PairReader(Reader):
         self._check_size(height, width, max_size, kwargs)
         kwargs |= {"dst_crs": dst_crs, "bounds_crs": bounds_crs}
         kwargs |= {"max_size": max_size, "height": height, "width": width}
-        return self._filled(super().part, (bbox,), indexes, expression, kwargs)
+        turned = not self._north_up and (dst_crs or bounds_crs) == self.crs
+        return self._filled(self._part_upright if turned else super().part, (bbox,), indexes, expression, kwargs)
+
+    def _part_upright(
+        self,
+        bbox: tuple[float, float, float, float],
+        indexes: Any = None,
+        expression: str | None = None,
+        **kwargs: Any,
+    ) -> ImageData:
+        """`part` of a target that is not north up, in its own CRS."""
+        bounds_crs = kwargs.pop("bounds_crs")
+        if bounds_crs != self.crs:
+            bbox = transform_bounds(bounds_crs, self.crs, *bbox, densify_pts=21)
+        options = {k: v for k, v in {**self.options, **kwargs}.items() if k not in ("dst_crs", "padding")}
+        asked = parse_expression(expression) if expression else indexes
+        image = read_upright(self._raster, bbox, indexes=asked, **options)
+        image.assets = [self.input]
+        return image.apply_expression(expression) if expression else image
 
     def read(self, indexes: Any = None, expression: str | None = None, **kwargs: Any) -> ImageData:
         """Read the whole dataset and attach its side-car."""
         self._check_size(kwargs.get("height"), kwargs.get("width"), kwargs.get("max_size"), kwargs)
         return self._filled(super().read, (), indexes, expression, kwargs)
+
+    @property
+    def _north_up(self) -> bool:
+        """Whether the target's rows run south and its columns east."""
+        return is_north_up(self._raster.transform)
 
     def point(
         self,
@@ -136,17 +179,15 @@ class PairReader(Reader):
         **kwargs: Any,
     ) -> PointData:
         """Values of one pixel of the filled image, as a map at native resolution shows it."""
-        if not self._clouds_wanted:
+        if not self._clouds_wanted and self._north_up:
             return super().point(lon, lat, coord_crs=coord_crs, indexes=indexes, expression=expression, **kwargs)
-        affine, raster = self._raster.transform, self._raster
+        raster = self._raster
         xs, ys = transform(coord_crs, self.crs, [lon], [lat])
-        col, row = (int(np.floor(v)) for v in ~affine @ (xs[0], ys[0]))
-        if not (0 <= col < raster.width and 0 <= row < raster.height):
+        at_col, at_row = ~raster.transform @ (xs[0], ys[0])
+        if not (0 <= at_col < raster.width and 0 <= at_row < raster.height):
             raise PointOutsideBounds("Point is outside dataset bounds")
-        corners = [affine @ (col, row), affine @ (col + 1, row + 1)]
-        (left, right), (bottom, top) = (sorted(c[axis] for c in corners) for axis in (0, 1))
-        where = {"dst_crs": self.crs, "bounds_crs": self.crs, "width": 1, "height": 1}
-        image = self.part((left, bottom, right, top), indexes=indexes, expression=expression, **where, **kwargs)
+        pixel = Window(math.floor(at_col), math.floor(at_row), 1, 1)
+        image = self._filled(super().read, (), indexes, expression, {**kwargs, "window": pixel})
         if isinstance(image, CloudImage) and self.process is not None:
             image = self.process(image)
         return PointData(
@@ -206,6 +247,7 @@ class PairReader(Reader):
         request = self.request if nodata is None else replace(self.request, nodata=float(nodata))
         task = request.task(algorithm.options, algorithm.needs)
         check_unchanged(self.input, self._version, task.target.dataset.version)
+        warn_of_mask(task)
         if algorithm.needs != "fill":
             wanted = task.target.dataset.indexes[:1]
         with stage("read"):
@@ -214,11 +256,21 @@ class PairReader(Reader):
         filled = CloudImage.of(image, clouds)
         return filled if algorithm is self.process else algorithm(filled)
 
+    def _grid(self, image: ImageData, kwargs: dict[str, Any]) -> OutputGrid:
+        """Where the pixels of an image lie that was read with some options."""
+        crs = CRS.to_wkt(image.crs)
+        of_pixels = "bounds_crs" not in kwargs and kwargs.get("dst_crs") in (None, self.crs)
+        if self._north_up or not of_pixels or kwargs.get("vrt_options"):
+            return OutputGrid.from_bounds(crs, image.bounds or self.bounds, image.width, image.height)
+        window = kwargs.get("window") or Window(0, 0, self._raster.width, self._raster.height)
+        affine = self._raster.transform @ Affine.translation(window.col_off, window.row_off)
+        affine @= Affine.scale(window.width / image.width, window.height / image.height)
+        return OutputGrid(crs, tuple(affine)[:6], image.width, image.height)
+
     def _sidecar(
         self, algorithm: CloudAlgorithm, task: Task, image: ImageData, wanted: tuple[int, ...], kwargs: dict[str, Any]
     ) -> CloudSidecar:
-        left, bottom, right, top = image.bounds or self.bounds
-        output = OutputGrid(CRS.to_wkt(image.crs), (left, bottom, right, top), image.width, image.height)
+        output = self._grid(image, kwargs)
         if algorithm.needs == "classes":
             return classes_sidecar(self.analysis, task, output)
         positions = tuple(_position(task.target.dataset, index) for index in wanted)

@@ -44,7 +44,7 @@ def render(
                     f"color_formula {color_formula[:200]!r} cannot be applied to {image.count} band(s): {error}; "
                     'write for example "gamma RGB 1.5" for three bands'
                 ) from error
-        coloured = options.get("colormap") is not None
+        coloured = bool(options.get("colormap"))  # rio-tiler hands out {} for a raster without a colour table
         if output_format is None and image.array.dtype == np.uint8 and not coloured:
             output_format = ImageType.jpeg if image.mask.all() else ImageType.png
         if output_format is ImageType.png and (coloured or image.array.dtype in (np.uint8, np.uint16)):

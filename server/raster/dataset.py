@@ -19,6 +19,8 @@ from algorithms.bands import common_names
 from algorithms.errors import BandError
 from server.errors import SourceChangedError, SourceFaultError, SourceMissingError, SourceUnreadableError
 from server.raster.gdal import driver_for
+from server.raster.turns import full_turn
+from server.raster.upright import georeferenced, hull
 from server.remote.files import get_remotes, is_remote
 from server.remote.remotefile import RemoteFile
 from server.remote.vsi import mounted
@@ -62,7 +64,7 @@ class Dataset:
     level: str
     """Processing level."""
     bounds: tuple[float, float, float, float]
-    """Left, bottom, right, top in the CRS."""
+    """Least x and y, greatest x and y in the CRS, whichever way the raster is turned."""
 
     def __hash__(self) -> int:
         # Looked up thousands of times per tile: what tells datasets apart nearly always, not every field.
@@ -72,6 +74,11 @@ class Dataset:
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.height, self.width
+
+    @property
+    def fractions(self) -> bool:
+        """Whether values are stored as floating-point numbers."""
+        return self.dtype.startswith("float")
 
     @property
     def affine(self) -> Affine:
@@ -84,9 +91,11 @@ class Dataset:
             return None
         a, b = self.affine, other.affine
         size = max(abs(b.a), abs(b.e), abs(b.b), abs(b.d))
-        if any(abs(x - y) > 1e-6 * size for x, y in zip(a[:6], b[:6], strict=True) if x not in (a.c, a.f)):
+        if any(abs(getattr(a, step) - getattr(b, step)) > 1e-6 * size for step in "abde"):
             return None
-        col, row = ~b @ (a.c, a.f)
+        turn = full_turn(self.crs)
+        turns = 0.0 if turn is None else turn * round((a.c - b.c) / turn)
+        col, row = ~b @ (a.c - turns, a.f)
         if abs(col - round(col)) > 1e-3 or abs(row - round(row)) > 1e-3:
             return None
         return round(row), round(col)
@@ -212,9 +221,9 @@ def describe(url: str) -> Dataset:
         SourceMissingError, SourceUnreadableError: see `open_raster`. BandError: too many bands.
     """
     version = file_version(url)
-    with open_raster(url, version) as src:
+    with open_raster(url, version) as src, georeferenced(src) as ground:
         indexes = tuple(non_alpha_indexes(src))
-        if src.crs is None:
+        if ground.crs is None:
             raise SourceUnreadableError(f"{url!r} has no coordinate reference system; assign one (gdal_edit -a_srs)")
         if len(indexes) > MAX_BANDS:
             raise BandError(f"{url!r} has {len(indexes)} bands; the fill takes up to {MAX_BANDS}")
@@ -222,10 +231,10 @@ def describe(url: str) -> Dataset:
         return Dataset(
             url=url,
             version=version,
-            crs=src.crs.to_wkt(),
-            transform=tuple(src.transform)[:6],
-            width=src.width,
-            height=src.height,
+            crs=ground.crs.to_wkt(),
+            transform=tuple(ground.transform)[:6],
+            width=ground.width,
+            height=ground.height,
             indexes=indexes,
             dtype=src.dtypes[0],
             nodata=src.nodata,
@@ -234,7 +243,7 @@ def describe(url: str) -> Dataset:
             offsets=offsets,
             reflectance_source=source,
             level=_level(src, url),
-            bounds=tuple(src.bounds),
+            bounds=hull(ground.transform, ground.width, ground.height),
         )
 
 

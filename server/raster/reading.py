@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from affine import Affine
 from rasterio.enums import Interleaving, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as PixelWindow
@@ -16,6 +17,9 @@ from algorithms.cells import AVERAGED_FACTOR, Cells, cell_means
 from server.raster.dataset import Dataset, dataset_crs, open_raster
 from server.raster.grid import Box, Grid
 from server.raster.layer import Layer
+from server.raster.placing import open_georeferenced
+from server.raster.turns import source_of_warp
+from server.raster.upright import validity_options
 from server.remote.files import get_remotes, is_remote
 
 READ_CELLS: Final = 256
@@ -120,6 +124,8 @@ def announce(layer: Layer, grid: Grid, boxes: list[Box]) -> None:
         return
     boxes = [box.align(READ_CELLS).clip(grid.shape) for box in boxes]
     with open_raster(dataset.url, dataset.version) as src:
+        if src.gcps[0]:  # its blocks do not lie on the lattice
+            return
         height, width = src.block_shapes[0]
         blocks: set[tuple[int, int]] = set()
         for box in boxes:
@@ -141,7 +147,7 @@ def announce(layer: Layer, grid: Grid, boxes: list[Box]) -> None:
 def _read_layer(layer: Layer, factor: int, box: Box) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_], int]:
     """`_read` for any layer, warped bilinearly where it lies on another grid than its target."""
     dataset, target = layer.dataset, layer.target
-    with open_raster(dataset.url, dataset.version) as src:
+    with open_georeferenced(dataset) as src:
         shift = dataset.same_grid(target)
         if shift is not None:
             return _read(src, layer.indexes, box, factor, dataset.nodata, shift)
@@ -152,10 +158,7 @@ def _read_layer(layer: Layer, factor: int, box: Box) -> tuple[npt.NDArray[Any], 
             "height": target.height,
             "resampling": Resampling.bilinear,
         }
-        if dataset.nodata is not None:
-            options |= {"src_nodata": dataset.nodata, "nodata": dataset.nodata}
-        else:
-            options["add_alpha"] = True
+        options |= validity_options(src, dataset.nodata) | source_of_warp(dataset, target)
         with WarpedVRT(src, **options) as warped:
             return _read(warped, layer.indexes, box, factor, dataset.nodata, (0, 0))
 
@@ -175,27 +178,55 @@ def read_pixels(layer: Layer, box: Box) -> Pixels:
     return Pixels(values, valid)
 
 
-def read_classes(dataset: Dataset, target: Dataset, grid: Grid, box: Box) -> npt.NDArray[np.float32]:
+def read_classes(dataset: Dataset, target: Dataset, grid: Grid, box: Box) -> npt.NDArray[np.floating[Any]]:
     """Read a user's class raster on the target's native pixels under a box of cells.
 
     Returns:
-        (rows * factor, cols * factor) float32, NaN where there is no data.
+        (rows * factor, cols * factor), NaN where there is no data.
     """
-    factor = grid.factor
-    shape = (box.shape[0] * factor, box.shape[1] * factor)
-    with open_raster(dataset.url, dataset.version) as src:
+    return _classes(dataset, target, box.times(grid.factor), 1)
+
+
+def sample_classes(dataset: Dataset, target: Dataset, step: int) -> npt.NDArray[np.floating[Any]]:
+    """Read a user's class raster at the middle of squares of `step` native pixels of the target.
+
+    Returns:
+        (ceil(H / step), ceil(W / step)), NaN where there is no data.
+    """
+    return _classes(dataset, target, Box(0, -(-target.height // step), 0, -(-target.width // step)), step)
+
+
+def sample_validity(dataset: Dataset, step: int) -> npt.NDArray[np.bool_]:
+    """(ceil(H / step), ceil(W / step)), whether a raster has data about the middle of squares of `step` of its pixels.
+
+    Everywhere, where telling would take reading all of a large raster: one without overviews.
+    """
+    shape = (-(-dataset.height // step), -(-dataset.width // step))
+    with open_georeferenced(dataset) as src:
+        if step > 1 and not src.overviews(1):
+            return np.ones(shape, bool)
+        options = {"out_shape": shape, "resampling": Resampling.nearest}
+        there = _there(src.read(dataset.indexes, **options), dataset.nodata)
+        if dataset.nodata is None:
+            there &= src.dataset_mask(out_shape=shape) > 0
+    return there
+
+
+def _classes(dataset: Dataset, target: Dataset, box: Box, step: int) -> npt.NDArray[np.floating[Any]]:
+    """The nearest class of every square of `step` native pixels in a box of such squares."""
+    # float32 holds every number of 16 bits; bits packed into 32 need more.
+    dtype = "float32" if np.dtype(dataset.dtype).itemsize <= 2 or dataset.dtype == "float32" else "float64"
+    with open_georeferenced(dataset) as src:
         options: dict[str, Any] = {
             "crs": dataset_crs(target),
-            "transform": target.affine,
-            "width": grid.cols * factor,
-            "height": grid.rows * factor,
+            "transform": target.affine @ Affine.scale(step) @ Affine.translation(box.left, box.top),
+            "width": box.shape[1],
+            "height": box.shape[0],
             "resampling": Resampling.nearest,
-            "add_alpha": src.nodata is None and dataset.nodata is None,
+            **validity_options(src, dataset.nodata),
+            **source_of_warp(dataset, target),
         }
-        if dataset.nodata is not None:
-            options |= {"src_nodata": dataset.nodata, "nodata": dataset.nodata}
         with WarpedVRT(src, **options) as warped:
-            window = PixelWindow(box.left * factor, box.top * factor, shape[1], shape[0])
-            values: npt.NDArray[np.float32] = warped.read(1, window=window, out_dtype="float32")
-            there = warped.dataset_mask(window=window) > 0
-    return np.where(there, values, np.float32(np.nan))
+            values: npt.NDArray[Any] = warped.read(1, out_dtype=dtype)
+            there = warped.dataset_mask() > 0
+    return np.where(there, values, np.array(np.nan, dtype))

@@ -13,11 +13,16 @@ from affine import Affine
 from pyproj import Transformer
 
 from server.raster.dataset import Dataset
+from server.raster.turns import full_turn, nearest_turn
+from server.raster.upright import is_north_up
 
 NODE: Final = 16
 """Output pixels between exactly transformed points; between them positions are interpolated linearly (error below
-1/100 output pixel for any projection in use, and the same for a tile and its quarters)."""
+1/100 output pixel nearly everywhere, and the same for a tile and its quarters)."""
+BENT: Final = 0.05
+"""Error in output pixels from which on positions are computed one by one: 1 ms per 1000 pixels."""
 
+Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
 
@@ -36,54 +41,87 @@ class OutputGrid:
 
     crs: str
     """CRS as WKT."""
-    bounds: tuple[float, float, float, float]
-    """Left, bottom, right, top."""
+    transform: tuple[float, ...]
+    """Affine coefficients a-f, pixel to CRS."""
     width: int
     """Columns."""
     height: int
     """Rows."""
 
+    @classmethod
+    def from_bounds(cls, crs: str, bounds: tuple[float, float, float, float], width: int, height: int) -> OutputGrid:
+        """The grid of an image that fills its bounds: left, bottom, right, top as the image has them."""
+        left, bottom, right, top = bounds
+        return cls(crs, ((right - left) / width, 0.0, left, 0.0, (bottom - top) / height, top), width, height)
+
     @property
     def affine(self) -> Affine:
         """Pixel to CRS."""
-        left, bottom, right, top = self.bounds
-        return Affine((right - left) / self.width, 0, left, 0, (bottom - top) / self.height, top)
+        return Affine(*self.transform)
+
+    @property
+    def north_up(self) -> bool:
+        """Whether rows run south and columns east."""
+        return is_north_up(self.affine)
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Left, bottom, right, top of a grid that is north up."""
+        left, top = self.affine @ (0, 0)
+        right, bottom = self.affine @ (self.width, self.height)
+        return left, bottom, right, top
 
 
-def _to_target(target: Dataset, grid: OutputGrid, rows: Floats, cols: Floats) -> tuple[Floats, Floats]:
-    """Positions (row, column) on the target's pixel lattice of positions in the output grid."""
-    a = grid.affine
-    x, y = a.c + a.a * cols, a.f + a.e * rows
-    if (transformer := _transformer(grid.crs, target.crs)) is not None:
+def on_lattice(target: Dataset, crs: str, affine: Affine, rows: Floats, cols: Floats) -> tuple[Floats, Floats]:
+    """Positions (row, column) on a raster's pixel lattice of those on another lattice; infinite where there is none.
+
+    Args:
+        target: whose lattice.
+        crs: CRS of the other lattice as WKT.
+        affine: its pixels to the CRS.
+        rows: positions on it.
+        cols: positions on it.
+    """
+    x, y = affine.c + affine.a * cols + affine.b * rows, affine.f + affine.e * rows + affine.d * cols
+    if (transformer := _transformer(crs, target.crs)) is not None:
         x, y = transformer.transform(x, y)
+    middle, _ = target.affine @ (target.width / 2, target.height / 2)
     inverse = ~target.affine
-    return (
-        np.asarray(inverse.d * x + inverse.e * y + inverse.f, np.float64),
-        np.asarray(inverse.a * x + inverse.b * y + inverse.c, np.float64),
-    )
+    with np.errstate(invalid="ignore"):
+        x = nearest_turn(np.asarray(x, np.float64), middle, full_turn(target.crs))
+        return (
+            np.asarray(inverse.d * x + inverse.e * y + inverse.f, np.float64),
+            np.asarray(inverse.a * x + inverse.b * y + inverse.c, np.float64),
+        )
+
+
+PLACES: Final = ((0.5, 0.5), (0.25, 0.25), (0.25, 0.75), (0.75, 0.25), (0.75, 0.75))
+"""Where on the target, in shares of its rows and columns, the size of its pixels in a map is measured."""
 
 
 def native_pixels(target: Dataset, grid: OutputGrid) -> float:
-    """Native pixels per output pixel at the middle of the target.
+    """Native pixels per output pixel along a side, from their areas.
 
-    Measured at the target rather than at the image, so that every tile of a zoom level gets the same level of the grid.
+    Measured at the target rather than at the image, so that every tile of a zoom level gets the same level of the grid:
+    the median of `PLACES`, which in nearly every map is the value at the middle, but does without it where it lies on a
+    pole or on the map's edge. 1 where the target does not lie in the output's CRS at all.
     """
     transformer = _transformer(target.crs, grid.crs)
-    middle, step = (
-        target.affine @ (target.width / 2, target.height / 2),
-        target.affine
-        * (
-            target.width / 2 + 1,
-            target.height / 2 + 1,
-        ),
-    )
+    rows, cols = np.asarray(PLACES).T * np.asarray([[target.height], [target.width]])
+    # The ends of a pixel's two axes: left, right, upper, lower.
+    cols = cols + np.asarray([-0.5, 0.5, 0, 0])[:, None]
+    rows = rows + np.asarray([0, 0, -0.5, 0.5])[:, None]
+    a = target.affine
+    x, y = a.c + a.a * cols + a.b * rows, a.f + a.d * cols + a.e * rows
     if transformer is not None:
-        middle, step = transformer.transform(*middle), transformer.transform(*step)
-    across, down = abs(step[0] - middle[0]), abs(step[1] - middle[1])
-    a = grid.affine
-    if not (math.isfinite(across) and math.isfinite(down)) or across * down == 0:
+        x, y = transformer.transform(x, y)
+    with np.errstate(invalid="ignore"):  # infinite where a place has none in the map
+        across, down = (nearest_turn(x[i + 1] - x[i], 0.0, full_turn(grid.crs)) for i in (0, 2))
+        areas = np.abs(across * (y[3] - y[2]) - down * (y[1] - y[0]))
+    areas = np.sort(areas[np.isfinite(areas) & (areas > 0)])
+    if len(areas) == 0:
         return 1.0
-    return float(math.sqrt(abs(a.a * a.e) / (across * down)))
+    return float(math.sqrt(abs(grid.affine.determinant) / areas[len(areas) // 2]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +136,33 @@ class Positions:
     """Output rows."""
     width: int
     """Output columns."""
+    places: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
+    """Rows and columns (p,) of output pixels whose positions are not interpolated."""
+    exact: tuple[Floats, Floats]
+    """Positions (p,) of these pixels."""
 
     def span(self) -> tuple[float, float, float, float] | None:
         """Least and greatest row and column; None where nothing can be transformed."""
-        good = np.isfinite(self.node_rows) & np.isfinite(self.node_cols)
+        rows, cols = (
+            np.concatenate([nodes.ravel(), exact])
+            for nodes, exact in zip((self.node_rows, self.node_cols), self.exact, strict=True)
+        )
+        good = np.isfinite(rows) & np.isfinite(cols)
         if not good.any():
             return None
-        rows, cols = self.node_rows[good], self.node_cols[good]
+        rows, cols = rows[good], cols[good]
         return float(rows.min()), float(rows.max()), float(cols.min()), float(cols.max())
 
     def all(self) -> tuple[Floats, Floats]:
         """(height, width) rows and columns of the pixels' centres."""
-        return self._spread(self.node_rows), self._spread(self.node_cols)
+        rows, cols = self._spread(self.node_rows), self._spread(self.node_cols)
+        rows[self.places], cols[self.places] = self.exact
+        return rows, cols
 
     def _spread(self, nodes: Floats) -> Floats:
-        down = _lerp(nodes, 0, (np.arange(self.height) + 0.5) / NODE)
-        return _lerp(down, 1, (np.arange(self.width) + 0.5) / NODE)
+        with np.errstate(invalid="ignore"):
+            down = _lerp(nodes, 0, (np.arange(self.height) + 0.5) / NODE)
+            return _lerp(down, 1, (np.arange(self.width) + 0.5) / NODE)
 
 
 def _lerp(nodes: Floats, axis: int, at: Floats) -> Floats:
@@ -125,10 +174,39 @@ def _lerp(nodes: Floats, axis: int, at: Floats) -> Floats:
     return result
 
 
+def _bent(target: Dataset, grid: OutputGrid, nodes: tuple[Floats, Floats], rows: Floats, cols: Floats) -> Bools:
+    """Squares between nodes (m - 1, n - 1) over which positions cannot be interpolated.
+
+    Those at whose middle that is off by more than `BENT` output pixels: near poles, in views of half the world, across
+    the seam of the longitudes, at the edge of what the target's CRS can hold.
+
+    Args:
+        target: the target.
+        grid: the output grid.
+        nodes: rows and columns of the nodes on the output grid.
+        rows: their positions on the target's lattice.
+        cols: their positions.
+    """
+    with np.errstate(invalid="ignore"):
+        middles = [
+            _lerp(_lerp(axis, 0, np.arange(axis.shape[0] - 1) + 0.5), 1, np.arange(axis.shape[1] - 1) + 0.5)
+            for axis in (*nodes, rows, cols)
+        ]
+        at_rows, at_cols = on_lattice(target, grid.crs, grid.affine, middles[0], middles[1])
+        off = np.hypot(at_rows - middles[2], at_cols - middles[3])
+        step = [np.hypot(np.diff(rows, axis=axis), np.diff(cols, axis=axis)) / NODE for axis in (0, 1)]
+        pixel = np.minimum(np.minimum(step[0][:, :-1], step[0][:, 1:]), np.minimum(step[1][:-1], step[1][1:]))
+        return ~(off <= BENT * pixel)
+
+
 def positions(target: Dataset, grid: OutputGrid) -> Positions:
     """Positions of an output image's pixels on the target's lattice."""
     rows = np.arange(0, math.ceil(grid.height / NODE) + 1, dtype=np.float64) * NODE
     cols = np.arange(0, math.ceil(grid.width / NODE) + 1, dtype=np.float64) * NODE
     y, x = np.meshgrid(rows, cols, indexing="ij")
-    at_rows, at_cols = _to_target(target, grid, y, x)
-    return Positions(at_rows, at_cols, grid.height, grid.width)
+    at_rows, at_cols = on_lattice(target, grid.crs, grid.affine, y, x)
+    bent = _bent(target, grid, (y, x), at_rows, at_cols)
+    places = np.nonzero(bent.repeat(NODE, 0).repeat(NODE, 1)[: grid.height, : grid.width] if bent.any() else bent)
+    centres = (axis.astype(np.float64) + 0.5 for axis in places)
+    exact = on_lattice(target, grid.crs, grid.affine, *centres)
+    return Positions(at_rows, at_cols, grid.height, grid.width, (places[0], places[1]), exact)

@@ -20,14 +20,12 @@ def recipe() -> None:
 
 def _told(found: Recipe) -> str:
     """One line on what a recipe does."""
-    from server.analysis.request import USER_REMAP  # noqa: PLC0415
-
     request = found.request
     options = " ".join(f"{name}={value}" for name, value in found.options.items())
     filled = (
         f"filled from {', '.join(request.replacements)}" if request.replacements else "shown as it is (no replacements)"
     )
-    remap = (request.remap or USER_REMAP).text
+    remap = request.remap.text if request.remap else "everything but 0"
     clouds = f"clouds of {request.mask} ({remap})" if request.mask else f"model {request.model or 'auto'}"
     return f"{found.name}: {request.target} {filled}; {clouds}; {options}"
 

@@ -1,4 +1,4 @@
-"""What one request did: stage times for `Server-Timing`, cloud fractions for the headers."""
+"""What one request did: stage times for `Server-Timing`, cloud fractions and warnings for the headers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Final
+
+LONGEST_WARNING: Final = 1000
+"""Characters of a header at most: servers in between refuse longer ones."""
 
 
 @dataclass
@@ -19,6 +23,13 @@ class Trace:
     """Share of the image's valid pixels that are cloud or its buffer."""
     filled_fraction: float | None = None
     """Share of the image's valid pixels that were filled."""
+    warnings: list[str] = field(default_factory=list)
+    """What the client should know, each once."""
+
+    def warning(self) -> str:
+        """Value of the `X-Clearsky-Warning` header: printable ASCII."""
+        text = "; ".join(self.warnings).encode("ascii", "backslashreplace").decode()
+        return "".join(c if c.isprintable() else "?" for c in text)[:LONGEST_WARNING]
 
     def server_timing(self) -> str:
         """Value of the `Server-Timing` header, milliseconds."""
@@ -27,6 +38,12 @@ class Trace:
 
 current: ContextVar[Trace | None] = ContextVar("clearsky_trace", default=None)
 """The running request's trace; threads started for a request inherit it."""
+
+
+def warn(message: str) -> None:
+    """Tell the client of the running request something that is no error."""
+    if (trace := current.get()) is not None and message not in trace.warnings:
+        trace.warnings.append(message)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from algorithms.errors import ParameterError, RemapError, ShapeError
 from algorithms.masks import buffer_cells, buffer_mask, dilate
-from algorithms.reclassify import MODEL_REMAP, Remap, reclassify
+from algorithms.reclassify import MODEL_REMAP, Entry, Remap, reclassify
 
 
 @pytest.mark.parametrize(
@@ -25,12 +25,12 @@ from algorithms.reclassify import MODEL_REMAP, Remap, reclassify
         ("0.5 2.5 7", [(0.5, 2.5, 7)]),
         ("-3 -1 2;-0.5 1", [(-3, -1, 2), (-0.5, -0.5, 1)]),
         ("1e1 1.0", [(10, 10, 1)]),
-        ("NODATA 0;nodata 1;1 NoData", [(255, 255, 0), (255, 255, 1), (1, 1, 255)]),
+        ("NODATA 0;nodata 1;1 NoData", [(255, 255, 0, True), (255, 255, 1, True), (1, 1, 255)]),
         ("2 2 1", [(2, 2, 1)]),
     ],
 )
-def test_remap_strings_that_can_be_read(remap: str, expected: list[tuple[float, float, int]]) -> None:
-    assert Remap(remap).entries == tuple(expected)
+def test_remap_strings_that_can_be_read(remap: str, expected: list[tuple[Any, ...]]) -> None:
+    assert Remap(remap).entries == tuple(Entry(*entry) for entry in expected)
 
 
 @pytest.mark.parametrize(

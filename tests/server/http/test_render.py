@@ -39,6 +39,10 @@ CASES: list[dict[str, Any]] = [
     {"dtype": "float32", "rescale": [(500, 2500)]},
     {"dtype": "uint16", "rescale": [(500, 2500)], "color_formula": "gamma RGB 1.5"},
     {"dtype": "uint16", "bands": 1, "rescale": [(500, 2500)], "colormap": cmap.get("viridis")},
+    # What rio-tiler hands out for a raster without a colour table.
+    {"dtype": "uint8", "colormap": {}},
+    {"dtype": "int16", "colormap": {}},
+    {"dtype": "float32", "bands": 1, "masked": True, "colormap": {}},
 ]
 
 

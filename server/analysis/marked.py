@@ -1,0 +1,102 @@
+"""What a user's mask marks over the whole scene: one that marks nothing, or everything, is rarely what was meant."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from algorithms.reclassify import Remap, marked
+from server.analysis.task import Task
+from server.raster.dataset import Dataset
+from server.raster.reading import sample_classes, sample_validity
+from server.work.trace import warn
+
+logger = logging.getLogger("clearsky")
+
+SIDE: Final = 1024
+"""Pixels along the longer side of a scene that are looked at, at most: 30 ms once per mask."""
+SHOWN: Final = 8
+"""Distinct values that are listed at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """What a mask marks of a scene."""
+
+    mask: str
+    """The mask."""
+    rule: str
+    """Which values count as cloud."""
+    values: tuple[float, ...]
+    """The least of the distinct values found, `SHOWN` at most."""
+    nodata: float | None
+    """Value without data."""
+    pixels: int
+    """Pixels looked at: those of the target that have data."""
+    covered: int
+    """Those of them for which the mask has a value."""
+    cloudy: int
+    """Those of them that count as cloud."""
+    step: int
+    """Every how many pixels one was looked at; 1: all of them."""
+
+    @property
+    def fraction(self) -> float:
+        """Share of the target's pixels that count as cloud."""
+        return self.cloudy / max(self.pixels, 1)
+
+    @property
+    def warning(self) -> str | None:
+        """What is odd about it; None if nothing is."""
+        if not self.pixels or 0 < self.cloudy < self.pixels:
+            return None
+        sample = "" if self.step == 1 else f", one in {self.step} x {self.step} looked at"
+        if not self.covered:
+            return (
+                f"mask {self.mask!r} has no data anywhere on the target{sample}: check its place and its nodata value"
+            )
+        found = ", ".join(f"{value:g}" for value in self.values) + (", ..." if len(self.values) == SHOWN else "")
+        nodata = "no nodata value" if self.nodata is None else f"nodata {self.nodata:g}"
+        return (
+            f"mask {self.mask!r} marks {'all' if self.cloudy else 'none'} of the {self.pixels} valid pixels as "
+            f"cloud{sample} (values {found}; {nodata}; {self.rule}): check `mask_remap`"
+        )
+
+
+def marked_by_mask(task: Task) -> Marked | None:
+    """What a task's mask marks; None where a model makes the mask."""
+    mask = task.clouds.classes
+    return None if mask is None else _marked(mask, task.target.dataset, task.clouds.remap, task.clouds.rule)
+
+
+def warn_of_mask(task: Task) -> None:
+    """Tell the client of the running request if the task's mask marks nothing or everything."""
+    found = marked_by_mask(task)
+    if found is not None and found.warning is not None:
+        warn(found.warning)
+
+
+@lru_cache(maxsize=256)
+def _marked(mask: Dataset, target: Dataset, remap: Remap | None, rule: str) -> Marked:
+    step = -(-max(target.shape) // SIDE)
+    there = sample_validity(target, step)
+    values = sample_classes(mask, target, step)[there]
+    cloudy = marked(values[None], remap, fractions=mask.fractions)
+    known = values[~np.isnan(values)]
+    result = Marked(
+        mask=mask.url,
+        rule=rule if remap is None else f"mask_remap {rule}",
+        values=tuple(np.unique(known)[:SHOWN].tolist()),
+        nodata=mask.nodata,
+        pixels=values.size,
+        covered=known.size,
+        cloudy=int(cloudy.sum()),
+        step=step,
+    )
+    if result.warning is not None:
+        logger.warning(result.warning)
+    return result
