@@ -16,7 +16,7 @@ from algorithms.rings import FLOAT32_MAX, ROUNDING_SHARE, BoolArray, rounding
 
 TABLE_BLOCK: Final = 8
 """`algorithms.growing_sums.TABLE_BLOCK`, written out because numba keeps what it compiled until this file changes."""
-_SHIFT: Final = 3
+TABLE_SHIFT: Final = 3
 """Its logarithm to base 2."""
 
 
@@ -75,8 +75,8 @@ def _window(total, cells, rows, cols, top, bottom, west, east, Q):  # type: igno
     """Sum over the window of rows top to bottom - 1, columns west to east - 1."""
     stride, tall = cols * TABLE_BLOCK * Q, rows * TABLE_BLOCK * Q
     above, left = rows * TABLE_BLOCK * stride, rows * (TABLE_BLOCK + 1) * stride
-    bottom_above, top_above = above + (bottom >> _SHIFT) * stride, above + (top >> _SHIFT) * stride
-    east_left, west_left = left + (east >> _SHIFT) * tall, left + (west >> _SHIFT) * tall
+    bottom_above, top_above = above + (bottom >> TABLE_SHIFT) * stride, above + (top >> TABLE_SHIFT) * stride
+    east_left, west_left = left + (east >> TABLE_SHIFT) * tall, left + (west >> TABLE_SHIFT) * tall
     for q in range(Q):
         total[q] = (
             cells[bottom * stride + east * Q + q]
@@ -146,10 +146,10 @@ def _add_ring(cells, edge, change, rows, cols, y, x, a, b, n, noise, r_fill, out
     squares_t, squares_r = 0.0, 0.0
     p = a
     while p < b:
-        i, j = (y[p] + 1) >> _SHIFT, (x[p] + 1) >> _SHIFT
+        i, j = (y[p] + 1) >> TABLE_SHIFT, (x[p] + 1) >> TABLE_SHIFT
         first_row, first_col = min(first_row, i), min(first_col, j)
         change[:] = 0
-        while p < b and (y[p] + 1) >> _SHIFT == i and (x[p] + 1) >> _SHIFT == j:
+        while p < b and (y[p] + 1) >> TABLE_SHIFT == i and (x[p] + 1) >> TABLE_SHIFT == j:
             if n[p] != 0:
                 s = (((y[p] + 1) & (TABLE_BLOCK - 1)) * TABLE_BLOCK + ((x[p] + 1) & (TABLE_BLOCK - 1))) * 2 * V
                 square = out[p] * out[p]
@@ -217,10 +217,10 @@ def _count(cells, edge, known, y, x, ends, window, n):  # type: ignore[no-untype
         first_row, first_col = rows, cols
         p = a
         while p < b:
-            i, j = (y[p] + 1) >> _SHIFT, (x[p] + 1) >> _SHIFT
+            i, j = (y[p] + 1) >> TABLE_SHIFT, (x[p] + 1) >> TABLE_SHIFT
             first_row, first_col = min(first_row, i), min(first_col, j)
             change[:] = 0
-            while p < b and (y[p] + 1) >> _SHIFT == i and (x[p] + 1) >> _SHIFT == j:
+            while p < b and (y[p] + 1) >> TABLE_SHIFT == i and (x[p] + 1) >> TABLE_SHIFT == j:
                 if n[p] != 0:
                     change[((y[p] + 1) & (TABLE_BLOCK - 1)) * TABLE_BLOCK + ((x[p] + 1) & (TABLE_BLOCK - 1))] = 1
                 p += 1

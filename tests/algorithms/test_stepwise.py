@@ -240,7 +240,7 @@ def test_compiled_and_not_give_the_same_bytes(
     statistics: Statistics, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiled = pytest.importorskip("algorithms.compiled_rings", reason="numba is not installed")
-    assert compiled.BLOCK == growing_sums.TABLE_BLOCK == 1 << compiled._SHIFT
+    assert compiled.TABLE_BLOCK == growing_sums.TABLE_BLOCK == 1 << compiled.TABLE_SHIFT
     t, r, mask = scene(9, bands=3, size=(150, 140), scale=8)
     t, r = t.astype(float), r.astype(float)
     if kind != "integers":
