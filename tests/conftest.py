@@ -1,7 +1,8 @@
-"""What the tests share: the folder of real rasters, and reproducible property tests."""
+"""What the tests share: the demo scene, the folder of real rasters, and reproducible property tests."""
 
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy.typing as npt
 import pytest
 import rasterio
 from hypothesis import HealthCheck, settings
+
+from server.demo import DemoScene, write_demo
+from tests.helpers.scenes import Demo
 
 # A run tries the same examples each time and leaves no files behind.
 settings.register_profile(
@@ -24,6 +28,17 @@ settings.load_profile("clearsky")
 DATA = Path(os.environ.get("CLEARSKY_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
 Raster = Callable[..., npt.NDArray[np.float32]]
+
+
+@pytest.fixture(scope="session")
+def demo_scene(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """The demo scene of so many pixels, made once for all tests, in a folder in which nobody writes."""
+
+    @cache
+    def scene(size: int) -> DemoScene:
+        return write_demo(tmp_path_factory.mktemp(f"demo_{size}_"), size=size)
+
+    return scene
 
 
 @pytest.fixture(scope="session")

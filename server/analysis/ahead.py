@@ -58,6 +58,12 @@ class Ahead:
         self._thread = threading.Thread(target=self._work, name="ahead", daemon=True)
         self._thread.start()
 
+    @property
+    def visits(self) -> tuple[Visit, ...]:
+        """Visits around which there may be something left to do, the last one last."""
+        with self._wake:
+            return tuple(self._visits)
+
     def seen(self, visit: Visit) -> None:
         """Remember a visit."""
         if len(list(visit.plane.blocks(visit.box))) > VISIT_BLOCKS:

@@ -47,7 +47,7 @@ class Analysis:
         self.pairs = Pairs(self.rasters, self.masks, self._refinement, self._cache, self._pool)
         self._surveyor = Surveyor(self.rasters, self.pairs, self._pool, threads)
         self._filling = Filling(self.rasters, self.pairs)
-        self._ahead = Ahead(self._missing, lambda visit, n: self.blocks(visit.plane, [n])) if ahead else None
+        self.ahead = Ahead(self._missing, lambda visit, n: self.blocks(visit.plane, [n])) if ahead else None
 
     @property
     def cache(self) -> TileCache:
@@ -56,8 +56,8 @@ class Analysis:
 
     def close(self) -> None:
         """Stop the threads."""
-        if self._ahead is not None:
-            self._ahead.close()
+        if self.ahead is not None:
+            self.ahead.close()
         self._pool.close()
 
     def seen(self, plane: Plane, box: Box) -> None:
@@ -66,8 +66,8 @@ class Analysis:
         Remote rasters are not read for what nobody asked for.
         """
         layers = (plane.target, *plane.task.replacements)
-        if self._ahead is not None and plane.grid.fine and not any(is_remote(x.dataset.url) for x in layers):
-            self._ahead.seen(Visit(plane, box))
+        if self.ahead is not None and plane.grid.fine and not any(is_remote(x.dataset.url) for x in layers):
+            self.ahead.seen(Visit(plane, box))
 
     def _kept(self, plane: Plane, number: BlockNumber, power: int) -> bool:
         return self._cache.peek(FillKey(plane, number, power))

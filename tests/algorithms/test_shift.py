@@ -1,22 +1,16 @@
-"""Dates that do not lie on each other: the shift is found, undone exactly, and the same in every tile."""
+"""Dates that do not lie on each other: the shift is found, and undone exactly."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import morecantile
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.transform import Affine
-from rasterio.warp import Resampling, reproject, transform
+from rasterio.warp import Resampling, reproject
 from scipy import ndimage
-from starlette.testclient import TestClient
 
-from algorithms import buffer_mask, fill_clouds
-from algorithms.cells import cell_any
+from algorithms import fill_clouds
 from algorithms.shift import (
     LEAST_SHIFT,
     MOST_SHIFT,
@@ -27,12 +21,8 @@ from algorithms.shift import (
     move,
     shift_patches,
 )
-from tests.helpers.scenes import UTM, Pair, make_pair, write_raster
-from tests.helpers.service import application, raster
+from tests.helpers.scenes import UTM, Pair, make_pair, put_off
 
-TMS = morecantile.tms.get("WebMercatorQuad")
-OFF = (0.6, -0.8)
-"""How the replacement of the scene below lies off."""
 fractions = st.floats(-MOST_SHIFT, MOST_SHIFT).map(lambda v: round(v * SHIFT_STEPS) / SHIFT_STEPS)
 
 
@@ -88,12 +78,6 @@ def test_missing_pixels_spread_to_none() -> None:
     moved = move(image, valid, (0.5, 0.5))
     assert moved[:, valid].max() < 3000
     np.testing.assert_array_equal(moved[:, 19:23, 14:18], image[:, 19:23, 14:18])  # whom it would reach stays
-
-
-def put_off(pair: Pair) -> np.ndarray:
-    """The replacement of a pair, moved by `OFF`."""
-    moved = ndimage.shift(pair.replacement.astype(float), (0, *OFF), order=3, mode="nearest")
-    return np.clip(np.rint(moved), 1, 65535).astype(np.uint16)
 
 
 def patches(pair: Pair, replacement: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -157,61 +141,3 @@ def test_the_fill_is_nearly_as_good_as_without_shift(factor: int) -> None:
         unmoved = error(off)
     assert moved < aligned + 0.3 * (unmoved - aligned)
     assert unmoved > 1.2 * aligned
-
-
-@pytest.fixture(scope="module")
-def pair() -> Pair:
-    return make_pair(size=(500, 600), seed=6)
-
-
-@pytest.fixture(scope="module")
-def files(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    folder = tmp_path_factory.mktemp("shift")
-    return {
-        "url": write_raster(folder / "target.tif", pair.target),
-        "replacement": write_raster(folder / "replacement.tif", put_off(pair)),
-        "mask": write_raster(folder / "mask.tif", pair.mask[None].astype(np.uint8), nodata=None),
-    }
-
-
-@pytest.fixture(scope="module")
-def client(files: dict[str, str]) -> Iterator[TestClient]:
-    with application(str(Path(files["url"]).parent)) as client:
-        yield client
-
-
-def test_the_server_moves_as_fill_clouds_does(client: TestClient, files: dict[str, str], pair: Pair) -> None:
-    answer = client.get(
-        "/cog/bbox/500000,4595000,506000,4600000.tif", params={**files, "coord_crs": UTM, "dst_crs": UTM}
-    )
-    assert answer.status_code == 200, answer.text
-    sent = raster(answer.content)[:6].astype(float)
-    mask = cell_any(buffer_mask(pair.mask, 2), 2).repeat(2, 0).repeat(2, 1)
-    whole = fill_clouds(pair.target, put_off(pair), mask, analysis_factor=2)
-    assert np.abs(sent - np.rint(whole)).max() <= 1
-    np.testing.assert_array_equal(sent[:, ~mask], pair.target[:, ~mask])
-
-
-@pytest.mark.parametrize("method", ["nearest", "bilinear"])
-def test_quarters_of_a_moved_scene(client: TestClient, files: dict[str, str], method: str) -> None:
-    params = {**files, "resampling": method, "reproject": method}
-    (lon,), (lat,) = transform(UTM, "EPSG:4326", [503_000], [4_597_500])
-    t = TMS.tile(lon, lat, 13)
-
-    def tile(at: morecantile.Tile, size: int, query: dict[str, str]) -> np.ndarray:
-        path = f"/cog/tiles/WebMercatorQuad/{at.z}/{at.x}/{at.y}.tif"
-        answer = client.get(path, params={**query, "tilesize": size})
-        assert answer.status_code == 200, answer.text
-        return raster(answer.content)
-
-    plain = {"url": files["url"], "resampling": method, "reproject": method}
-    whole, whole_plain = tile(t, 512, params), tile(t, 512, plain)
-    compared = 0
-    for child in TMS.children(t):
-        y, x = 256 * (child.y - 2 * t.y), 256 * (child.x - 2 * t.x)
-        quarter = np.s_[:, y : y + 256, x : x + 256]
-        agree = (tile(child, 256, plain) == whole_plain[quarter]).all(axis=0)
-        filled = (whole[quarter] != whole_plain[quarter]).any(axis=0)
-        compared += int((agree & filled).sum())
-        np.testing.assert_array_equal(tile(child, 256, params)[:, agree], whole[quarter][:, agree])
-    assert compared > 10_000

@@ -44,11 +44,6 @@ def finished(out: Path) -> list[Path]:
     return sorted(out.with_name(out.name + ".partial").glob("*/*.image.tif"))
 
 
-def pixels(path: Path) -> np.ndarray:
-    with rasterio.open(path) as src:
-        return src.read()
-
-
 def same_description(target: Path, out: Path, *, added_mask: bool = False) -> None:
     """Everything the target says of itself, the output says, too."""
     with rasterio.open(target) as a, rasterio.open(out) as b:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +11,14 @@ import rasterio
 from rasterio.transform import Affine, from_origin
 from scipy import ndimage
 
+from server.demo import DemoScene
+
+Demo = Callable[[int], DemoScene]
+"""What the fixture `demo_scene` is: from a side in pixels to the scene."""
 BANDS = ("blue", "green", "red", "nir", "swir16", "swir22")
 UTM = "EPSG:32633"
+OFF = (0.6, -0.8)
+"""How far `put_off` moves a replacement, in pixels down and right."""
 ORIGIN = from_origin(500_000, 4_600_000, 10, 10)
 
 
@@ -50,6 +57,32 @@ def make_pair(*, size: tuple[int, int] = (600, 700), bands: int = 6, cloud: floa
         return np.clip(np.rint(a), 1, 65535).astype(np.uint16)
 
     return Pair(to_int(target), to_int(replacement), mask, to_int(truth))
+
+
+def put_off(pair: Pair) -> np.ndarray:
+    """The replacement of a pair, moved by `OFF`."""
+    moved = ndimage.shift(pair.replacement.astype(float), (0, *OFF), order=3, mode="nearest")
+    return np.clip(np.rint(moved), 1, 65535).astype(np.uint16)
+
+
+def read_raster(path: Path | str) -> np.ndarray:
+    """All bands of a raster."""
+    with rasterio.open(path) as src:
+        return src.read()
+
+
+def write_pair(folder: Path, pair: Pair) -> dict[str, str]:
+    """Write the rasters of a pair; gives their paths by the parameters of a request."""
+    return {
+        "url": write_raster(folder / "target.tif", pair.target),
+        "replacement": write_raster(folder / "replacement.tif", pair.replacement),
+        "mask": write_mask(folder / "mask.tif", pair.mask),
+    }
+
+
+def write_mask(path: Path, mask: np.ndarray) -> str:
+    """Write a mask of (rows, cols) as a raster of whole numbers without a nodata value."""
+    return write_raster(path, mask[None].astype(np.uint8), nodata=None)
 
 
 def write_raster(

@@ -16,12 +16,11 @@ from algorithms.sessions import SESSIONS
 from server.analysis.ahead import KEPT_VISITS, VISIT_BLOCKS, Ahead, Visit
 from server.analysis.plane import Plane
 from server.analysis.request import Request
-from server.demo import write_demo
 from server.errors import AbandonedError
 from server.raster.grid import Box, Grid, fine_grid
 from server.work.activity import QUIET_SECONDS, Activity, activity
 from server.work.ticket import check_wanted
-from tests.helpers.scenes import make_pair, write_raster
+from tests.helpers.scenes import Demo, make_pair, write_raster
 from tests.helpers.service import analysis_of, application
 
 TMS = morecantile.tms.get("WebMercatorQuad")
@@ -44,8 +43,8 @@ def view(tmp_path_factory: pytest.TempPathFactory) -> Visit:
     return Visit(Plane(task, fine_grid(task.target.dataset)), Box(130, 200, 260, 330))
 
 
-def test_a_neighbour_is_there_before_anyone_asks(tmp_path: Path) -> None:
-    scene = write_demo(tmp_path, size=1024)
+def test_a_neighbour_is_there_before_anyone_asks(demo_scene: Demo) -> None:
+    scene = demo_scene(1024)
     params: dict[str, Any] = {
         "url": str(scene.cloudy),
         "replacement": str(scene.clear),
@@ -59,19 +58,16 @@ def test_a_neighbour_is_there_before_anyone_asks(tmp_path: Path) -> None:
     beside = morecantile.Tile(tile.x - 1, tile.y, 14)
     paths = [f"/cog/tiles/WebMercatorQuad/{t.z}/{t.x}/{t.y}.png" for t in (tile, beside)]
 
-    def runs() -> int:
-        return SESSIONS.inferences()
-
     images = {}
     for prefetch in ("false", "true"):
-        with application(tmp_path, prefetch=prefetch) as client:
+        with application(scene.cloudy.parent, prefetch=prefetch) as client:
             assert client.get(paths[0], params=params).status_code == 200
             analysis = analysis_of(client)
             if prefetch == "true":
-                until(lambda a=analysis: not a._ahead._visits)
-            held, before = analysis.cache.nbytes, runs()
+                until(lambda a=analysis: a.ahead is not None and not a.ahead.visits)
+            held, before = analysis.cache.nbytes, SESSIONS.inferences()
             images[prefetch] = client.get(paths[1], params=params).content
-            new_bytes, new_runs = analysis.cache.nbytes - held, runs() - before
+            new_bytes, new_runs = analysis.cache.nbytes - held, SESSIONS.inferences() - before
             assert (new_bytes == 0 and new_runs == 0) == (prefetch == "true")
     assert images["true"] == images["false"]
 
@@ -93,6 +89,7 @@ def test_a_request_calls_it_off(view: Visit) -> None:
             raise
         done.add(number)
 
+    others = set(threading.enumerate())
     ahead = Ahead(lambda _, n: n not in done, compute)
     try:
         ahead.seen(view)
@@ -105,8 +102,7 @@ def test_a_request_calls_it_off(view: Visit) -> None:
         until(lambda: len(done) == len(view.around()))  # and goes on afterwards
     finally:
         ahead.close()
-    ahead._thread.join(WAIT)
-    assert not ahead._thread.is_alive()
+    until(lambda: not set(threading.enumerate()) - others)
 
 
 def test_it_begins_after_a_pause_only() -> None:
@@ -144,7 +140,7 @@ def test_an_error_ends_that_view_only(view: Visit) -> None:
     try:
         ahead.seen(good)
         ahead.seen(broken)  # worked on first, as the last one seen
-        until(lambda: not ahead._visits)
+        until(lambda: not ahead.visits)
     finally:
         ahead.close()
     assert len(done) == len(good.around())
@@ -155,19 +151,20 @@ def test_what_is_remembered(view: Visit) -> None:
     with activity.request():
         for k in range(2 * KEPT_VISITS):
             ahead.seen(Visit(view.plane, Box(k, k + 50, 0, 50)))
-        assert len(ahead._visits) == KEPT_VISITS
+        assert len(ahead.visits) == KEPT_VISITS
         side = 128 * (VISIT_BLOCKS + 1)
         ahead.seen(Visit(view.plane, Box(0, 128, 0, side)))
-        assert all(v.box.right < side for v in ahead._visits)
+        assert all(v.box.right < side for v in ahead.visits)
     ahead.close()
 
 
 def test_only_local_rasters_and_single_cells(view: Visit, tmp_path: Path) -> None:
     with application(tmp_path, prefetch="true") as client:
         analysis = analysis_of(client)
+        assert analysis.ahead is not None
         with activity.request():
             coarse = Plane(view.plane.task, Grid(view.plane.factor * 3, 200, 200, side=512))
             analysis.seen(coarse, view.box)
-            assert not analysis._ahead._visits  # type: ignore[union-attr]
+            assert not analysis.ahead.visits
             analysis.seen(view.plane, view.box)
-            assert len(analysis._ahead._visits) == 1  # type: ignore[union-attr]
+            assert len(analysis.ahead.visits) == 1

@@ -9,22 +9,25 @@ import numpy as np
 import pytest
 
 import server.analysis.engine
+import server.analysis.refinement
 import server.export.plan
 from algorithms.options import CloudOptions
+from algorithms.refine import refine_mask
 from algorithms.sessions import SESSIONS
 from server.analysis.engine import Analysis
 from server.analysis.masks import MaskTile
 from server.analysis.plane import Plane
 from server.analysis.refinement import Refinement
 from server.analysis.request import Request
-from server.demo import write_demo
 from server.export.plan import ground_around
 from server.raster.grid import Box, fine_grid
+from server.work.pool import FairPool
+from tests.helpers.scenes import Demo
 
 
 @pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Plane:
-    scene = write_demo(tmp_path_factory.mktemp("demo"), size=1120)
+def plane(demo_scene: Demo) -> Plane:
+    scene = demo_scene(1120)
     task = Request(str(scene.cloudy), (str(scene.clear),)).task(CloudOptions())
     return Plane(task, fine_grid(task.target.dataset))
 
@@ -40,20 +43,9 @@ def equal(a: MaskTile, b: MaskTile) -> bool:
     return np.array_equal(a.classes, b.classes) and np.array_equal(a.probabilities, b.probabilities)
 
 
-def made(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> list[Box]:
-    """Boxes that a method works on from now on, beside what it does."""
-    real, boxes = getattr(owner, name), []
-
-    def noted(*args: Any) -> Any:
-        boxes.append(args[-1])
-        return real(*args)
-
-    monkeypatch.setattr(owner, name, noted)
-    return boxes
-
-
-def test_a_box_from_kept_blocks_is_the_box_itself(analysis: Analysis, plane: Plane) -> None:
-    refinement, masks = analysis.pairs._refinement, analysis.masks
+def test_a_box_from_kept_blocks_is_the_box_itself(analysis: Analysis, plane: Plane, pool: FairPool) -> None:
+    masks = analysis.masks
+    refinement = Refinement(analysis.rasters, masks, analysis.cache, pool)
     boxes = [Box(100, 300, 5, 131), Box(250, 260, 380, 560), Box(0, 560, 0, 560)]
     runs = SESSIONS.inferences()
     first = masks.tile(plane.target_clouds, boxes[0])
@@ -76,8 +68,16 @@ def test_squares_find_all_masks_they_look_at(analysis: Analysis, plane: Plane, m
     numbers = [(0, 1), (1, 1)]
     around = ground_around(plane, numbers)
     assert around.shape < plane.shape
+    refined: list[tuple[int, ...]] = []
+
+    def noted(classes: np.ndarray, *args: Any, **options: Any) -> np.ndarray:
+        refined.append(classes.shape)
+        return refine_mask(classes, *args, **options)
+
+    monkeypatch.setattr(server.analysis.refinement, "refine_mask", noted)
     analysis.pairs.classes(plane, around)
     analysis.pairs.scene(plane, 1)
-    boxes = made(monkeypatch, Refinement, "_refined")
+    assert refined
+    refined.clear()
     analysis.squares(plane, numbers)
-    assert boxes == []
+    assert refined == []

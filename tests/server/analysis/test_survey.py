@@ -16,14 +16,14 @@ from server.analysis.pairs import Pairs
 from server.analysis.plane import Plane
 from server.analysis.request import Request
 from server.analysis.survey import SurveyedPairs, Surveyor
-from server.demo import write_demo
 from server.raster.grid import Box, fine_grid
 from server.work.pool import FairPool
+from tests.helpers.scenes import Demo
 
 
 @pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Plane:
-    scene = write_demo(tmp_path_factory.mktemp("demo"), size=1536)
+def plane(demo_scene: Demo) -> Plane:
+    scene = demo_scene(1536)
     task = Request(str(scene.cloudy), (str(scene.clear),)).task(CloudOptions())
     return Plane(task, fine_grid(task.target.dataset))
 
@@ -77,12 +77,11 @@ def test_together_or_one_by_one(
 
 
 def test_no_survey_for_a_single_block_or_for_more_than_it_may_hold(
-    plane: Plane, analyses: tuple[Analysis, Analysis], monkeypatch: pytest.MonkeyPatch
+    plane: Plane, analyses: tuple[Analysis, Analysis], pool: FairPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     analysis, _ = analyses
     cores = [plane.block(n) for n in ((2, 2), (2, 3), (3, 2), (3, 3))]
-    pool = FairPool(2)
-    surveyor = Surveyor(analysis.rasters, analysis.pairs, pool, 2)
+    surveyor = Surveyor(analysis.rasters, analysis.pairs, pool, threads=2)
     assert isinstance(surveyor.source(plane, cores[:1]), DirectPairs)
     made = surveyor.source(plane, cores)
     assert isinstance(made, SurveyedPairs)
@@ -92,4 +91,3 @@ def test_no_survey_for_a_single_block_or_for_more_than_it_may_hold(
     assert not made.covers(1, extent.pad(1))
     monkeypatch.setattr(server.analysis.survey, "SURVEY_CELLS", extent.area // 8)
     assert isinstance(surveyor.source(plane, cores), DirectPairs)
-    pool.close()

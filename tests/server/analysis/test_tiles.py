@@ -18,8 +18,7 @@ from starlette.testclient import TestClient
 from algorithms import buffer_mask, cloud_mask, fill_clouds
 from algorithms.cells import cell_any
 from algorithms.sessions import SESSIONS
-from server.demo import write_demo
-from tests.helpers.scenes import BANDS, UTM, Pair, make_pair, write_raster
+from tests.helpers.scenes import BANDS, UTM, Demo, Pair, make_pair, write_pair, write_raster
 from tests.helpers.service import application, raster
 
 TMS = morecantile.tms.get("WebMercatorQuad")
@@ -33,17 +32,12 @@ def pair() -> Pair:
 @pytest.fixture(scope="module")
 def files(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("pair")
-    return {
-        "folder": str(folder),
-        "url": write_raster(folder / "target.tif", pair.target),
-        "replacement": write_raster(folder / "replacement.tif", pair.replacement),
-        "mask": write_raster(folder / "mask.tif", pair.mask[None].astype(np.uint8), nodata=None),
-    }
+    return {"folder": str(folder), **write_pair(folder, pair)}
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    scene = write_demo(tmp_path_factory.mktemp("demo"), size=512)
+def demo(demo_scene: Demo) -> dict[str, str]:
+    scene = demo_scene(512)
     return {"folder": str(scene.cloudy.parent), "url": str(scene.cloudy), "replacement": str(scene.clear)}
 
 

@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import rasterio
 from rio_cogeo.cogeo import cog_validate
 from starlette.testclient import TestClient
 
-from server.demo import DemoScene, write_demo
+from server.demo import DemoScene
+from tests.helpers.landscapes import rmse
+from tests.helpers.scenes import Demo, read_raster
 from tests.helpers.service import application, raster
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> DemoScene:
-    return write_demo(tmp_path_factory.mktemp("demo"), size=1024)
+def scene(demo_scene: Demo) -> DemoScene:
+    return demo_scene(1024)
 
 
 @pytest.fixture(scope="module")
 def client(scene: DemoScene) -> Iterator[TestClient]:
     with application(scene.cloudy.parent, max_pixels=str(1 << 22)) as client:
         yield client
-
-
-def read(path: Path) -> np.ndarray:
-    with rasterio.open(path) as src:
-        return src.read()
 
 
 def preview(client: TestClient, **params: Any) -> np.ndarray:
@@ -44,7 +39,7 @@ def test_files_are_valid_cogs(scene: DemoScene) -> None:
 
 
 def test_the_model_finds_the_clouds(client: TestClient, scene: DemoScene) -> None:
-    truth = read(scene.truth_mask)[0]
+    truth = read_raster(scene.truth_mask)[0]
     found = preview(client, url=str(scene.cloudy), algorithm="cloud_mask")[0]
     cloud = (found == 1, truth == 1)
     assert (cloud[0] & cloud[1]).sum() / (cloud[0] | cloud[1]).sum() >= 0.8
@@ -55,13 +50,9 @@ def test_the_model_finds_none_on_the_clear_date(client: TestClient, scene: DemoS
     assert (found != 0).mean() < 0.005
 
 
-def rmse(image: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
-    return float(np.sqrt(((image.astype(float) - truth)[:, mask] ** 2).mean()))
-
-
 def test_fill_beats_the_simple_ways(client: TestClient, scene: DemoScene) -> None:
     """RMSE inside the mask below pasting, global moment matching and one regression per band."""
-    cloudy, clear, truth = (read(p).astype(float) for p in (scene.cloudy, scene.clear, scene.truth))
+    cloudy, clear, truth = (read_raster(p).astype(float) for p in (scene.cloudy, scene.clear, scene.truth))
     pair = {"url": str(scene.cloudy), "replacement": str(scene.clear)}
     mask = preview(client, **pair, algorithm="fill_source")[0] == 1
     assert 0.3 < mask.mean() < 0.9
@@ -76,7 +67,7 @@ def test_fill_beats_the_simple_ways(client: TestClient, scene: DemoScene) -> Non
 
 def test_ndvi_of_the_filled_scene(client: TestClient, scene: DemoScene) -> None:
     """Vegetation under cloud is told from the filled image, not from the cloud."""
-    truth = read(scene.truth).astype(float)
+    truth = read_raster(scene.truth).astype(float)
     index = (truth[3] - truth[2]) / (truth[3] + truth[2])
     pair = {"url": str(scene.cloudy), "replacement": str(scene.clear)}
     mask = preview(client, **pair, algorithm="fill_source")[0] == 1

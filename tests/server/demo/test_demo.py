@@ -15,6 +15,7 @@ from server.demo.clouds import COVER, make_clouds
 from server.demo.lines import distance
 from server.demo.noise import fractal, stream
 from server.demo.spectra import BANDS, CLEAR_DATE, CLOUDY_DATE, CROPS, SPECTRA
+from tests.helpers.scenes import read_raster
 
 SIZE = 384
 IMAGES = ("cloudy", "clear", "truth")
@@ -24,11 +25,6 @@ FILES = (*IMAGES, "truth_mask")
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> DemoScene:
     return write_demo(tmp_path_factory.mktemp("demo"), size=SIZE, seed=3)
-
-
-def read(path: Path) -> np.ndarray:
-    with rasterio.open(path) as file:
-        return file.read()
 
 
 def test_four_files_and_nothing_else(scene: DemoScene) -> None:
@@ -99,12 +95,12 @@ def test_same_seed_same_bytes(scene: DemoScene, tmp_path: Path) -> None:
 def test_another_seed_is_another_place(scene: DemoScene, tmp_path: Path) -> None:
     other = write_demo(tmp_path, size=SIZE, seed=4)
     for name in FILES:
-        assert (read(getattr(other, name)) != read(getattr(scene, name))).mean() > 0.2
+        assert (read_raster(getattr(other, name)) != read_raster(getattr(scene, name))).mean() > 0.2
 
 
 def test_cloudy_equals_truth_off_clouds_and_shadows(scene: DemoScene) -> None:
     clouds = make_clouds(SIZE, CLOUDY_DATE, 3)
-    cloudy, truth, mask = (read(path) for path in (scene.cloudy, scene.truth, scene.truth_mask))
+    cloudy, truth, mask = (read_raster(path) for path in (scene.cloudy, scene.truth, scene.truth_mask))
     untouched = ~clouds.touched
     assert untouched.mean() > 0.2
     assert np.array_equal(cloudy[:, untouched], truth[:, untouched])
@@ -113,8 +109,8 @@ def test_cloudy_equals_truth_off_clouds_and_shadows(scene: DemoScene) -> None:
 
 
 def test_clouds_brighten_and_shadows_darken(scene: DemoScene) -> None:
-    cloudy, truth = (read(path).astype(float) for path in (scene.cloudy, scene.truth))
-    mask = read(scene.truth_mask)[0]
+    cloudy, truth = (read_raster(path).astype(float) for path in (scene.cloudy, scene.truth))
+    mask = read_raster(scene.truth_mask)[0]
     assert COVER[0] - 0.02 < (mask == 1).mean() < COVER[1] + 0.02
     assert (cloudy[0] > truth[0])[mask == 1].mean() > 0.99
     kept = cloudy[:, mask == 2].mean(axis=1) / truth[:, mask == 2].mean(axis=1)
@@ -125,12 +121,12 @@ def test_clouds_brighten_and_shadows_darken(scene: DemoScene) -> None:
 def test_truth_has_no_clouds(scene: DemoScene) -> None:
     # Thick cloud is brighter than 0.25 in blue; of the land only few roofs and gravel banks come near.
     for path in (scene.truth, scene.clear):
-        assert (read(path)[0] > 2500).mean() < 0.001
-    assert (read(scene.cloudy)[0] > 2500).mean() > 0.15
+        assert (read_raster(path)[0] > 2500).mean() < 0.001
+    assert (read_raster(scene.cloudy)[0] > 2500).mean() > 0.15
 
 
 def test_dates_are_alike_but_not_the_same(scene: DemoScene) -> None:
-    truth, clear = (read(path).reshape(6, -1).astype(float) for path in (scene.truth, scene.clear))
+    truth, clear = (read_raster(path).reshape(6, -1).astype(float) for path in (scene.truth, scene.clear))
     for one, other in zip(truth, clear, strict=True):
         assert 0.65 < np.corrcoef(one, other)[0, 1] < 0.95
 
@@ -165,7 +161,7 @@ def test_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Monke
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(writer, "_write_mask", fail)
+    monkeypatch.setattr(writer, "make_clouds", fail)  # two of the four files are there by then
     with pytest.raises(type(error)):
         write_demo(tmp_path / "new" / "deep", size=256)
     assert not list(tmp_path.iterdir())
@@ -177,7 +173,7 @@ def test_failure_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.Monkey
     def full(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(writer, "_write_mask", full)
+    monkeypatch.setattr(writer, "make_clouds", full)
     with pytest.raises(ParameterError, match="no space left"):
         write_demo(tmp_path, size=256)
     assert [path.name for path in tmp_path.iterdir()] == ["cloudy.tif"]

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import rasterio
 
-from server.demo import write_demo
 from tests.helpers.exports import run
-from tests.helpers.scenes import ORIGIN, Pair, make_pair, write_raster
+from tests.helpers.scenes import ORIGIN, Demo, Pair, make_pair, write_mask, write_raster
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def demo(demo_scene: Demo, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A demo scene, and its export with provenance."""
-    scene = write_demo(tmp_path_factory.mktemp("demo"), size=600)
+    scene = demo_scene(600)
     folder = tmp_path_factory.mktemp("out")
     out, provenance = folder / "out.tif", folder / "provenance.tif"
     assert run(scene.cloudy, out, "--replacement", scene.clear, "--provenance", provenance) == 0
@@ -35,7 +33,7 @@ def bad(tmp_path_factory: pytest.TempPathFactory, pair: Pair) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("bad")
     write_raster(folder / "target.tif", pair.target)
     write_raster(folder / "other.tif", pair.replacement)
-    write_raster(folder / "mask.tif", pair.mask[None].astype(np.uint8), nodata=None)
+    write_mask(folder / "mask.tif", pair.mask)
     write_raster(folder / "four.tif", pair.replacement[:4])
     write_raster(folder / "turned.tif", pair.target, transform=ORIGIN @ rasterio.Affine.rotation(10))
     write_raster(folder / "far.tif", pair.replacement, transform=rasterio.Affine(10, 0, 9e5, 0, -10, 9e5))

@@ -9,8 +9,9 @@ import pytest
 import rasterio
 from rio_cogeo.cogeo import cog_validate
 
-from tests.helpers.exports import pixels, run, start
+from tests.helpers.exports import run, start
 from tests.helpers.rangeserver import range_server
+from tests.helpers.scenes import read_raster
 
 BAD = [
     ("target.tif", ["TARGET OUT"]),
@@ -85,7 +86,7 @@ def test_recipe_gives_what_the_command_line_leaves_open(bad: Path, tmp_path: Pat
     assert run(bad / "target.tif", outs[1], *by_hand, "--no-residual") == 0
     assert run(bad / "target.tif", outs[2], "--recipe", recipe, "--residual") == 0
     assert run(bad / "target.tif", outs[3], *by_hand) == 0
-    images = [pixels(out) for out in outs]
+    images = [read_raster(out) for out in outs]
     np.testing.assert_array_equal(images[0], images[1])
     np.testing.assert_array_equal(images[2], images[3])
     assert (images[0] != images[2]).any()
@@ -103,6 +104,6 @@ def test_rasters_behind_an_address_of_the_users_own(bad: Path, tmp_path: Path) -
         assert (process.returncode, len(said.splitlines())) == (2, 1), said
         assert "other.tif" in said
     assert run(bad / "target.tif", outs[1], "--replacement", bad / "other.tif", "--mask", bad / "mask.tif") == 0
-    np.testing.assert_array_equal(pixels(outs[0]), pixels(outs[1]))
+    np.testing.assert_array_equal(read_raster(outs[0]), read_raster(outs[1]))
     with rasterio.open(outs[0]) as src:
         assert src.tags()["CLEARSKY_TARGET"] == names[0]

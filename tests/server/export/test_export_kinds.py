@@ -10,8 +10,8 @@ import rasterio
 from rasterio.enums import ColorInterp
 from rio_cogeo.cogeo import cog_validate
 
-from tests.helpers.exports import pixels, run, same_description
-from tests.helpers.scenes import ORIGIN, UTM, Pair, write_raster
+from tests.helpers.exports import run, same_description
+from tests.helpers.scenes import ORIGIN, UTM, Pair, read_raster, write_mask
 
 KINDS = [
     # dtype, bands, nodata, alpha, internal mask, what becomes of cloud that stays
@@ -64,12 +64,12 @@ def test_every_kind_of_raster_survives(
     values = [(p / (257 if dtype == "uint8" else 3)).astype(dtype)[:bands] for p in (pair.target, pair.replacement)]
     target = write_kind(tmp_path / "target.tif", values[0], nodata, seen, alpha, mask)
     other = write_kind(tmp_path / "other.tif", values[1], nodata, there, alpha, mask)
-    cloud = write_raster(tmp_path / "mask.tif", pair.mask[None].astype(np.uint8), nodata=None)
+    cloud = write_mask(tmp_path / "mask.tif", pair.mask)
     out, provenance = tmp_path / "out.tif", tmp_path / "provenance.tif"
     args = ["--mask", cloud, "--buffer", 0, "--unfilled", unfilled, "--provenance", provenance]
     assert run(target, out, "--replacement", other, *args) == 0
     assert cog_validate(out, strict=True)[0]
-    lost = pixels(provenance)[0] == 255
+    lost = read_raster(provenance)[0] == 255
     if not missing and unfilled == "nodata":
         assert not lost.any()
     elif missing:
@@ -77,7 +77,7 @@ def test_every_kind_of_raster_survives(
         assert not (lost & seen & ~pair.mask & np.roll(~pair.mask, 1, 0)).all()
     same_description(target, out, added_mask=not missing and unfilled == "nodata")
     with rasterio.open(target) as a, rasterio.open(out) as b:
-        before, after, source = a.read(), b.read(), pixels(provenance)[0]
+        before, after, source = a.read(), b.read(), read_raster(provenance)[0]
         assert b.tags(1)["WAVELENGTH"] == "490"
         assert "STATISTICS_MAXIMUM" not in b.tags(1)
         assert b.tags()["CLEARSKY_TARGET_DATE"] == "2018-07-05"

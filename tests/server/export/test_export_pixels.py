@@ -14,8 +14,8 @@ from rio_cogeo.cogeo import cog_validate
 from algorithms import fill_clouds
 from algorithms.sessions import SESSIONS
 from server.export import plan
-from tests.helpers.exports import pixels, run, same_description
-from tests.helpers.scenes import Pair, write_raster
+from tests.helpers.exports import run, same_description
+from tests.helpers.scenes import Pair, read_raster, write_mask, write_raster
 from tests.helpers.service import application, needs, raster, without_gdal_settings
 
 
@@ -35,7 +35,7 @@ def test_the_target_and_the_export_describe_themselves_alike(demo: dict[str, Pat
 
 
 def test_clear_pixels_are_the_targets(demo: dict[str, Path]) -> None:
-    before, after, source = pixels(demo["target"]), pixels(demo["out"]), pixels(demo["provenance"])[0]
+    before, after, source = read_raster(demo["target"]), read_raster(demo["out"]), read_raster(demo["provenance"])[0]
     np.testing.assert_array_equal(after[:, source != 1], before[:, source != 1])
     assert (source == 1).mean() > 0.1
     assert (after[:, source == 1] != before[:, source == 1]).any(axis=0).mean() > 0.99
@@ -55,11 +55,11 @@ def test_export_equals_the_server(demo: dict[str, Path]) -> None:
             assert answer.status_code == 200, answer.text
             return raster(answer.content)
 
-        off = np.abs(pixels(demo["out"]).astype(int) - sent("cloud_removal")[:6])
+        off = np.abs(read_raster(demo["out"]).astype(int) - sent("cloud_removal")[:6])
         assert off.max() <= 1
         assert (off > 0).mean() < 1e-3
         for band, algorithm in zip(
-            pixels(demo["provenance"]), ("fill_source", "fill_confidence", "cloud_mask"), strict=True
+            read_raster(demo["provenance"]), ("fill_source", "fill_confidence", "cloud_mask"), strict=True
         ):
             np.testing.assert_array_equal(band, sent(algorithm)[0], err_msg=algorithm)
 
@@ -70,7 +70,7 @@ def test_cut_and_workers_change_nothing(demo: dict[str, Path], tmp_path: Path, m
     args = [demo["target"], tmp_path / "out.tif", "--replacement", demo["replacement"], "--workers", 3]
     assert run(*args, "--provenance", tmp_path / "provenance.tif") == 0
     for name in ("out", "provenance"):
-        np.testing.assert_array_equal(pixels(tmp_path / f"{name}.tif"), pixels(demo[name]))
+        np.testing.assert_array_equal(read_raster(tmp_path / f"{name}.tif"), read_raster(demo[name]))
 
 
 def test_native_analysis_equals_fill_clouds(bad: Path, tmp_path: Path, pair: Pair) -> None:
@@ -79,7 +79,7 @@ def test_native_analysis_equals_fill_clouds(bad: Path, tmp_path: Path, pair: Pai
     args = [bad / "target.tif", out, "--replacement", bad / "other.tif", "--mask", bad / "mask.tif"]
     args += ["--provenance", provenance, "--analysis-resolution", "native"]
     assert run(*args) == 0
-    source, sent = pixels(provenance)[0], pixels(out).astype(float)
+    source, sent = read_raster(provenance)[0], read_raster(out).astype(float)
     np.testing.assert_array_equal(source[::2, ::2], source[1::2, 1::2])
     reference = fill_clouds(pair.target, pair.replacement, source == 1, analysis_factor=1)
     assert (source == 1).mean() > 0.3
@@ -97,13 +97,13 @@ def test_second_choice_and_own_mask(tmp_path: Path, pair: Pair) -> None:
         write_raster(tmp_path / f"{name}.tif", data)
         for name, data in zip(names, (pair.target, first, pair.replacement), strict=True)
     ]
-    mask = write_raster(tmp_path / "mask.tif", 3 * pair.mask[None].astype(np.uint8), nodata=None)
+    mask = write_mask(tmp_path / "mask.tif", 3 * pair.mask)
     args = [*paths[:1], tmp_path / "out.tif", "--mask", mask, "--mask-remap", "3 1", "--buffer", 0]
     args += ["--provenance", tmp_path / "p.tif", "--replacement", paths[1], "--replacement", paths[2]]
     runs = SESSIONS.inferences()
     assert run(*args) == 0
     assert SESSIONS.inferences() == runs
-    source = pixels(tmp_path / "p.tif")[0]
+    source = read_raster(tmp_path / "p.tif")[0]
     assert set(np.unique(source[:, :169])) == {0, 1}
     assert set(np.unique(source[:, 171:])) == {0, 2}
     with rasterio.open(tmp_path / "out.tif") as out:

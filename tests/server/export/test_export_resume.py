@@ -16,7 +16,8 @@ from server.analysis.request import Request
 from server.export import plan
 from server.export.job import ExportJob
 from server.export.scene import export_scene
-from tests.helpers.exports import finished, pixels, run, start
+from tests.helpers.exports import finished, run, start
+from tests.helpers.scenes import read_raster
 
 
 def some_more(process: subprocess.Popen[str], out: Path) -> None:
@@ -66,7 +67,7 @@ def test_killed_half_way_a_second_run_goes_on(
     assert list(tmp_path.iterdir()) == [killed]
     whole = tmp_path / "whole.tif"
     assert run(target, whole, *arguments[2:]) == 0
-    np.testing.assert_array_equal(pixels(killed), pixels(whole))
+    np.testing.assert_array_equal(read_raster(killed), read_raster(whole))
 
 
 def test_other_parameters_start_afresh(arguments: list[object], killed: Path, tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_other_parameters_start_afresh(arguments: list[object], killed: Path, tm
     more = ["--adjustment", "moment", "--no-residual"]
     assert run(*arguments, *more) == 0
     assert run(arguments[0], clean, *arguments[2:], *more) == 0
-    np.testing.assert_array_equal(pixels(killed), pixels(clean))
+    np.testing.assert_array_equal(read_raster(killed), read_raster(clean))
     assert {path.name for path in tmp_path.iterdir()} == {"out.tif", "clean.tif"}
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rasterio.transform import Affine
 from starlette.testclient import TestClient
 
-from tests.helpers.scenes import make_pair, write_raster
+from tests.helpers.scenes import make_pair, write_pair, write_raster
 from tests.helpers.service import application, raster
 
 
@@ -21,9 +21,7 @@ from tests.helpers.service import application, raster
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bad")
     pair = make_pair(size=(256, 256))
-    write_raster(folder / "target.tif", pair.target)
-    write_raster(folder / "replacement.tif", pair.replacement)
-    write_raster(folder / "mask.tif", pair.mask[None].astype(np.uint8), nodata=None)
+    write_pair(folder, pair)
     write_raster(
         folder / "rgb.tif", (pair.target[[2, 1, 0]] // 40).astype(np.uint8), descriptions=("red", "green", "blue")
     )

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import rasterio
 
-from server.demo import DemoScene, write_demo
+from server.demo import DemoScene
+from tests.helpers.scenes import Demo
 from tests.helpers.service import needs, raster, server_process, without_gdal_settings, wmts_source
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> DemoScene:
-    return write_demo(tmp_path_factory.mktemp("demo"), size=512)
+def scene(demo_scene: Demo) -> DemoScene:
+    return demo_scene(512)
 
 
 @pytest.fixture(scope="module")

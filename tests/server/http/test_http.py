@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from algorithms import fill_clouds
 from algorithms.cells import cell_any
-from tests.helpers.scenes import ORIGIN, UTM, Pair, make_pair, write_raster
+from tests.helpers.scenes import ORIGIN, UTM, Pair, make_pair, write_mask, write_pair, write_raster
 from tests.helpers.service import application, raster
 
 BOX = "500000,4597000,503000,4600000"
@@ -34,11 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def files(folder: Path, pair: Pair) -> dict[str, str]:
-    return {
-        "url": write_raster(folder / "target.tif", pair.target),
-        "replacement": write_raster(folder / "replacement.tif", pair.replacement),
-        "mask": write_raster(folder / "mask.tif", pair.mask[None].astype(np.uint8), nodata=None),
-    }
+    return write_pair(folder, pair)
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +233,7 @@ def test_integers_are_clipped_and_never_become_nodata(client: TestClient, folder
     params = {
         "url": url,
         "replacement": write_raster(folder / "byte_other.tif", other),
-        "mask": write_raster(folder / "byte_mask.tif", pair.mask[None].astype(np.uint8), nodata=None),
+        "mask": write_mask(folder / "byte_mask.tif", pair.mask),
     }
     answer = client.get(f"/cog/bbox/{BOX}.tif", params=params | {"coord_crs": UTM, "dst_crs": UTM})
     image = raster(answer.content)

@@ -22,9 +22,8 @@ from algorithms.fill import UNFILLED
 from algorithms.sessions import SESSIONS
 from server.analysis.blocks import BlockFields, BlockFill, reduce_fill
 from server.app import create_app
-from server.demo import write_demo
 from server.raster.grid import Box
-from tests.helpers.scenes import write_raster
+from tests.helpers.scenes import Demo, write_raster
 from tests.helpers.service import application, free_port, serve_command
 
 SIDE = 3000
@@ -35,10 +34,10 @@ def inferences() -> int:
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def scene(demo_scene: Demo, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A pair of about 60 inference windows per date: the demo scene, repeated in mirror image."""
     folder = tmp_path_factory.mktemp("large")
-    demo = write_demo(folder / "demo", size=512)
+    demo = demo_scene(512)
     paths = {}
     for name, source in (("url", demo.cloudy), ("replacement", demo.clear)):
         with rasterio.open(source) as src:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from tests.helpers.scenes import make_pair, write_raster
+from tests.helpers.scenes import make_pair, write_mask, write_raster
 from tests.helpers.service import application
 
 SHOWN = "render: {bands: [red, B03, 1], rescale: [[0, 3000]], color_formula: gamma RGB 1.2}\n"
@@ -23,7 +22,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_raster(folder / "t.tif", pair.target)
     write_raster(folder / "r.tif", pair.replacement)
     write_raster(folder / "four.tif", pair.replacement[:4])
-    write_raster(folder / "m.tif", pair.mask[None].astype(np.uint8), nodata=None)
+    write_mask(folder / "m.tif", pair.mask)
     recipes = folder / "recipes"
     recipes.mkdir()
     rasters = "target: ../t.tif\nreplacements: [../r.tif]\n"

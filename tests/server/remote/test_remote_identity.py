@@ -15,7 +15,6 @@ from starlette.testclient import TestClient
 
 from benchmarks.remote import measure, middle_tile
 from benchmarks.service import file_server
-from server.demo import write_demo
 from server.http.reader import PairReader
 from server.raster.dataset import file_version, open_raster
 from tests.helpers.rangeserver import RangeServer
@@ -27,6 +26,7 @@ from tests.helpers.remote import (
     rewrite,
     settled,
 )
+from tests.helpers.scenes import Demo
 from tests.helpers.service import application
 
 
@@ -121,9 +121,9 @@ def test_gdal_itself_fetches_nothing(served: RangeServer, client: TestClient) ->
     assert served.reset().requests == 0
 
 
-def test_a_cold_tile_costs_little_more_than_plain_reading(tmp_path: Path) -> None:
-    scene = write_demo(tmp_path, size=1024)
-    with file_server(tmp_path) as served:
+def test_a_cold_tile_costs_little_more_than_plain_reading(demo_scene: Demo) -> None:
+    scene = demo_scene(1024)
+    with file_server(scene.cloudy.parent) as served:
         case = measure(served, middle_tile(str(scene.cloudy)))
     assert case.cloud > 0.02
     assert case.cold.requests <= 2 * case.plain.requests

@@ -7,13 +7,12 @@ import math
 import os
 import shutil
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
+import httpx2
 import numpy as np
 import pytest
 import rasterio
@@ -21,10 +20,10 @@ from rasterio.warp import transform
 from scipy.ndimage import distance_transform_edt
 
 from algorithms.options import OPTIONS
-from server.demo import write_demo
 from server.settings import Settings
 from server.viewer import viewer_defaults
 from tests.helpers.browser import Browser
+from tests.helpers.scenes import Demo
 from tests.helpers.service import server_process, settings_used
 
 IDLE = "document.getElementById('map').getAttribute('aria-busy') === 'false'"
@@ -53,10 +52,9 @@ def _place(crs: str, affine: rasterio.Affine, row: int, col: int) -> tuple[float
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+def scene(demo_scene: Demo) -> Scene:
     """A small demo scene, its deepest cloud over dark ground, and a place far from any cloud."""
-    folder = tmp_path_factory.mktemp("scene")
-    made = write_demo(folder, size=512, seed=0)
+    made = demo_scene(512)
     with rasterio.open(made.truth_mask) as file:
         classes, affine, crs = file.read(1), file.transform, file.crs
     inside = np.zeros(classes.shape, bool)
@@ -64,16 +62,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     depth = distance_transform_edt(classes == 1) * inside
     distance = distance_transform_edt(classes == 0) * inside
     places = [_place(crs, affine, *divmod(int(a.argmax()), a.shape[1])) for a in (depth, distance)]
-    return Scene(folder, str(made.cloudy), str(made.clear), *places)
-
-
-def _get(address: str) -> tuple[int, dict[str, str], bytes]:
-    try:
-        with urllib.request.urlopen(address, timeout=60) as answer:
-            return answer.status, dict(answer.headers), answer.read()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, dict(error.headers), error.read()
+    return Scene(made.cloudy.parent, str(made.cloudy), str(made.clear), *places)
 
 
 @pytest.fixture(scope="module")
@@ -296,13 +285,13 @@ def _only_failed_requests(browser: Browser) -> None:
 
 def test_bad_url_shows_the_servers_words(page: Browser, server: str, scene: Scene) -> None:
     bad = str(scene.folder / "<img src=x onerror=alert(1)>.tif")
-    status, _, body = _get(f"{server}/cog/info?url={quote(bad)}")
-    assert status == 404
+    answer = httpx2.get(f"{server}/cog/info?url={quote(bad)}", timeout=60)
+    assert answer.status_code == 404
     page.fill("#url", bad)
     page.press("Enter", on="#url")
     page.wait("!document.getElementById('error').hidden")
     _settle(page)
-    assert page.evaluate("document.getElementById('error').textContent") == json.loads(body)["detail"]
+    assert page.evaluate("document.getElementById('error').textContent") == answer.json()["detail"]
     assert page.evaluate("document.querySelectorAll('#error *').length") == 0  # text, not markup
     assert page.evaluate("document.querySelectorAll('.leaflet-tile').length") == 0
     assert _search(page)["url"] == [bad]
@@ -390,17 +379,17 @@ def test_every_field_has_a_name(page: Browser) -> None:
 
 
 def test_page_and_assets(server: str) -> None:
-    status, headers, body = _get(f"{server}/viewer")
-    assert status == 200
-    policy = headers["content-security-policy"]
+    answer = httpx2.get(f"{server}/viewer", timeout=60)
+    assert answer.status_code == 200
+    policy = answer.headers["content-security-policy"]
     assert "default-src 'self'" in policy
     assert "unsafe" not in policy
-    assert b"http://" not in body
-    assert b"//" not in body.replace(b"<!doctype html>", b"")  # no address but relative ones
+    assert b"http://" not in answer.content
+    assert b"//" not in answer.content.replace(b"<!doctype html>", b"")  # no address but relative ones
     for name in ("viewer/static/viewer.js", "viewer/static/viewer.css", "assets/leaflet/leaflet.js"):
-        assert _get(f"{server}/{name}")[0] == 200, name
+        assert httpx2.get(f"{server}/{name}", timeout=60).status_code == 200, name
     for name in ("nothing.js", "..%2f__init__.py", "static", ""):
-        assert _get(f"{server}/viewer/static/{name}")[0] == 404, name
+        assert httpx2.get(f"{server}/viewer/static/{name}", timeout=60).status_code == 404, name
 
 
 def test_defaults_name_a_complete_demo_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

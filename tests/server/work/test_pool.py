@@ -39,6 +39,18 @@ def as_request(ticket: Ticket, call: Callable[[], object]) -> threading.Thread:
     return thread
 
 
+class WaitingTicket(Ticket):
+    """A ticket that tells when it is asked for: its request's jobs stand in line by then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = threading.Event()
+
+    def check(self) -> None:
+        self.asked.set()
+        super().check()
+
+
 @given(st.lists(st.integers(), max_size=40))
 def test_results_come_in_the_order_of_the_jobs(values: list[int]) -> None:
     pool = FairPool(3)
@@ -86,9 +98,9 @@ def test_a_small_request_does_not_wait_for_a_large_one() -> None:
 
     first = as_request(Ticket(), lambda: pool.run([large] * 50))
     started.wait(10)
-    second = as_request(Ticket(), lambda: pool.run([lambda: order.append("small")] * 3))
-    while len(pool._lanes) < 2:
-        time.sleep(0.001)
+    waiting = WaitingTicket()
+    second = as_request(waiting, lambda: pool.run([lambda: order.append("small")] * 3))
+    assert waiting.asked.wait(10)
     gate.set()
     first.join()
     second.join()
@@ -206,7 +218,8 @@ def test_free_memory_goes_back_to_the_system(monkeypatch: pytest.MonkeyPatch) ->
     last = bytearray(60_000)  # at the heap's end: without it free() itself would shrink the heap
     held = resident()
     del kept
-    monkeypatch.setattr(memory, "_last", -memory.PAUSE_SECONDS)
+    now = time.monotonic() + 2 * memory.PAUSE_SECONDS  # whenever it was done before
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     assert memory.give_back()
     assert resident() < held - 150_000_000
     assert not memory.give_back()
