@@ -19,7 +19,7 @@ from titiler.extensions.wmts import wmtsExtension
 
 from server import __version__
 from server.analysis.state import preload
-from server.http.claims import Claims
+from server.http.guards import add_guards
 from server.http.landing import landing_page
 from server.http.middleware import ImageHeaders, PathPrefix, named_in_query
 from server.http.openapi import declare_errors
@@ -122,13 +122,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     resolvers = {"/cog/": named_in_query, "/recipes/": named_in_recipe}
     declare_errors(app, tuple(resolvers))
     app.add_middleware(ImageHeaders, resolvers=resolvers, cachecontrol=settings.cachecontrol)
-    app.add_middleware(Claims, timeout=settings.request_timeout)
+    add_guards(app, settings)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=list(settings.cors_origins),
         allow_methods=["GET", "POST", "HEAD", "OPTIONS"],
         allow_headers=["*"],
-        expose_headers=["ETag", "Server-Timing", "X-Clearsky-Cloud-Fraction", "X-Clearsky-Filled-Fraction"],
+        expose_headers=["ETag", "Server-Timing", "X-Clearsky-Cloud-Fraction", "X-Clearsky-Filled-Fraction", "X-Request-Id"],
     )
     if settings.root_path.strip("/"):
         app.add_middleware(PathPrefix, prefix=settings.root_path)

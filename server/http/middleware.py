@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -14,23 +14,14 @@ from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from algorithms.errors import ClearSkyError
 from server import __version__
 from server.analysis.request import Request, fields_of
+from server.http.asgi import Message, Receive, Scope, Send, below_root
 from server.raster.dataset import file_version
 from server.remote.sources import check_source
 from server.work.trace import Trace, current
 
-Scope = dict[str, Any]
-Message = dict[str, Any]
-Send = Callable[[Message], Awaitable[None]]
-Receive = Callable[[], Awaitable[Message]]
-
 CHECKERS = 16
 """Threads that look up the state of datasets: apart from those that make tiles, so that a server that stalls does not
 take these."""
-
-
-def below_root(scope: Scope) -> str:
-    """The path; behind a proxy that keeps its prefix, it begins with that."""
-    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from titiler.core.factory import TilerFactory
 from titiler.extensions.wmts import wmtsExtension
 
-from server.http.middleware import Inputs, Scope, below_root
+from server.http.asgi import Scope, below_root
+from server.http.middleware import Inputs
 from server.http.pages import TEMPLATES
 from server.http.render import render
 from server.recipes.params import (
