@@ -63,8 +63,8 @@ def _number(text: str, position: int, remap: str) -> float:
 def _entries(remap: str) -> tuple[Entry, ...]:
     if len(remap) > LONGEST_REMAP or remap.count(";") > MOST_ENTRIES:
         raise RemapError(
-            f"remap {remap[:80]!r}... has {len(remap)} characters and {remap.count(';') + 1} entries at position 0; up to "
-            f"{LONGEST_REMAP} and {MOST_ENTRIES} are read: write ranges, `from to new`"
+            f"remap {remap[:80]!r}... at position 0 has {len(remap)} characters and {remap.count(';') + 1} entries; up "
+            f"to {LONGEST_REMAP} and {MOST_ENTRIES} are read: write ranges, `from to new`"
         )
     entries: list[Entry] = []
     for part in re.finditer(r"[^;]+", remap):

@@ -128,7 +128,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         allow_origins=list(settings.cors_origins),
         allow_methods=["GET", "POST", "HEAD", "OPTIONS"],
         allow_headers=["*"],
-        expose_headers=["ETag", "Server-Timing", "X-Clearsky-Cloud-Fraction", "X-Clearsky-Filled-Fraction", "X-Request-Id"],
+        expose_headers=[
+            "ETag",
+            "Server-Timing",
+            "X-Clearsky-Cloud-Fraction",
+            "X-Clearsky-Filled-Fraction",
+            "X-Request-Id",
+        ],
     )
     if settings.root_path.strip("/"):
         app.add_middleware(PathPrefix, prefix=settings.root_path)

@@ -14,6 +14,7 @@ from rio_tiler.models import ImageData
 from algorithms.masks import NODATA
 from algorithms.sidecar import CloudSidecar
 from server.raster.dataset import open_raster
+from server.raster.distant import from_afar
 from server.raster.layer import Layer
 from server.raster.sampling import OutputGrid
 from server.work.trace import current, stage
@@ -28,16 +29,16 @@ def read_layer(
         (B, H, W) values and (H, W) validity.
     """
     dataset = layer.dataset
-    with stage("read"), open_raster(dataset.url, dataset.version) as src, Reader(None, dataset=src) as reader:
-        there = reader.part(
-            output.bounds,
-            bounds_crs=crs,
-            dst_crs=crs,
-            width=output.width,
-            height=output.height,
-            indexes=tuple(layer.indexes[p] for p in positions),
-            **options,
-        )
+    size = {"width": output.width, "height": output.height}
+    indexes = tuple(layer.indexes[p] for p in positions)
+    resampling = options.get("resampling_method") or "nearest"
+    with (
+        stage("read"),
+        open_raster(dataset.url, dataset.version) as src,
+        from_afar(src, bounds=output.bounds, dst_crs=crs, indexes=indexes, resampling=resampling, **size) as seen,
+        Reader(None, dataset=seen) as reader,
+    ):
+        there = reader.part(output.bounds, bounds_crs=crs, dst_crs=crs, indexes=indexes, **size, **options)
     valid = ~np.asarray(np.ma.getmaskarray(there.array)).any(axis=0)
     return there.array.data.astype(np.float32, copy=False), np.asarray(valid)
 

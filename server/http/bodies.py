@@ -8,7 +8,7 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 
 from server.errors import BodyTimeoutError, BodyTooLargeError
-from server.http.asgi import Message, Receive, Scope, Send
+from server.http.asgi import Message, Receive, Scope, Send, respond
 from server.http.statuses import error_response
 
 
@@ -81,4 +81,4 @@ async def _refuse(error: Exception, scope: Scope, receive: Receive, send: Send) 
             MutableHeaders(scope=message)["Connection"] = "close"
         await send(message)
 
-    await error_response(error)(scope, receive, answer)
+    await respond(error_response(error), scope, receive, answer)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, Final
 
 from algorithms.errors import ParameterError
@@ -136,7 +137,7 @@ def _histogram_bins(name: str, values: Values) -> Values:
             raise ParameterError(f"{name} has {len(edges)} edges; up to {MOST_BINS} are counted")
         if len(edges) == 1:
             _within(name, value, 1, MOST_BINS)
-        elif None not in edges and any(a >= b for a, b in zip(edges, edges[1:], strict=False)):  # type: ignore[operator]
+        elif None not in edges and any(a >= b for a, b in pairwise(edges)):  # type: ignore[operator]
             raise ParameterError(f"{name}={value[:LONGEST_NUMBER]} does not rise; write for example 0,100,200")
     return values
 
@@ -145,9 +146,10 @@ def _histogram_range(name: str, values: Values) -> Values:
     _count(name, values, 1)
     for value in values:
         ends = [_float(part) for part in value.split(",")]
-        if len(ends) == 2 and ends[0] is not None and ends[1] is not None:
-            if not (math.isfinite(ends[0]) and math.isfinite(ends[1]) and ends[0] < ends[1]):
-                raise ParameterError(f"{name}={value[:LONGEST_NUMBER]} is no range; write for example 0,3000")
+        if len(ends) != 2 or ends[0] is None or ends[1] is None:
+            continue
+        if not (math.isfinite(ends[0]) and math.isfinite(ends[1]) and ends[0] < ends[1]):
+            raise ParameterError(f"{name}={value[:LONGEST_NUMBER]} is no range; write for example 0,3000")
     return values
 
 

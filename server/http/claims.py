@@ -7,7 +7,7 @@ import logging
 from typing import Any, Final
 
 from server.errors import BusyError
-from server.http.asgi import Message, Receive, Scope, Send, below_root
+from server.http.asgi import Message, Receive, Scope, Send, below_root, respond
 from server.http.statuses import error_response
 from server.work.activity import activity
 from server.work.ticket import Ticket, current_ticket
@@ -52,7 +52,7 @@ class Claims:
         if len(self._left) >= self._most_left and below_root(scope) not in _UNTROUBLED:
             logger.error("%d threads are stuck in reads that take too long; refusing requests", len(self._left))
             busy = BusyError(f"{len(self._left)} reads that were given up have not ended yet; ask again later")
-            await error_response(busy)(scope, receive, send)
+            await respond(error_response(busy), scope, receive, send)
             return
         ticket = Ticket(self._timeout)
         token = current_ticket.set(ticket)
@@ -95,7 +95,7 @@ class Claims:
             worker.cancel()  # the event loop waits no longer for the thread, which gives up at its next check
             await asyncio.wait({worker})
             if not gone:
-                await error_response(ticket.overdue())(scope, receive, send)
+                await respond(error_response(ticket.overdue()), scope, receive, send)
         finally:
             listener.cancel()
             worker.cancel()

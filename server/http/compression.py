@@ -46,7 +46,7 @@ def accepted_coding(accept: str) -> str | None:
 
 def is_text(content_type: str) -> bool:
     """Whether compression pays for a type of content; images are compressed already."""
-    kind = content_type.split(";")[0].strip().lower()
+    kind = content_type.partition(";")[0].strip().lower()
     return kind.startswith(_TEXT) or kind.endswith(_SUFFIXES)
 
 

@@ -39,12 +39,14 @@ _PROJ: Final = re.compile(r"(?:\+[a-z]\w{0,15}(?:=[\w.,+-]{1,64})?\s+)*\+[a-z]\w
 _NAMES: Final = {"CRS84": ("OGC", "CRS84"), "CRS:84": ("OGC", "CRS84"), "WGS84": ("EPSG", "4326")}
 
 _PROJ_KEYS: Final = frozenset(
-    "proj zone south datum ellps a b r rf f r_a lat_0 lat_1 lat_2 lat_ts lon_0 lon_1 lon_2 lonc alpha gamma k k_0 x_0 "
-    "y_0 h sweep units to_meter axis pm towgs84 no_defs no_uoff no_off over type wktext".split()
-)
+    ("proj", "zone", "south", "datum", "ellps", "a", "b", "r", "rf", "f", "r_a", "lat_0", "lat_1", "lat_2", "lat_ts",
+     "lon_0", "lon_1", "lon_2", "lonc", "alpha", "gamma", "k", "k_0", "x_0", "y_0", "h", "sweep", "units", "to_meter",
+     "axis", "pm", "towgs84", "no_defs", "no_uoff", "no_off", "over", "type", "wktext")
+)  # fmt: skip
 """Parameters of PROJ strings that name no file, no pipeline and no other definition."""
 _FILES: Final = re.compile(
-    r"parameter_?file|bound_?crs|grids\s*=\s*(?!@null(?![\w,./]))|\+init\b|\+proj\s*=\s*pipeline|@(?!null\b)", re.IGNORECASE
+    r"parameter_?file|bound_?crs|grids\s*=\s*(?!@null(?![\w,./]))|\+init\b|\+proj\s*=\s*pipeline|@(?!null\b)",
+    re.IGNORECASE,
 )
 """What refers to files in WKT and PROJJSON, or in a PROJ string that WKT holds as an extension. `+nadgrids=@null`, "no
 grid", stands in GDAL's own WKT of EPSG:3857."""

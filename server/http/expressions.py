@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 from typing import Final
 
 from numexpr.expressions import functions as numexpr_functions
+from rio_tiler.expression import validate_expression
 
 from algorithms.errors import ParameterError
 
@@ -29,6 +31,7 @@ LARGEST_EXPONENT: Final = 64
 REDUCTIONS: Final = frozenset({"sum", "prod", "min", "max"})
 """Functions of numexpr that do not work pixel by pixel."""
 
+_NAME: Final = re.compile(r"b([0-9]{1,5})", re.IGNORECASE)
 _REMEDY: Final = "write for example (b4-b3)/(b4+b3)"
 
 
@@ -88,7 +91,9 @@ def _check_node(part: str, node: ast.AST) -> None:
                     f"{shown} raises to a power that is not a plain number up to {LARGEST_EXPONENT}; write the value"
                 )
         if isinstance(node.op, (ast.Mod, ast.FloorDiv)) and not _positive(node.right):
-            raise ParameterError(f"{shown} divides by something else than a positive number with % or //; use / instead")
+            raise ParameterError(
+                f"{shown} divides by something else than a positive number with % or //; use / instead"
+            )
 
 
 def _constant(node: ast.AST) -> bool:
@@ -113,3 +118,23 @@ def _small(node: ast.AST) -> bool:
 
 def _positive(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and node.value > 0
+
+
+def expression_bands(expression: str) -> tuple[int, ...]:
+    """Numbers of the bands that an expression takes, in their order.
+
+    Raises:
+        ParameterError: a name that is no band. InvalidExpression: what rio-tiler refuses.
+    """
+    validate_expression(expression)
+    names: set[str] = set()
+    for part in expression.split(";"):
+        if part.strip():
+            tree = ast.parse(part.strip(), mode="eval")
+            called = {node.func for node in ast.walk(tree) if isinstance(node, ast.Call)}
+            names |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node not in called}
+    if strange := sorted(name for name in names if _NAME.fullmatch(name) is None):
+        raise ParameterError(f"expression {expression[:80]!r} names {strange[0][:40]!r}, which is no band; {_REMEDY}")
+    if not names:
+        raise ParameterError(f"expression {expression[:80]!r} names no band; {_REMEDY}")
+    return tuple(sorted({int(name[1:]) for name in names}))

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from starlette.datastructures import Headers, MutableHeaders
 
-from server.http.asgi import Message, Receive, Scope, Send
+from server.http.asgi import Message, Receive, Scope, Send, respond
 from server.http.statuses import error_response
 from server.work.trace import request_id
 
@@ -48,6 +48,6 @@ class Failsafe:
         except Exception as error:
             if begun:  # the server closes the connection, so that the client sees that something is missing
                 raise
-            await error_response(error)(scope, receive, answer)
+            await respond(error_response(error), scope, receive, answer)
         finally:
             request_id.reset(token)

@@ -120,3 +120,4 @@ class ReaderParams(DefaultDependency):
     analysis: SharedAnalysis
     settings: SharedSettings
     process: Annotated[BaseAlgorithm | None, Depends(process)] = None
+    cover_scale: Annotated[int | None, Query(include_in_schema=False, gt=0, le=1000)] = None

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from algorithms.errors import ClearSkyError, ParameterError
 from server.errors import QueryTooLongError
-from server.http.asgi import Receive, Scope, Send
+from server.http.asgi import Receive, Scope, Send, respond
 from server.http.checks import Values, check_values
 from server.http.statuses import error_response
 
@@ -49,6 +49,6 @@ class CheckedQueries:
             try:
                 scope = scope | {"query_string": checked_query(scope["query_string"])}
             except ClearSkyError as error:
-                await error_response(error)(scope, receive, send)
+                await respond(error_response(error), scope, receive, send)
                 return
         await self.app(scope, receive, send)

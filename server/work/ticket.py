@@ -78,3 +78,13 @@ def check_wanted() -> None:
     """
     if (ticket := current_ticket.get()) is not None:
         ticket.check()
+
+
+@contextmanager
+def holding() -> Iterator[None]:
+    """This thread works for the running request, if there is one, and cannot always be stopped."""
+    if (ticket := current_ticket.get()) is None:
+        yield
+        return
+    with ticket.hold():
+        yield
