@@ -111,8 +111,7 @@ class CloudRemoval(CloudAlgorithm):
 def as_numbers(img: ImageData) -> ImageData:
     """The image with 0 and 1 for what an expression finds false and true: no picture holds truth values."""
     if img.array.dtype == np.bool_:
-        values: npt.NDArray[np.uint8] = img.array.data.astype(np.uint8)
-        img.array = np.ma.MaskedArray(values, mask=img.array.mask)
+        img.array = np.ma.MaskedArray(img.array.data.view(np.uint8), mask=img.array.mask)
     return img
 
 

@@ -28,6 +28,7 @@ from server.http.params import ALGORITHMS, ReaderParams, asked_request, process
 from server.http.reader import open_request
 from server.http.render import render
 from server.http.statuses import add_error_handlers
+from server.http.validate import ValidateExtension
 from server.recipes.params import TILE_PARAMETERS
 from server.recipes.routes import add_recipes, named_in_recipe
 from server.services import Services
@@ -82,7 +83,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         router_prefix="/cog",
         add_ogc_maps=True,
         extensions=[
-            wmtsExtension(tile_dependencies=TILE_PARAMETERS, layer_identifier_provider=lambda request: request.target)
+            wmtsExtension(tile_dependencies=TILE_PARAMETERS, layer_identifier_provider=lambda request: request.target),
+            ValidateExtension(),
         ],
     )
     matrices = TMSFactory(supported_tms=all_tms, templates=TEMPLATES)

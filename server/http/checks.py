@@ -14,12 +14,13 @@ from typing import Any, Final
 
 from algorithms.errors import ParameterError
 from algorithms.reclassify import LONGEST_REMAP
+from server.analysis.request import MOST_REPLACEMENTS
 from server.http.crs import canonical_crs
 from server.http.expressions import check_expression
 from server.http.jsontext import parse_json
 
-MOST_SOURCES: Final = 64
-"""Values of `url`, `replacement` and `replacement_mask`: the source band tells 254 replacements apart."""
+MOST_SOURCES: Final = MOST_REPLACEMENTS
+"""Values of `url`, `replacement` and `replacement_mask`."""
 MOST_BANDS: Final = 512
 """Values of `bidx` and `rescale`: hyperspectral rasters have up to 430 bands."""
 MOST_ZOOM: Final = 30
