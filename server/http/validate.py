@@ -1,4 +1,4 @@
-"""`/validate`: whether a raster is a cloud-optimized GeoTIFF, as TiTiler's extension tells, but through our own door."""
+"""`/validate`: whether a raster is a cloud-optimized GeoTIFF, as TiTiler tells, but opened as every raster is."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ class ValidateExtension(FactoryExtension):
             operation_id=f"{factory.operation_prefix}validate",
         )
         def validate(
-            src_path: Annotated[Any, Depends(factory.path_dependency)],
+            # An annotation is text here and could not name the factory.
+            src_path: Any = Depends(factory.path_dependency),  # noqa: B008
             strict: Annotated[bool, Query(description="Treat warnings as errors")] = False,
         ) -> Info:
             """Validate a COG."""
