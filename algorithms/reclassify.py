@@ -15,6 +15,10 @@ from algorithms.masks import NODATA
 
 FRACTION: Final = 0.5
 """Value of a mask of floating-point numbers (a probability, a share) from which on a pixel counts as cloud."""
+LONGEST_REMAP: Final = 4096
+"""Characters of a remap string: all classes of a byte, each with its own entry, have 2,000."""
+MOST_ENTRIES: Final = 256
+"""Entries of a remap string; each is held against every pixel."""
 
 # Python's float() also takes underscores and other alphabets' digits.
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -61,6 +65,11 @@ def _number(text: str, position: int, remap: str) -> float:
 
 
 def _entries(remap: str) -> tuple[Entry, ...]:
+    if len(remap) > LONGEST_REMAP or remap.count(";") > MOST_ENTRIES:
+        raise RemapError(
+            f"remap {remap[:80]!r}... at position 0 has {len(remap)} characters and {remap.count(';') + 1} entries; up "
+            f"to {LONGEST_REMAP} and {MOST_ENTRIES} are read: write ranges, `from to new`"
+        )
     entries: list[Entry] = []
     for part in re.finditer(r"[^;]+", remap):
         words = [(word.group(), part.start() + word.start()) for word in re.finditer(r"\S+", part.group())]

@@ -105,7 +105,14 @@ class CloudRemoval(CloudAlgorithm):
         )
         if clouds.unscale:
             filled = _unscaled(filled)
-        return filled.apply_expression(clouds.expression) if clouds.expression else filled
+        return as_numbers(filled.apply_expression(clouds.expression)) if clouds.expression else filled
+
+
+def as_numbers(img: ImageData) -> ImageData:
+    """The image with 0 and 1 for what an expression finds false and true: no picture holds truth values."""
+    if img.array.dtype == np.bool_:
+        img.array = np.ma.MaskedArray(img.array.data.view(np.uint8), mask=img.array.mask)
+    return img
 
 
 def _unscaled(img: ImageData) -> ImageData:

@@ -19,7 +19,7 @@ from titiler.extensions.wmts import wmtsExtension
 
 from server import __version__
 from server.analysis.state import preload
-from server.http.claims import Claims
+from server.http.guards import add_guards
 from server.http.landing import landing_page
 from server.http.middleware import ImageHeaders, PathPrefix, named_in_query
 from server.http.openapi import declare_errors
@@ -28,6 +28,7 @@ from server.http.params import ALGORITHMS, ReaderParams, asked_request, process
 from server.http.reader import open_request
 from server.http.render import render
 from server.http.statuses import add_error_handlers
+from server.http.validate import ValidateExtension
 from server.recipes.params import TILE_PARAMETERS
 from server.recipes.routes import add_recipes, named_in_recipe
 from server.services import Services
@@ -82,7 +83,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         router_prefix="/cog",
         add_ogc_maps=True,
         extensions=[
-            wmtsExtension(tile_dependencies=TILE_PARAMETERS, layer_identifier_provider=lambda request: request.target)
+            wmtsExtension(tile_dependencies=TILE_PARAMETERS, layer_identifier_provider=lambda request: request.target),
+            ValidateExtension(),
         ],
     )
     matrices = TMSFactory(supported_tms=all_tms, templates=TEMPLATES)
@@ -122,7 +124,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     resolvers = {"/cog/": named_in_query, "/recipes/": named_in_recipe}
     declare_errors(app, tuple(resolvers))
     app.add_middleware(ImageHeaders, resolvers=resolvers, cachecontrol=settings.cachecontrol)
-    app.add_middleware(Claims, timeout=settings.request_timeout)
+    add_guards(app, settings)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=list(settings.cors_origins),
@@ -134,6 +136,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             "X-Clearsky-Cloud-Fraction",
             "X-Clearsky-Filled-Fraction",
             "X-Clearsky-Warning",
+            "X-Request-Id",
         ],
     )
     if settings.root_path.strip("/"):

@@ -58,6 +58,7 @@ def serve(host: str, port: int, workers: int) -> None:
     import uvicorn  # noqa: PLC0415  (start-up of the other commands)
 
     from server.demo import write_demo  # noqa: PLC0415
+    from server.http.protocol import MOST_CONNECTIONS, PatientProtocol  # noqa: PLC0415
     from server.settings import get_settings  # noqa: PLC0415
 
     _check_address(host, port)
@@ -74,6 +75,9 @@ def serve(host: str, port: int, workers: int) -> None:
         port=port,
         workers=workers,
         log_level="warning",
+        http=PatientProtocol,
+        ws="none",
+        limit_concurrency=MOST_CONNECTIONS,
         timeout_graceful_shutdown=7,
     )
 

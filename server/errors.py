@@ -22,7 +22,19 @@ class RecipeMissingError(InputError):
 
 
 class TooLargeError(InputError):
-    """A request for more pixels than the server hands out at once."""
+    """A request for more than the server hands out at once."""
+
+
+class BodyTooLargeError(TooLargeError):
+    """A request whose body is longer than the server reads."""
+
+
+class QueryTooLongError(TooLargeError):
+    """A request whose query is longer than the server reads."""
+
+
+class BodyTimeoutError(InputError):
+    """A request whose body does not arrive in time."""
 
 
 class SourceError(ClearSkyError):
@@ -67,3 +79,7 @@ class AbandonedError(CancelledWorkError):
 
 class OverdueError(CancelledWorkError):
     """A request that takes longer than the operator allows."""
+
+
+class BusyError(CancelledWorkError):
+    """A request that nobody is free for."""

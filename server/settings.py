@@ -55,6 +55,10 @@ class Settings(BaseSettings):
     """Largest `tilesize`."""
     max_pixels: int = Field(default=4096 * 4096, ge=1 << 16)
     """Largest number of pixels of any one answer."""
+    max_request_bytes: int = Field(default=3 << 30, ge=64 << 20)
+    """Memory that any one answer may take: its pixels in every band and step, and what is read for them."""
+    max_body_bytes: int = Field(default=2 << 20, ge=1 << 10)
+    """Largest body of a request, GeoJSON."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ("*",)
     """Web origins that may read the tiles."""
     cachecontrol: str = "public, max-age=3600"

@@ -20,6 +20,7 @@ from rio_tiler.reader import read
 from algorithms.masks import NODATA
 from algorithms.sidecar import CloudSidecar
 from server.raster.dataset import Dataset
+from server.raster.distant import from_afar
 from server.raster.layer import Layer
 from server.raster.placing import open_georeferenced
 from server.raster.sampling import OutputGrid
@@ -45,16 +46,11 @@ def read_layer(
     with stage("read"), open_georeferenced(dataset) as src:
         plain = output.north_up and (src.crs != crs or is_north_up(src.transform))
         if plain and not source and not _covers_poles(dataset):
-            with Reader(None, dataset=src) as reader:
-                image = reader.part(
-                    output.bounds,
-                    bounds_crs=crs,
-                    dst_crs=crs,
-                    width=output.width,
-                    height=output.height,
-                    indexes=indexes,
-                    **options,
-                )
+            size = {"width": output.width, "height": output.height}
+            resampling = options.get("resampling_method") or "nearest"
+            seen = from_afar(src, bounds=output.bounds, dst_crs=crs, indexes=indexes, resampling=resampling, **size)
+            with seen as raster, Reader(None, dataset=raster) as reader:
+                image = reader.part(output.bounds, bounds_crs=crs, dst_crs=crs, indexes=indexes, **size, **options)
         else:
             image = _read_directly(src, indexes, output, crs, source, options)
     valid = ~np.asarray(np.ma.getmaskarray(image.array)).any(axis=0)

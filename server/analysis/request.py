@@ -26,6 +26,9 @@ from server.raster.placing import overlap
 Within = Callable[..., AbstractContextManager[None]]
 """Gives a context from a place in a request."""
 
+MOST_REPLACEMENTS: Final = 64
+"""The source band, a byte, tells 254 apart; each that a pixel is still cloudy in costs as much as the first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -111,6 +114,8 @@ class Request:
         fills = needs != "classes"
         if fills and not self.replacements:
             raise ParameterError("this algorithm needs a `replacement`: give the URL of another date of the same place")
+        if len(self.replacements) > MOST_REPLACEMENTS:
+            raise ParameterError(f"{len(self.replacements)} replacements are given; up to {MOST_REPLACEMENTS} are used")
         target = self.target_dataset()
         # What the mask shows is what is filled: with a replacement, its refined form.
         refine = options.refine and self.mask is None and bool(self.replacements)

@@ -1,48 +1,101 @@
-"""ASGI middleware that gives every request its ticket, and takes it back when the client hangs up."""
+"""ASGI middleware that gives every request its ticket, answers in time, and takes the ticket back from who hangs up."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+import logging
+from typing import Any, Final
 
+from server.errors import BusyError
+from server.http.asgi import Message, Receive, Scope, Send, below_root, respond
+from server.http.statuses import error_response
 from server.work.activity import activity
 from server.work.ticket import Ticket, current_ticket
 
-Scope = dict[str, Any]
-Message = dict[str, Any]
-Send = Callable[[Message], Awaitable[None]]
-Receive = Callable[[], Awaitable[Message]]
+logger = logging.getLogger("clearsky")
+
+GRACE: Final = 0.25
+"""Seconds in which a request's own thread may notice that its time is over."""
+
+_UNTROUBLED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Answered by the event loop, and all the more when threads are stuck."""
 
 
 class Claims:
-    """Listens for the client's disconnection while the application works."""
+    """Stands between the client and the threads that work for it.
 
-    def __init__(self, app: Any, *, timeout: float) -> None:
+    A thread inside GDAL cannot be stopped. When its request's time is over, or its client gone, the event loop answers
+    and gives the place in the line of requests to the next one; the thread ends its call and finds its ticket taken
+    back. How many such threads there may be is bounded: beyond that, requests are refused at once rather than left to
+    wait for nothing.
+    """
+
+    def __init__(self, app: Any, *, timeout: float, most_left: int) -> None:
+        """Wrap an application.
+
+        Args:
+            app: the application.
+            timeout: seconds for an answer.
+            most_left: threads whose requests were given up, at the most.
+        """
         self.app = app
         self._timeout = timeout
+        self._most_left = most_left
+        self._left: set[Ticket] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the request with a ticket."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        self._left = {ticket for ticket in self._left if ticket.held}
+        if len(self._left) >= self._most_left and below_root(scope) not in _UNTROUBLED:
+            logger.error("%d threads are stuck in reads that take too long; refusing requests", len(self._left))
+            busy = BusyError(f"{len(self._left)} reads that were given up have not ended yet; ask again later")
+            await respond(error_response(busy), scope, receive, send)
+            return
         ticket = Ticket(self._timeout)
         token = current_ticket.set(ticket)
+        try:
+            await self._run(ticket, scope, receive, send)
+        finally:
+            current_ticket.reset(token)
+            if ticket.held:
+                self._left.add(ticket)
+
+    async def _run(self, ticket: Ticket, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the request until it is answered, its time is over, or its client has gone."""
         messages: asyncio.Queue[Message] = asyncio.Queue()
+        answering = False
 
         async def listen() -> None:
-            while True:
-                message = await receive()
+            while (message := await receive())["type"] != "http.disconnect":
                 messages.put_nowait(message)
-                if message["type"] == "http.disconnect":
-                    ticket.abandon()
-                    return
+            messages.put_nowait(message)
 
-        listener = asyncio.create_task(listen())
-        try:
+        async def answer(message: Message) -> None:
+            nonlocal answering
+            answering = True
+            await send(message)
+
+        async def work() -> None:
             with activity.request():
-                await self.app(scope, messages.get, send)
+                await self.app(scope, messages.get, answer)
+
+        worker, listener = asyncio.create_task(work()), asyncio.create_task(listen())
+        try:
+            left = ticket.seconds_left
+            timeout = None if left is None else left + GRACE
+            await asyncio.wait({worker, listener}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if worker.done() or answering:
+                await worker
+                return
+            gone = listener.done()
+            ticket.abandon()
+            worker.cancel()  # the event loop waits no longer for the thread, which gives up at its next check
+            await asyncio.wait({worker})
+            if not gone:
+                await respond(error_response(ticket.overdue()), scope, receive, send)
         finally:
             listener.cancel()
-            current_ticket.reset(token)
+            worker.cancel()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -14,23 +14,15 @@ from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from algorithms.errors import ClearSkyError
 from server import __version__
 from server.analysis.request import Request, fields_of
+from server.http.asgi import Message, Receive, Scope, Send, below_root
 from server.raster.dataset import file_version
 from server.remote.sources import check_source
+from server.work.ticket import holding
 from server.work.trace import Trace, current
-
-Scope = dict[str, Any]
-Message = dict[str, Any]
-Send = Callable[[Message], Awaitable[None]]
-Receive = Callable[[], Awaitable[Message]]
 
 CHECKERS = 16
 """Threads that look up the state of datasets: apart from those that make tiles, so that a server that stalls does not
 take these."""
-
-
-def below_root(scope: Scope) -> str:
-    """The path; behind a proxy that keeps its prefix, it begins with that."""
-    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +58,11 @@ def entity_tag(scope: Scope, resolve: Resolver) -> str | None:
     return '"' + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32] + '"'
 
 
+def _held_tag(scope: Scope, resolve: Resolver) -> str | None:
+    with holding():
+        return entity_tag(scope, resolve)
+
+
 class PathPrefix:
     """ASGI middleware for a service under a path prefix, whether the proxy in front strips or keeps it."""
 
@@ -97,7 +94,7 @@ class ImageHeaders:
 
     async def _tag(self, scope: Scope, resolve: Resolver) -> str | None:
         """The tag, looked up aside: the state of a remote dataset is asked of its server."""
-        return await to_thread.run_sync(entity_tag, scope, resolve, limiter=self._checkers)
+        return await to_thread.run_sync(_held_tag, scope, resolve, limiter=self._checkers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 304 where the client's copy is good; else run the request with a trace and add the headers."""

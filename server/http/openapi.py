@@ -11,7 +11,8 @@ PROBLEM: Final = "Problem"
 """Name of the model of every error's answer."""
 SUPPOSED: Final = ("HTTPValidationError", "ValidationError")
 """FastAPI's models of a bad parameter, which nothing here answers."""
-BAD_VALUE: Final = {"400": "A parameter or a dataset that cannot be used"}
+BAD_VALUE: Final = {"400": "A parameter or a dataset that cannot be used", "414": "A query that is too long"}
+BAD_BODY: Final = {"408": "A body that does not arrive in time", "413": "A body that is too large"}
 DATASET_ERRORS: Final = {
     "403": "A dataset that may not be read",
     "404": "A dataset that does not exist, or a place outside of it",
@@ -57,4 +58,6 @@ def _correct(document: dict[str, Any], datasets: tuple[str, ...]) -> None:
             errors = BAD_VALUE if responses.pop("422", None) else {}
             if path.startswith(datasets):
                 errors = BAD_VALUE | DATASET_ERRORS
+            if "requestBody" in operation:
+                errors = errors | BAD_BODY
             responses.update({code: {"description": text, "content": content} for code, text in errors.items()})

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from fastapi import Depends, Query
 from pydantic import ValidationError
-from titiler.core.algorithm import algorithms as stock_algorithms
 from titiler.core.algorithm.base import BaseAlgorithm
 from titiler.core.dependencies import DefaultDependency
 
@@ -17,9 +16,10 @@ from algorithms.models import MODELS
 from algorithms.removal import CLOUD_ALGORITHMS
 from server.analysis.request import Request, fields_of
 from server.http.shared import SharedAnalysis, SharedSettings
+from server.http.stock import STOCK_ALGORITHMS, settable
 from server.remote.sources import check_source
 
-ALGORITHMS = stock_algorithms.register(cast(Any, CLOUD_ALGORITHMS))
+ALGORITHMS = STOCK_ALGORITHMS.register(cast(Any, CLOUD_ALGORITHMS))
 """TiTiler's own algorithms and ours."""
 
 if TYPE_CHECKING:
@@ -52,11 +52,14 @@ def make_algorithm(name: str, parameters: dict[str, Any]) -> BaseAlgorithm:
     Raises:
         ParameterError: a parameter is unknown or out of range.
     """
+    algorithm = ALGORITHMS.get(name)
+    known = ", ".join(settable(algorithm))
+    if strange := sorted(parameters.keys() - settable(algorithm)):
+        raise ParameterError(f"algorithm_params: {strange[0][:80]!r} is no parameter of {name} (known: {known})")
     try:
-        return ALGORITHMS.get(name)(**parameters)
+        return algorithm(**parameters)
     except ValidationError as error:
-        known = ", ".join(ALGORITHMS.get(name).model_json_schema().get("properties", {}))
-        parts = [f"{'.'.join(map(str, e['loc']))}={e.get('input')!r}: {e['msg']}" for e in error.errors()]
+        parts = [f"{'.'.join(map(str, e['loc']))}={repr(e.get('input'))[:80]}: {e['msg']}" for e in error.errors()]
         raise ParameterError(f"algorithm_params: {'; '.join(parts)} (known: {known})") from error
 
 
@@ -120,3 +123,4 @@ class ReaderParams(DefaultDependency):
     analysis: SharedAnalysis
     settings: SharedSettings
     process: Annotated[BaseAlgorithm | None, Depends(process)] = None
+    cover_scale: Annotated[int | None, Query(include_in_schema=False, gt=0, le=1000)] = None

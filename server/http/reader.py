@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import attr
@@ -14,8 +18,8 @@ from rasterio.crs import CRS
 from rasterio.warp import transform, transform_bounds
 from rasterio.windows import Window
 from rio_tiler.constants import WGS84_CRS
-from rio_tiler.errors import PointOutsideBounds
-from rio_tiler.expression import parse_expression
+from rio_tiler.errors import PointOutsideBounds, TileOutsideBounds
+from rio_tiler.expression import get_expression_blocks
 from rio_tiler.io import Reader
 from rio_tiler.models import ImageData, Info, PointData
 from rio_tiler.utils import non_alpha_indexes
@@ -23,7 +27,7 @@ from titiler.core.algorithm.base import BaseAlgorithm
 
 from algorithms.errors import BandError, ModelError, ParameterError
 from algorithms.options import CloudOptions
-from algorithms.removal import CloudAlgorithm, CloudImage, CloudRemoval
+from algorithms.removal import CloudAlgorithm, CloudImage, CloudRemoval, as_numbers
 from algorithms.sidecar import CloudSidecar
 from server.analysis.engine import Analysis
 from server.analysis.marked import marked_by_mask, warn_of_mask
@@ -32,11 +36,18 @@ from server.analysis.request import Request
 from server.analysis.sidecar import classes_sidecar, fill_sidecar
 from server.analysis.task import Task
 from server.errors import TooLargeError
+from server.http.budget import Answer, admit, image_bounds, part_shape, value_bytes, whole_shape
+from server.http.checks import MOST_ZOOM
+from server.http.expressions import expression_bands
+from server.http.geojson import check_shape
 from server.raster.dataset import Dataset, check_unchanged, file_version, open_raster
+from server.raster.distant import from_afar
 from server.raster.grid import coarse_grid, fine_grid
 from server.raster.sampling import OutputGrid
 from server.raster.upright import hull, is_north_up, read_upright
+from server.raster.usable import check_georeference, check_nodata
 from server.settings import Settings
+from server.work.ticket import check_wanted, holding
 from server.work.trace import stage
 
 
@@ -55,18 +66,26 @@ class PairReader(Reader):
     settings: Settings = attr.ib(kw_only=True)
     """Limits of what is read."""
     process: BaseAlgorithm | None = attr.ib(default=None, kw_only=True)
+    cover_scale: int = attr.ib(default=10, kw_only=True)
+    """Cells per side into which statistics of polygons cut each pixel."""
     input: str = attr.ib(init=False)
     _version: str | None = attr.ib(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Open the target."""
+        """Open the target; meanwhile, and until it is closed, the request holds the thread."""
         self.input = self.request.target
-        if not self.dataset:
-            self._version = file_version(self.input)
-            self.dataset = self._ctx_stack.enter_context(open_raster(self.input, self._version))
-        super().__attrs_post_init__()  # type: ignore[no-untyped-call]
-        # rasterio's are upside down for a raster that is not north up.
-        self.bounds = hull(self._raster.transform, self._raster.width, self._raster.height)
+        try:
+            self._ctx_stack.enter_context(holding())
+            if not self.dataset:
+                self._version = file_version(self.input)
+                self.dataset = self._ctx_stack.enter_context(open_raster(self.input, self._version))
+            check_georeference(self.dataset, self.input)
+            super().__attrs_post_init__()  # type: ignore[no-untyped-call]
+            # rasterio's are upside down for a raster that is not north up.
+            self.bounds = hull(self._raster.transform, self._raster.width, self._raster.height)
+        except BaseException:
+            self._ctx_stack.__exit__(*sys.exc_info())
+            raise
 
     def __exit__(self, *error: Any) -> None:
         """Close the target, which tells of its file's errors."""
@@ -121,6 +140,9 @@ class PairReader(Reader):
         limit = self.settings.max_tile_size
         if tilesize and tilesize > limit:
             raise TooLargeError(f"tilesize {tilesize} is larger than {limit}; ask for smaller tiles")
+        matrix = self.tms.matrix(tile_z) if self.tms.minzoom <= tile_z <= MOST_ZOOM else None
+        if matrix is None or not (0 <= tile_x < matrix.matrixWidth and 0 <= tile_y < matrix.matrixHeight):
+            raise TileOutsideBounds(f"Tile(x={tile_x}, y={tile_y}, z={tile_z}) is outside bounds")
         return super().tile(tile_x, tile_y, tile_z, tilesize=tilesize, **kwargs)
 
     def part(  # type: ignore[override]
@@ -136,11 +158,17 @@ class PairReader(Reader):
         **kwargs: Any,
     ) -> ImageData:
         """Read a window and attach its side-car."""
-        self._check_size(height, width, max_size, kwargs)
-        kwargs |= {"dst_crs": dst_crs, "bounds_crs": bounds_crs}
-        kwargs |= {"max_size": max_size, "height": height, "width": width}
-        turned = not self._north_up and (dst_crs or bounds_crs) == self.crs
-        return self._filled(self._part_upright if turned else super().part, (bbox,), indexes, expression, kwargs)
+        dst_crs = dst_crs or bounds_crs
+        raster, size = self._raster, {"height": height, "width": width, "max_size": max_size}
+        bounds = image_bounds(bbox, bounds_crs, dst_crs)
+        align = bool(kwargs.get("align_bounds_with_dataset"))
+        rows, cols = part_shape(raster, bounds, dst_crs, **size, align=align)
+        margin = sum(2 * int(kwargs.get(name) or 0) for name in ("buffer", "padding"))
+        wanted = self._admit((rows + margin, cols + margin), indexes, expression, kwargs, polygon=align)
+        seen = partial(from_afar, bounds=bounds, dst_crs=dst_crs, width=cols, height=rows, indexes=wanted)
+        kwargs |= {"dst_crs": dst_crs, "bounds_crs": bounds_crs, **size}
+        turned = not self._north_up and dst_crs == self.crs
+        return self._filled(self._part_upright if turned else super().part, (bbox,), indexes, expression, kwargs, seen)
 
     def _part_upright(
         self,
@@ -154,15 +182,24 @@ class PairReader(Reader):
         if bounds_crs != self.crs:
             bbox = transform_bounds(bounds_crs, self.crs, *bbox, densify_pts=21)
         options = {k: v for k, v in {**self.options, **kwargs}.items() if k not in ("dst_crs", "padding")}
-        asked = parse_expression(expression) if expression else indexes
+        asked = expression_bands(expression) if expression else indexes
         image = read_upright(self._raster, bbox, indexes=asked, **options)
         image.assets = [self.input]
         return image.apply_expression(expression) if expression else image
 
     def read(self, indexes: Any = None, expression: str | None = None, **kwargs: Any) -> ImageData:
         """Read the whole dataset and attach its side-car."""
-        self._check_size(kwargs.get("height"), kwargs.get("width"), kwargs.get("max_size"), kwargs)
-        return self._filled(super().read, (), indexes, expression, kwargs)
+        size = {name: kwargs.get(name) for name in ("height", "width", "max_size")}
+        dst_crs = kwargs.get("dst_crs") or self.crs
+        shape, bounds = whole_shape(self._raster, dst_crs, **size)
+        wanted = self._admit(shape, indexes, expression, kwargs)
+        seen = partial(from_afar, bounds=bounds, dst_crs=dst_crs, width=shape[1], height=shape[0], indexes=wanted)
+        return self._filled(super().read, (), indexes, expression, kwargs, seen)
+
+    def feature(self, shape: dict[str, Any], *args: Any, **kwargs: Any) -> ImageData:
+        """Read the window around a GeoJSON feature, and hide what is outside of it."""
+        check_shape(shape)
+        return super().feature(shape, *args, **kwargs)
 
     @property
     def _north_up(self) -> bool:
@@ -179,6 +216,9 @@ class PairReader(Reader):
         **kwargs: Any,
     ) -> PointData:
         """Values of one pixel of the filled image, as a map at native resolution shows it."""
+        self._admit((1, 1), indexes, expression, kwargs)
+        if not (math.isfinite(lon) and math.isfinite(lat)):
+            raise PointOutsideBounds(f"Point {lon},{lat} is outside dataset bounds")
         if not self._clouds_wanted and self._north_up:
             return super().point(lon, lat, coord_crs=coord_crs, indexes=indexes, expression=expression, **kwargs)
         raster = self._raster
@@ -187,7 +227,8 @@ class PairReader(Reader):
         if not (0 <= at_col < raster.width and 0 <= at_row < raster.height):
             raise PointOutsideBounds("Point is outside dataset bounds")
         pixel = Window(math.floor(at_col), math.floor(at_row), 1, 1)
-        image = self._filled(super().read, (), indexes, expression, {**kwargs, "window": pixel})
+        whole = {**kwargs, "window": pixel}
+        image = self._filled(super().read, (), indexes, expression, whole, lambda own, **_: nullcontext(own))
         if isinstance(image, CloudImage) and self.process is not None:
             image = self.process(image)
         return PointData(
@@ -199,24 +240,35 @@ class PairReader(Reader):
             assets=image.assets,
         )
 
-    def _check_size(self, height: int | None, width: int | None, max_size: int | None, margins: dict[str, Any]) -> None:
-        """Refuse to make more pixels than the server hands out at once."""
-        limit = self.settings.max_pixels
-        margin = sum(2 * int(margins.get(name) or 0) for name in ("buffer", "padding"))
-        rows, cols = self._raster.height, self._raster.width
-        if height and width:
-            rows, cols = height, width
-        elif height or width:
-            scale = height / rows if height else (width or 0) / cols
-            rows, cols = round(rows * scale), round(cols * scale)
-        elif max_size:
-            scale = min(1.0, max_size / max(rows, cols))
-            rows, cols = round(rows * scale), round(cols * scale)
-        if (rows + margin) * (cols + margin) > limit:
-            raise TooLargeError(
-                f"{cols + margin} x {rows + margin} pixels are more than {limit}; ask for a smaller "
-                "width, height, max_size or area"
-            )
+    def _admit(
+        self,
+        shape: tuple[int, int],
+        indexes: Any,
+        expression: str | None,
+        kwargs: dict[str, Any],
+        *,
+        polygon: bool = False,
+    ) -> tuple[int, ...]:
+        """The bands to read, if the server makes such an image at all and anybody waits for it.
+
+        Raises:
+            TooLargeError: it does not. ParameterError: there is no such band, or no such nodata.
+        """
+        check_wanted()
+        wanted = self._asked(indexes, expression)
+        check_nodata(kwargs.get("nodata"), self._raster)
+        answer = Answer(
+            *shape,
+            bands=len(wanted),
+            itemsize=value_bytes(self._raster),
+            parts=len(get_expression_blocks(expression)) if expression else 0,
+            unscaled=bool(kwargs.get("unscale")),
+            fills=self._clouds_wanted,
+            algorithm=self.process is not None and not isinstance(self.process, CloudAlgorithm),
+            coverage=self.cover_scale if polygon else 0,
+        )
+        admit(answer, max_pixels=self.settings.max_pixels, max_bytes=self.settings.max_request_bytes)
+        return wanted
 
     def _asked(self, indexes: Any, expression: str | None) -> tuple[int, ...]:
         """1-based numbers of the bands that `bidx` or `expression` ask for; of every band with data without them.
@@ -224,7 +276,7 @@ class PairReader(Reader):
         Raises:
             ParameterError: there is no such band.
         """
-        asked = parse_expression(expression) if expression else indexes or non_alpha_indexes(self._raster)
+        asked = expression_bands(expression) if expression else indexes or non_alpha_indexes(self._raster)
         bands = (asked,) if isinstance(asked, int) else tuple(asked)
         if missing := [band for band in bands if band not in self._raster.indexes]:
             known = ", ".join(f"{i} {text or ''}".strip() for i, text in enumerate(self._raster.descriptions, start=1))
@@ -232,14 +284,20 @@ class PairReader(Reader):
         return bands
 
     def _filled(
-        self, read: Any, args: tuple[Any, ...], indexes: Any, expression: str | None, kwargs: dict[str, Any]
+        self,
+        read: Any,
+        args: tuple[Any, ...],
+        indexes: Any,
+        expression: str | None,
+        kwargs: dict[str, Any],
+        seen: Callable[..., AbstractContextManager[Any]],
     ) -> ImageData:
         """Read with rio-tiler's own code, then attach the side-car; for other algorithms than ours fill at once."""
         wanted = self._asked(indexes, expression)
         if not self._clouds_wanted:
-            with stage("read"):
+            with stage("read"), self._looking(seen, kwargs):
                 plain: ImageData = read(*args, indexes=indexes, expression=expression, **kwargs)
-            return plain
+            return as_numbers(plain)
         kwargs = {**self.options, **kwargs}
         unscale = bool(kwargs.pop("unscale", False))
         algorithm = self.process if isinstance(self.process, CloudAlgorithm) else CloudRemoval()
@@ -250,7 +308,7 @@ class PairReader(Reader):
         warn_of_mask(task)
         if algorithm.needs != "fill":
             wanted = task.target.dataset.indexes[:1]
-        with stage("read"):
+        with stage("read"), self._looking(seen, kwargs):
             image = read(*args, indexes=wanted, **kwargs)
         clouds = replace(self._sidecar(algorithm, task, image, wanted, kwargs), expression=expression, unscale=unscale)
         filled = CloudImage.of(image, clouds)
@@ -266,6 +324,17 @@ class PairReader(Reader):
         affine = self._raster.transform @ Affine.translation(window.col_off, window.row_off)
         affine @= Affine.scale(window.width / image.width, window.height / image.height)
         return OutputGrid(crs, tuple(affine)[:6], image.width, image.height)
+
+    @contextmanager
+    def _looking(self, seen: Callable[..., AbstractContextManager[Any]], kwargs: dict[str, Any]) -> Iterator[None]:
+        """Read from what the raster looks like at the image's resolution."""
+        own = self.dataset
+        with seen(own, resampling=kwargs.get("resampling_method") or "nearest") as dataset:
+            self.dataset = dataset
+            try:
+                yield
+            finally:
+                self.dataset = own
 
     def _sidecar(
         self, algorithm: CloudAlgorithm, task: Task, image: ImageData, wanted: tuple[int, ...], kwargs: dict[str, Any]

@@ -1,13 +1,15 @@
-"""The one table that maps every error to an HTTP status, and the handlers that answer with it."""
+"""The one table that maps every error to an HTTP status, and the answers made from it."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+import re
+from types import TracebackType
 from typing import Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import CRSError, RasterioError, RasterioIOError
 from rio_tiler.errors import RioTilerError, TileOutsideBounds
 from starlette.responses import JSONResponse, Response
@@ -16,7 +18,11 @@ from titiler.core.errors import DEFAULT_STATUS_CODES
 from algorithms.errors import ClearSkyError, InputError
 from server.errors import (
     AbandonedError,
+    BodyTimeoutError,
+    BodyTooLargeError,
+    BusyError,
     OverdueError,
+    QueryTooLongError,
     RecipeMissingError,
     SourceChangedError,
     SourceFaultError,
@@ -25,6 +31,7 @@ from server.errors import (
     SourceTimeoutError,
     SourceUnreadableError,
 )
+from server.work.trace import request_id
 
 logger = logging.getLogger("clearsky")
 
@@ -33,10 +40,14 @@ STATUS: Final[dict[type[Exception], int]] = {
     RioTilerError: 400,
     RasterioIOError: 502,
     RasterioError: 400,
+    CPLE_BaseError: 502,
     CRSError: 400,
     InputError: 400,
     RecipeMissingError: 404,
     SourceUnreadableError: 400,
+    BodyTooLargeError: 413,
+    QueryTooLongError: 414,
+    BodyTimeoutError: 408,
     SourceForbiddenError: 403,
     SourceMissingError: 404,
     SourceFaultError: 502,
@@ -44,25 +55,80 @@ STATUS: Final[dict[type[Exception], int]] = {
     SourceTimeoutError: 504,
     AbandonedError: 499,
     OverdueError: 503,
+    BusyError: 503,
+    MemoryError: 503,
     Exception: 500,
 }
 """Error class to HTTP status; the nearest base class counts."""
 
+LONGEST_DETAIL: Final = 2000
+"""Characters of an answer's detail."""
 
-def _handler(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
-    async def handle(request: Request, error: Exception) -> Response:
-        if isinstance(error, TileOutsideBounds) and request.app.state.services.settings.empty_outside:
-            return Response(status_code=204)
-        if status >= 500:
-            logger.error("%s %s: %r", request.method, request.url.path, error, exc_info=error)
-        detail = (
-            str(error)
-            if status < 500 or isinstance(error, (RasterioError, ClearSkyError))
-            else "internal error; see the server's log"
-        )
-        return JSONResponse({"detail": detail}, status_code=status)
+_REFUSALS: Final = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, AssertionError, RecursionError)
+"""What libraries raise when a request's values make no sense to them."""
+_OURS: Final = frozenset({"server", "algorithms"})
+_PATH: Final = re.compile(r"(?:/[^\s/:;,'\"()]+){2,}/?")
 
-    return handle
+
+def status_of(error: Exception) -> int:
+    """The status for an error."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def _without_paths(text: str) -> str:
+    """Text of a library that may name files of the server."""
+    return _PATH.sub("...", text)
+
+
+def _raised_by_library(error: Exception) -> bool:
+    """Whether the innermost frame of Python belongs to a library that our code, or TiTiler, handed values to."""
+    trace: TracebackType | None = error.__traceback__
+    if trace is None:
+        return False
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return str(trace.tb_frame.f_globals.get("__name__", "")).split(".")[0] not in _OURS
+
+
+def _detail(error: Exception, status: int) -> str:
+    if isinstance(error, ClearSkyError):
+        return str(error)
+    if isinstance(error, CPLE_BaseError):
+        return f"the dataset cannot be read: {_without_paths(str(error))}; it is damaged, or of a kind not supported"
+    if isinstance(error, MemoryError):
+        return "the answer needs more memory than there is; ask for a smaller image"
+    if status < 500 or isinstance(error, RasterioError):
+        return _without_paths(str(error))
+    return f"internal error {request_id.get()}; the server's log tells more under this number"
+
+
+def error_response(error: Exception) -> Response:
+    """The answer for an error; one that is the server's own fault is logged, once, with the request's number.
+
+    What a library raises at values that no check foresaw is the request's fault: 400, and logged, so that the check can
+    be written.
+    """
+    status = status_of(error)
+    if status == 500 and isinstance(error, _REFUSALS) and _raised_by_library(error):
+        logger.warning("%s: not foreseen: %r", request_id.get(), error, exc_info=error)
+        detail = f"the request's values cannot be used together: {_without_paths(str(error))[:200]}; change them"
+        return JSONResponse({"detail": detail}, status_code=400)
+    if status >= 500:
+        # What is documented needs no traceback; the rest is a fault of the server.
+        logger.error("%s: %r", request_id.get(), error, exc_info=error if status == 500 else None)
+    return JSONResponse({"detail": _detail(error, status)[:LONGEST_DETAIL]}, status_code=status)
+
+
+async def _answer(_: Request, error: Exception) -> Response:
+    return error_response(error)
+
+
+async def _outside(request: Request, error: Exception) -> Response:
+    """A tile beside the dataset: kept as long as a tile inside."""
+    settings = request.app.state.services.settings
+    response = Response(status_code=204) if settings.empty_outside else error_response(error)
+    response.headers["Cache-Control"] = settings.cachecontrol
+    return response
 
 
 async def _invalid_request(_: Request, error: Exception) -> Response:
@@ -71,12 +137,14 @@ async def _invalid_request(_: Request, error: Exception) -> Response:
     parts = []
     for item in error.errors():
         where = ".".join(str(p) for p in item["loc"][1:]) or str(item["loc"][0])
-        parts.append(f"{where}={item.get('input')!r}: {item['msg']}")
-    return JSONResponse({"detail": "; ".join(parts)[:2000]}, status_code=400)
+        parts.append(f"{where}={repr(item.get('input'))[:200]}: {item['msg']}")
+    return JSONResponse({"detail": "; ".join(parts)[:LONGEST_DETAIL]}, status_code=400)
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Register the table with the application."""
-    for error, status in STATUS.items():
-        app.add_exception_handler(error, _handler(status))
+    """Register the table with the application; `Failsafe` answers what is not in it."""
+    for error in STATUS:
+        if error is not Exception:
+            app.add_exception_handler(error, _answer)
+    app.add_exception_handler(TileOutsideBounds, _outside)
     app.add_exception_handler(RequestValidationError, _invalid_request)

@@ -23,6 +23,7 @@ GDAL_OPTIONS: Final = {
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
     "GDAL_BAND_BLOCK_CACHE": "HASHSET",
     "CPL_VSIL_CURL_ALLOWED_FILENAME": "none",
+    "PROJ_NETWORK": "OFF",
 }
 """Set in the environment unless the operator has set them otherwise; reasons in docs/remote.md."""
 

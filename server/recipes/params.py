@@ -145,6 +145,7 @@ class RecipeParams(DefaultDependency):
     analysis: SharedAnalysis
     settings: SharedSettings
     process: Annotated[BaseAlgorithm | None, Depends(recipe_process)] = None
+    cover_scale: Annotated[int | None, Query(include_in_schema=False, gt=0, le=1000)] = None
 
 
 def open_recipe(recipe: Recipe, **options: Any) -> PairReader:

@@ -10,9 +10,11 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from titiler.core.factory import TilerFactory
 from titiler.extensions.wmts import wmtsExtension
 
-from server.http.middleware import Inputs, Scope, below_root
+from server.http.asgi import Scope, below_root
+from server.http.middleware import Inputs
 from server.http.pages import TEMPLATES
 from server.http.render import render
+from server.http.validate import ValidateExtension
 from server.recipes.params import (
     TILE_PARAMETERS,
     RecipeParams,
@@ -130,7 +132,7 @@ def add_recipes(app: FastAPI) -> None:
         templates=TEMPLATES,
         router_prefix="/recipes/{name}",
         add_ogc_maps=True,
-        extensions=[wmts],
+        extensions=[wmts, ValidateExtension(request_of=lambda recipe: recipe.request)],
         **dependencies,
     )
     app.get("/recipes", tags=["Recipes"], response_class=HTMLResponse)(list_recipes)

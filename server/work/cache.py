@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import cachetools
 
+from server.work.ticket import check_wanted
+
 T = TypeVar("T")
 
 
@@ -45,8 +47,17 @@ class TileCache:
         )
 
     def get(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """The cached value of `key`, computed by the first who asks; an error is raised to each and not kept."""
-        value: T = self._fetch(key, compute)
+        """The cached value of `key`, computed by the first who asks; an error is raised to each and not kept.
+
+        Raises:
+            AbandonedError, OverdueError: it is not there, and nobody waits for it any more.
+        """
+
+        def still_wanted() -> T:
+            check_wanted()
+            return compute()
+
+        value: T = self._fetch(key, still_wanted)
         return value
 
     def peek(self, key: Hashable) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 from server.errors import AbandonedError, OverdueError
@@ -15,6 +18,30 @@ class Ticket:
         self._abandoned = False
         self._seconds = seconds
         self._deadline = None if seconds is None else time.monotonic() + seconds
+        self._lock = threading.Lock()
+        self._holders = 0
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """A thread works for the request meanwhile, and cannot always be stopped."""
+        with self._lock:
+            self._holders += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holders -= 1
+
+    @property
+    def held(self) -> bool:
+        """Whether a thread still works for the request."""
+        with self._lock:
+            return self._holders > 0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time until the answer is due; None where it may take any time."""
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     def abandon(self) -> None:
         """Note that the client has gone."""
@@ -29,10 +56,14 @@ class Ticket:
         if self._abandoned:
             raise AbandonedError("the client has gone")
         if self._deadline is not None and time.monotonic() > self._deadline:
-            raise OverdueError(
-                f"the answer was not ready within {self._seconds:g} s; what is done is kept, so ask again, or for a "
-                "smaller image (the operator sets CLEARSKY_REQUEST_TIMEOUT)"
-            )
+            raise self.overdue()
+
+    def overdue(self) -> OverdueError:
+        """The error for an answer that is not ready in time."""
+        return OverdueError(
+            f"the answer was not ready within {self._seconds or 0:g} s; what is done is kept, so ask again, or for a "
+            "smaller image (the operator sets CLEARSKY_REQUEST_TIMEOUT)"
+        )
 
 
 current_ticket: ContextVar[Ticket | None] = ContextVar("clearsky_ticket", default=None)
@@ -47,3 +78,13 @@ def check_wanted() -> None:
     """
     if (ticket := current_ticket.get()) is not None:
         ticket.check()
+
+
+@contextmanager
+def holding() -> Iterator[None]:
+    """This thread works for the running request, if there is one, and cannot always be stopped."""
+    if (ticket := current_ticket.get()) is None:
+        yield
+        return
+    with ticket.hold():
+        yield

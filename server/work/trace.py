@@ -56,3 +56,7 @@ def stage(name: str) -> Iterator[None]:
     finally:
         if trace is not None:
             trace.seconds[name] = trace.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+request_id: ContextVar[str] = ContextVar("clearsky_request_id", default="-")
+"""The running request's number, for the log and for `X-Request-Id`."""

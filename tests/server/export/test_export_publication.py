@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.helpers.exports import finished, pixels, run, start
+from tests.helpers.exports import finished, run, start
+from tests.helpers.scenes import read_raster
 from tests.helpers.service import ROOT
 
 KILLED = """
@@ -69,8 +70,8 @@ def test_killed_while_publishing_the_same_command_finishes(
     assert not list(tmp_path.rglob("*.partial"))
     whole, other = tmp_path / "whole.tif", tmp_path / "other.tif"
     assert run(arguments[0], whole, *arguments[2:-1], other) == 0
-    np.testing.assert_array_equal(pixels(out), pixels(whole))
-    np.testing.assert_array_equal(pixels(provenance), pixels(other))
+    np.testing.assert_array_equal(read_raster(out), read_raster(whole))
+    np.testing.assert_array_equal(read_raster(provenance), read_raster(other))
     assert run(*arguments) == 2  # it exists, and is not ours to replace any more
 
 
@@ -127,7 +128,7 @@ def test_if_the_image_cannot_have_its_name_the_provenance_has_none(
     assert "cannot be written" in capfd.readouterr().err
     assert (out.read_text(), provenance.read_text()) == ("before", "before, too")
     assert run(*arguments, "--overwrite") == 0
-    assert pixels(out).shape[1:] == pixels(provenance).shape[1:]
+    assert read_raster(out).shape[1:] == read_raster(provenance).shape[1:]
 
 
 @pytest.mark.parametrize("damage", ["cut short", "flipped", "gone", "record cut short"])
@@ -153,7 +154,7 @@ def test_a_damaged_piece_is_made_again(arguments: list[object], tmp_path: Path, 
     _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
     assert run(arguments[0], whole, *arguments[2:]) == 0
-    np.testing.assert_array_equal(pixels(out), pixels(whole))
+    np.testing.assert_array_equal(read_raster(out), read_raster(whole))
 
 
 @pytest.mark.parametrize("name", ["out.png", "out.jp2", "out", "out.tif.gz", "out.vrt", "x" * 300 + ".tif"])

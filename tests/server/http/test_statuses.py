@@ -40,5 +40,9 @@ def test_each_error_is_on_one_branch(error: type[Exception]) -> None:
 
 @pytest.mark.parametrize("error", [e for e in DECLARED if e not in BRANCHES], ids=lambda e: e.__name__)
 def test_no_error_is_a_fault_of_the_server(error: type[Exception]) -> None:
-    expected = {InputError: {400, 404}, SourceError: {400, 403, 404, 502, 503, 504}, CancelledWorkError: {499, 503}}
+    expected = {
+        InputError: {400, 404, 408, 413, 414},
+        SourceError: {400, 403, 404, 502, 503, 504},
+        CancelledWorkError: {499, 503},
+    }
     assert status(error) in next(codes for branch, codes in expected.items() if issubclass(error, branch))

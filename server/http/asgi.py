@@ -1,0 +1,23 @@
+"""Types and small helpers of ASGI that the middleware shares."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from starlette.responses import Response
+
+Scope = dict[str, Any]
+Message = dict[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+Receive = Callable[[], Awaitable[Message]]
+
+
+def below_root(scope: Scope) -> str:
+    """The path; behind a proxy that keeps its prefix, it begins with that."""
+    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
+
+
+async def respond(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """Send a response in the application's place."""
+    await response(scope, receive, cast(Any, send))

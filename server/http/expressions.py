@@ -1,0 +1,140 @@
+"""Band arithmetic that a request may ask for: bounded, and without what hangs or ends the process.
+
+rio-tiler admits a syntax tree by its kinds of nodes and numexpr then works on it. Two things that pass do harm. numexpr
+computes powers of constants as Python's integers, which for `9**9**9` holds every thread for minutes. And it divides
+integers by the processor's instruction, which ends the whole process for the least integer divided by -1, as in
+`(b1*0-2147483647-1) % (b1*0-1)`.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from typing import Final
+
+from numexpr.expressions import functions as numexpr_functions
+from rio_tiler.expression import validate_expression
+
+from algorithms.errors import ParameterError
+
+LONGEST: Final = 4096
+"""Characters of an expression."""
+MOST_PARTS: Final = 64
+"""Bands of the result."""
+MOST_NODES: Final = 1000
+"""Nodes of one part's syntax tree."""
+DEEPEST: Final = 120
+"""Levels of one part's syntax tree; a sum of 100 terms has as many."""
+LARGEST_EXPONENT: Final = 64
+"""Exponent of a constant."""
+REDUCTIONS: Final = frozenset({"sum", "prod", "min", "max"})
+"""Functions of numexpr that do not work pixel by pixel."""
+
+_NAME: Final = re.compile(r"b([0-9]{1,5})", re.IGNORECASE)
+_REMEDY: Final = "write for example (b4-b3)/(b4+b3)"
+
+
+def check_expression(expression: str) -> None:
+    """Refuse an expression that is too long, or that harms the process.
+
+    Raises:
+        ParameterError: with what is wrong and what to write. What rio-tiler refuses is left to it.
+    """
+    if len(expression) > LONGEST:
+        raise ParameterError(f"expression has {len(expression)} characters; up to {LONGEST} are read")
+    parts = [part for part in expression.split(";") if part.strip()]
+    if not parts:
+        raise ParameterError(f"expression {expression[:80]!r} is empty; {_REMEDY}")
+    if len(parts) > MOST_PARTS:
+        raise ParameterError(f"expression has {len(parts)} parts; up to {MOST_PARTS} are computed")
+    for part in parts:
+        _check_part(part.strip())
+
+
+def _check_part(part: str) -> None:
+    try:
+        tree = ast.parse(part, mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ParameterError(f"expression {part[:80]!r} cannot be read: {str(error)[:80]}; {_REMEDY}") from error
+    nodes = 0
+    level: list[ast.AST] = [tree.body]
+    depth = 0
+    while level:
+        depth, nodes = depth + 1, nodes + len(level)
+        if nodes > MOST_NODES or depth > DEEPEST:
+            raise ParameterError(
+                f"expression {part[:80]!r} has more than {MOST_NODES} terms or {DEEPEST} levels; write a shorter one"
+            )
+        for node in level:
+            _check_node(part, node)
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+
+
+def _check_node(part: str, node: ast.AST) -> None:
+    shown = f"expression {part[:80]!r}"
+    if isinstance(node, ast.Constant):
+        value = node.value
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ParameterError(f"{shown} holds {str(value)[:40]!r}, which is not a finite number")
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise ParameterError(f"{shown} holds an integer beyond 64 bits; write it as {value:.6e}")
+    elif isinstance(node, ast.Call):
+        name = node.func.id if isinstance(node.func, ast.Name) else "?"
+        if name in REDUCTIONS or name not in numexpr_functions:
+            raise ParameterError(f"{shown} calls {name[:40]!r}, which is not a function of single pixels")
+    elif isinstance(node, ast.BinOp):
+        if isinstance(node.op, ast.Pow) and _constant(node.right):
+            plain = not _constant(node.left) or _number(node.left) is not None
+            if not (plain and _small(node.right)):
+                raise ParameterError(
+                    f"{shown} raises to a power that is not a plain number up to {LARGEST_EXPONENT}; write the value"
+                )
+        if isinstance(node.op, (ast.Mod, ast.FloorDiv)) and not _positive(node.right):
+            raise ParameterError(
+                f"{shown} divides by something else than a positive number with % or //; use / instead"
+            )
+
+
+def _constant(node: ast.AST) -> bool:
+    """Whether numexpr computes a subtree before it sees any pixel."""
+    return not any(isinstance(child, ast.Name) for child in ast.walk(node))
+
+
+def _number(node: ast.AST) -> float | None:
+    """The value of a number with or without a sign."""
+    sign = 1.0
+    while isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.UAdd, ast.USub)):
+        sign, node = -sign if isinstance(node.op, ast.USub) else sign, node.operand
+    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
+        return sign * float(node.value) if abs(node.value) < 1e300 else math.inf
+    return None
+
+
+def _small(node: ast.AST) -> bool:
+    value = _number(node)
+    return value is not None and abs(value) <= LARGEST_EXPONENT
+
+
+def _positive(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and node.value > 0
+
+
+def expression_bands(expression: str) -> tuple[int, ...]:
+    """Numbers of the bands that an expression takes, in their order.
+
+    Raises:
+        ParameterError: a name that is no band. InvalidExpression: what rio-tiler refuses.
+    """
+    validate_expression(expression)
+    names: set[str] = set()
+    for part in expression.split(";"):
+        if part.strip():
+            tree = ast.parse(part.strip(), mode="eval")
+            called = {node.func for node in ast.walk(tree) if isinstance(node, ast.Call)}
+            names |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node not in called}
+    if strange := sorted(name for name in names if _NAME.fullmatch(name) is None):
+        raise ParameterError(f"expression {expression[:80]!r} names {strange[0][:40]!r}, which is no band; {_REMEDY}")
+    if not names:
+        raise ParameterError(f"expression {expression[:80]!r} names no band; {_REMEDY}")
+    return tuple(sorted({int(name[1:]) for name in names}))
