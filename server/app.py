@@ -28,6 +28,7 @@ from server.http.render import render
 from server.http.statuses import add_error_handlers
 from server.recipes.params import TILE_PARAMETERS
 from server.recipes.routes import add_recipes, named_in_recipe
+from server.remote.guard import seal
 from server.settings import get_settings
 from server.viewer import add_viewer
 
@@ -45,6 +46,12 @@ async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
     yield
     if get_analysis.cache_info().currsize:
         get_analysis().close()
+
+
+def create_sealed_app() -> FastAPI:
+    """Build the application for a process of its own, whose GDAL opens nothing by name from now on."""
+    seal()
+    return create_app()
 
 
 def create_app() -> FastAPI:

@@ -44,7 +44,7 @@ def serve(host: str, port: int, workers: int) -> None:
         write_demo(settings.demo)
     click.echo(f"Viewer: http://{host}:{port}/viewer")
     uvicorn.run(
-        "server.app:create_app",
+        "server.app:create_sealed_app",
         factory=True,
         host=host,
         port=port,

@@ -13,8 +13,8 @@ from rio_tiler.models import ImageData
 
 from algorithms.masks import NODATA
 from algorithms.removal import CloudSidecar
-from server.raster.dataset import open_raster
 from server.raster.layer import Layer
+from server.raster.opening import open_raster
 from server.raster.sampling import OutputGrid
 from server.work.trace import current, stage
 

@@ -13,8 +13,9 @@ from algorithms.fill import FillOptions
 from algorithms.models import CloudModel, select_model
 from algorithms.reclassify import MODEL_REMAP, parse_remap
 from algorithms.removal import CloudAlgorithm
-from server.raster.dataset import NO_OVERRIDES, Dataset, Overrides, describe, file_version, match_bands
+from server.raster.dataset import NO_OVERRIDES, Dataset, Overrides, describe, match_bands
 from server.raster.layer import Layer
+from server.raster.opening import file_version
 
 USER_REMAP: Final = "1 254 1"
 """Default for a user's mask: everything but 0 and nodata is cloud."""

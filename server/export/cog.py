@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from server.export.work import UnwritableError, partial_folder, publish
-from server.raster.dataset import open_raster
+from server.raster.opening import open_raster
 
 LOSSLESS: Final = ("deflate", "lzw", "zstd", "lzma")
 """Compressions that are taken over from the target; any other becomes the first of these."""

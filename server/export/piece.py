@@ -20,8 +20,9 @@ from server.analysis.outputs import completed, hidden_pixels, read_layer
 from server.analysis.sidecar import classes_sidecar, fill_sidecar
 from server.analysis.task import Task
 from server.export.plan import Piece
-from server.raster.dataset import dataset_crs, open_raster
+from server.raster.dataset import dataset_crs
 from server.raster.grid import Grid
+from server.raster.opening import open_raster
 from server.raster.sampling import OutputGrid
 
 TILE = 256

@@ -27,8 +27,9 @@ from server.export.piece import PieceFiller
 from server.export.plan import RASTERS, Piece, cells_under, ground_around, strips
 from server.export.tags import scene_tags
 from server.export.work import WorkFolder
-from server.raster.dataset import Dataset, check_unchanged, file_version, open_raster
+from server.raster.dataset import Dataset
 from server.raster.grid import fine_grid, native_grid
+from server.raster.opening import check_unchanged, file_version, open_raster
 from server.settings import get_settings
 from server.work.ticket import Ticket, check_wanted, current_ticket
 

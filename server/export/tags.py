@@ -14,7 +14,7 @@ from titiler.core.algorithm.base import BaseAlgorithm
 from algorithms.removal import CloudAlgorithm, CloudRemoval
 from server import __version__
 from server.analysis.task import Task
-from server.raster.dataset import open_raster
+from server.raster.opening import open_raster
 
 PREFIX: Final = "CLEARSKY_"
 """Beginning of the tags' names."""

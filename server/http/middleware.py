@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 
 from algorithms.errors import ClearSkyError
 from server import __version__
-from server.raster.dataset import file_version
+from server.raster.opening import file_version
 from server.remote.sources import check_source
 from server.settings import get_settings
 from server.work.trace import Trace, current

@@ -27,8 +27,9 @@ from server.analysis.sidecar import classes_sidecar, fill_sidecar
 from server.analysis.state import get_analysis
 from server.analysis.task import Request, Task
 from server.errors import TooLargeError
-from server.raster.dataset import Dataset, Overrides, check_unchanged, file_version, open_raster
+from server.raster.dataset import Dataset, Overrides
 from server.raster.grid import coarse_grid, fine_grid
+from server.raster.opening import check_unchanged, file_version, open_raster
 from server.raster.sampling import OutputGrid
 from server.remote.sources import check_source
 from server.settings import get_settings

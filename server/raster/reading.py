@@ -13,9 +13,10 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as PixelWindow
 
 from algorithms.cells import Cells, cell_means
-from server.raster.dataset import Dataset, dataset_crs, open_raster
+from server.raster.dataset import Dataset, dataset_crs
 from server.raster.grid import Box, Grid
 from server.raster.layer import Layer
+from server.raster.opening import open_raster
 from server.remote.files import get_remotes, is_remote
 
 READ_BLOCK: Final = 256
