@@ -81,6 +81,9 @@ def resolve(host: str) -> tuple[str, ...]:
         return found
     with _gate.waiting(host):
         with _lock:
+            found = _known.get(host, _failed.get(host))
+            if found is not None:  # while this thread queued
+                return found
             future = _coming.get(host)
             if future is None:
                 future = _coming[host] = Future()
