@@ -31,6 +31,7 @@ from server.http.statuses import add_error_handlers
 from server.http.validate import ValidateExtension
 from server.recipes.params import TILE_PARAMETERS
 from server.recipes.routes import add_recipes, named_in_recipe
+from server.remote.guard import seal
 from server.services import Services
 from server.settings import Settings, get_settings, use_settings
 from server.viewer import add_viewer
@@ -49,6 +50,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await anyio.to_thread.run_sync(preload, settings.model_preload)
     yield
     services.close()
+
+
+def create_sealed_app() -> FastAPI:
+    """Build the application for a process of its own, whose GDAL opens nothing by name from now on."""
+    seal()
+    return create_app()
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

@@ -59,17 +59,20 @@ def serve(host: str, port: int, workers: int) -> None:
 
     from server.demo import write_demo  # noqa: PLC0415
     from server.http.protocol import MOST_CONNECTIONS, PatientProtocol  # noqa: PLC0415
+    from server.remote.sources import allowed_sources  # noqa: PLC0415
     from server.settings import get_settings  # noqa: PLC0415
 
     _check_address(host, port)
-    settings = get_settings()
+    settings, allowed = get_settings(), allowed_sources()
     present = all((settings.demo / name).is_file() for name in ("cloudy.tif", "clear.tif"))
     if not settings.allowed_sources and not present:
         click.echo(f"Generating the demo scene in {settings.demo}, once ...")
         write_demo(settings.demo)
+    for line in allowed.describe():
+        click.echo(f"May be read: {line}")
     click.echo(f"Viewer: http://{host}:{port}/viewer")
     uvicorn.run(
-        "server.app:create_app",
+        "server.app:create_sealed_app",
         factory=True,
         host=host,
         port=port,

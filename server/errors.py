@@ -65,6 +65,10 @@ class SourceTimeoutError(SourceFaultError):
     """A dataset whose server does not send in time."""
 
 
+class SourceBusyError(SourceFaultError):
+    """A dataset whose server does not answer, while enough requests wait for it already."""
+
+
 class SourceChangedError(SourceFaultError):
     """A dataset that changed while it was read."""
 

@@ -19,8 +19,9 @@ from algorithms.options import CloudOptions
 from algorithms.reclassify import MODEL_REMAP, Remap
 from algorithms.sidecar import Needs
 from server.analysis.task import CloudSource, Task
-from server.raster.dataset import Dataset, dataset_crs, describe, file_version, match_bands
+from server.raster.dataset import Dataset, dataset_crs, describe, match_bands
 from server.raster.layer import Layer
+from server.raster.opening import file_version
 from server.raster.placing import overlap
 
 Within = Callable[..., AbstractContextManager[None]]

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from server.export.publication import finished_path
 from server.export.work import UnwritableError, partial_folder
-from server.raster.dataset import open_raster
+from server.raster.opening import open_raster
 
 LOSSLESS: Final = ("deflate", "lzw", "zstd", "lzma")
 """Compressions that are taken over from the target; any other becomes the first of these."""

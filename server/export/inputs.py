@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
-from urllib.parse import urlsplit
 
 from algorithms.errors import ParameterError
-from server.errors import SourceMissingError
+from server.errors import SourceForbiddenError, SourceMissingError
 from server.remote.sources import admit_own
-
-SCHEMES: Final = ("file", "http", "https", "s3", "gs", "az")
-"""Schemes of addresses that can be read."""
 
 
 def own_source(name: str) -> str:
@@ -26,15 +21,10 @@ def own_source(name: str) -> str:
     if "\0" in name or name.lower().startswith("/vsi"):
         raise ParameterError(f"{name!r} is one of GDAL's virtual file names; give a path or an https or s3 address")
     if "://" in name and not name.startswith("file://"):
-        parts = urlsplit(name)
-        if parts.scheme not in SCHEMES:
-            raise ParameterError(f"{name!r}: scheme {parts.scheme!r} is not one of {', '.join(SCHEMES)}")
-        if parts.username or parts.password:
-            raise ParameterError(
-                f"{name!r} carries credentials, which would end up in the output's tags; leave them out"
-            )
-        admit_own(name)
-        return name
+        try:
+            return admit_own(name)
+        except SourceForbiddenError as error:
+            raise ParameterError(str(error)) from error
     path = Path(name.removeprefix("file://")).expanduser()
     if not path.is_file():
         raise SourceMissingError(f"{name!r} does not exist; check the path")

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import rasterio.shutil
 
 from server.export.plan import Piece
-from server.raster.dataset import open_raster
+from server.raster.opening import open_raster
 
 GDAL_TYPES: Final = {
     "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",

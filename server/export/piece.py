@@ -23,7 +23,8 @@ from server.analysis.plane import Plane
 from server.analysis.sidecar import classes_sidecar, fill_sidecar
 from server.analysis.task import ReplacementIndex
 from server.export.plan import Piece, blocks_under, ground_around
-from server.raster.dataset import dataset_crs, open_raster
+from server.raster.dataset import dataset_crs
+from server.raster.opening import open_raster
 from server.raster.sampling import OutputGrid
 
 TILE_PIXELS: Final = 256

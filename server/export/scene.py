@@ -29,8 +29,9 @@ from server.export.plan import EXPORT_RASTER_SHARE, Piece, blocks_under, strips
 from server.export.publication import Publication, publish, unreported, withdraw
 from server.export.tags import scene_tags
 from server.export.work import WorkFolder, work_folder
-from server.raster.dataset import Dataset, check_unchanged, file_version, open_raster
+from server.raster.dataset import Dataset
 from server.raster.grid import fine_grid, native_grid
+from server.raster.opening import check_unchanged, file_version, open_raster
 from server.settings import get_settings
 from server.work.ticket import Ticket, check_wanted, current_ticket
 

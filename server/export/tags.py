@@ -13,7 +13,7 @@ from algorithms.options import OPTIONS
 from algorithms.removal import CloudRemoval
 from server import __version__
 from server.analysis.task import Task
-from server.raster.dataset import open_raster
+from server.raster.opening import open_raster
 
 TAG_PREFIX: Final = "CLEARSKY_"
 """Beginning of the tags' names."""

@@ -15,7 +15,7 @@ from algorithms.errors import ClearSkyError
 from server import __version__
 from server.analysis.request import Request, fields_of
 from server.http.asgi import Message, Receive, Scope, Send, below_root
-from server.raster.dataset import file_version
+from server.raster.opening import file_version
 from server.remote.sources import check_source
 from server.work.ticket import holding
 from server.work.trace import Trace, current

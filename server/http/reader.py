@@ -40,9 +40,10 @@ from server.http.budget import Answer, admit, image_bounds, part_shape, value_by
 from server.http.checks import MOST_ZOOM
 from server.http.expressions import expression_bands
 from server.http.geojson import check_shape
-from server.raster.dataset import Dataset, check_unchanged, file_version, open_raster
+from server.raster.dataset import Dataset
 from server.raster.distant import from_afar
 from server.raster.grid import coarse_grid, fine_grid
+from server.raster.opening import check_unchanged, file_version, open_raster
 from server.raster.sampling import OutputGrid
 from server.raster.upright import hull, is_north_up, read_upright
 from server.raster.usable import check_georeference, check_nodata

@@ -13,7 +13,7 @@ from titiler.core.factory import FactoryExtension, TilerFactory
 from titiler.core.resources.responses import JSONResponse
 
 from server.analysis.request import Request
-from server.raster.dataset import open_raster
+from server.raster.opening import open_raster
 from server.work.ticket import holding
 
 

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
-import rasterio
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.errors import RasterioIOError, WarpOperationError
 from rio_tiler.utils import non_alpha_indexes
 
 from algorithms.bands import common_names
 from algorithms.errors import BandError
-from server.errors import SourceChangedError, SourceFaultError, SourceMissingError, SourceUnreadableError
-from server.raster.gdal import driver_for
+from server.errors import SourceUnreadableError
+from server.raster.opening import file_version, open_raster
 from server.raster.turns import full_turn
 from server.raster.upright import georeferenced, hull
-from server.remote.files import get_remotes, is_remote
-from server.remote.remotefile import RemoteFile
-from server.remote.vsi import mounted
 
 MAX_BANDS: Final = 32
 """Bands the fill regresses on at most."""
@@ -99,92 +91,6 @@ class Dataset:
         if abs(col - round(col)) > 1e-3 or abs(row - round(row)) > 1e-3:
             return None
         return round(row), round(col)
-
-
-def file_version(url: str) -> str:
-    """Identity of the content: size and modification time of a local file; what the server says of a remote one.
-
-    Raises:
-        OSError: a local file that is not there. Errors of `Remotes.identity`: a remote one that cannot be had.
-    """
-    if is_remote(url):
-        return get_remotes().identity(url).version
-    stat = Path(url).stat()
-    return f"{stat.st_size}-{stat.st_mtime_ns}"
-
-
-def check_unchanged(url: str, was: str | None, now: str | None) -> None:
-    """Refuse to mix two states of a file; None for a state that does not matter.
-
-    Raises:
-        SourceChangedError: `was` is not `now`.
-    """
-    if was is not None and was != now:
-        raise SourceChangedError(f"{url!r} changed while it was read; ask again")
-
-
-@contextmanager
-def open_raster(url: str, version: str | None = None) -> Iterator[Any]:
-    """Open a raster of an admitted format, in the state `version` if that is given.
-
-    Errors inside the `with` that come from its file leave it as errors that name it; where GDAL went on without
-    bytes that a server did not send, the end of the `with` raises.
-
-    Raises:
-        SourceMissingError: not there. SourceUnreadableError: not a raster, or one of another format.
-        SourceFaultError: damaged, or its server fails. SourceChangedError: in another state.
-    """
-    with ExitStack() as stack:
-        if is_remote(url):
-            src, file = _opened_remote(url, version, stack)
-        else:
-            check_unchanged(url, version, file_version(url) if version else None)
-            src, file = stack.enter_context(_opened(url, url)), None
-        try:
-            yield src
-        except Exception as error:
-            if file is not None and file.fault is not None:
-                raise file.fault from error
-            if isinstance(error, (RasterioIOError, WarpOperationError)):
-                if file is not None:
-                    get_remotes().forget(url)
-                raise SourceFaultError(
-                    f"{url!r} cannot be read to the end: {str(error)[:200]}; it is cut short or damaged, replace it"
-                ) from error
-            raise
-        if file is not None and file.fault is not None:
-            raise file.fault
-
-
-def _opened_remote(url: str, version: str | None, stack: ExitStack) -> tuple[Any, RemoteFile]:
-    """The raster, and the file it is read from."""
-    for attempt in (1, 2):
-        file = RemoteFile(get_remotes(), get_remotes().identity(url))
-        check_unchanged(url, version, file.identity.version)
-        name = stack.enter_context(mounted(file))
-        try:
-            return stack.enter_context(_opened(url, name)), file
-        except SourceUnreadableError as error:
-            if file.fault is not None:
-                raise file.fault from error
-            # What is kept of it may be what its server sent in a bad hour.
-            get_remotes().forget(url)
-            if attempt == 2:
-                raise
-    raise AssertionError
-
-
-def _opened(url: str, name: str) -> Any:
-    """The raster under the name that GDAL knows it by."""
-    try:
-        return rasterio.open(name, driver=driver_for(url))
-    except RasterioIOError as error:
-        text = str(error).replace(name, url)
-        if any(sign in text for sign in ("No such file", "does not exist")):
-            raise SourceMissingError(f"{url!r} does not exist; check the name") from error
-        raise SourceUnreadableError(
-            f"{url!r} cannot be read as {driver_for(url)}: {text[:300]}; give a GeoTIFF"
-        ) from error
 
 
 def _reflectance(src: Any, indexes: tuple[int, ...]) -> tuple[tuple[float, ...], tuple[float, ...], str]:

@@ -10,7 +10,8 @@ import numpy as np
 from rasterio.errors import RasterioError
 from rasterio.warp import transform_bounds
 
-from server.raster.dataset import Dataset, dataset_crs, open_raster
+from server.raster.dataset import Dataset, dataset_crs
+from server.raster.opening import open_raster
 from server.raster.sampling import on_lattice
 from server.raster.upright import georeferenced
 

@@ -14,9 +14,10 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as PixelWindow
 
 from algorithms.cells import AVERAGED_FACTOR, Cells, cell_means
-from server.raster.dataset import Dataset, dataset_crs, open_raster
+from server.raster.dataset import Dataset, dataset_crs
 from server.raster.grid import Box, Grid
 from server.raster.layer import Layer
+from server.raster.opening import open_raster
 from server.raster.placing import open_georeferenced
 from server.raster.turns import source_of_warp
 from server.raster.upright import validity_options

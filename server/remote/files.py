@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ import cachetools
 
 from algorithms.errors import ClearSkyError
 from server import __version__
-from server.errors import SourceChangedError, SourceDeniedError, SourceMissingError
+from server.errors import SourceBusyError, SourceChangedError, SourceDeniedError, SourceFaultError, SourceMissingError
+from server.remote.gate import Gate
 from server.remote.objects import ObjectTransfer
 from server.remote.transfer import Part, Stamp, Transfer
 from server.remote.web import WebTransfer
@@ -27,8 +29,12 @@ HEAD: Final = 2
 """Pieces that the look at a file's state brings along: the header of most cloud-optimized GeoTIFFs."""
 LONGEST: Final = 8 << 20
 """Bytes fetched with one request at most."""
-THREADS: Final = 16
-"""Requests of one process beside those that the waiting threads make themselves."""
+HELPERS: Final = 8
+"""Requests to one host beside those that the waiting threads make themselves."""
+THREADS: Final = 4 * HELPERS
+"""The same, to all hosts."""
+PATIENCE: Final = 1.0
+"""Seconds without an answer after which no more threads wait for a host: see `Gate`."""
 FILES: Final = 4096
 """Files whose state is remembered."""
 
@@ -77,11 +83,22 @@ def _again(error: ClearSkyError) -> ClearSkyError:
 class Remotes:
     """States and pieces of remote files, shared by all requests of the process."""
 
-    def __init__(self, *, cache_bytes: int, check: float, timeout: float) -> None:
+    def __init__(self, *, cache_bytes: int, check: float, timeout: float, threads: int = 40) -> None:
+        """Make it.
+
+        Args:
+            cache_bytes: for pieces of files.
+            check: seconds after which a file's state is looked up again.
+            timeout: seconds for one request to a server.
+            threads: threads that requests run in; servers that stall can hold a quarter each, and three in all.
+        """
         agent = f"ClearSky/{__version__}"
         self._web: Transfer = WebTransfer(timeout=timeout, agent=agent)
         self._objects: Transfer = ObjectTransfer(timeout=timeout, agent=agent)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="fetch")
+        share = max(2, threads // 4)
+        self._gate = Gate(per_host=share, total=3 * share, patience=PATIENCE)
+        self._helpers: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._chunks: cachetools.LRUCache[Key, bytes] = cachetools.LRUCache(cache_bytes, getsizeof=len)
         self._coming: dict[Key, Future[bytes]] = {}
@@ -95,9 +112,14 @@ class Remotes:
         """State of a file, looked up again when it is a few seconds old; a failure is remembered as long.
 
         Raises:
-            SourceMissingError, SourceForbiddenError, SourceTimeoutError, SourceFaultError.
+            SourceMissingError, SourceForbiddenError, SourceTimeoutError, SourceFaultError. SourceBusyError: its server
+                does not answer, and enough threads wait for it.
         """
-        known = self._check(url)
+        with self._checking:
+            known = self._known.get(url)
+        if known is None:
+            with self._gate.waiting(_host(url)):
+                known = self._check(url)
         if isinstance(known, ClearSkyError):
             raise _again(known)
         return known
@@ -138,7 +160,7 @@ class Remotes:
         with self._checking:
             if isinstance(error, SourceChangedError):
                 self._known.pop(identity.url, None)
-            else:
+            elif not isinstance(error, SourceBusyError):
                 self._known[identity.url] = _again(error)
 
     def forget(self, url: str) -> None:
@@ -151,12 +173,29 @@ class Remotes:
             self._known.pop(url, None)
 
     def chunks(self, identity: Identity, numbers: Iterable[int]) -> dict[int, bytes]:
-        """Pieces of a file: kept ones, those that another thread fetches, and the rest in as few requests as fit."""
+        """Pieces of a file: kept ones, those that another thread fetches, and the rest in as few requests as fit.
+
+        Raises:
+            Errors of `Transfer.fetch`. SourceBusyError: see `identity`.
+        """
+        wanted = sorted(set(numbers))
+        with self._lock:
+            kept = {
+                n: data for n in wanted if (data := self._chunks.get((identity.url, identity.version, n))) is not None
+            }
+        if len(kept) == len(wanted):
+            return kept
+        host = _host(identity.url)
+        with self._gate.waiting(host):
+            return kept | self._gathered(identity, [n for n in wanted if n not in kept], host)
+
+    def _gathered(self, identity: Identity, wanted: list[int], host: str) -> dict[int, bytes]:
+        """Pieces (ascending numbers) that were not kept a moment ago."""
         have: dict[int, bytes] = {}
         waiting: dict[int, Future[bytes]] = {}
         mine: list[int] = []
         with self._lock:
-            for number in sorted(set(numbers)):
+            for number in wanted:
                 key = (identity.url, identity.version, number)
                 if (data := self._chunks.get(key)) is not None:
                     have[number] = data
@@ -168,21 +207,37 @@ class Remotes:
             for number in self._along(identity, mine):
                 mine.append(number)
                 self._coming[identity.url, identity.version, number] = Future()
-        runs = _runs(mine)
-        # The last run is fetched here: a thread that needs one piece needs no other thread.
-        others = [self._pool.submit(self._fetch, identity, run) for run in runs[:-1]]
-        fetched: list[dict[int, bytes]] = []
-        try:
-            if runs:
-                fetched.append(self._fetch(identity, runs[-1]))
-        finally:
-            done = [future.exception() for future in others]
-        for error in done:
-            if error is not None:
-                raise error
-        for part in [*fetched, *(future.result() for future in others)]:
-            have |= part
+            runs = _runs(mine)
+            # The last run is fetched here: a thread that needs one piece needs no other thread.
+            free = min(HELPERS - self._helpers[host], THREADS - self._helpers.total())
+            helped = min(max(len(runs) - 1, 0), free)
+            self._helpers[host] += helped
+        others = [self._pool.submit(self._help, identity, run, host) for run in runs[:helped]]
+        error: BaseException | None = None
+        for run in reversed(runs[helped:]):
+            try:
+                if error is None:
+                    have |= self._fetch(identity, run)
+                else:
+                    self._give_up(identity, run, error)
+            except BaseException as failure:
+                error = failure
+        for other in others:
+            error = error or other.exception()
+        if error is not None:
+            raise error
+        for other in others:
+            have |= other.result()
         return have | {number: future.result() for number, future in waiting.items()}
+
+    def _help(self, identity: Identity, run: range, host: str) -> dict[int, bytes]:
+        """Fetch in a thread of the pool."""
+        try:
+            return self._fetch(identity, run)
+        finally:
+            with self._lock:
+                self._helpers[host] -= 1
+                self._helpers += Counter()  # drops what is zero
 
     def announce(self, url: str, version: str, spans: Iterable[tuple[int, int]]) -> None:
         """Note bytes (start, stop) that will be read soon: who fetches those before them fetches them along."""
@@ -213,22 +268,29 @@ class Remotes:
 
     def _fetch(self, identity: Identity, run: range) -> dict[int, bytes]:
         """Fetch consecutive pieces and hand them to all who wait."""
-        keys = {number: (identity.url, identity.version, number) for number in run}
         try:
             data = self._bytes(identity, run.start * CHUNK, min(run.stop * CHUNK, identity.stamp.size))
         except BaseException as error:
-            with self._lock:
-                futures = [self._coming.pop(key) for key in keys.values()]
-            for future in futures:
-                future.set_exception(_again(error) if isinstance(error, ClearSkyError) else error)
+            self._give_up(identity, run, error)
             raise
         pieces = {number: data[at : at + CHUNK] for number, at in zip(run, range(0, len(data), CHUNK), strict=True)}
         with self._lock:
             self._keep(identity, run.start, data)
-            futures = [self._coming.pop(key) for key in keys.values()]
+            futures = self._taken(identity, run)
         for future, piece in zip(futures, pieces.values(), strict=True):
             future.set_result(piece)
         return pieces
+
+    def _give_up(self, identity: Identity, run: range, error: BaseException) -> None:
+        """Tell all who wait for pieces that these do not come."""
+        with self._lock:
+            futures = self._taken(identity, run)
+        for future in futures:
+            future.set_exception(_again(error) if isinstance(error, ClearSkyError) else error)
+
+    def _taken(self, identity: Identity, run: range) -> list[Future[bytes]]:
+        """What others wait for, no longer on its way; the lock is held."""
+        return [self._coming.pop((identity.url, identity.version, number)) for number in run]
 
     def _bytes(self, identity: Identity, start: int, stop: int) -> bytes:
         """Bytes of the state that was seen, and of no other."""
@@ -240,7 +302,17 @@ class Remotes:
             part = transfer.fetch(identity.url, start, stop)
         if not identity.stamp.agrees(part.stamp) or part.data is None:
             raise SourceChangedError(f"{identity.url!r} changed while it was read; ask again")
+        if len(part.data) != stop - start:
+            raise SourceFaultError(
+                f"{identity.url!r} came with {len(part.data)} bytes instead of {stop - start}; "
+                "try again or tell its provider"
+            )
         return part.data
+
+
+def _host(url: str) -> str:
+    """The host or bucket of an address."""
+    return urlsplit(url).netloc
 
 
 def _runs(numbers: list[int]) -> list[range]:
@@ -259,5 +331,8 @@ def get_remotes() -> Remotes:
     """The process's remote files, configured from the settings."""
     settings = get_settings()
     return Remotes(
-        cache_bytes=settings.source_cache_bytes, check=settings.source_check, timeout=settings.source_timeout
+        cache_bytes=settings.source_cache_bytes,
+        check=settings.source_check,
+        timeout=settings.source_timeout,
+        threads=settings.request_threads,
     )

@@ -6,7 +6,7 @@ import os
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import obstore
 from obstore.exceptions import (
@@ -19,6 +19,7 @@ from obstore.exceptions import (
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from server.errors import SourceDeniedError, SourceFaultError, SourceMissingError, SourceTimeoutError
+from server.remote.names import parse_address
 from server.remote.transfer import ATTEMPTS, CONNECT, Part, Stamp
 
 if TYPE_CHECKING:
@@ -67,12 +68,12 @@ class ObjectTransfer:
 
     def fetch(self, url: str, start: int, stop: int, unless: Stamp | None = None) -> Part:
         """See `Transfer.fetch`."""
-        parts = urlsplit(url)
+        address = parse_address(url)
         wanted: GetOptions = {"range": (start, stop)}
         if unless and unless.etag:
             wanted["if_none_match"] = unless.etag
         try:
-            store, key = self._store(parts.scheme, parts.netloc), unquote(parts.path).lstrip("/")
+            store, key = self._store(address.scheme, address.host), unquote(address.path[1:])
             answer = obstore.get(store, key, options=wanted)
             meta, data = answer.meta, bytes(answer.bytes())
         except NotModifiedError:

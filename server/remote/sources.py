@@ -2,125 +2,175 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
-from cachetools import TTLCache, cached
-
+from algorithms.errors import ParameterError
 from server.errors import SourceForbiddenError, SourceMissingError
+from server.remote.addresses import is_public_address, resolve
+from server.remote.names import Address, parse_address
 from server.settings import get_settings
 
+PUBLIC: Final = "https:*"
+"""Entry of the list that admits every public https host."""
+
 _REMEDY = "the operator can admit it with CLEARSKY_ALLOWED_SOURCES"
-_REMOTE = ("https", "http", "s3", "gs", "az")
 
 
-def _forbid(url: str, why: str) -> SourceForbiddenError:
-    return SourceForbiddenError(f"{url!r} is not allowed: {why}; {_REMEDY}")
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """The allow-list, taken apart."""
+
+    folders: tuple[Path, ...]
+    """Local folders and files, links resolved; the demo scene is always one."""
+    prefixes: tuple[Address, ...]
+    """Addresses: they and what is below them."""
+    hosts: tuple[str, ...]
+    """Hosts and buckets, in lower case; `*.` at the beginning stands for any names before it."""
+    public: bool
+    """Whether every public https host is admitted."""
+
+    def describe(self) -> Iterator[str]:
+        """What may be read, a line each."""
+        yield from (f"files below {folder}" for folder in self.folders)
+        yield from (f"{prefix} and below" for prefix in self.prefixes)
+        yield from (f"https, s3, gs and az on {host}" for host in self.hosts)
+        yield "every public https host" if self.public else f"no other https host ({PUBLIC} admits the public ones)"
+
+
+def allowed_sources() -> Allowed:
+    """What the settings admit.
+
+    Raises:
+        ParameterError: an entry that cannot be understood.
+    """
+    settings = get_settings()
+    return _parse(settings.allowed_sources, settings.demo)
 
 
 @lru_cache(maxsize=8)
-def _local_roots(allowed: tuple[str, ...], demo: Path) -> tuple[Path, ...]:
-    folders = [Path(entry) for entry in allowed if "://" not in entry and _looks_local(entry)]
-    return tuple(folder.resolve() for folder in [*folders, demo])
+def _parse(entries: tuple[str, ...], demo: Path) -> Allowed:
+    folders, prefixes, hosts = [demo], [], []
+    for entry in entries:
+        if entry == PUBLIC:
+            continue
+        if "://" in entry and not entry.startswith("file://"):
+            try:
+                prefixes.append(parse_address(entry))
+            except SourceForbiddenError as error:
+                raise ParameterError(f"CLEARSKY_ALLOWED_SOURCES: {error}; correct the entry") from error
+        elif _looks_local(entry):
+            folders.append(_path(entry))
+        else:
+            hosts.append(entry.lower().removesuffix("."))
+    resolved = tuple(dict.fromkeys(folder.resolve() for folder in folders))
+    return Allowed(resolved, tuple(prefixes), tuple(hosts), not entries or PUBLIC in entries)
 
 
 def _looks_local(entry: str) -> bool:
     """A folder or file rather than a host name: absolute, relative with a dot, or there."""
-    return entry.startswith(("/", ".", "~")) or "/" in entry or Path(entry).exists()
+    return entry.startswith(("/", ".", "~", "file://")) or "/" in entry or Path(entry).exists()
 
 
-@cached(TTLCache(maxsize=1024, ttl=60))
-def _addresses(host: str) -> tuple[str, ...]:
+def _path(name: str) -> Path:
+    """A local name as a path; `~` of a user that does not exist is a name like any other."""
+    path = Path(name.removeprefix("file://"))
     try:
-        return tuple(sorted({str(info[4][0]) for info in socket.getaddrinfo(host, None)}))
-    except OSError:
-        return ()
+        return path.expanduser()
+    except RuntimeError:
+        return path
 
 
-def is_public_address(address: str) -> bool:
-    """Whether an IP address is reached through the public internet, seen through IPv6's ways to write an IPv4 one."""
-    ip = ipaddress.ip_address(address.split("%", maxsplit=1)[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        ip = ip.ipv4_mapped or ip.sixtofour or ip
-    return ip.is_global and not ip.is_multicast
-
-
-def _is_public(host: str) -> bool:
-    addresses = _addresses(host)
-    return bool(addresses) and all(is_public_address(address) for address in addresses)
-
-
-_own: Final[set[str]] = set()
+_own: Final[set[Address]] = set()
 """Addresses that the user of this very process named on the command line; a server has none."""
 
 
-def admit_own(url: str) -> None:
-    """Admit an address that the process's own user named: who can run a command can fetch it anyway."""
-    _own.add(url)
+def admit_own(url: str) -> str:
+    """Admit an address that the process's own user named: who can run a command can fetch it anyway.
+
+    Returns:
+        The address in its one form.
+
+    Raises:
+        SourceForbiddenError: it is malformed.
+    """
+    address = parse_address(url)
+    _own.add(address)
+    return str(address)
 
 
-def named_by_prefix(url: str) -> bool:
-    """Whether the list names a URL by prefix: the operator's word that its host may be fetched from, private or not."""
-    if url in _own:
-        return True
-    prefixes = [entry for entry in get_settings().allowed_sources if "://" in entry]
-    return any(url == prefix or url.startswith(prefix.rstrip("/") + "/") for prefix in prefixes)
+def named_by_prefix(address: Address) -> bool:
+    """Whether the list names an address by prefix: the operator's word that it may be fetched, private or not."""
+    return address in _own or any(address.below(prefix) for prefix in allowed_sources().prefixes)
 
 
-def _host_admitted(host: str, allowed: tuple[str, ...]) -> bool:
-    return any(
-        host == entry.lower() or (entry.startswith("*.") and host.endswith(entry[1:].lower()))
-        for entry in allowed
-        if "://" not in entry
-    )
+def _host_admitted(host: str, hosts: tuple[str, ...]) -> bool:
+    host = host.lower()
+    return any(host == entry or (entry.startswith("*.") and host.endswith(entry[1:])) for entry in hosts)
+
+
+def _forbid(url: str, why: str) -> SourceForbiddenError:
+    return SourceForbiddenError(f"{url[:200]!r} is not allowed: {why}; {_REMEDY}")
 
 
 def _check_local(url: str) -> str:
-    settings = get_settings()
-    path = Path(url.removeprefix("file://")).expanduser()
-    resolved = path.resolve()
-    if not any(resolved.is_relative_to(root) for root in _local_roots(settings.allowed_sources, settings.demo)):
+    try:
+        resolved = _path(url).resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # characters that no name has; links in a circle
+        raise _no_file(url) from error
+    if not any(resolved.is_relative_to(root) for root in allowed_sources().folders):
         raise _forbid(url, "local files are served only from admitted folders")
-    if not resolved.is_file():
-        raise SourceMissingError(f"{url!r} does not exist; check the path")
+    try:
+        regular = resolved.is_file()
+    except (OSError, ValueError) as error:  # too long
+        raise _no_file(url) from error
+    if not regular:
+        raise _no_file(url)
     return str(resolved)
 
 
+def _no_file(url: str) -> SourceMissingError:
+    return SourceMissingError(f"{url[:300]!r} does not exist; check the path")
+
+
 def check_source(url: str) -> str:
-    """The dataset name to open, if a request may name it.
+    """The dataset name to open, in its one form, if a request may name it.
 
     Default-deny: local files only below the admitted folders (symbolic links resolved), remote ones only with
-    a known scheme; without a list any https host whose every address is public.
+    a known scheme; without a list, or with `https:*` on it, any https host whose every address is public.
 
     Raises:
-        SourceForbiddenError: not admitted. SourceMissingError: a local file that does not exist.
+        SourceForbiddenError: not admitted. SourceMissingError: a local file that does not exist. SourceTimeoutError,
+            SourceBusyError: it could not be found out.
     """
     if "\0" in url or url.lower().startswith("/vsi"):
         raise _forbid(url, "GDAL's virtual file names are not accepted")
+    if url.startswith("file://"):
+        return _check_local(url)
     if "://" not in url:
         if ":" in url.split("/", 1)[0]:
             raise _forbid(url, "GDAL's connection strings are not accepted")
         return _check_local(url)
-    parts = urlsplit(url)
-    if parts.scheme == "file":
-        return _check_local(url)
-    if parts.scheme not in _REMOTE:
-        raise _forbid(url, f"scheme {parts.scheme!r} is not one of file, {', '.join(_REMOTE)}")
-    if parts.username or parts.password:
-        raise _forbid(url, "credentials in a URL are not accepted")
-    if ".." in parts.path.split("/"):
-        raise _forbid(url, "the path climbs up")
-    allowed = get_settings().allowed_sources
-    host = (parts.hostname or "").lower()
-    if named_by_prefix(url) or (parts.scheme != "http" and _host_admitted(host, allowed)):
-        return url
-    has_remote_list = any("://" in entry or not _looks_local(entry) for entry in allowed)
-    if has_remote_list or parts.scheme != "https":
+    return str(check_address(parse_address(url)))
+
+
+def check_address(address: Address) -> Address:
+    """An address, if a request may name it, or be led to it.
+
+    Raises:
+        SourceForbiddenError: not admitted. SourceTimeoutError, SourceBusyError: it could not be found out.
+    """
+    allowed, url = allowed_sources(), str(address)
+    if named_by_prefix(address) or (address.scheme != "http" and _host_admitted(address.host, allowed.hosts)):
+        return address
+    if address.scheme != "https":
         raise _forbid(url, "neither its host nor its prefix is on the list")
-    if not _is_public(host):
-        raise _forbid(url, f"host {host!r} is unknown or has a private address")
-    return url
+    if not allowed.public:
+        raise _forbid(url, f"neither its host nor its prefix is on the list, nor is {PUBLIC}")
+    addresses = resolve(address.host)
+    if not addresses or not all(is_public_address(ip) for ip in addresses):
+        raise _forbid(url, f"host {address.host!r} is unknown or has a private address")
+    return address

@@ -1,9 +1,10 @@
-"""A file system of GDAL whose files are read by Python: remote rasters without GDAL's own network code.
+"""A file system of GDAL whose files are read by Python: GDAL sees no path and no address of a raster.
 
 GDAL's `/vsicurl/` follows redirects wherever they lead, keeps failures in a cache of its own and does not notice a
-file that changes half-way. Its plug-in interface (`VSIInstallPluginHandler`, part of the C API since GDAL 3.0) lets
-the process read the bytes itself. rasterio's `opener=` rests on the same interface, but registers a plug-in per open
-file, which is not safe in threads; here one plug-in serves all files for the life of the process.
+file that changes half-way; with a path of its own it looks at whatever lies next to a local file. Its plug-in
+interface (`VSIInstallPluginHandler`, part of the C API since GDAL 3.0) lets the process read the bytes itself.
+rasterio's `opener=` rests on the same interface, but registers a plug-in per open file, which is not safe in threads;
+here one plug-in serves all files for the life of the process.
 """
 
 from __future__ import annotations
@@ -12,18 +13,24 @@ import ctypes
 import itertools
 import logging
 import os
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from ctypes import CFUNCTYPE, POINTER, c_char_p, c_int, c_size_t, c_uint64, c_void_p
-from pathlib import Path
 from typing import Any, Final, Protocol
 
-import rasterio._base
+from server.remote.libgdal import gdal_library
 
 logger = logging.getLogger("clearsky")
 
 PREFIX: Final = "/vsiclearsky/"
 """Where GDAL sees the files."""
+NAME: Final = "raster"
+"""What every raster is called in its folder: side-cars are this and their suffix."""
+LARGEST_READ: Final = 512 << 20
+"""Bytes that GDAL may ask for at once: a 10980 x 10980 uint16 band in one strip is half of it. A header can claim
+any size, and each would be allocated."""
+_POSITIONS: Final = (1 << 64) - 1
 
 
 class RandomAccess(Protocol):
@@ -52,61 +59,112 @@ class _Handle:
 
 
 _numbers = itertools.count(1)
-_files: dict[str, RandomAccess] = {}
+_folders: dict[str, Mapping[str, RandomAccess]] = {}
 _handles: dict[int, _Handle] = {}
 
 
+def _failing(value: int | None) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
+    """Let a callback answer `value` where it fails: ctypes would answer 0, which often means success."""
+
+    def decorate(function: Callable[..., int | None]) -> Callable[..., int | None]:
+        def guarded(*args: Any) -> int | None:
+            try:
+                return function(*args)
+            except BaseException:  # GDAL calls: nothing may pass through it
+                logger.exception("reading for GDAL failed in %s", function.__name__)
+                return value
+
+        return guarded
+
+    return decorate
+
+
+@_failing(None)
 def _open(_: Any, name: bytes, access: bytes) -> int | None:
-    file = _files.get(name.decode())
-    if file is None or access.strip(b"b") != b"r":
+    folder, _slash, file = name.decode("utf-8", "replace").partition("/")
+    found = _folders.get(folder, {}).get(file)
+    if found is None or access.strip(b"b") != b"r":
         return None
     number = next(_numbers)
-    _handles[number] = _Handle(file)
+    _handles[number] = _Handle(found)
     return number
 
 
+@_failing(None)
+def _read_dir(_: Any, name: bytes, _limit: int) -> int | None:
+    """Names in a folder as one of GDAL's lists, which GDAL frees; none for anything else."""
+    files: int | None = None
+    for file in _folders.get(name.decode("utf-8", "replace").strip("/"), ()):
+        files = _gdal.CSLAddString(files, file.encode())
+    return files
+
+
+@_failing(-1)
 def _seek(number: int, offset: int, whence: int) -> int:
     handle = _handles[number]
     start = {os.SEEK_SET: 0, os.SEEK_CUR: handle.position, os.SEEK_END: handle.file.size}[whence]
-    handle.position = start + offset
+    handle.position = (start + offset) & _POSITIONS  # offsets are unsigned: going back wraps around
     handle.ended = False
     return 0
 
 
+@_failing(0)
 def _tell(number: int) -> int:
     return _handles[number].position
 
 
-def _read(number: int, buffer: int, size: int, count: int) -> int:
-    handle = _handles[number]
-    if size * count == 0:
-        return 0
-    data = handle.file.read(handle.position, size * count)
+def _fill(buffer: int, data: bytes, size: int) -> None:
+    """Put bytes into GDAL's buffer and zeros where they end: what was in that memory before is never an answer."""
     ctypes.memmove(buffer, data, len(data))
-    handle.position += len(data)
-    handle.ended = len(data) < size * count
-    return len(data) // size
+    # A buffer beyond the limit is fresh from the system, which zeroes it; touching it would make it take memory.
+    if len(data) < size <= LARGEST_READ:
+        ctypes.memset(buffer + len(data), 0, size - len(data))
 
 
+@_failing(0)
+def _read(number: int, buffer: int, size: int, count: int) -> int:
+    wanted = size * count
+    data = b""
+    try:
+        handle = _handles[number]
+        if wanted <= LARGEST_READ:
+            data = handle.file.read(handle.position, wanted)[:wanted]
+        handle.position += len(data)
+        handle.ended = len(data) < wanted
+    finally:
+        _fill(buffer, data, wanted)
+    return len(data) // size if size else 0
+
+
+@_failing(-1)
 def _read_many(number: int, count: int, buffers: Any, offsets: Any, sizes: Any) -> int:
-    pieces = _handles[number].file.read_many([(offsets[i], sizes[i]) for i in range(count)])
-    if pieces is None:
-        return -1
-    for i, data in enumerate(pieces):
-        ctypes.memmove(buffers[i], data, len(data))
-    return 0
+    """All pieces whole, or -1 and only zeros."""
+    ranges = [(offsets[i], sizes[i]) for i in range(count)]
+    whole: list[bytes] | None = None
+    try:
+        if sum(size for _, size in ranges) <= LARGEST_READ:
+            pieces = _handles[number].file.read_many(ranges)
+            if pieces is not None and [len(piece) for piece in pieces] == [size for _, size in ranges]:
+                whole = pieces
+    finally:
+        for i, (_, size) in enumerate(ranges):
+            _fill(buffers[i], whole[i] if whole else b"", size)
+    return 0 if whole is not None else -1
 
 
+@_failing(1)
 def _eof(number: int) -> int:
     return int(_handles[number].ended)
 
 
+@_failing(-1)
 def _close(number: int) -> int:
     del _handles[number]
     return 0
 
 
 _CALLBACKS: Final = {
+    "read_dir": CFUNCTYPE(c_void_p, c_void_p, c_char_p, c_int)(_read_dir),
     "open": CFUNCTYPE(c_void_p, c_void_p, c_char_p, c_char_p)(_open),
     "tell": CFUNCTYPE(c_uint64, c_void_p)(_tell),
     "seek": CFUNCTYPE(c_int, c_void_p, c_uint64, c_int)(_seek),
@@ -133,40 +191,41 @@ class _Plugin(ctypes.Structure):
     _fields_ = tuple((name, c_void_p) for name in _MEMBERS)
 
 
-def _gdal() -> ctypes.CDLL:
-    """The GDAL that rasterio uses: found through rasterio's own module, or (Windows) among its libraries."""
-    module = Path(rasterio._base.__file__)
-    for path in (module, *(module.parents[1] / "rasterio.libs").glob("gdal*")):
-        library = ctypes.CDLL(str(path))
-        if hasattr(library, "VSIInstallPluginHandler"):
-            return library
-    raise ImportError(f"GDAL's VSIInstallPluginHandler cannot be reached through {module}; install rasterio's wheel")
+_kept: Final[list[bytes]] = []
+"""Prefixes of plug-ins: GDAL keeps the pointers."""
 
 
-def _install() -> None:
-    """Tell GDAL of the file system: at import, while nobody else opens files."""
-    gdal = _gdal()
-    gdal.VSIAllocFilesystemPluginCallbacksStruct.restype = POINTER(_Plugin)
-    plugin = gdal.VSIAllocFilesystemPluginCallbacksStruct()
-    for name, function in _CALLBACKS.items():
+def install(prefix: str, callbacks: Mapping[str, Any]) -> None:
+    """Let callbacks answer for all names that begin with a prefix, in place of what answered for them before.
+
+    Not safe while another thread opens files.
+    """
+    _kept.append(prefix.encode())
+    plugin = _gdal.VSIAllocFilesystemPluginCallbacksStruct()
+    for name, function in callbacks.items():
         setattr(plugin.contents, name, ctypes.cast(function, c_void_p))
-    gdal.VSIInstallPluginHandler.argtypes = [c_char_p, POINTER(_Plugin)]
-    gdal.VSIInstallPluginHandler(_PREFIX_KEPT, plugin)
-    gdal.VSIFreeFilesystemPluginCallbacksStruct.argtypes = [POINTER(_Plugin)]
-    gdal.VSIFreeFilesystemPluginCallbacksStruct(plugin)
+    _gdal.VSIInstallPluginHandler(_kept[-1], plugin)
+    _gdal.VSIFreeFilesystemPluginCallbacksStruct(plugin)
 
 
-_PREFIX_KEPT: Final = PREFIX.encode()
-"""GDAL keeps the pointer."""
-_install()
+_gdal = gdal_library()
+_gdal.VSIAllocFilesystemPluginCallbacksStruct.restype = POINTER(_Plugin)
+_gdal.VSIFreeFilesystemPluginCallbacksStruct.argtypes = [POINTER(_Plugin)]
+_gdal.VSIInstallPluginHandler.argtypes = [c_char_p, POINTER(_Plugin)]
+_gdal.CSLAddString.restype = c_void_p
+_gdal.CSLAddString.argtypes = [c_void_p, c_char_p]
+install(PREFIX, _CALLBACKS)
 
 
 @contextmanager
-def mounted(file: RandomAccess) -> Iterator[str]:
-    """Let GDAL open a file; gives the name to open. Handles opened meanwhile outlive the mount."""
-    name = str(next(_numbers))
-    _files[name] = file
+def mounted(file: RandomAccess, sidecars: Mapping[str, RandomAccess] | None = None) -> Iterator[str]:
+    """Let GDAL open a file, and find side-cars of it by suffix; gives the name to open.
+
+    The name cannot be guessed, so that no other file can refer to it. Handles opened meanwhile outlive the mount.
+    """
+    folder = secrets.token_hex(16)
+    _folders[folder] = {NAME: file, **{NAME + suffix: side for suffix, side in (sidecars or {}).items()}}
     try:
-        yield PREFIX + name
+        yield f"{PREFIX}{folder}/{NAME}"
     finally:
-        del _files[name]
+        del _folders[folder]

@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 import time
 from http import HTTPStatus
-from socket import socket
 from typing import Any, Final, NoReturn
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urldefrag, urljoin
 
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseError, ReadTimeoutError
+from urllib3 import Timeout
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError
 
 from server.errors import (
     SourceChangedError,
@@ -22,20 +19,20 @@ from server.errors import (
     SourceMissingError,
     SourceTimeoutError,
 )
-from server.remote.sources import check_source, is_public_address, named_by_prefix
+from server.remote.connections import PrivatePeerError, connections, time_limit
+from server.remote.names import WEB, Address, parse_address
+from server.remote.sources import check_address, named_by_prefix
 from server.remote.transfer import ATTEMPTS, CONNECT, Part, Stamp
 
 PAUSE: Final = 0.2
 """Seconds before the second attempt; doubled before each further one."""
 HOPS: Final = 5
 """Redirects that are followed."""
-CONNECTIONS: Final = 16
-"""Connections kept open to one host."""
-
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _PIECE: Final = 1 << 18
-_CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
 
 
 class _TransientError(Exception):
@@ -44,37 +41,6 @@ class _TransientError(Exception):
     def __init__(self, error: SourceFaultError) -> None:
         super().__init__(str(error))
         self.error = error
-
-
-class _PrivatePeerError(Exception):
-    """A connection that ended at a private address."""
-
-
-def _public(sock: socket) -> socket:
-    """Refuse a private peer before anything is sent: whatever its name resolved to before, this is who answers."""
-    address = str(sock.getpeername()[0])
-    if not is_public_address(address):
-        sock.close()
-        raise _PrivatePeerError(address)
-    return sock
-
-
-class _PublicHTTP(HTTPConnection):
-    def _new_conn(self) -> socket:
-        return _public(super()._new_conn())
-
-
-class _PublicHTTPS(HTTPSConnection):
-    def _new_conn(self) -> socket:
-        return _public(super()._new_conn())
-
-
-class _PublicHTTPPool(HTTPConnectionPool):
-    ConnectionCls = _PublicHTTP
-
-
-class _PublicHTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _PublicHTTPS
 
 
 class WebTransfer:
@@ -86,10 +52,9 @@ class WebTransfer:
 
     def __init__(self, *, timeout: float, agent: str) -> None:
         self._timeout = timeout
-        headers = {"User-Agent": agent, "Accept-Encoding": "identity"}
-        self._listed = urllib3.PoolManager(num_pools=64, maxsize=CONNECTIONS, headers=headers)
-        self._public = urllib3.PoolManager(num_pools=64, maxsize=CONNECTIONS, headers=headers)
-        self._public.pool_classes_by_scheme = {"http": _PublicHTTPPool, "https": _PublicHTTPSPool}
+        self._headers = {"User-Agent": agent, "Accept-Encoding": "identity"}
+        self._listed = connections(public=False)
+        self._public = connections(public=True)
 
     def fetch(self, url: str, start: int, stop: int, unless: Stamp | None = None) -> Part:
         """See `Transfer.fetch`."""
@@ -111,21 +76,19 @@ class WebTransfer:
             headers["If-None-Match"] = unless.etag
         elif unless and unless.modified:
             headers["If-Modified-Since"] = unless.modified
-        where = url
+        where = parse_address(url)
         try:
             for _ in range(HOPS + 1):
                 answer = self._ask(where, headers, deadline)
                 try:
                     target = answer.headers.get("location")
                     if answer.status not in _REDIRECTS or target is None:
-                        return self._part(answer, url, where, (start, stop), unless, deadline)
+                        return self._part(answer, url, str(where), (start, stop), unless, deadline)
                 finally:
                     answer.close()
-                where = _hop(url, urljoin(where, target))
+                where = _hop(url, where, target)
         except (ConnectTimeoutError, ReadTimeoutError) as error:
             raise _TransientError(self._late(url)) from error
-        except LocationParseError as error:
-            raise SourceForbiddenError(f"{where!r} is not an address; check the URL") from error
         except HTTPError as error:
             reason = " ".join(str(error).split())[:200]
             raise _TransientError(
@@ -138,27 +101,26 @@ class WebTransfer:
             f"{url!r} was not sent within {self._timeout:g} s; try again, or give CLEARSKY_SOURCE_TIMEOUT more"
         )
 
-    def _ask(self, where: str, headers: dict[str, str], deadline: float) -> urllib3.BaseHTTPResponse:
-        listed = named_by_prefix(where)
-        pool = self._listed if listed else self._public
-        # The library must see the host that was checked.
-        if (urllib3.util.parse_url(where).host or "").strip("[]") != urlsplit(where).hostname:
-            raise LocationParseError(where)
+    def _ask(self, where: Address, headers: dict[str, str], deadline: float) -> Any:
+        pools = self._listed if named_by_prefix(where) else self._public
+        pool = pools.connection_from_host(where.host, where.port, where.scheme)
         silence = max(min(self._timeout / ATTEMPTS, deadline - time.monotonic()), 0.001)
-        timeout = urllib3.Timeout(connect=min(CONNECT, silence), read=silence)
+        timeout = Timeout(connect=min(CONNECT, silence), read=silence)
+        time_limit.set(silence=silence, deadline=deadline)
         try:
-            return pool.request(
+            return pool.urlopen(
                 "GET",
-                where,
-                headers={**pool.headers, **headers},
+                where.target,  # as it was compared: whole, and in its one form
+                headers=self._headers | headers,
                 timeout=timeout,
                 redirect=False,
                 retries=False,
+                assert_same_host=False,
                 preload_content=False,
             )
-        except _PrivatePeerError as error:
+        except PrivatePeerError as error:
             raise SourceForbiddenError(
-                f"{where!r} is not allowed: its host has the private address {error}; "
+                f"{str(where)!r} is not allowed: its host has the private address {error}; "
                 "the operator can admit its URL prefix with CLEARSKY_ALLOWED_SOURCES"
             ) from error
 
@@ -170,7 +132,7 @@ class WebTransfer:
         if answer.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
             _refuse(url, answer.status, wanted[0])
         first, last, size = _span(answer, url, wanted)
-        stamp = Stamp(size, answer.headers.get("etag"), answer.headers.get("last-modified"))
+        stamp = Stamp(size, _validator(answer, "etag"), _validator(answer, "last-modified"))
         data = self._body(answer, url, last - first, deadline)
         return Part(data, stamp, where)
 
@@ -192,14 +154,24 @@ class WebTransfer:
         return b"".join(pieces)
 
 
-def _hop(url: str, target: str) -> str:
+def _validator(answer: Any, name: str) -> str | None:
+    """A header that goes back with the next request, unless it has what no header may have."""
+    value: str | None = answer.headers.get(name)
+    return value if value and value.isascii() and value.isprintable() and len(value) <= 1024 else None
+
+
+def _hop(url: str, here: Address, target: str) -> Address:
     """Where a redirect leads, if a request might have named it."""
     try:
-        if urlsplit(target).scheme not in ("http", "https"):
-            raise SourceForbiddenError(f"{target!r} is not a web address")
-        return check_source(target)
+        written = target.encode("latin-1", "replace").decode("utf-8", "replace").replace(" ", "%20")
+        address = parse_address(urldefrag(urljoin(str(here), written)).url)
+        if address.scheme not in WEB:
+            raise SourceForbiddenError(f"{str(address)!r} is not a web address")
+        return check_address(address)
     except SourceForbiddenError as error:
         raise SourceForbiddenError(f"{url!r} redirects: {error}") from error
+    except ValueError as error:
+        raise SourceForbiddenError(f"{url!r} redirects to {target[:200]!r}, which is not an address") from error
 
 
 def _refuse(url: str, status: int, start: int) -> NoReturn:
@@ -224,7 +196,7 @@ def _span(answer: Any, url: str, wanted: tuple[int, int]) -> tuple[int, int, int
         raise SourceFaultError(f"{url!r} is sent compressed, so that its parts cannot be read; tell its provider")
     if answer.status == HTTPStatus.OK:
         # A server may send a small file whole; of a large one that would be paid again with every part.
-        if start == 0 and length.isdigit() and int(length) <= stop:
+        if start == 0 and _LENGTH.fullmatch(length) and int(length) <= stop:
             return 0, int(length), int(length)
         raise SourceFaultError(
             f"the server of {url!r} sends no parts of files (it ignores `Range`); put the file where ranges work"

@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from server.work.memory import give_back
@@ -38,8 +38,28 @@ class _Batch(Generic[T]):
         return self.next >= len(self.jobs)
 
 
+_here: Final = threading.local()
+"""The pool whose worker the running thread is, as `pool`; and whether another stands in for it, as `aside`."""
+
+
+@contextlib.contextmanager
+def stepped_aside() -> Iterator[None]:
+    """Let another worker stand in for this one, if it is one, while it waits for something other than a processor."""
+    pool: FairPool | None = getattr(_here, "pool", None)
+    if pool is None or _here.aside:
+        yield
+        return
+    _here.aside = True
+    pool._step_aside()
+    try:
+        yield
+    finally:
+        _here.aside = False
+        pool._step_back()
+
+
 class FairPool:
-    """A fixed number of worker threads; requests take turns, job by job, however many jobs each has.
+    """Worker threads, so many at work at a time; requests take turns, job by job, however many jobs each has.
 
     A job may itself call `run`: its worker then works on the new jobs instead of only waiting for them, so that
     nesting needs no more threads and cannot lock up. Jobs of a request that nobody waits for are dropped.
@@ -49,12 +69,29 @@ class FairPool:
         self._wake = threading.Condition()
         self._lanes: deque[tuple[object, list[_Batch[Any]]]] = deque()
         self._closed = False
-        self._local = threading.local()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"{name}_{i}", daemon=True) for i in range(max(1, threads))
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._name = name
+        self._wanted = max(1, threads)
+        self._workers = 0  # those that do not step aside
+        with self._wake:
+            while self._workers < self._wanted:
+                self._add()
+
+    def _add(self) -> None:
+        """Start a worker; the lock is held."""
+        self._workers += 1
+        threading.Thread(target=self._work, name=f"{self._name}_{self._workers}", daemon=True).start()
+
+    def _step_aside(self) -> None:
+        with self._wake:
+            self._workers -= 1
+            if self._workers < self._wanted and not self._closed:
+                self._add()
+
+    def _step_back(self) -> None:
+        """Work again; who is one too many then ends, after its job."""
+        with self._wake:
+            self._workers += 1
+            self._wake.notify_all()
 
     def close(self) -> None:
         """Stop the workers after the jobs they are at; jobs not started fail in the calls that wait for them."""
@@ -75,7 +112,7 @@ class FairPool:
         with self._wake:
             self._enqueue(batch)
             self._wake.notify(len(jobs))
-        if getattr(self._local, "worker", False):
+        if getattr(_here, "pool", None) is self:
             while (index := self._take(batch)) is not None:
                 self._run_one(batch, index)
         while not batch.done.wait(POLL_SECONDS):
@@ -155,7 +192,7 @@ class FairPool:
 
     def _work(self) -> None:
         """A worker's life."""
-        self._local.worker = True
+        _here.pool, _here.aside = self, False
         # Threads have priorities of their own on Linux only; elsewhere workers are as urgent as requests.
         with contextlib.suppress(OSError, AttributeError):
             if os.uname().sysname == "Linux":
@@ -166,9 +203,12 @@ class FairPool:
             if idle:
                 give_back()
             with self._wake:
-                while (batch := self._next()) is None and not self._closed:
+                batch = None
+                while self._workers <= self._wanted and not self._closed and (batch := self._next()) is None:
                     self._wake.wait()
                 if batch is None or self._closed:
+                    self._workers -= 1
+                    self._wake.notify()  # what this one was woken for is for another
                     return
                 index = self._claim(batch)
             self._run_one(batch, index)

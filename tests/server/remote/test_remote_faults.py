@@ -12,7 +12,7 @@ from rasterio.errors import RasterioIOError
 from starlette.testclient import TestClient
 
 from server.errors import SourceFaultError
-from server.raster.dataset import open_raster
+from server.raster.opening import open_raster
 from tests.helpers.rangeserver import RangeServer
 from tests.helpers.remote import (
     PATH,

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from benchmarks.remote import measure, middle_tile
 from benchmarks.service import file_server
 from server.http.reader import PairReader
-from server.raster.dataset import file_version, open_raster
+from server.raster.opening import file_version, open_raster
 from tests.helpers.rangeserver import RangeServer
 from tests.helpers.remote import (
     PATH,

@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 from server.errors import SourceFaultError
-from server.raster.dataset import file_version
+from server.raster.opening import file_version
 from server.remote.files import get_remotes
 from tests.helpers.remote import (
     CHECK,
