@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -90,3 +91,14 @@ def test_importing_the_numerics_imports_no_server_framework() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=_name)
 def test_benchmarks_stand_without_the_tests(path: Path) -> None:
     assert [name for name in _imports(path) if name.split(".")[0] == "tests"] == []
+
+
+def test_the_architecture_page_lists_every_module() -> None:
+    """In `docs/architecture.md`, below the heading of its folder."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    listed: set[str] = set()
+    for section in page.split("\n### ")[1:]:
+        heading, _, body = section.partition("\n")
+        listed |= {f"{heading.strip('`')}{name}.py" for name in re.findall(r"^\| `(\w+)` \|", body, re.MULTILINE)}
+    there = {path.relative_to(ROOT).as_posix() for path in MODULES if path.stem != "__init__"}
+    assert listed == there
