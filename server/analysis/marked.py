@@ -17,9 +17,9 @@ from server.work.trace import warn
 
 logger = logging.getLogger("clearsky")
 
-SIDE: Final = 1024
+SAMPLED_PIXELS: Final = 1024
 """Pixels along the longer side of a scene that are looked at, at most: 30 ms once per mask."""
-SHOWN: Final = 8
+SHOWN_VALUES: Final = 8
 """Distinct values that are listed at most."""
 
 
@@ -32,7 +32,7 @@ class Marked:
     rule: str
     """Which values count as cloud."""
     values: tuple[float, ...]
-    """The least of the distinct values found, `SHOWN` at most."""
+    """The least of the distinct values found, `SHOWN_VALUES` at most."""
     nodata: float | None
     """Value without data."""
     pixels: int
@@ -59,7 +59,7 @@ class Marked:
             return (
                 f"mask {self.mask!r} has no data anywhere on the target{sample}: check its place and its nodata value"
             )
-        found = ", ".join(f"{value:g}" for value in self.values) + (", ..." if len(self.values) == SHOWN else "")
+        found = ", ".join(f"{value:g}" for value in self.values) + (", ..." if len(self.values) == SHOWN_VALUES else "")
         nodata = "no nodata value" if self.nodata is None else f"nodata {self.nodata:g}"
         return (
             f"mask {self.mask!r} marks {'all' if self.cloudy else 'none'} of the {self.pixels} valid pixels as "
@@ -82,7 +82,7 @@ def warn_of_mask(task: Task) -> None:
 
 @lru_cache(maxsize=256)
 def _marked(mask: Dataset, target: Dataset, remap: Remap | None, rule: str) -> Marked:
-    step = -(-max(target.shape) // SIDE)
+    step = -(-max(target.shape) // SAMPLED_PIXELS)
     there = sample_validity(target, step)
     values = sample_classes(mask, target, step)[there]
     cloudy = marked(values[None], remap, fractions=mask.fractions)
@@ -90,7 +90,7 @@ def _marked(mask: Dataset, target: Dataset, remap: Remap | None, rule: str) -> M
     result = Marked(
         mask=mask.url,
         rule=rule if remap is None else f"mask_remap {rule}",
-        values=tuple(np.unique(known)[:SHOWN].tolist()),
+        values=tuple(np.unique(known)[:SHOWN_VALUES].tolist()),
         nodata=mask.nodata,
         pixels=values.size,
         covered=known.size,

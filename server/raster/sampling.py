@@ -16,10 +16,10 @@ from server.raster.dataset import Dataset
 from server.raster.turns import full_turn, nearest_turn
 from server.raster.upright import is_north_up
 
-NODE: Final = 16
+NODE_PIXELS: Final = 16
 """Output pixels between exactly transformed points; between them positions are interpolated linearly (error below
 1/100 output pixel nearly everywhere, and the same for a tile and its quarters)."""
-BENT: Final = 0.05
+BENT_PIXELS: Final = 0.05
 """Error in output pixels from which on positions are computed one by one: 1 ms per 1000 pixels."""
 
 Bools = npt.NDArray[np.bool_]
@@ -161,8 +161,8 @@ class Positions:
 
     def _spread(self, nodes: Floats) -> Floats:
         with np.errstate(invalid="ignore"):
-            down = _lerp(nodes, 0, (np.arange(self.height) + 0.5) / NODE)
-            return _lerp(down, 1, (np.arange(self.width) + 0.5) / NODE)
+            down = _lerp(nodes, 0, (np.arange(self.height) + 0.5) / NODE_PIXELS)
+            return _lerp(down, 1, (np.arange(self.width) + 0.5) / NODE_PIXELS)
 
 
 def _lerp(nodes: Floats, axis: int, at: Floats) -> Floats:
@@ -177,7 +177,7 @@ def _lerp(nodes: Floats, axis: int, at: Floats) -> Floats:
 def _bent(target: Dataset, grid: OutputGrid, nodes: tuple[Floats, Floats], rows: Floats, cols: Floats) -> Bools:
     """Squares between nodes (m - 1, n - 1) over which positions cannot be interpolated.
 
-    Those at whose middle that is off by more than `BENT` output pixels: near poles, in views of half the world, across
+    Those at whose middle that is off by more than `BENT_PIXELS`: near poles, in views of half the world, across
     the seam of the longitudes, at the edge of what the target's CRS can hold.
 
     Args:
@@ -194,19 +194,21 @@ def _bent(target: Dataset, grid: OutputGrid, nodes: tuple[Floats, Floats], rows:
         ]
         at_rows, at_cols = on_lattice(target, grid.crs, grid.affine, middles[0], middles[1])
         off = np.hypot(at_rows - middles[2], at_cols - middles[3])
-        step = [np.hypot(np.diff(rows, axis=axis), np.diff(cols, axis=axis)) / NODE for axis in (0, 1)]
+        step = [np.hypot(np.diff(rows, axis=axis), np.diff(cols, axis=axis)) / NODE_PIXELS for axis in (0, 1)]
         pixel = np.minimum(np.minimum(step[0][:, :-1], step[0][:, 1:]), np.minimum(step[1][:-1], step[1][1:]))
-        return ~(off <= BENT * pixel)
+        return ~(off <= BENT_PIXELS * pixel)
 
 
 def positions(target: Dataset, grid: OutputGrid) -> Positions:
     """Positions of an output image's pixels on the target's lattice."""
-    rows = np.arange(0, math.ceil(grid.height / NODE) + 1, dtype=np.float64) * NODE
-    cols = np.arange(0, math.ceil(grid.width / NODE) + 1, dtype=np.float64) * NODE
+    rows = np.arange(0, math.ceil(grid.height / NODE_PIXELS) + 1, dtype=np.float64) * NODE_PIXELS
+    cols = np.arange(0, math.ceil(grid.width / NODE_PIXELS) + 1, dtype=np.float64) * NODE_PIXELS
     y, x = np.meshgrid(rows, cols, indexing="ij")
     at_rows, at_cols = on_lattice(target, grid.crs, grid.affine, y, x)
     bent = _bent(target, grid, (y, x), at_rows, at_cols)
-    places = np.nonzero(bent.repeat(NODE, 0).repeat(NODE, 1)[: grid.height, : grid.width] if bent.any() else bent)
+    places = np.nonzero(
+        bent.repeat(NODE_PIXELS, 0).repeat(NODE_PIXELS, 1)[: grid.height, : grid.width] if bent.any() else bent
+    )
     centres = (axis.astype(np.float64) + 0.5 for axis in places)
     exact = on_lattice(target, grid.crs, grid.affine, *centres)
     return Positions(at_rows, at_cols, grid.height, grid.width, (places[0], places[1]), exact)
