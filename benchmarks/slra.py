@@ -36,7 +36,7 @@ from algorithms.stepwise import Statistics, stepwise_adjustment  # noqa: E402
 
 
 @numba.njit(cache=False)
-def direct(t, r, known, pool, rings, window, shared):  # type: ignore[no-untyped-def]
+def direct(t, r, known, pool, rings, window, shared):  # type: ignore[no-untyped-def]  # noqa: PLR0912
     """Fill `t` in place; `known` grows. `shared`: r over the same pixels as t, else over `pool`."""
     bands, height, width = t.shape
     for ring in range(1, rings.max() + 1):
