@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,13 @@ from algorithms.border import Border
 from algorithms.fill import UNFILLED
 from server.analysis.task import ReplacementIndex
 from server.raster.grid import Box
+
+NO_DATA: Final = 0
+"""The target has no data in a cell."""
+SOME_DATA: Final = 1
+"""It has data in some of a cell's pixels."""
+ALL_DATA: Final = 2
+"""It has data in all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,8 @@ class BlockFill:
     """(h, w): 0 original, k filled from the k-th replacement, 255 nodata or not filled."""
     confidence: npt.NDArray[np.uint8]
     """(h, w) 0-100."""
+    data: npt.NDArray[np.uint8]
+    """(h, w), how much data the target has: `NO_DATA`, `SOME_DATA` or `ALL_DATA`."""
     layers: dict[ReplacementIndex, BlockFields]
     """Fields by replacement, where any cell takes it."""
 
@@ -42,15 +52,23 @@ def reduce_fill(fill: BlockFill, block: Box, power: int) -> BlockFill:
     """The fill with squares of 2^`power` cells reduced to one, those cut by the scene's border included.
 
     A square with any cloud in it is filled, from the first replacement that fills any of it; its confidence is the
-    least of its cells, its fields are their means.
+    least of its cells, its fields are their means. Cells without data have no say in it.
     """
     size = 1 << power
+    missing = fill.data == NO_DATA
     ranked = _reduce(np.where(fill.source == 0, 254, fill.source).astype(np.uint8), size, np.min, 254)
-    unfilled = _reduce((fill.source == UNFILLED).astype(np.uint8), size, np.max, 0)
+    unfilled = _reduce(((fill.source == UNFILLED) & ~missing).astype(np.uint8), size, np.max, 0)
+    most = _reduce(fill.data, size, np.max, NO_DATA)
+    whole = _reduce(fill.data, size, np.min, ALL_DATA) == ALL_DATA
+    data = np.where(whole, ALL_DATA, np.minimum(most, SOME_DATA)).astype(np.uint8)
+    confidence = _reduce(np.where(missing, 100, fill.confidence).astype(np.uint8), size, np.min, 100)
     box = block.parts(size)
     return BlockFill(
-        source=np.where(ranked < 254, ranked, np.where(unfilled > 0, UNFILLED, 0)).astype(np.uint8),
-        confidence=_reduce(fill.confidence, size, np.min, 100),
+        source=np.where(ranked < 254, ranked, np.where((unfilled > 0) | (data == NO_DATA), UNFILLED, 0)).astype(
+            np.uint8
+        ),
+        confidence=np.where(data == NO_DATA, 0, confidence).astype(np.uint8),
+        data=data,
         layers={
             k: BlockFields(box, _means(layer.fields[block.within(layer.box)], size)) for k, layer in fill.layers.items()
         },

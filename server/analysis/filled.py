@@ -38,14 +38,16 @@ class FilledBox:
     """(h, w): 0 original, k filled from the k-th replacement, 255 nodata or not filled."""
     confidence: Bytes
     """(h, w) 0-100."""
+    data: Bytes
+    """(h, w), how much data the target has, as in `BlockFill`."""
     layers: dict[ReplacementIndex, LayerFields]
     """By replacement."""
 
     @classmethod
-    def original(cls, rim: Box, there: Bools) -> FilledBox:
+    def original(cls, rim: Box, there: Bools, data: Bytes) -> FilledBox:
         """A box of which nothing is filled yet; `there` (h, w) where the target stands."""
         source = np.where(there, 0, UNFILLED).astype(np.uint8)
-        return cls(rim, source, np.where(there, 100, 0).astype(np.uint8), {})
+        return cls(rim, source, np.where(there, 100, 0).astype(np.uint8), data, {})
 
 
 class FillSoFar:

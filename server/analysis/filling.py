@@ -11,7 +11,7 @@ from algorithms.cells import on_pixels
 from algorithms.fill import UNFILLED, FillFields, Ground, fill_fields, padded
 from algorithms.masks import dilate
 from algorithms.moments import WindowSums
-from server.analysis.blocks import BlockFields, BlockFill
+from server.analysis.blocks import NO_DATA, BlockFields, BlockFill
 from server.analysis.extents import fill_region
 from server.analysis.filled import FilledBox, FillSoFar
 from server.analysis.neighbourhood import Neighbourhood, PairSource
@@ -47,8 +47,9 @@ class Filling:
         plane = source.plane
         rim = plane.rimmed(core)
         masked = self._pairs.masked(plane, rim)
-        valid = self._rasters.valid(plane.target, plane.grid, rim)
-        filled = FilledBox.original(rim, valid & ~masked)
+        data = self._rasters.data(plane.target, plane.grid, rim)
+        valid = data > NO_DATA
+        filled = FilledBox.original(rim, valid & ~masked, data)
         if (region := fill_region(plane, core, masked & valid)) is not None:
             self._fill(source, region, filled)
         return filled
@@ -105,7 +106,12 @@ class Filling:
         for k in sorted(used & set(filled.layers)):
             border = self._border(plane, filled, k, core) if in_pixels and plane.pixelwise else None
             layers[k] = BlockFields(around, filled.layers[k].fields[around.within(filled.rim)].copy(), border)
-        return BlockFill(source=filled.source[at].copy(), confidence=filled.confidence[at].copy(), layers=layers)
+        return BlockFill(
+            source=filled.source[at].copy(),
+            confidence=filled.confidence[at].copy(),
+            data=filled.data[at].copy(),
+            layers=layers,
+        )
 
     def _border(self, plane: Plane, filled: FilledBox, k: ReplacementIndex, core: Box) -> Border | None:
         """The correction of a block's pixels, and of those next to it, with rows and columns of the whole scene."""

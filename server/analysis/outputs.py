@@ -44,7 +44,7 @@ def read_layer(
     indexes = tuple(layer.indexes[p] for p in positions)
     source = source_of_warp(dataset, layer.target)
     with stage("read"), open_georeferenced(dataset) as src:
-        plain = output.north_up and (src.crs != crs or is_north_up(src.transform))
+        plain = output.bounds is not None and output.north_up and (src.crs != crs or is_north_up(src.transform))
         if plain and not source and not _covers_poles(dataset):
             size = {"width": output.width, "height": output.height}
             resampling = options.get("resampling_method") or "nearest"

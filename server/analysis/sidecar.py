@@ -16,8 +16,9 @@ from algorithms.fill import UNFILLED
 from algorithms.masks import NODATA
 from algorithms.shift import NO_SHIFT
 from algorithms.sidecar import CloudSidecar, Needs, PixelFill
-from server.analysis.blocks import BlockFill
+from server.analysis.blocks import ALL_DATA, NO_DATA, BlockFill
 from server.analysis.engine import Analysis
+from server.analysis.footing import has_data_in, stand_on_data
 from server.analysis.plane import Plane
 from server.analysis.task import ReplacementIndex, Task
 from server.raster.cache import assemble
@@ -50,8 +51,13 @@ class View:
     """Cells that the image touches, inside the scene."""
     pooled: int
     """Powers of two by which an output pixel is wider than a cell."""
-    shows_pixels: bool
-    """Whether native pixels matter: output pixels are smaller than `FINE_PIXELS` of them."""
+    pixel: float
+    """Native pixels per output pixel."""
+
+    @property
+    def shows_pixels(self) -> bool:
+        """Whether native pixels matter: output pixels are smaller than `FINE_PIXELS` of them."""
+        return self.pixel < FINE_PIXELS
 
     def cells(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """(H, W) rows and columns in cells, in steps of 1 / `STEPS_PER_CELL`."""
@@ -79,9 +85,7 @@ def look_at(task: Task, output: OutputGrid, grid: Grid | None = None) -> View | 
         return None
     ratio = pixels / grid.factor
     pooled = max(0, math.floor(math.log2(ratio) + 1e-6)) if ratio > 0 else 0
-    return View(
-        Plane(task, grid), where, box, min(pooled, int(math.log2(grid.side))), shows_pixels=pixels < FINE_PIXELS
-    )
+    return View(Plane(task, grid), where, box, min(pooled, int(math.log2(grid.side))), pixels)
 
 
 def _lookup(
@@ -103,22 +107,51 @@ def _lookup(
     return values
 
 
-def classes_sidecar(analysis: Analysis, task: Task, output: OutputGrid) -> CloudSidecar:
-    """Classes and probability under every output pixel."""
+def _standing(
+    analysis: Analysis, view: View, box: Box, data: npt.NDArray[np.uint8], shown: npt.NDArray[np.bool_] | None
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Where output pixels stand, in cells; pixels that have data where it is.
+
+    Args:
+        analysis: cached pixels.
+        view: the output image.
+        box: cells of `data`.
+        data: how much data the target has, in cells or squares of 2^`pooled` of them.
+        shown: (H, W), pixels that have data in the image; None where positions are exact there, too.
+
+    Returns:
+        (H, W) rows, columns, and whether a pixel is shown with no data near its position.
+    """
+    rows, cols = view.cells()
+    if shown is None or (shown := shown & (_lookup(view, data, box, rows, cols, NO_DATA) < ALL_DATA)).sum() == 0:
+        return rows, cols, np.zeros(rows.shape, bool)
+    target, factor = view.plane.target, view.plane.factor
+    if view.shows_pixels:
+        native = box.times(factor).clip(target.dataset.shape)
+        has_data = has_data_in(analysis.rasters.there(target, native), native, scale=factor)
+    else:
+        has_data = has_data_in(data > NO_DATA, box, side=1 << view.pooled)
+    return stand_on_data(rows, cols, shown, max(1.0, view.pixel) / factor, has_data)
+
+
+def classes_sidecar(
+    analysis: Analysis, task: Task, output: OutputGrid, *, shown: npt.NDArray[np.bool_] | None = None
+) -> CloudSidecar:
+    """Classes and probability under every output pixel; `shown` as for `fill_sidecar`."""
     view = look_at(task, output)
-    shape = (output.height, output.width)
     if view is None:
-        return CloudSidecar(classes=np.full(shape, NODATA, np.uint8), probability=np.zeros(shape, np.uint8))
+        nothing = np.zeros((output.height, output.width), np.uint8)
+        return CloudSidecar(classes=nothing if shown is None else ~shown * np.uint8(NODATA), probability=nothing)
     with stage("mask"):
         classes = analysis.pairs.classes(view.plane, view.box)
         cloud = analysis.masks.tile(view.plane.target_clouds, view.box).probabilities[0]
         probability = np.rint(cloud * np.float32(100 / 255)).astype(np.uint8)
-    rows, cols = view.cells()
-    flat = replace(view, pooled=0)
-    return CloudSidecar(
-        classes=_lookup(flat, classes, view.box, rows, cols, NODATA),
-        probability=_lookup(flat, probability, view.box, rows, cols, 0),
-    )
+        data = analysis.rasters.data(view.plane.target, view.plane.grid, view.box)
+        flat = replace(view, pooled=0)
+        rows, cols, lost = _standing(analysis, flat, view.box, data, shown)
+    under = _lookup(flat, classes, view.box, rows, cols, NODATA)
+    under[lost] = 0
+    return CloudSidecar(classes=under, probability=_lookup(flat, probability, view.box, rows, cols, 0))
 
 
 def fill_sidecar(
@@ -131,6 +164,7 @@ def fill_sidecar(
     read_replacement: ReadReplacement,
     grid: Grid | None = None,
     smooth: bool = False,
+    shown: npt.NDArray[np.bool_] | None = None,
 ) -> CloudSidecar:
     """Source and confidence of every output pixel, and the fill of the cloudy ones.
 
@@ -143,24 +177,28 @@ def fill_sidecar(
         read_replacement: reads a replacement on the output grid; called only where it fills something.
         grid: level of the analysis grid, instead of the one for the image's resolution.
         smooth: whether pixels are resampled in any other way than to the nearest one.
+        shown: (H, W), pixels that have data in the image, which warps may have put a pixel off; None where the image's
+            pixels are the raster's own.
     """
-    shape = (output.height, output.width)
     view = look_at(task, output, grid)
     if view is None:
-        return CloudSidecar(source=np.full(shape, UNFILLED, np.uint8), confidence=np.zeros(shape, np.uint8))
+        return CloudSidecar(source=None, confidence=None)
     box = view.box.align(1 << view.pooled).clip(view.plane.shape)
     fills = analysis.blocks(view.plane, list(view.plane.blocks(box)), power=view.pooled)
     if view.pooled == 0:
         analysis.seen(view.plane, view.box)
     source = _assembled(view, box, lambda n: fills[n].source)
-    if not source.any():  # nothing but clear ground: no pixel needs a second look
+    data = _assembled(view, box, lambda n: fills[n].data)
+    if not ((source != 0) & (data != NO_DATA)).any():  # nothing but clear ground: no pixel needs a second look
         return CloudSidecar(source=None, confidence=None)
     with stage("adjust"):
-        rows, cols = view.cells()
+        rows, cols, lost = _standing(analysis, view, box, data, shown)
         source_px = _lookup(view, source, box, rows, cols, UNFILLED)
+        source_px[lost] = 0
     if needs != "fill":
-        confidence = _assembled(view, box, lambda n: fills[n].confidence)
-        return CloudSidecar(source=source_px, confidence=_lookup(view, confidence, box, rows, cols, 0))
+        confidence = _lookup(view, _assembled(view, box, lambda n: fills[n].confidence), box, rows, cols, 0)
+        confidence[lost] = 100
+        return CloudSidecar(source=source_px, confidence=confidence)
 
     def replaced(k: ReplacementIndex, y: npt.NDArray[np.intp], x: npt.NDArray[np.intp]) -> Sampled:
         layer = task.replacement(k)

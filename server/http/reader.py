@@ -308,7 +308,8 @@ class PairReader(Reader):
         check_unchanged(self.input, self._version, task.target.dataset.version)
         warn_of_mask(task)
         if algorithm.needs != "fill":
-            wanted = task.target.dataset.indexes[:1]
+            # Which pixels have data is all that is taken of the image; with a nodata value each band tells for itself.
+            wanted = task.target.dataset.indexes[: None if task.target.dataset.nodata is not None else 1]
         with stage("read"), self._looking(seen, kwargs):
             image = read(*args, indexes=wanted, **kwargs)
         clouds = replace(self._sidecar(algorithm, task, image, wanted, kwargs), expression=expression, unscale=unscale)
@@ -342,7 +343,8 @@ class PairReader(Reader):
     ) -> CloudSidecar:
         output = self._grid(image, kwargs)
         if algorithm.needs == "classes":
-            return classes_sidecar(self.analysis, task, output)
+            return classes_sidecar(self.analysis, task, output, shown=~hidden_pixels(image))
+        hidden = hidden_pixels(image)
         positions = tuple(_position(task.target.dataset, index) for index in wanted)
         passed = ("nodata", "resampling_method", "reproject_method")
         options: dict[str, Any] = {name: kwargs[name] for name in passed if name in kwargs}
@@ -359,8 +361,9 @@ class PairReader(Reader):
             bands=positions,
             read_replacement=read_replacement,
             smooth=any(method != "nearest" for method in methods),
+            shown=~hidden,
         )
-        return completed(clouds, hidden_pixels(image))
+        return completed(clouds, hidden)
 
 
 def open_request(request: Request, **options: Any) -> PairReader:

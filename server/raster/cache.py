@@ -87,7 +87,7 @@ class RasterCache:
         picked = slice(None) if bands is None else list(bands)
         pixels = Pixels(
             assemble(lambda n: self._pixels(layer, n).values[picked], wide, native, READ_PIXELS),
-            assemble(lambda n: self._pixels(layer, n).valid, wide, native, READ_PIXELS).astype(bool, copy=False),
+            self.there(layer, wide),
         )
         if shift == NO_SHIFT:
             return pixels
@@ -105,6 +105,21 @@ class RasterCache:
     def valid(self, layer: Layer, grid: Grid, box: Box) -> npt.NDArray[np.bool_]:
         """Cells of a layer with any data over a box inside the scene."""
         return assemble(lambda n: self._cells(layer, grid, n).valid, box, grid, READ_CELLS).astype(bool, copy=False)
+
+    def data(self, layer: Layer, grid: Grid, box: Box) -> npt.NDArray[np.uint8]:
+        """How much data cells of a layer have over a box inside the scene: 0 none, 1 some, 2 in all of their pixels."""
+
+        def block(number: BlockNumber) -> npt.NDArray[np.uint8]:
+            cells = self._cells(layer, grid, number)
+            return cells.valid.astype(np.uint8) + cells.full
+
+        return assemble(block, box, grid, READ_CELLS).astype(np.uint8, copy=False)
+
+    def there(self, layer: Layer, box: Box) -> npt.NDArray[np.bool_]:
+        """Native pixels of a layer that have data, over a box inside its target."""
+        return assemble(lambda n: self._pixels(layer, n).valid, box, _native(layer), READ_PIXELS).astype(
+            bool, copy=False
+        )
 
     def _cells(self, layer: Layer, grid: Grid, number: BlockNumber, shift: Shift = NO_SHIFT) -> Cells:
         """A block of cells: from pixels where these are kept anyway, the same bit for bit, else from the raster."""

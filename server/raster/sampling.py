@@ -47,12 +47,15 @@ class OutputGrid:
     """Columns."""
     height: int
     """Rows."""
+    bounds: tuple[float, float, float, float] | None = None
+    """Left, bottom, right, top as the image has them; None where it does not fill them."""
 
     @classmethod
     def from_bounds(cls, crs: str, bounds: tuple[float, float, float, float], width: int, height: int) -> OutputGrid:
         """The grid of an image that fills its bounds: left, bottom, right, top as the image has them."""
         left, bottom, right, top = bounds
-        return cls(crs, ((right - left) / width, 0.0, left, 0.0, (bottom - top) / height, top), width, height)
+        affine = ((right - left) / width, 0.0, left, 0.0, (bottom - top) / height, top)
+        return cls(crs, affine, width, height, bounds)
 
     @property
     def affine(self) -> Affine:
@@ -63,13 +66,6 @@ class OutputGrid:
     def north_up(self) -> bool:
         """Whether rows run south and columns east."""
         return is_north_up(self.affine)
-
-    @property
-    def bounds(self) -> tuple[float, float, float, float]:
-        """Left, bottom, right, top of a grid that is north up."""
-        left, top = self.affine @ (0, 0)
-        right, bottom = self.affine @ (self.width, self.height)
-        return left, bottom, right, top
 
 
 def on_lattice(target: Dataset, crs: str, affine: Affine, rows: Floats, cols: Floats) -> tuple[Floats, Floats]:

@@ -20,7 +20,7 @@ import uvicorn
 
 from algorithms.fill import UNFILLED
 from algorithms.sessions import SESSIONS
-from server.analysis.blocks import BlockFields, BlockFill, reduce_fill
+from server.analysis.blocks import ALL_DATA, NO_DATA, SOME_DATA, BlockFields, BlockFill, reduce_fill
 from server.app import create_app
 from server.raster.grid import Box
 from tests.helpers.scenes import Demo, write_raster
@@ -144,16 +144,25 @@ def test_a_reduced_fill_is_that_of_its_squares(power: int) -> None:
     source[:40] = 0
     confidence = rng.integers(0, 101, block.shape, np.uint8)
     fields = rng.normal(size=(*rim.shape, 4)).astype(np.float32)
-    small = reduce_fill(BlockFill(source, confidence, {1: BlockFields(rim, fields)}), block, power)
+    data = rng.choice([SOME_DATA, ALL_DATA], size=block.shape, p=[0.02, 0.98]).astype(np.uint8)
+    data[(source == UNFILLED) & (rng.random(block.shape) < 0.5)] = NO_DATA
+    source[60:, 90:] = UNFILLED
+    data[60:, 90:] = NO_DATA
+    small = reduce_fill(BlockFill(source, confidence, data, {1: BlockFields(rim, fields)}), block, power)
     size = 1 << power
     inner = fields[1:-1, 1:-1]
     for i in range(small.source.shape[0]):
         for j in range(small.source.shape[1]):
             square = np.s_[i * size : (i + 1) * size, j * size : (j + 1) * size]
-            found = set(source[square].ravel().tolist())
+            there = data[square] != NO_DATA
+            found = set(source[square][there].tolist())
             filled = found - {0, UNFILLED}
-            assert small.source[i, j] == (min(filled) if filled else max(found))
-            assert small.confidence[i, j] == confidence[square].min()
+            assert small.source[i, j] == (min(filled) if filled else max(found, default=UNFILLED))
+            assert small.confidence[i, j] == (confidence[square][there].min() if there.any() else 0)
+            if (data[square] == ALL_DATA).all():
+                assert small.data[i, j] == ALL_DATA
+            else:
+                assert small.data[i, j] == (SOME_DATA if there.any() else NO_DATA)
             if size * (i + 1) <= block.shape[0]:
                 np.testing.assert_allclose(small.layers[1].fields[i, j], inner[square].mean(axis=(0, 1)), atol=1e-5)
     assert small.layers[1].box == Box(128 >> power, -(-228 >> power), 256 >> power, 384 >> power)
