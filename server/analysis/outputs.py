@@ -44,13 +44,13 @@ def read_layer(
     indexes = tuple(layer.indexes[p] for p in positions)
     source = source_of_warp(dataset, layer.target)
     with stage("read"), open_georeferenced(dataset) as src:
-        plain = output.bounds is not None and output.north_up and (src.crs != crs or is_north_up(src.transform))
-        if plain and not source and not _covers_poles(dataset):
+        bounds = output.bounds if output.north_up and (src.crs != crs or is_north_up(src.transform)) else None
+        if bounds is not None and not source and not _covers_poles(dataset):
             size = {"width": output.width, "height": output.height}
             resampling = options.get("resampling_method") or "nearest"
-            seen = from_afar(src, bounds=output.bounds, dst_crs=crs, indexes=indexes, resampling=resampling, **size)
+            seen = from_afar(src, bounds=bounds, dst_crs=crs, indexes=indexes, resampling=resampling, **size)
             with seen as raster, Reader(None, dataset=raster) as reader:
-                image = reader.part(output.bounds, bounds_crs=crs, dst_crs=crs, indexes=indexes, **size, **options)
+                image = reader.part(bounds, bounds_crs=crs, dst_crs=crs, indexes=indexes, **size, **options)
         else:
             image = _read_directly(src, indexes, output, crs, source, options)
     valid = ~np.asarray(np.ma.getmaskarray(image.array)).any(axis=0)
