@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -94,8 +95,9 @@ def write_raster(
     nodata: float | None = 0,
     descriptions: tuple[str, ...] | None = None,
     tags: dict[str, str] | None = None,
+    **creation: Any,
 ) -> str:
-    """Write a tiled, overviewed GeoTIFF; returns its path as a string."""
+    """Write a tiled, overviewed GeoTIFF, or one with other creation options; returns its path as a string."""
     count, height, width = data.shape
     profile = {
         "driver": "GTiff",
@@ -110,7 +112,7 @@ def write_raster(
         "blockxsize": 256,
         "blockysize": 256,
         "compress": "deflate",
-    }
+    } | creation
     with rasterio.open(path, "w", **profile) as dst:
         dst.write(data)
         for index, text in enumerate(descriptions or BANDS[:count], start=1):
