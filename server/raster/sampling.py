@@ -57,10 +57,11 @@ def _to_target(target: Dataset, grid: OutputGrid, rows: Floats, cols: Floats) ->
     if (transformer := _transformer(grid.crs, target.crs)) is not None:
         x, y = transformer.transform(x, y)
     inverse = ~target.affine
-    return (
-        np.asarray(inverse.d * x + inverse.e * y + inverse.f, np.float64),
-        np.asarray(inverse.a * x + inverse.b * y + inverse.c, np.float64),
-    )
+    with np.errstate(invalid="ignore"):  # infinite where a place has no image in the target's CRS
+        return (
+            np.asarray(inverse.d * x + inverse.e * y + inverse.f, np.float64),
+            np.asarray(inverse.a * x + inverse.b * y + inverse.c, np.float64),
+        )
 
 
 def native_pixels(target: Dataset, grid: OutputGrid) -> float:
