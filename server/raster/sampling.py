@@ -83,7 +83,7 @@ def on_lattice(target: Dataset, crs: str, affine: Affine, rows: Floats, cols: Fl
         x, y = transformer.transform(x, y)
     middle, _ = target.affine @ (target.width / 2, target.height / 2)
     inverse = ~target.affine
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"):  # infinite where a place has no image in the target's CRS
         x = nearest_turn(np.asarray(x, np.float64), middle, full_turn(target.crs))
         return (
             np.asarray(inverse.d * x + inverse.e * y + inverse.f, np.float64),
