@@ -17,7 +17,7 @@ from titiler.core.algorithm.base import BaseAlgorithm
 from algorithms.errors import ParameterError
 from algorithms.fill import UNFILLED
 from algorithms.options import OPTIONS, CloudOptions, Option
-from algorithms.sidecar import CloudSidecar, Needs
+from algorithms.sidecar import CloudSidecar, Needs, hidden_pixels
 
 
 class CloudImage(ImageData):
@@ -85,9 +85,11 @@ class CloudRemoval(CloudAlgorithm):
         clouds = _sidecar(img)
         data, mask = img.array.data.copy(), np.array(np.ma.getmaskarray(img.array))
         if clouds.fill is not None:
-            clouds.fill.into(data, mask, img.nodata)
+            clouds.fill.into(data, mask, hidden_pixels(img), img.nodata)
+        alpha = img.alpha_mask
         if self.unfilled == "nodata" and clouds.source is not None:
             mask |= clouds.source == UNFILLED
+            alpha = None if alpha is None else np.where(clouds.source == UNFILLED, 0, alpha).astype(alpha.dtype)
         filled = ImageData(
             np.ma.MaskedArray(data, mask=mask),
             assets=img.assets,
@@ -101,7 +103,7 @@ class CloudRemoval(CloudAlgorithm):
             nodata=img.nodata,
             scales=img.scales,
             offsets=img.offsets,
-            alpha_mask=img.alpha_mask,
+            alpha_mask=alpha,
         )
         if clouds.unscale:
             filled = _unscaled(filled)
@@ -148,7 +150,7 @@ class SidecarBand(CloudAlgorithm):
         values = getattr(_sidecar(img), self.array)
         if values is None:
             raise ParameterError(self.missing)
-        outside = np.asarray(np.asarray(np.ma.getmaskarray(img.array)).all(axis=0))
+        outside = hidden_pixels(img)
         return ImageData(
             np.ma.MaskedArray(values[None], mask=outside[None]),
             assets=img.assets,

@@ -22,6 +22,17 @@ def to_dtype(values: npt.NDArray[np.float32], dtype: np.dtype[Any], nodata: Any)
     return whole
 
 
+def hidden_pixels(img: Any) -> npt.NDArray[np.bool_]:
+    """(H, W), pixels that one of rio-tiler's images does not have: no band has data, or they are wholly transparent.
+
+    What is transparent in part is shown, though rio-tiler masks its values.
+    """
+    if img.alpha_mask is None:
+        return np.asarray(np.asarray(np.ma.getmaskarray(img.array)).all(axis=0))
+    outside = img.alpha_mask == 0
+    return np.asarray(outside if img.cutline_mask is None else outside | img.cutline_mask)
+
+
 Needs = Literal["classes", "provenance", "fill"]
 """What an algorithm reads of a side-car: the classes, or source and confidence, or source and fill."""
 
@@ -40,18 +51,28 @@ class PixelFill:
     """(B, p) in the target's units."""
     replacement: npt.NDArray[np.float32]
     """(B, p) replacement pixels at display resolution."""
+    bands: tuple[int, ...] | None = None
+    """Positions of these bands among the image's; None: they are all."""
 
-    def into(self, data: npt.NDArray[Any], masked: npt.NDArray[np.bool_], nodata: Any) -> None:
-        """Write the fill over pixels that are not masked.
+    def into(
+        self, data: npt.NDArray[Any], masked: npt.NDArray[np.bool_], hidden: npt.NDArray[np.bool_], nodata: Any
+    ) -> None:
+        """Write the fill over pixels that are not hidden, in bands without data, too.
 
         Args:
             data: (B, H, W) of any number type, changed in place.
-            masked: (B, H, W).
+            masked: (B, H, W), values that are none, changed in place.
+            hidden: (H, W), pixels that the image does not have.
             nodata: the image's nodata value, which no filled pixel takes; or None.
         """
         values = to_dtype(self.gain * self.replacement + self.offset, data.dtype, nodata)
-        place = np.s_[:, self.rows, self.cols]
-        data[place] = np.where(masked[place], data[place], values) if masked.any() else values
+        rows, cols = self.rows, self.cols
+        if hidden.any():
+            seen = ~hidden[rows, cols]
+            rows, cols, values = rows[seen], cols[seen], values[:, seen]
+        bands = np.arange(len(data)) if self.bands is None else np.asarray(self.bands)
+        place = bands[:, None], rows[None], cols[None]
+        data[place], masked[place] = values, False
 
 
 @dataclass(frozen=True, slots=True)

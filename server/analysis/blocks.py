@@ -44,6 +44,8 @@ class BlockFill:
     """(h, w) 0-100."""
     data: npt.NDArray[np.uint8]
     """(h, w), how much data the target has: `NO_DATA`, `SOME_DATA` or `ALL_DATA`."""
+    lacking: npt.NDArray[np.uint8]
+    """(h, w), 1 where the replacement that fills a cell lacks some of its pixels."""
     layers: dict[ReplacementIndex, BlockFields]
     """Fields by replacement, where any cell takes it."""
 
@@ -69,6 +71,7 @@ def reduce_fill(fill: BlockFill, block: Box, power: int) -> BlockFill:
         ),
         confidence=np.where(data == NO_DATA, 0, confidence).astype(np.uint8),
         data=data,
+        lacking=_reduce(fill.lacking, size, np.max, 0),
         layers={
             k: BlockFields(box, _means(layer.fields[block.within(layer.box)], size)) for k, layer in fill.layers.items()
         },

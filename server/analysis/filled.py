@@ -40,6 +40,8 @@ class FilledBox:
     """(h, w) 0-100."""
     data: Bytes
     """(h, w), how much data the target has, as in `BlockFill`."""
+    lacking: Bytes
+    """(h, w), 1 where the replacement that fills a cell lacks some of its pixels."""
     layers: dict[ReplacementIndex, LayerFields]
     """By replacement."""
 
@@ -47,7 +49,7 @@ class FilledBox:
     def original(cls, rim: Box, there: Bools, data: Bytes) -> FilledBox:
         """A box of which nothing is filled yet; `there` (h, w) where the target stands."""
         source = np.where(there, 0, UNFILLED).astype(np.uint8)
-        return cls(rim, source, np.where(there, 100, 0).astype(np.uint8), data, {})
+        return cls(rim, source, np.where(there, 100, 0).astype(np.uint8), data, np.zeros_like(source), {})
 
 
 class FillSoFar:
@@ -90,6 +92,7 @@ class FillSoFar:
         source, at, place, wanted = self._filled.source, self._at, self._place, ground.wanted
         taken, had = wanted[at], source == k
         source[place][taken] = k
+        self._filled.lacking[place][taken] = ~ground.usable[at][taken]
         self._filled.confidence[place][taken] = fit.confidence[at][taken] // (2 if doubtful else 1)
         fields = np.zeros((*source.shape, 2 * len(fit.gain)), np.float32)
         fields[place] = np.moveaxis(np.concatenate([fit.gain, fit.offset])[(slice(None), *at)], 0, -1)

@@ -110,6 +110,7 @@ class Filling:
             source=filled.source[at].copy(),
             confidence=filled.confidence[at].copy(),
             data=filled.data[at].copy(),
+            lacking=filled.lacking[at].copy(),
             layers=layers,
         )
 

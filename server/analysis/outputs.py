@@ -18,7 +18,7 @@ from rio_tiler.models import ImageData
 from rio_tiler.reader import read
 
 from algorithms.masks import NODATA
-from algorithms.sidecar import CloudSidecar
+from algorithms.sidecar import CloudSidecar, hidden_pixels
 from server.raster.dataset import Dataset
 from server.raster.distant import from_afar
 from server.raster.layer import Layer
@@ -53,7 +53,7 @@ def read_layer(
                 image = reader.part(bounds, bounds_crs=crs, dst_crs=crs, indexes=indexes, **size, **options)
         else:
             image = _read_directly(src, indexes, output, crs, source, options)
-    valid = ~np.asarray(np.ma.getmaskarray(image.array)).any(axis=0)
+    valid = ~np.ma.getmaskarray(image.array).any(axis=0) if image.alpha_mask is None else ~hidden_pixels(image)
     return image.array.data.astype(np.float32, copy=False), np.asarray(valid)
 
 
@@ -104,11 +104,6 @@ def _window_of(pixels: Affine, output: OutputGrid, src: Any) -> Window | None:
     # rasterio reads nothing beyond the edges of a raster that is turned.
     inside = left >= 0 and top >= 0 and left + width <= src.width and top + height <= src.height
     return Window(left, top, width, height) if inside else None
-
-
-def hidden_pixels(image: ImageData) -> npt.NDArray[np.bool_]:
-    """(H, W), pixels without data in any band."""
-    return np.asarray(np.asarray(np.ma.getmaskarray(image.array)).all(axis=0))
 
 
 def completed(clouds: CloudSidecar, hidden: npt.NDArray[np.bool_]) -> CloudSidecar:

@@ -161,7 +161,7 @@ def fill_sidecar(
     *,
     needs: Needs,
     bands: tuple[int, ...],
-    read_replacement: ReadReplacement,
+    read_replacement: ReadReplacement | None = None,
     grid: Grid | None = None,
     smooth: bool = False,
     shown: npt.NDArray[np.bool_] | None = None,
@@ -174,7 +174,8 @@ def fill_sidecar(
         output: the image's grid.
         needs: `provenance` leaves the fill out.
         bands: 0-based positions of the requested bands among the target's.
-        read_replacement: reads a replacement on the output grid; called only where it fills something.
+        read_replacement: reads a replacement on the output grid; called only where it fills something. Without it
+            provenance takes cells for filled that the replacement covers in part.
         grid: level of the analysis grid, instead of the one for the image's resolution.
         smooth: whether pixels are resampled in any other way than to the nearest one.
         shown: (H, W), pixels that have data in the image, which warps may have put a pixel off; None where the image's
@@ -195,17 +196,13 @@ def fill_sidecar(
         rows, cols, lost = _standing(analysis, view, box, data, shown)
         source_px = _lookup(view, source, box, rows, cols, UNFILLED)
         source_px[lost] = 0
-    if needs != "fill":
-        confidence = _lookup(view, _assembled(view, box, lambda n: fills[n].confidence), box, rows, cols, 0)
-        confidence[lost] = 100
-        return CloudSidecar(source=source_px, confidence=confidence)
 
     def replaced(k: ReplacementIndex, y: npt.NDArray[np.intp], x: npt.NDArray[np.intp]) -> Sampled:
         layer = task.replacement(k)
         shift = analysis.pairs.shift(view.plane, k)
         # Pixels on the target's lattice are at hand without a warp; moved ones are to be had nowhere else.
         at_hand = shift != NO_SHIFT or (not smooth and layer.dataset.same_grid(layer.target) is not None)
-        if not (view.shows_pixels and at_hand):
+        if read_replacement is not None and not (view.shows_pixels and at_hand):
             values, valid = read_replacement(k)
             return values[:, y, x], valid[y, x]
         factor = view.plane.factor
@@ -213,6 +210,16 @@ def fill_sidecar(
             layer, shift, rows[y, x] * factor, cols[y, x] * factor, bands=bands, smooth=smooth
         )
 
+    if needs != "fill":
+        confidence = _lookup(view, _assembled(view, box, lambda n: fills[n].confidence), box, rows, cols, 0)
+        confidence[lost] = 100
+        lacking = _lookup(view, _assembled(view, box, lambda n: fills[n].lacking), box, rows, cols, 0) > 0
+        for k in np.unique(source_px[lacking]).tolist() if read_replacement is not None else ():
+            if k in task.indexes:  # the replacement may have no data under some of these pixels
+                y, x = np.nonzero(lacking & (source_px == k))
+                _, valid = replaced(k, y, x)
+                source_px[y[~valid], x[~valid]], confidence[y[~valid], x[~valid]] = UNFILLED, 0
+        return CloudSidecar(source=source_px, confidence=confidence)
     fill = _pixel_fill(view, fills, source_px, rows, cols, bands, replaced)
     return CloudSidecar(source=source_px, fill=fill)
 
@@ -253,11 +260,11 @@ def _pixel_fill(
         return None
     if len(parts) == 1:
         return parts[0]
-    return PixelFill(
-        np.concatenate([p.rows for p in parts]),
-        np.concatenate([p.cols for p in parts]),
-        *(np.concatenate([getattr(p, name) for p in parts], axis=1) for name in ("gain", "offset", "replacement")),
+    gain, offset, replacement = (
+        np.concatenate([getattr(p, name) for p in parts], axis=1) for name in ("gain", "offset", "replacement")
     )
+    y, x = (np.concatenate([getattr(p, name) for p in parts]) for name in ("rows", "cols"))
+    return PixelFill(y, x, gain, offset, replacement)
 
 
 def _sample(

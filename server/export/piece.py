@@ -16,12 +16,11 @@ from rio_tiler.reader import read
 from algorithms.fill import UNFILLED
 from algorithms.masks import NODATA
 from algorithms.removal import CloudImage, CloudRemoval
-from algorithms.sidecar import CloudSidecar
+from algorithms.sidecar import CloudSidecar, hidden_pixels
 from server.analysis.engine import Analysis
-from server.analysis.outputs import completed, hidden_pixels, read_layer
+from server.analysis.outputs import completed, read_layer
 from server.analysis.plane import Plane
 from server.analysis.sidecar import classes_sidecar, fill_sidecar
-from server.analysis.task import ReplacementIndex
 from server.export.plan import Piece, blocks_under, ground_around
 from server.raster.dataset import dataset_crs
 from server.raster.opening import open_raster
@@ -141,7 +140,6 @@ class PieceFiller:
             output,
             needs="provenance",
             bands=(),
-            read_replacement=_never,
             grid=self.plane.grid,
         )
         confidence = completed(clouds, hidden).confidence
@@ -176,8 +174,3 @@ class PieceFiller:
             with memory.open(**profile) as file:
                 file.write(pixels)
             return bytes(memory.getbuffer())
-
-
-def _never(_: ReplacementIndex) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Provenance needs no replacement's pixels."""
-    raise NotImplementedError

@@ -28,10 +28,10 @@ from titiler.core.algorithm.base import BaseAlgorithm
 from algorithms.errors import BandError, ModelError, ParameterError
 from algorithms.options import CloudOptions
 from algorithms.removal import CloudAlgorithm, CloudImage, CloudRemoval, as_numbers
-from algorithms.sidecar import CloudSidecar
+from algorithms.sidecar import CloudSidecar, hidden_pixels
 from server.analysis.engine import Analysis
 from server.analysis.marked import marked_by_mask, warn_of_mask
-from server.analysis.outputs import completed, hidden_pixels, read_layer
+from server.analysis.outputs import completed, read_layer
 from server.analysis.request import Request
 from server.analysis.sidecar import classes_sidecar, fill_sidecar
 from server.analysis.task import Task
@@ -40,7 +40,6 @@ from server.http.budget import Answer, admit, image_bounds, part_shape, value_by
 from server.http.checks import MOST_ZOOM
 from server.http.expressions import expression_bands
 from server.http.geojson import check_shape
-from server.raster.dataset import Dataset
 from server.raster.distant import from_afar
 from server.raster.grid import coarse_grid, fine_grid
 from server.raster.opening import check_unchanged, file_version, open_raster
@@ -165,8 +164,8 @@ class PairReader(Reader):
         align = bool(kwargs.get("align_bounds_with_dataset"))
         rows, cols = part_shape(raster, bounds, dst_crs, **size, align=align)
         margin = sum(2 * int(kwargs.get(name) or 0) for name in ("buffer", "padding"))
-        wanted = self._admit((rows + margin, cols + margin), indexes, expression, kwargs, polygon=align)
-        seen = partial(from_afar, bounds=bounds, dst_crs=dst_crs, width=cols, height=rows, indexes=wanted)
+        self._admit((rows + margin, cols + margin), indexes, expression, kwargs, polygon=align)
+        seen = partial(from_afar, bounds=bounds, dst_crs=dst_crs, width=cols, height=rows)
         kwargs |= {"dst_crs": dst_crs, "bounds_crs": bounds_crs, **size}
         turned = not self._north_up and dst_crs == self.crs
         return self._filled(self._part_upright if turned else super().part, (bbox,), indexes, expression, kwargs, seen)
@@ -193,8 +192,8 @@ class PairReader(Reader):
         size = {name: kwargs.get(name) for name in ("height", "width", "max_size")}
         dst_crs = kwargs.get("dst_crs") or self.crs
         shape, bounds = whole_shape(self._raster, dst_crs, **size)
-        wanted = self._admit(shape, indexes, expression, kwargs)
-        seen = partial(from_afar, bounds=bounds, dst_crs=dst_crs, width=shape[1], height=shape[0], indexes=wanted)
+        self._admit(shape, indexes, expression, kwargs)
+        seen = partial(from_afar, bounds=bounds, dst_crs=dst_crs, width=shape[1], height=shape[0])
         return self._filled(super().read, (), indexes, expression, kwargs, seen)
 
     def feature(self, shape: dict[str, Any], *args: Any, **kwargs: Any) -> ImageData:
@@ -249,11 +248,11 @@ class PairReader(Reader):
         kwargs: dict[str, Any],
         *,
         polygon: bool = False,
-    ) -> tuple[int, ...]:
-        """The bands to read, if the server makes such an image at all and anybody waits for it.
+    ) -> None:
+        """Refuse an image that the server does not make, or that nobody waits for.
 
         Raises:
-            TooLargeError: it does not. ParameterError: there is no such band, or no such nodata.
+            TooLargeError: it takes too much. ParameterError: there is no such band, or no such nodata.
         """
         check_wanted()
         wanted = self._asked(indexes, expression)
@@ -269,7 +268,6 @@ class PairReader(Reader):
             coverage=self.cover_scale if polygon else 0,
         )
         admit(answer, max_pixels=self.settings.max_pixels, max_bytes=self.settings.max_request_bytes)
-        return wanted
 
     def _asked(self, indexes: Any, expression: str | None) -> tuple[int, ...]:
         """1-based numbers of the bands that `bidx` or `expression` ask for; of every band with data without them.
@@ -296,7 +294,7 @@ class PairReader(Reader):
         """Read with rio-tiler's own code, then attach the side-car; for other algorithms than ours fill at once."""
         wanted = self._asked(indexes, expression)
         if not self._clouds_wanted:
-            with stage("read"), self._looking(seen, kwargs):
+            with stage("read"), self._looking(seen, wanted, kwargs):
                 plain: ImageData = read(*args, indexes=indexes, expression=expression, **kwargs)
             return as_numbers(plain)
         kwargs = {**self.options, **kwargs}
@@ -310,7 +308,7 @@ class PairReader(Reader):
         if algorithm.needs != "fill":
             # Which pixels have data is all that is taken of the image; with a nodata value each band tells for itself.
             wanted = task.target.dataset.indexes[: None if task.target.dataset.nodata is not None else 1]
-        with stage("read"), self._looking(seen, kwargs):
+        with stage("read"), self._looking(seen, wanted, kwargs):
             image = read(*args, indexes=wanted, **kwargs)
         clouds = replace(self._sidecar(algorithm, task, image, wanted, kwargs), expression=expression, unscale=unscale)
         filled = CloudImage.of(image, clouds)
@@ -328,10 +326,12 @@ class PairReader(Reader):
         return OutputGrid(crs, tuple(affine)[:6], image.width, image.height)
 
     @contextmanager
-    def _looking(self, seen: Callable[..., AbstractContextManager[Any]], kwargs: dict[str, Any]) -> Iterator[None]:
-        """Read from what the raster looks like at the image's resolution."""
+    def _looking(
+        self, seen: Callable[..., AbstractContextManager[Any]], wanted: tuple[int, ...], kwargs: dict[str, Any]
+    ) -> Iterator[None]:
+        """Read some bands from what the raster looks like at the image's resolution."""
         own = self.dataset
-        with seen(own, resampling=kwargs.get("resampling_method") or "nearest") as dataset:
+        with seen(own, indexes=wanted, resampling=kwargs.get("resampling_method") or "nearest") as dataset:
             self.dataset = dataset
             try:
                 yield
@@ -345,7 +345,10 @@ class PairReader(Reader):
         if algorithm.needs == "classes":
             return classes_sidecar(self.analysis, task, output, shown=~hidden_pixels(image))
         hidden = hidden_pixels(image)
-        positions = tuple(_position(task.target.dataset, index) for index in wanted)
+        target = task.target.dataset
+        # Bands of alpha stay as they are.
+        filled = tuple(at for at, index in enumerate(wanted) if index in target.indexes)
+        positions = tuple(target.indexes.index(wanted[at]) for at in filled) or (0,)
         passed = ("nodata", "resampling_method", "reproject_method")
         options: dict[str, Any] = {name: kwargs[name] for name in passed if name in kwargs}
 
@@ -357,22 +360,17 @@ class PairReader(Reader):
             self.analysis,
             task,
             output,
-            needs=algorithm.needs,
+            needs=algorithm.needs if filled else "provenance",
             bands=positions,
             read_replacement=read_replacement,
             smooth=any(method != "nearest" for method in methods),
             shown=~hidden,
         )
+        if clouds.fill is not None and len(filled) < len(wanted):
+            clouds = replace(clouds, fill=replace(clouds.fill, bands=filled))
         return completed(clouds, hidden)
 
 
 def open_request(request: Request, **options: Any) -> PairReader:
     """The reader as a TiTiler factory calls it."""
     return PairReader(request=request, **options)
-
-
-def _position(target: Dataset, index: int) -> int:
-    """0-based position of a band number among the target's bands with data."""
-    if index not in target.indexes:
-        raise ParameterError(f"band {index} is not one of {list(target.indexes)}; choose with `bidx` from these")
-    return target.indexes.index(index)

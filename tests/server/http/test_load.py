@@ -146,9 +146,10 @@ def test_a_reduced_fill_is_that_of_its_squares(power: int) -> None:
     fields = rng.normal(size=(*rim.shape, 4)).astype(np.float32)
     data = rng.choice([SOME_DATA, ALL_DATA], size=block.shape, p=[0.02, 0.98]).astype(np.uint8)
     data[(source == UNFILLED) & (rng.random(block.shape) < 0.5)] = NO_DATA
+    lacking = (rng.random(block.shape) < 0.02).astype(np.uint8)
     source[60:, 90:] = UNFILLED
     data[60:, 90:] = NO_DATA
-    small = reduce_fill(BlockFill(source, confidence, data, {1: BlockFields(rim, fields)}), block, power)
+    small = reduce_fill(BlockFill(source, confidence, data, lacking, {1: BlockFields(rim, fields)}), block, power)
     size = 1 << power
     inner = fields[1:-1, 1:-1]
     for i in range(small.source.shape[0]):
@@ -159,6 +160,7 @@ def test_a_reduced_fill_is_that_of_its_squares(power: int) -> None:
             filled = found - {0, UNFILLED}
             assert small.source[i, j] == (min(filled) if filled else max(found, default=UNFILLED))
             assert small.confidence[i, j] == (confidence[square][there].min() if there.any() else 0)
+            assert small.lacking[i, j] == lacking[square].any()
             if (data[square] == ALL_DATA).all():
                 assert small.data[i, j] == ALL_DATA
             else:
