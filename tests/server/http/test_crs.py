@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyproj
 import pytest
@@ -161,7 +162,7 @@ def test_no_route_reads_a_crs_from_a_file(client: TestClient, folder: Path) -> N
 
 
 def test_a_crs_in_brackets_is_used(client: TestClient, folder: Path) -> None:
-    query = {"url": str(folder / "target.tif"), "bidx": 1}
+    query: dict[str, Any] = {"url": str(folder / "target.tif"), "bidx": 1}
     answers = [client.get("/cog/map", params=query | {"crs": crs}) for crs in ("EPSG:3857", "[EPSG:3857]")]
     assert answers[0].status_code == 200
     assert answers[0].headers["content-crs"] == "<http://www.opengis.net/def/crs/EPSG/0/3857>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import morecantile
 import numpy as np
 import pytest
 import rasterio
@@ -86,7 +87,7 @@ def test_pixels_from_afar_are_where_they_belong(folder: Path, name: str, zoom: i
     with application(folder) as client:
         content = client.get(f"/cog/tiles/WebMercatorQuad/{z}/{x}/{y}.tif", params={"url": str(folder / name)}).content
     rows, cols, alpha = raster(content)
-    left, _, right, top = WEB.xy_bounds(x, y, z)
+    left, _, right, top = WEB.xy_bounds(morecantile.Tile(x, y, z))
     size = (right - left) / 256
     at_rows, at_cols = np.nonzero(alpha)
     assert len(at_rows)
