@@ -112,19 +112,20 @@ class WorkFolder:
             return False
 
     def write_piece(self, piece: Piece, kind: str, content: bytes) -> None:
-        """Write a file of a piece, and on record what it is.
+        """Put on record what a file of a piece is, then write it: whatever is there has its record.
 
         Raises:
             UnwritableError: no room, or no permission.
         """
         path = self.path(piece, kind)
-        self.write(path.name, content)
-        size, checksum = self.sums[path.name] = _sum(content)
+        size, checksum = _sum(content)
         try:
             with (self.folder / SUMS).open("a", encoding="ascii") as file:
                 file.write(f"{path.name} {size} {checksum:08x}\n")  # one write: threads and kills leave whole lines
         except OSError as error:
             raise _no_room(self.folder / SUMS, error) from error
+        self.write(path.name, content)
+        self.sums[path.name] = size, checksum
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file that is either complete or not there.
