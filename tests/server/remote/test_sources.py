@@ -152,7 +152,7 @@ def test_a_folder_may_be_named_from_home(tmp_path: Path) -> None:
 
 def test_a_list_that_cannot_be_understood_is_told_at_start() -> None:
     with settings("https://example.com/../,/data"):
-        with pytest.raises(ParameterError, match="CLEARSKY_ALLOWED_SOURCES.*climbs"):
+        with pytest.raises(ParameterError, match=r"CLEARSKY_ALLOWED_SOURCES.*climbs"):
             allowed_sources()
         answer = CliRunner().invoke(cli, ["serve", "--port", "1"])
         assert isinstance(answer.exception, ClearSkyError)
@@ -270,8 +270,8 @@ def test_what_was_compared_is_what_is_sent(
 
 @pytest.mark.parametrize(
     "location",
-    ["http://[::1", "http://[zz]/", "//", "http://", "\x01", "a b", "http://a@b/", "http://127.0.0.1:99999/", "%", "\xff" * 9,
-     "x" * 60000, "http://127.0.0.1:1/\x80", "?" * 100, "#", "http://\u00e9/", "data:,x", "/scenes/\xa0"],
+    ["http://[::1", "http://[zz]/", "//", "http://", "\x01", "a b", "http://a@b/", "http://127.0.0.1:99999/", "%",
+     "\xff" * 9, "x" * 60000, "http://127.0.0.1:1/\x80", "?" * 100, "#", "http://\u00e9/", "data:,x", "/scenes/\xa0"],
     ids=lambda text: ascii(text[:30]),
 )  # fmt: skip
 def test_hostile_redirects_have_an_answer(client: TestClient, served: RangeServer, location: str) -> None:
