@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -223,8 +224,8 @@ def test_a_flood_of_bodies_takes_no_memory(folder: Path) -> None:
     """600 MB in chunks, by four clients at a time, whatever the method."""
     chunk = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
 
-    def flood(method: str) -> None:
-        with connect(base) as line, contextlib.suppress(OSError):
+    def flood(server: str, method: str) -> None:
+        with connect(server) as line, contextlib.suppress(OSError):
             head = f"{method} {address(folder)} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
             line.sendall(head.encode())
             for _ in range(150):
@@ -234,7 +235,7 @@ def test_a_flood_of_bodies_takes_no_memory(folder: Path) -> None:
         httpx2.post(base + address(folder), content=FEATURE, headers=JSON, timeout=60)
         before = peak(process)
         with ThreadPoolExecutor() as pool:
-            list(pool.map(flood, ["POST", "GET", "POST", "PUT"]))
+            list(pool.map(partial(flood, base), ["POST", "GET", "POST", "PUT"]))
         assert peak(process) - before < 100
         assert httpx2.get(base + "/healthz").status_code == 200
 

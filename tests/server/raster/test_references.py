@@ -294,7 +294,7 @@ def test_masks_and_overviews_beside_a_local_file_are_used(client: TestClient, fo
 @pytest.mark.usefixtures("plain")
 def test_a_sidecar_that_changes_is_another_state(client: TestClient, folder: Path) -> None:
     url = with_sidecar(folder, "changing", ".ovr", make_tiff(np.full((SIDE // 2, SIDE // 2), 90, np.uint8)))
-    params = {"url": url, "max_size": SIDE // 2}
+    params: dict[str, Any] = {"url": url, "max_size": SIDE // 2}
     first = client.get("/cog/preview.tif", params=params)
     Path(url + ".ovr").write_bytes(make_tiff(np.full((SIDE // 2, SIDE // 2), 91, np.uint8)) + b"0")
     second = client.get("/cog/preview.tif", params=params, headers={"If-None-Match": first.headers["etag"]})
