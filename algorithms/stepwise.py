@@ -21,7 +21,7 @@ Statistics = Literal["colocated", "esri"]
 STATISTICS: Final = Option("statistics", Statistics, "colocated", "Which pixels of a window count")
 """The option of this function alone."""
 
-_TABLE_VALUES = 2**27
+TABLE_VALUES: Final = 2**27
 """Upper bound of the values in the window sums (1 GiB): larger images are worked on few bands at a time."""
 
 
@@ -194,7 +194,7 @@ def _fill(result: NDArray[np.float32], t: NDArray[Any], r: NDArray[Any], part: _
     rings = (ndimage.distance_transform_cdt(~part.seed, metric="chessboard") + 1) // 2
     for fill, box in _clusters(part.fill, window):
         known, pool = part.known[box], None if part.pool is None else part.pool[box]
-        step = max(int((_TABLE_VALUES / known.size - 1) / 4), 1)
+        step = max(int((TABLE_VALUES / known.size - 1) / 4), 1)
         for i in range(0, len(part.bands), step):
             bands = part.bands[i : i + step]
             # A list of bands copies; the result goes back by assignment.

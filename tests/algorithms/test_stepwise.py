@@ -272,7 +272,7 @@ def test_compiled_and_not_give_the_same_bytes(
 def test_large_images_are_worked_on_band_by_band(monkeypatch: pytest.MonkeyPatch) -> None:
     t, r, mask = scene(16, bands=3)
     whole = stepwise_adjustment(t, r, mask, window=20, buffer=1)
-    monkeypatch.setattr("algorithms.stepwise._TABLE_VALUES", 1)
+    monkeypatch.setattr("algorithms.stepwise.TABLE_VALUES", 1)
     np.testing.assert_allclose(stepwise_adjustment(t, r, mask, window=20, buffer=1), whole, rtol=1e-6)
 
 
