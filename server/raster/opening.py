@@ -5,22 +5,28 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import rasterio
 from rasterio._err import CPLE_BaseError
+from rasterio.enums import Compression
 from rasterio.errors import RasterioIOError, WarpOperationError
+from rasterio.session import DummySession
 
 from server.errors import SourceChangedError, SourceFaultError, SourceMissingError, SourceUnreadableError
 from server.raster.drivers import driver_for, restrict_drivers
+from server.raster.gdal import UNTRUSTED
+from server.raster.inspecting import Inspected
+from server.raster.partial import Watched, whole_tiles
 from server.remote.files import get_remotes, is_remote
 from server.remote.localfile import LocalFile
 from server.remote.remotefile import RemoteFile
-from server.remote.vsi import RandomAccess, mounted
+from server.remote.sources import vouched_for
+from server.remote.vsi import mounted
 
 logger = logging.getLogger("clearsky")
 
@@ -31,20 +37,15 @@ REFERENCES: Final = {"OVERVIEWS": ("OVERVIEW_FILE",), "GEOLOCATION": ("X_DATASET
 """Metadata by which a raster makes GDAL open other datasets: the domains and the items. An ordinary file has none."""
 
 _CRS_FILES: Final = re.compile(
-    r'PARAMETERFILE|METHOD\["PROJ-based|(?:grids|init|file|model|catalog)\s*=\s*(?!@?null\b)[^"]*"\]', re.IGNORECASE
+    r'PARAMETERFILE|"PROJ-based|(?<!using )\b(?:\w*grids|init|file|model|catalog)\s*=\s*(?!@?null\b)', re.IGNORECASE
 )
-"""Parts of WKT 2 that make PROJ open a file: grids of datum shifts, operations and definitions as PROJ strings."""
+"""Parts of WKT 2 that make PROJ open a file: grids of datum shifts, operations and definitions as PROJ strings.
+(A datum called "... using nadgrids=..." is only called so.)"""
 
 _WKT: Final = "WKT2_2019"
 """The one version of WKT that leaves nothing of these out."""
 
 restrict_drivers()
-
-
-class _Watched(RandomAccess, Protocol):
-    """A file that remembers why it could not be read."""
-
-    fault: Exception | None
 
 
 def file_version(url: str) -> str:
@@ -96,6 +97,8 @@ def open_raster(url: str, version: str | None = None) -> Iterator[Any]:
     with ExitStack() as stack:
         opened = _opened_remote if is_remote(url) else _opened_local
         src, files = opened(url, version, stack)
+        if src.compression is Compression.jpeg or len(files) > 1:
+            stack.enter_context(whole_tiles(url, files[0]))
         try:
             yield src
         except Exception as error:
@@ -111,23 +114,26 @@ def open_raster(url: str, version: str | None = None) -> Iterator[Any]:
         _raise_fault(files)
 
 
-def _raise_fault(files: list[_Watched], error: Exception | None = None) -> None:
+def _raise_fault(files: Sequence[Watched], error: Exception | None = None) -> None:
     """Raise what happened to a file, if anything did."""
     for file in files:
         if file.fault is not None:
             raise file.fault from error
 
 
-def _opened_remote(url: str, version: str | None, stack: ExitStack) -> tuple[Any, list[_Watched]]:
+def _opened_remote(url: str, version: str | None, stack: ExitStack) -> tuple[Any, list[Watched]]:
     """A remote raster, and the file it is read from."""
     for attempt in (1, 2):
         file = RemoteFile(get_remotes(), get_remotes().identity(url))
         check_unchanged(url, version, file.identity.version)
-        name = stack.enter_context(mounted(file))
+        seen = Inspected(file, url)
+        name = stack.enter_context(mounted(seen))
+        if not vouched_for(url):
+            stack.enter_context(rasterio.Env(DummySession(), **UNTRUSTED))
         try:
-            return stack.enter_context(_opened(url, name)), [file]
+            return stack.enter_context(_opened(url, name, seen)), [file]
         except SourceUnreadableError as error:
-            _raise_fault([file], error)
+            _raise_fault([file, seen], error)
             # What is kept of it may be what its server sent in a bad hour.
             get_remotes().forget(url)
             if attempt == 2:
@@ -135,7 +141,7 @@ def _opened_remote(url: str, version: str | None, stack: ExitStack) -> tuple[Any
     raise AssertionError
 
 
-def _opened_local(url: str, version: str | None, stack: ExitStack) -> tuple[Any, list[_Watched]]:
+def _opened_local(url: str, version: str | None, stack: ExitStack) -> tuple[Any, list[Watched]]:
     """A local raster, and the files it is read from."""
     file = LocalFile(url)
     stack.callback(file.close)
@@ -155,15 +161,16 @@ def _opened_local(url: str, version: str | None, stack: ExitStack) -> tuple[Any,
             continue
         stack.callback(sidecar.close)
         sidecars[suffix] = sidecar
-    name = stack.enter_context(mounted(file, sidecars))
-    files: list[_Watched] = [file, *sidecars.values()]
+    seen = Inspected(file, url)
+    name = stack.enter_context(mounted(seen, sidecars))
+    files: list[Watched] = [file, *sidecars.values()]
     if sidecars:
         # Elsewhere GDAL is told that there is nothing beside a file; here it may look into the folder mounted above.
-        stack.enter_context(rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="FALSE"))
+        stack.enter_context(rasterio.Env(DummySession(), GDAL_DISABLE_READDIR_ON_OPEN="FALSE"))
     try:
-        return stack.enter_context(_opened(url, name)), files
+        return stack.enter_context(_opened(url, name, seen)), files
     except SourceUnreadableError as error:
-        _raise_fault(files, error)
+        _raise_fault([*files, seen], error)
         raise
 
 
@@ -193,8 +200,13 @@ def _check_sidecar(file: LocalFile, key: _Key) -> None:
     """Open a side-car by itself, once for every state of it."""
     if key in _checked:
         return
-    with mounted(file) as name, _opened(key[0], name):
-        pass
+    seen = Inspected(file, key[0])
+    with mounted(seen) as name:
+        try:
+            _opened(key[0], name, seen).close()
+        except SourceUnreadableError as error:
+            _raise_fault([file, seen], error)
+            raise
     if len(_checked) >= _REMEMBERED:
         _checked.clear()
     _checked[key] = None
@@ -204,7 +216,7 @@ def _message(error: Exception, name: str, url: str) -> str:
     return str(error).replace(name, url)
 
 
-def _opened(url: str, name: str) -> Any:
+def _opened(url: str, name: str, seen: Inspected) -> Any:
     """The raster under the name that GDAL knows it by, if it stands for itself."""
     try:
         src = rasterio.open(name, driver=driver_for(url))
@@ -213,10 +225,12 @@ def _opened(url: str, name: str) -> Any:
             f"{url!r} cannot be read as {driver_for(url)}: {_message(error, name, url)[:300]}; give a GeoTIFF"
         ) from error
     try:
+        _raise_fault([seen])
         _check_references(url, src)
     except BaseException:
         src.close()
         raise
+    seen.opened()
     return src
 
 

@@ -33,13 +33,14 @@ class LocalFile:
         self._path = path
         try:
             # Looked at first, too: opening a device can have effects of its own.
-            if not stat.S_ISREG(os.lstat(path).st_mode):
-                raise _no_file(path)
-            self._number = os.open(path, _FLAGS)
+            regular = stat.S_ISREG(os.lstat(path).st_mode)
+            self._number = os.open(path, _FLAGS) if regular else -1
         except (FileNotFoundError, NotADirectoryError) as error:
             raise SourceMissingError(f"{path!r} does not exist; check the name") from error
         except (OSError, ValueError) as error:
             raise SourceUnreadableError(f"{path!r} cannot be opened: {_reason(error)}; check its rights") from error
+        if not regular:
+            raise _no_file(path)
         self.stat = os.fstat(self._number)
         if not stat.S_ISREG(self.stat.st_mode):
             self.close()

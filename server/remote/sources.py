@@ -157,6 +157,14 @@ def check_source(url: str) -> str:
     return str(check_address(parse_address(url)))
 
 
+def vouched_for(url: str) -> bool:
+    """Whether the operator names where a dataset comes from, rather than any public host."""
+    if "://" not in url:
+        return True
+    address = parse_address(url)
+    return named_by_prefix(address) or _host_admitted(address.host, allowed_sources().hosts)
+
+
 def check_address(address: Address) -> Address:
     """An address, if a request may name it, or be led to it.
 

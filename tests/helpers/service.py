@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from socket import socket
@@ -69,11 +69,19 @@ def free_port() -> int:
 
 
 @contextmanager
-def serve_command(allowed: Path | str, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """`clearsky serve` as a process on a free loopback port; gives the process and its address."""
+def serve_command(
+    allowed: Path | str, *, under: Sequence[str] = (), **settings: str
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """`clearsky serve` as a process on a free loopback port; gives the process and its address.
+
+    Args:
+        allowed: what may be read.
+        under: the beginning of the command line, of a program that runs the server.
+        settings: further settings.
+    """
     port = free_port()
     env = os.environ | {f"CLEARSKY_{name.upper()}": value for name, value in chosen(allowed, settings).items()}
-    command = [sys.executable, "-c", "from server.cli import main; main()", "serve", "--port", str(port)]
+    command = [*under, sys.executable, "-c", "from server.cli import main; main()", "serve", "--port", str(port)]
     process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.DEVNULL)
     base = f"http://127.0.0.1:{port}"
     try:
