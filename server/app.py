@@ -130,7 +130,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(PagePolicy)
     resolvers = {"/cog/": named_in_query, "/recipes/": named_in_recipe}
     declare_errors(app, tuple(resolvers))
-    app.add_middleware(ImageHeaders, resolvers=resolvers, cachecontrol=settings.cachecontrol)
+    app.add_middleware(
+        ImageHeaders,
+        resolvers=resolvers,
+        cachecontrol=settings.cachecontrol,
+        threads=settings.request_threads,
+    )
     add_guards(app, settings)
     app.add_middleware(
         CORSMiddleware,

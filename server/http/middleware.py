@@ -20,9 +20,9 @@ from server.remote.sources import check_source
 from server.work.ticket import holding
 from server.work.trace import Trace, current
 
-CHECKERS = 16
-"""Threads that look up the state of datasets: apart from those that make tiles, so that a server that stalls does not
-take these."""
+CHECKERS = 2
+"""Threads that look up the state of datasets, per request thread: apart from these, so that a server that stalls does
+not take them, and more than all servers that stall can hold (see `Gate`), so that local files do not wait for any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +82,11 @@ class PathPrefix:
 class ImageHeaders:
     """ASGI middleware for everything below the given prefixes, each with the one that knows its answers' inputs."""
 
-    def __init__(self, app: Any, *, resolvers: Mapping[str, Resolver], cachecontrol: str) -> None:
+    def __init__(self, app: Any, *, resolvers: Mapping[str, Resolver], cachecontrol: str, threads: int) -> None:
         self.app = app
         self._cachecontrol = cachecontrol
         self._resolvers = dict(resolvers)
-        self._checkers = CapacityLimiter(CHECKERS)
+        self._checkers = CapacityLimiter(CHECKERS * threads)
 
     def _resolver(self, scope: Scope) -> Resolver | None:
         path = below_root(scope)

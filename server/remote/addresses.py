@@ -24,7 +24,7 @@ NAMES: Final = 4096
 """Names that are remembered."""
 PER_NAME: Final = 4
 """Threads that wait for one name's addresses at most."""
-WAITING: Final = 12
+WAITING: Final = 8
 """Threads that wait for any name's."""
 
 SPECIAL: Final = tuple(

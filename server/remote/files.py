@@ -90,14 +90,14 @@ class Remotes:
             cache_bytes: for pieces of files.
             check: seconds after which a file's state is looked up again.
             timeout: seconds for one request to a server.
-            threads: threads that requests run in; servers that stall can hold a quarter each, and three in all.
+            threads: threads that requests run in; servers that stall can hold a quarter each, and half in all.
         """
         agent = f"ClearSky/{__version__}"
         self._web: Transfer = WebTransfer(timeout=timeout, agent=agent)
         self._objects: Transfer = ObjectTransfer(timeout=timeout, agent=agent)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="fetch")
         share = max(2, threads // 4)
-        self._gate = Gate(per_host=share, total=3 * share, patience=PATIENCE)
+        self._gate = Gate(per_host=share, total=2 * share, patience=PATIENCE)
         self._helpers: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._chunks: cachetools.LRUCache[Key, bytes] = cachetools.LRUCache(cache_bytes, getsizeof=len)

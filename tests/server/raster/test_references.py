@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ SIDE = 256
 OWN = 120
 """Value of the hostile rasters' own pixels."""
 
+LOSSLESS = {"quality": 100, "reversible": True, "blockxsize": 64, "blockysize": 64}
 PIXELS = np.full((SIDE, SIDE), OWN, np.uint8)
 GEOGRAPHIC = (
     'GEOGCS["g",DATUM["D",SPHEROID["b",6377397.155,299.15]{}],PRIMEM["Greenwich",0],UNIT["Degree",0.01745329252]]'
@@ -92,6 +94,25 @@ def method(text: str) -> str:
     )
 
 
+GEO_JP2 = bytes.fromhex("B14BF8BD083D4B43A5AE8CD7D5A6CE03")
+"""UUID of the box that carries georeferencing as a TIFF of one pixel."""
+
+
+def jp2(kind: bytes, content: bytes) -> bytes:
+    """A JPEG 2000 file with one more box before its pixels."""
+    with rasterio.MemoryFile(ext=".jp2") as memory:
+        with memory.open(driver="JP2OpenJPEG", width=SIDE, height=SIDE, count=1, dtype="uint8", **LOSSLESS) as file:
+            file.write(PIXELS[None])
+        whole = memory.read()
+    before = whole.index(b"jp2c") - 4
+    return whole[:before] + struct.pack(">I", 8 + len(content)) + kind + content + whole[before:]
+
+
+def jp2_metadata(domain: str, item: str, name: str) -> bytes:
+    items = f'<Metadata domain="{domain}"><MDI key="{item}">{name}</MDI></Metadata>'
+    return jp2(b"xml ", f"<GDALMultiDomainMetadata>{items}</GDALMultiDomainMetadata>".encode())
+
+
 def references(made: Canary) -> dict[str, bytes]:
     """Hostile rasters by name."""
     tif, pipe, url, grid_file = made.tif, f"{made.folder}/pipe", made.url, f"{made.folder}/canary.bin"
@@ -125,6 +146,11 @@ def references(made: Canary) -> dict[str, bytes]:
     return {
         **{f"overviews-{name}": overviews(target) for name, target in targets.items()},
         **{f"geolocation-{name}": geolocation(targets[name]) for name in ("path", "pipe", "curl", "vrt-name")},
+        "jp2-overviews.jp2": jp2_metadata("OVERVIEWS", "OVERVIEW_FILE", tif),
+        "jp2-geolocation.jp2": jp2_metadata("GEOLOCATION", "X_DATASET", tif),
+        "jp2-crs-grid.jp2": jp2(b"uuid", GEO_JP2 + system(grid(grid_file))),
+        "jp2-crs-pipe.jp2": jp2(b"uuid", GEO_JP2 + system(bound(pipe))),
+        "jp2-crs-string.jp2": jp2(b"uuid", GEO_JP2 + system(derived(operations["grids"]))),
         "crs-grid": system(grid(grid_file)),
         "crs-grid-pipe": system(grid(pipe)),
         "crs-grid-optional": system(grid(f"@{grid_file}")),
@@ -156,7 +182,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, made: Canary) -> Path:
     """Hostile rasters, and good ones."""
     folder = tmp_path_factory.mktemp("inside")
     for name, content in references(made).items():
-        (folder / f"{name}.tif").write_bytes(content)
+        (folder / (name if "." in name else f"{name}.tif")).write_bytes(content)
     write_raster(folder / "good.tif", np.full((1, SIDE, SIDE), OWN, np.uint8), nodata=None)
     pair = make_pair(size=(SIDE, SIDE))
     write_raster(folder / "target.tif", pair.target)
@@ -212,7 +238,7 @@ def test_no_raster_leads_to_another_file(
     client: TestClient, folder: Path, served: RangeServer, made: Canary, where: str
 ) -> None:
     base = served.base if where == "remote" else f"{folder}/"
-    names = sorted(path.name for path in folder.glob("*-*.tif"))
+    names = sorted(path.name for path in folder.glob("*-*.*"))
     assert len(names) > 60
     failed = []
     for name in names:
@@ -394,7 +420,7 @@ def traced(log: Path) -> tuple[str, ...]:
 
 def test_the_system_sees_no_other_file_opened(folder: Path, served: RangeServer, made: Canary, tmp_path: Path) -> None:
     log = tmp_path / "calls"
-    names = sorted(path.name for path in folder.glob("*-*.tif"))
+    names = sorted(path.name for path in folder.glob("*-*.*"))
     with serve_command(f"{folder},{served.base}", under=traced(log)) as (_, base), httpx2.Client(timeout=60) as client:
         marker = len(log.read_text().splitlines())
         for where in (f"{folder}/", served.base):
