@@ -8,14 +8,15 @@ from typing import Any, Final
 
 import numpy as np
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
 from rasterio.warp import calculate_default_transform, transform_bounds
 from rio_tiler.utils import output_size
 
 from algorithms.errors import ParameterError
 from server.errors import TooLargeError
-from server.raster.distant import Bounds, native_pixel
+from server.raster.distant import UNREACHABLE, Bounds, native_pixel
 
+FARTHEST: Final = 1e12
+"""Coordinate beyond which no CRS has any place."""
 ALWAYS: Final = 16
 """Bytes per pixel of masks and their conversions while an image is encoded."""
 EXPRESSION_ITEM: Final = 8
@@ -112,15 +113,15 @@ def image_bounds(bbox: Bounds, bounds_crs: CRS, dst_crs: CRS) -> Bounds:
     Raises:
         ParameterError: they are not finite, hold no area, or cannot be transformed.
     """
-    if not all(math.isfinite(edge) for edge in bbox):
-        raise ParameterError(f"bounds {_shown(bbox)} are not finite; give four numbers")
+    if not all(abs(edge) <= FARTHEST for edge in bbox):  # NaN is not either
+        raise ParameterError(f"bounds {_shown(bbox)} are beyond any CRS; give four numbers up to {FARTHEST:g}")
     if bbox[0] >= bbox[2] or bbox[1] >= bbox[3]:
         raise ParameterError(f"bounds {_shown(bbox)} hold no area; give left, bottom, right, top")
     if bounds_crs == dst_crs:
         return bbox
     try:
         bounds = transform_bounds(bounds_crs, dst_crs, *bbox, densify_pts=21)
-    except RasterioError as error:
+    except UNREACHABLE as error:
         raise ParameterError(f"bounds {_shown(bbox)} cannot be had in the CRS of the image; give others") from error
     left, bottom, right, top = bounds
     if not all(math.isfinite(edge) for edge in bounds) or left >= right or bottom >= top:
@@ -152,10 +153,13 @@ def part_shape(
     across, down = native_pixel(src, dst_crs)
     if not (across > 0 and down > 0):
         raise ParameterError(f"the raster has no resolution within {_shown(bounds)}; give width and height")
+    native_rows, native_cols = (bounds[3] - bounds[1]) / down, (bounds[2] - bounds[0]) / across
+    if src.crs != dst_crs:  # a warp has whole pixels
+        native_rows, native_cols = round(native_rows), round(native_cols)
     margin = 1 if align else 0
     return output_size(
-        dataset_height=max(1.0, (bounds[3] - bounds[1]) / down) + margin,
-        dataset_width=max(1.0, (bounds[2] - bounds[0]) / across) + margin,
+        dataset_height=max(1, native_rows) + margin,
+        dataset_width=max(1, native_cols) + margin,
         output_height=height,
         output_width=width,
         max_size=max_size,
@@ -174,7 +178,7 @@ def whole_shape(
     if dst_crs is not None and dst_crs != src.crs:
         try:
             affine, cols, rows = calculate_default_transform(src.crs, dst_crs, cols, rows, *bounds)
-        except (RasterioError, ArithmeticError, ValueError) as error:
+        except UNREACHABLE as error:
             raise ParameterError(
                 f"the raster cannot be had in {dst_crs.to_string()[:80]}; choose another CRS"
             ) from error

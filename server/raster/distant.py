@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from affine import Affine
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
@@ -34,12 +35,15 @@ MOST_PIXELS: Final = 2048 * 2048
 
 Bounds = tuple[float, float, float, float]
 
+UNREACHABLE: Final = (RasterioError, CPLE_BaseError, ArithmeticError, ValueError)
+"""What a place raises that has no image in another CRS, or the Moon's on Earth."""
+
 
 @lru_cache(maxsize=256)
 def _estimate(src_crs: CRS, dst_crs: CRS, width: int, height: int, bounds: Bounds) -> tuple[float, float]:
     try:
         native, _, _ = calculate_default_transform(src_crs, dst_crs, width, height, *bounds)
-    except (RasterioError, ArithmeticError, ValueError):
+    except UNREACHABLE:
         return 0.0, 0.0
     return abs(native.a), abs(native.e)
 
@@ -64,7 +68,7 @@ def _seen(src: Any, bounds: Bounds, dst_crs: CRS, step: int) -> Window:
     try:
         left, bottom, right, top = transform_bounds(dst_crs, src.crs, *bounds, densify_pts=21)
         corners = [~src.transform @ (x, y) for x in (left, right) for y in (bottom, top)]
-    except (RasterioError, ValueError, ZeroDivisionError):
+    except UNREACHABLE:
         return whole
     if not all(math.isfinite(value) for corner in corners for value in corner):
         return whole
