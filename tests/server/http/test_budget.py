@@ -66,7 +66,7 @@ def feature(bounds: tuple[float, float, float, float]) -> dict[str, Any]:
 
 def test_a_small_part_of_a_full_scene(client: TestClient, folder: Path) -> None:
     """At native resolution, and POSTed too."""
-    query = {"url": str(folder / "scene.tif"), "bidx": 1}
+    query: Any = {"url": str(folder / "scene.tif"), "bidx": 1}
     bounds = place(5100, 5100, 100)
     path = "/cog/bbox/{},{},{},{}.tif".format(*bounds)
     for answer in (
@@ -83,7 +83,7 @@ def test_a_small_part_of_a_full_scene(client: TestClient, folder: Path) -> None:
 
 
 def test_the_whole_scene_by_size(client: TestClient, folder: Path) -> None:
-    query = {"url": str(folder / "scene.tif"), "bidx": 1}
+    query: Any = {"url": str(folder / "scene.tif"), "bidx": 1}
     bounds = ",".join(map(str, place(0, 0, SIDE)))
     for path in (f"/cog/bbox/{bounds}/64x64.png", f"/cog/bbox/{bounds}.png", "/cog/preview.png"):
         answer = client.get(path, params=query | ({} if "64x64" in path else {"max_size": 64}))
@@ -121,7 +121,7 @@ def test_too_much_is_refused_with_the_bound_and_the_remedy(client: TestClient, f
 
 
 def test_a_polygon_is_cut_within_the_budget(client: TestClient, folder: Path) -> None:
-    query = {"url": str(folder / "scene.tif"), "bidx": 1}
+    query: Any = {"url": str(folder / "scene.tif"), "bidx": 1}
     shape = feature(place(5100, 5100, 300))
     assert client.post("/cog/statistics", params=query | {"cover_scale": 10}, json=shape).status_code == 200
     answer = client.post("/cog/statistics", params=query | {"cover_scale": 1000}, json=shape)
@@ -130,11 +130,11 @@ def test_a_polygon_is_cut_within_the_budget(client: TestClient, folder: Path) ->
 
 
 def test_the_operator_sets_the_bounds(folder: Path) -> None:
-    query = {"url": str(folder / "target.tif"), "bidx": 1}
+    query: Any = {"url": str(folder / "target.tif"), "bidx": 1}
     with application(folder, max_pixels="70000", max_request_bytes=str(64 << 20)) as client:
         assert client.get("/cog/preview/200x200.png", params=query).status_code == 200
         assert "70000" in client.get("/cog/preview/300x300.png", params=query).json()["detail"]
-        many = query | {"bidx": [1] * 500}
+        many: Any = query | {"bidx": [1] * 500}
         assert "64" in client.get("/cog/preview/200x200.tif", params=many).json()["detail"]
 
 
@@ -155,7 +155,7 @@ def test_the_shape_is_that_of_rio_tiler(
     bounds = (left, top - height * 10, left + width * 10, top)
     with Reader(str(folder / "scene.tif")) as reader:
         image = reader.part(bounds, dst_crs=dst_crs, bounds_crs=CRS.from_string(UTM), indexes=1, **size)
-        known = {"width": None, "height": None, "max_size": None} | size
+        known: Any = {"width": None, "height": None, "max_size": None} | size
         there = image_bounds(bounds, CRS.from_string(UTM), dst_crs)
         rows, cols = part_shape(reader.dataset, there, dst_crs, **known)
     assert abs(rows - image.height) <= max(1, 0.01 * image.height)

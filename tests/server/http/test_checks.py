@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -190,7 +191,7 @@ def client(folder: Path) -> Iterator[TestClient]:
 
 @pytest.mark.parametrize(("name", "values"), BAD, ids=lambda value: str(value)[:30])
 def test_bad_values_are_answered(client: TestClient, folder: Path, name: str, values: list[str]) -> None:
-    query = [("url", str(folder / "target.tif"))] if name != "url" else []
+    query: Any = [("url", str(folder / "target.tif"))] if name != "url" else []
     answer = client.get("/cog/statistics", params=query + [(name, value) for value in values])
     assert answer.status_code in (400, 414)
     assert set(answer.json()) == {"detail"}

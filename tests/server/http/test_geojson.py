@@ -76,7 +76,7 @@ def client(folder: Path) -> Iterator[TestClient]:
 
 
 def post(client: TestClient, folder: Path, path: str, body: str) -> Any:
-    query = {"url": str(folder / "target.tif"), "bidx": 1}
+    query: Any = {"url": str(folder / "target.tif"), "bidx": 1}
     return client.post(path, params=query, content=body, headers={"Content-Type": "application/json"})
 
 

@@ -108,7 +108,7 @@ def test_a_stalled_server_harms_only_itself(
         for k in range(MANY):
             pool.submit(keep_asking, k)
         time.sleep(1.5)
-        seen, seen_remote = [], []
+        seen, seen_remote = list[Any](), []
         while len(seen) < 5:
             seen.append(timed(base, pair(local)))
             seen_remote.append(timed(base, pair(other)))
