@@ -7,13 +7,15 @@ from urllib.parse import parse_qsl, urlencode
 
 from algorithms.errors import ClearSkyError, ParameterError
 from server.errors import QueryTooLongError
-from server.http.asgi import Receive, Scope, Send, respond
+from server.http.asgi import Receive, Scope, Send, below_root, respond
 from server.http.checks import Values, check_values
 from server.http.statuses import error_response
 
 LONGEST_QUERY: Final = 65_536
 """Bytes of a query string: 64 sources of 1,000 characters."""
 MOST_PARAMETERS: Final = 4096
+PAGES: Final = ("/viewer", "/assets/")
+"""Paths whose queries the server does not read: the page's own state, which its script puts right."""
 
 
 def checked_query(query: bytes) -> bytes:
@@ -45,7 +47,7 @@ class CheckedQueries:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check the query, then run the request."""
-        if scope["type"] == "http" and scope["query_string"]:
+        if scope["type"] == "http" and scope["query_string"] and not below_root(scope).startswith(PAGES):
             try:
                 scope = scope | {"query_string": checked_query(scope["query_string"])}
             except ClearSkyError as error:
