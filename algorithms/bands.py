@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from algorithms.errors import BandError
@@ -11,53 +12,186 @@ from algorithms.errors import BandError
 ROLES: Final = ("blue", "green", "red", "nir", "swir16", "swir22")
 """The STAC common names the cloud models know, in the models' order."""
 
-_SENTINEL2: Final = {
-    "1": "coastal", "2": "blue", "3": "green", "4": "red", "5": "rededge1", "6": "rededge2", "7": "rededge3",
-    "8": "nir", "8a": "nir08", "9": "watervapor", "10": "cirrus", "11": "swir16", "12": "swir22",
+_SENSORS: Final[dict[str, dict[str, str]]] = {
+    "msi": {
+        "1": "coastal", "2": "blue", "3": "green", "4": "red", "5": "rededge1", "6": "rededge2", "7": "rededge3",
+        "8": "nir", "8a": "nir08", "9": "watervapor", "10": "cirrus", "11": "swir16", "12": "swir22",
+    },
+    "oli": {
+        "1": "coastal", "2": "blue", "3": "green", "4": "red", "5": "nir", "6": "swir16", "7": "swir22",
+        "8": "pan", "9": "cirrus", "10": "lwir11", "11": "lwir12",
+    },
+    "tm": {
+        "1": "blue", "2": "green", "3": "red", "4": "nir", "5": "swir16", "6": "lwir", "7": "swir22", "8": "pan",
+    },
 }  # fmt: skip
-_LANDSAT_OLI: Final = {
-    "1": "coastal", "2": "blue", "3": "green", "4": "red", "5": "nir", "6": "swir16", "7": "swir22",
-    "8": "pan", "9": "cirrus", "10": "lwir11", "11": "lwir12",
-}  # fmt: skip
-_LANDSAT_TM: Final = {"1": "blue", "2": "green", "3": "red", "4": "nir", "5": "swir16", "6": "lwir", "7": "swir22"}
-_SYNONYMS: Final = {
-    "b": "blue", "g": "green", "r": "red", "near infrared": "nir", "near-infrared": "nir", "nir1": "nir",
-    "swir1": "swir16", "swir 1": "swir16", "swir-1": "swir16", "swir2": "swir22", "swir 2": "swir22",
-    "swir-2": "swir22", "nir narrow": "nir08", "coastal aerosol": "coastal",
-}  # fmt: skip
-_NUMBERED: Final = re.compile(r"^(?:(?P<prefix>sr|toa|st|qa)_)?b(?:and)?[ _-]?0?(?P<number>\d{1,2}a?)(?:\.tif)?$")
+"""What band numbers mean: Sentinel-2; Landsat 8 and 9, HLS L30 as well; Landsat 4 to 7."""
+
+_NEAR: Final = "near ?infra ?red( nir)?"
+_SHORT: Final = "((short ?wave ?infra ?red ?)?swir|short ?wave ?infra ?red)"
+_WORDS: Final = tuple(
+    (name, re.compile(pattern))
+    for name, pattern in {
+        "coastal": r"coastal( ?(aerosol|blue))?|(ultra|deep) ?blue",
+        "blue": "blue|b",
+        "green": "green|g",
+        "yellow": "yellow",
+        "red": "red|r",
+        "nir": rf"nir( ?1)?|{_NEAR}( ?1| 0p8)?|broad nir|nir broad",
+        "nir08": rf"nir ?(2|08|8a)|(narrow|n) ?(nir|{_NEAR})|(nir|{_NEAR}) ?(narrow|2)",
+        "watervapor": r"water ?vapou?r|nir ?(3|09)",
+        "pan": "pan(chromatic)?",
+        "cirrus": "cirrus",
+        "swir16": rf"{_SHORT} ?(1|16|1p6( ?um)?)",
+        "swir22": rf"{_SHORT} ?(2|22|2p2( ?um)?)",
+        "lwir11": r"lwir ?11|tirs ?1|thermal ?infra ?red ?1",
+        "lwir12": r"lwir ?12|tirs ?2|thermal ?infra ?red ?2",
+        "lwir": r"lwir|thermal( ?infra ?red)?",
+    }.items()
+)
+"""Common names and the words in use for them; separators are blanks, decimal points are `p`."""
+_RED_EDGE: Final = re.compile(r"(?:vegetation ?)?red ?edge ?(\d{1,3})?")
+_NOISE: Final = re.compile(
+    r"\b(?:\d+ ?m|tiff?|jp2|img|reflectances?|surface|raw|mean|median|mosaic|central wavelength|\d+ ?nm)\b"
+)
+"""What stands next to a name and tells nothing of it."""
+_NUMBER: Final = re.compile(
+    r"\b(?:(?P<prefix>sr|toa|st|qa) )?(?P<style>b|band) ?(?P<zero>0?)(?P<number>1[0-2]|[1-9])(?P<narrow>a?)\b"
+)
+_FILE: Final = re.compile(
+    r"(?P<start>\S+?[_.])(?P<band>(?:(?:sr|toa|st|qa)_)?b(?:and)?\d{1,2}a?(?:_\d+m)?(?:\.(?:tiff?|jp2))?)"
+)
+"""The name of a product's file, which ends in the band."""
+_PRODUCTS: Final = {
+    "msi": re.compile(r"(^|_)t\d\d[a-z]{3}_|s2[abc]_|hls\.s30"),
+    "oli": re.compile(r"l[co]0[89]_|hls\.l30"),
+    "tm": re.compile(r"l[te]0[4-7]_"),
+}
+"""What tells the sensor in a file's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Band:
+    """What a description says of its band."""
+
+    name: str | None = None
+    """Common name, where words tell it."""
+    number: str | None = None
+    """Number in the sensor's own counting."""
+    counted: bool = False
+    """Whether the number follows the word `band`, as software writes it that counts the bands of any file."""
+    padded: bool = False
+    """Whether the number has a leading zero."""
+    landsat: bool = False
+    """Whether the number has a prefix of Landsat's products."""
+    sensor: str | None = None
+    """Whose file it is."""
+
+
+def _named(words: str) -> str | None:
+    """The common name that words stand for."""
+    if (edge := _RED_EDGE.fullmatch(words)) is not None:
+        return f"rededge{edge[1] or ''}"
+    return next((name for name, pattern in _WORDS if pattern.fullmatch(words)), None)
+
+
+def _read(description: str | None) -> _Band:
+    """Words win over numbers; words that are not understood make a number doubtful."""
+    text = (description or "").strip().lower()
+    found = _understood(text)
+    if found is not None:
+        return found
+    if (file := _FILE.fullmatch(text)) is not None:
+        for sensor, product in _PRODUCTS.items():
+            if product.search(file["start"]):
+                return replace(_understood(file["band"]) or _Band(), sensor=sensor)
+    return _Band()
+
+
+def _understood(text: str) -> _Band | None:
+    """A description of which every word is known."""
+    if re.fullmatch(r"[a-z]+\d*", text) and not re.fullmatch(r"b(and)?\d*", text):
+        return _Band(_named(text) or text)
+    text = re.sub(r"(\d)\.(\d)", r"\1p\2", text.replace("μ", "u").replace("µ", "u"))
+    words = _squeezed(_NOISE.sub(" ", re.sub(r"[^a-z0-9]+", " ", text)))
+    # Software that counts bands may put the band's own name after its number: "Band 1: B02".
+    own = re.sub(r"^band ?\d+ (?=\S)", "", words)
+    number = _NUMBER.search(own) or _NUMBER.search(words)
+    rest = _squeezed(re.sub(r"\b(bands?|toa|boa)\b", " ", _NUMBER.sub(" ", words)))
+    name = _named(rest)
+    if (rest and name is None) or (number is None and name is None):
+        return None
+    if number is None:
+        return _Band(name)
+    if number["prefix"] in ("st", "qa"):
+        return _Band()
+    if name == "nir" and number["narrow"]:
+        name = "nir08"
+    landsat = number["prefix"] is not None
+    return _Band(
+        name,
+        number["number"] + number["narrow"],
+        counted=number["style"] == "band" and not landsat and name is None,
+        padded=bool(number["zero"]),
+        landsat=landsat,
+    )
+
+
+def _squeezed(words: str) -> str:
+    return re.sub(r" +", " ", words).strip()
+
+
+def _sensors(bands: Sequence[_Band]) -> set[str]:
+    """The sensors whose numbering the numbers can be."""
+    numbered = [band for band in bands if band.number is not None]
+    found = {band.number or "" for band in numbered}
+    hints = {band.sensor for band in numbered if band.sensor is not None}
+    if hints:
+        return hints if len(hints) == 1 else set()
+    counting = found == {str(k) for k in range(1, len(found) + 1)}
+    padded, landsat = any(band.padded for band in numbered), any(band.landsat for band in numbered)
+    if counting and (any(band.counted for band in numbered) or (len(found) > 11 and not padded)):
+        return set()  # any file's first, second, third band
+    possible = {"oli", "tm"} if landsat else set(_SENSORS)
+    unlikely = {
+        "msi": ({"10", "11"} <= found and not found & {"8a", "12"})
+        or ("5" in found and not found & {"8", "8a", "11", "12"}),
+        "oli": bool(found & {"8a", "12"})
+        or (padded and "8" in found)
+        or ("8" in found and "5" not in found)
+        or ({"1", "5", "7"} <= found and "6" not in found),
+        # Without its first band there is no blue.
+        "tm": padded or "1" not in found or bool(found & {"8a", "9", "10", "11", "12"}) or (landsat and "6" in found),
+    }
+    for band in numbered:  # what words say of a numbered band
+        for sensor, table in _SENSORS.items():
+            meant = table.get(band.number or "")
+            unlikely[sensor] |= band.name is not None and {meant, band.name} not in ({meant}, {"nir", "nir08"})
+    return {sensor for sensor in possible if not unlikely[sensor]}
 
 
 def common_names(descriptions: Sequence[str | None]) -> tuple[str | None, ...]:
     """Translate band descriptions into STAC common names.
 
-    Understands common names themselves (`blue`, `nir`, ...), Sentinel-2 (`B02`, `B2`, `B8A`, ...) and Landsat
-    (`SR_B2`, `B5`, ...) band names. Which numbering `B2`, `B5`, ... means is told by the other bands: only
-    Sentinel-2 has B8A, B08 with B12; Landsat 4-7 Collection 2 surface reflectance has SR_B1-SR_B5 and SR_B7.
+    Understands the words in use (`blue`, `Near Infrared`, `red_edge_1`, `SWIR 1.6μm - 20m`), the band numbers of
+    Sentinel-2 (`B02`, `B8A`, `B02_10m`) and Landsat (`SR_B2`, `B5`), both together (`B04 - Red`, `Blue (B2)`), and
+    names of the products' files. Which sensor's numbering it is, is told by the other bands: only Sentinel-2 has B8A
+    and B12, only Landsat 4-7 has SR_B1, SR_B5 and SR_B7 without SR_B6.
 
     Args:
         descriptions: one description per band, None or empty where the raster has none.
 
     Returns:
-        One common name per band, None where it cannot be told. A narrow near infrared band stands in for
-        `nir` where there is no broad one (STAC names Landsat's near infrared `nir08`).
+        One common name per band, None where it cannot be told: a number that means different bands of the sensors
+        that come into question, or `Band 1`, `Band 2`, ..., which software writes for the bands of any file. A narrow
+        near infrared band stands in for `nir` where there is no broad one (STAC names Landsat's near infrared `nir08`).
     """
-    words = [(text or "").strip().lower() for text in descriptions]
-    numbers = [_NUMBERED.match(word) for word in words]
-    found = {match["number"] for match in numbers if match and match["prefix"] != "st"}
-    surface = any(match and match["prefix"] for match in numbers)
-    table = _LANDSAT_OLI if surface else _SENTINEL2
-    if surface and "6" not in found and {"1", "5", "7"} <= found:
-        table = _LANDSAT_TM
-    elif not surface and "5" in found and not found & {"8a", "12"}:
-        table = _LANDSAT_OLI
+    bands = [_read(description) for description in descriptions]
+    tables = [_SENSORS[sensor] for sensor in _sensors(bands)]
     names: list[str | None] = []
-    for word, match in zip(words, numbers, strict=True):
-        if match:
-            names.append(None if match["prefix"] in ("st", "qa") else table.get(match["number"]))
-        else:
-            name = _SYNONYMS.get(word, word)
-            names.append(name if re.fullmatch(r"[a-z]+\d*", name) else None)
+    for band in bands:
+        meant = {table.get(band.number) for table in tables} if band.name is None and band.number else set()
+        names.append(meant.pop() if len(meant) == 1 else band.name)
     if "nir" not in names and "nir08" in names:
         names[names.index("nir08")] = "nir"
     return tuple(names)
@@ -74,6 +208,7 @@ def role_indexes(names: Sequence[str | None], roles: Sequence[str]) -> tuple[int
         known = ", ".join(name or "?" for name in names)
         raise BandError(
             f"band {', '.join(missing)} not found among [{known}]: the cloud model needs "
-            f"{', '.join(roles)}; name the raster's bands with `bands=` or give the clouds as a raster with `mask=`"
+            f"{', '.join(roles)}; name every band of the raster in its order with `bands=`, for example "
+            f"bands={','.join(roles)}, or give the clouds as a raster with `mask=`"
         )
     return tuple(names.index(role) for role in roles)

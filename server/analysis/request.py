@@ -24,6 +24,8 @@ from server.raster.layer import Layer
 from server.raster.opening import file_version
 from server.raster.placing import overlap
 
+MOST_BANDS: Final = 32
+"""Bands the fill regresses on at most."""
 Within = Callable[..., AbstractContextManager[None]]
 """Gives a context from a place in a request."""
 
@@ -110,7 +112,7 @@ class Request:
 
         Raises:
             ParameterError: a replacement is needed and missing, or of another place. BandError: bands that do not
-                fit.
+                fit, or too many.
         """
         fills = needs != "classes"
         if fills and not self.replacements:
@@ -118,6 +120,10 @@ class Request:
         if len(self.replacements) > MOST_REPLACEMENTS:
             raise ParameterError(f"{len(self.replacements)} replacements are given; up to {MOST_REPLACEMENTS} are used")
         target = self.target_dataset()
+        if fills and len(target.indexes) > MOST_BANDS:
+            raise BandError(
+                f"{target.url!r} has {len(target.indexes)} bands; the fill takes up to {MOST_BANDS}: leave some out"
+            )
         # What the mask shows is what is filled: with a replacement, its refined form.
         refine = options.refine and self.mask is None and bool(self.replacements)
         others = [self.dataset(url) for url in self.replacements] if fills or refine else []

@@ -106,8 +106,11 @@ def _check_target(target: Dataset) -> None:
     """Refuse what has no place on a north-up map.
 
     Raises:
-        ParameterError: a rotated or mirrored raster, or one of complex numbers.
+        ParameterError: a rotated or mirrored raster, one placed by ground control points, or of another data type.
     """
+    with open_raster(target.url, target.version) as src:
+        if src.gcps[0]:
+            raise ParameterError(f"{target.url!r} is placed by ground control points: warp it first (gdalwarp)")
     a = target.affine
     if a.b or a.d or a.a <= 0 or a.e >= 0:
         raise ParameterError(f"{target.url!r} is rotated or mirrored: bring it north up first (gdalwarp)")

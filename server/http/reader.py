@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -22,10 +23,11 @@ from rio_tiler.errors import PointOutsideBounds, TileOutsideBounds
 from rio_tiler.expression import get_expression_blocks
 from rio_tiler.io import Reader
 from rio_tiler.models import ImageData, Info, PointData
+from rio_tiler.types import BBox
 from rio_tiler.utils import non_alpha_indexes
 from titiler.core.algorithm.base import BaseAlgorithm
 
-from algorithms.errors import BandError, ModelError, ParameterError
+from algorithms.errors import BandError, InputError, ModelError, ParameterError
 from algorithms.options import CloudOptions
 from algorithms.removal import CloudAlgorithm, CloudImage, CloudRemoval, as_numbers
 from algorithms.sidecar import CloudSidecar, hidden_pixels
@@ -35,7 +37,7 @@ from server.analysis.outputs import completed, read_layer
 from server.analysis.request import Request
 from server.analysis.sidecar import classes_sidecar, fill_sidecar
 from server.analysis.task import Task
-from server.errors import TooLargeError
+from server.errors import SourceUnreadableError, TooLargeError
 from server.http.budget import Answer, admit, image_bounds, part_shape, value_bytes, whole_shape
 from server.http.checks import MOST_ZOOM
 from server.http.expressions import expression_bands
@@ -45,7 +47,7 @@ from server.raster.grid import coarse_grid, fine_grid
 from server.raster.opening import check_unchanged, file_version, open_raster
 from server.raster.sampling import OutputGrid
 from server.raster.upright import hull, is_north_up, read_upright
-from server.raster.usable import check_georeference, check_nodata
+from server.raster.usable import check_crs, check_georeference, check_nodata, check_place, check_real
 from server.settings import Settings
 from server.work.ticket import check_wanted, holding
 from server.work.trace import stage
@@ -103,7 +105,36 @@ class PairReader(Reader):
 
     def info(self) -> Info:
         """Metadata of the target, and what ClearSky takes from it."""
+        check_crs(self._raster, self.input)
         info = super().info()
+        try:
+            described = self._described()
+        except (InputError, SourceUnreadableError) as error:
+            # What cannot be filled can be looked at, as it can in TiTiler.
+            described = {"unusable": str(error)}
+        return Info.model_validate({**info.model_dump(), "clearsky": described})
+
+    def get_geographic_bounds(self, crs: CRS) -> BBox:
+        """Bounds in a geographic CRS; the whole globe, as rio-tiler has it, where that cannot be told."""
+        check_crs(self._raster, self.input)
+        with _quietly():
+            bounds: BBox = super().get_geographic_bounds(crs)
+        return bounds
+
+    @property
+    def minzoom(self) -> int:
+        """Coarsest zoom level; the matrix set's own where that cannot be told."""
+        with _quietly():
+            return int(super().minzoom)
+
+    @property
+    def maxzoom(self) -> int:
+        """Finest zoom level; the matrix set's own where that cannot be told."""
+        with _quietly():
+            return int(super().maxzoom)
+
+    def _described(self) -> dict[str, Any]:
+        """What ClearSky takes from the target, and understands of the user's mask."""
         target = self.request.target_dataset()
         try:
             chosen = self.request.chosen_model().id
@@ -121,9 +152,7 @@ class PairReader(Reader):
             "analysis": {"factor": fine_grid(target).factor, "coarse_factor": coarse_grid(target).factor},
             "replacements": self.request.replacements,
         }
-        if self.request.mask:
-            described |= self._described_mask()
-        return Info.model_validate({**info.model_dump(), "clearsky": described})
+        return described | (self._described_mask() if self.request.mask else {})
 
     def _described_mask(self) -> dict[str, Any]:
         """What is understood of the user's mask."""
@@ -137,6 +166,7 @@ class PairReader(Reader):
 
     def tile(self, tile_x: int, tile_y: int, tile_z: int, tilesize: int | None = None, **kwargs: Any) -> ImageData:  # type: ignore[override]
         """Read a map tile."""
+        check_place(self._raster, self.input)
         limit = self.settings.max_tile_size
         if tilesize and tilesize > limit:
             raise TooLargeError(f"tilesize {tilesize} is larger than {limit}; ask for smaller tiles")
@@ -158,6 +188,8 @@ class PairReader(Reader):
         **kwargs: Any,
     ) -> ImageData:
         """Read a window and attach its side-car."""
+        if self.crs is not None:
+            check_place(self._raster, self.input)
         dst_crs = dst_crs or bounds_crs
         raster, size = self._raster, {"height": height, "width": width, "max_size": max_size}
         bounds = image_bounds(bbox, bounds_crs, dst_crs)
@@ -216,6 +248,7 @@ class PairReader(Reader):
         **kwargs: Any,
     ) -> PointData:
         """Values of one pixel of the filled image, as a map at native resolution shows it."""
+        check_place(self._raster, self.input)
         self._admit((1, 1), indexes, expression, kwargs)
         if not (math.isfinite(lon) and math.isfinite(lat)):
             raise PointOutsideBounds(f"Point {lon},{lat} is outside dataset bounds")
@@ -255,6 +288,7 @@ class PairReader(Reader):
             TooLargeError: it takes too much. ParameterError: there is no such band, or no such nodata.
         """
         check_wanted()
+        check_real(self._raster, self.input)
         wanted = self._asked(indexes, expression)
         check_nodata(kwargs.get("nodata"), self._raster)
         answer = Answer(
@@ -369,6 +403,14 @@ class PairReader(Reader):
         if clouds.fill is not None and len(filled) < len(wanted):
             clouds = replace(clouds, fill=replace(clouds.fill, bands=filled))
         return completed(clouds, hidden)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without rio-tiler's warnings of what it cannot tell of a raster."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def open_request(request: Request, **options: Any) -> PairReader:

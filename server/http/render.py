@@ -29,8 +29,11 @@ def render(
     whose profile has it, `pngraw`; that one takes the data as they are.
 
     Raises:
-        ParameterError: a colour formula that cannot be read or does not fit the bands.
+        ParameterError: a colour formula that cannot be read or does not fit the bands, or an image without a CRS, which
+            TiTiler's headers name.
     """
+    if image.crs is None:
+        raise ParameterError("the raster has no coordinate reference system; assign one (gdal_edit -a_srs)")
     with stage("encode"), warnings.catch_warnings():
         # TiTiler warns on every tile whose data it rescales; the request asked for it.
         warnings.simplefilter("ignore")

@@ -12,13 +12,10 @@ from rio_tiler.utils import non_alpha_indexes
 
 from algorithms.bands import common_names
 from algorithms.errors import BandError
-from server.errors import SourceUnreadableError
 from server.raster.opening import file_version, open_raster
 from server.raster.turns import full_turn
 from server.raster.upright import georeferenced, hull
-
-MAX_BANDS: Final = 32
-"""Bands the fill regresses on at most."""
+from server.raster.usable import check_place, check_real
 
 _L2A: Final = re.compile(r"L2A|LEVEL[-_ ]?2A|L2SP|L2SR|SURFACE[-_ ]REFLECTANCE|\bBOA\b", re.IGNORECASE)
 
@@ -124,15 +121,13 @@ def describe(url: str) -> Dataset:
     """Read what the analysis needs to know of a raster, in its own words.
 
     Raises:
-        SourceMissingError, SourceUnreadableError: see `open_raster`. BandError: too many bands.
+        SourceMissingError, SourceUnreadableError: see `open_raster`; or its place or its numbers are of no use.
     """
     version = file_version(url)
     with open_raster(url, version) as src, georeferenced(src) as ground:
         indexes = tuple(non_alpha_indexes(src))
-        if ground.crs is None:
-            raise SourceUnreadableError(f"{url!r} has no coordinate reference system; assign one (gdal_edit -a_srs)")
-        if len(indexes) > MAX_BANDS:
-            raise BandError(f"{url!r} has {len(indexes)} bands; the fill takes up to {MAX_BANDS}")
+        check_place(ground, url)
+        check_real(src, url)
         scales, offsets, source = _reflectance(src, indexes)
         return Dataset(
             url=url,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
+import pyproj
 
 from algorithms.errors import ParameterError
 from server.errors import SourceUnreadableError
@@ -30,6 +32,47 @@ def check_georeference(src: Any, url: str) -> None:
     sides = math.hypot(a, d), math.hypot(b, e)
     if min(sides) < SMALLEST or abs(a * e - b * d) < 1e-9 * sides[0] * sides[1]:
         raise SourceUnreadableError(f"{url!r} has pixels without an area, geotransform {numbers}: {remedy}")
+
+
+def check_crs(src: Any, url: str) -> None:
+    """Refuse a raster without a CRS.
+
+    Raises:
+        SourceUnreadableError: it has none.
+    """
+    if src.crs is None:
+        raise SourceUnreadableError(f"{url!r} has no coordinate reference system; assign one (gdal_edit -a_srs)")
+
+
+def check_place(src: Any, url: str) -> None:
+    """Refuse a raster that has no place on the earth.
+
+    Raises:
+        SourceUnreadableError: it has no CRS, or one of a site of its own.
+    """
+    check_crs(src, url)
+    if not (src.crs.is_geographic or src.crs.is_projected) and _is_local(src.crs.to_wkt()):
+        raise SourceUnreadableError(
+            f"{url!r} has a local CRS, which is nowhere on the earth; assign another one (gdal_edit -a_srs)"
+        )
+
+
+@lru_cache(maxsize=64)
+def _is_local(crs: str) -> bool:
+    return bool(pyproj.CRS.from_wkt(crs).is_engineering)
+
+
+def check_real(src: Any, url: str) -> None:
+    """Refuse to make pixels of complex numbers.
+
+    Raises:
+        SourceUnreadableError: the raster holds such.
+    """
+    if "complex" in src.dtypes[0]:
+        raise SourceUnreadableError(
+            f"{url!r} holds complex numbers ({src.dtypes[0]}), which make no picture; give a raster of their "
+            "amplitude or phase"
+        )
 
 
 def check_nodata(nodata: float | None, src: Any) -> None:

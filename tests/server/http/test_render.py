@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from rasterio.crs import CRS
 from rio_tiler.colormap import cmap
 from rio_tiler.models import ImageData
 from titiler.core.resources.enums import ImageType
@@ -26,7 +27,9 @@ def picture(dtype: str, *, bands: int = 3, masked: bool = False) -> ImageData:
         values = values / 12
     mask = np.zeros(values.shape, bool)
     mask[:, :20] = masked
-    return ImageData(np.ma.MaskedArray(values.astype(dtype), mask=mask))
+    return ImageData(
+        np.ma.MaskedArray(values.astype(dtype), mask=mask), crs=CRS.from_epsg(32633), bounds=(0, 0, 240, 200)
+    )
 
 
 CASES: list[dict[str, Any]] = [
