@@ -80,6 +80,12 @@ def _again(error: ClearSkyError) -> ClearSkyError:
     return type(error)(*error.args)
 
 
+def _good(known: Identity | ClearSkyError) -> Identity:
+    if isinstance(known, ClearSkyError):
+        raise _again(known)
+    return known
+
+
 class Remotes:
     """States and pieces of remote files, shared by all requests of the process."""
 
@@ -119,10 +125,8 @@ class Remotes:
             known = self._known.get(url)
         if known is None:
             with self._gate.waiting(_host(url)):
-                known = self._check(url)
-        if isinstance(known, ClearSkyError):
-            raise _again(known)
-        return known
+                return _good(self._check(url))
+        return _good(known)
 
     def _look(self, url: str) -> Identity | ClearSkyError:
         """Ask the server: one small request, with no body if nothing changed."""
