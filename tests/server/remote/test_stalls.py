@@ -27,6 +27,14 @@ BOX = "/cog/bbox/500000,4594880,505120,4600000/256x256.png"
 PLAIN = {"coord_crs": "EPSG:32633", "dst_crs": "EPSG:32633", "bidx": [1, 2, 3], "rescale": "0,9000"}
 
 
+def opening(path: str, start: int) -> str | None:
+    return "stall"
+
+
+def reading(path: str, start: int) -> str | None:
+    return "stall" if start else None
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stalls")
@@ -34,6 +42,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, data in (("target", pair.target), ("replacement", pair.replacement)):
         write_raster(folder / f"{name}.tif", data)
     (folder / "sub").mkdir()
+    for when in (opening, reading):  # not in any cache before
+        (folder / f"{when.__name__}.tif").write_bytes((folder / "target.tif").read_bytes())
     for k in range(MANY):
         (folder / "sub" / f"target{k}.tif").write_bytes((folder / "target.tif").read_bytes())
     return folder
@@ -79,14 +89,6 @@ def timed(base: str, params: dict[str, Any]) -> tuple[float, int]:
     return time.monotonic() - begun, status
 
 
-def opening(path: str, start: int) -> str | None:
-    return "stall"
-
-
-def reading(path: str, start: int) -> str | None:
-    return "stall" if start else None
-
-
 def measured(
     base: str, wheres: tuple[str, str], crowd: Callable[[int], dict[str, Any]]
 ) -> tuple[list[float], set[int]]:
@@ -120,7 +122,9 @@ def test_a_stalled_server_harms_only_itself(
     # The same crowd, of which each is refused at once, takes its share of the processor, too.
     busy, _ = measured(base, wheres, lambda k: pair(good.base, f"none{k}.tif"))
     slow.trouble = when
-    stalled, ended = measured(base, wheres, lambda k: pair(slow.base, "target.tif" if same else f"sub/target{k}.tif"))
+    stalled, ended = measured(
+        base, wheres, lambda k: pair(slow.base, f"{when.__name__}.tif" if same else f"sub/target{k}.tif")
+    )
     slow.trouble = None
     slow.released.set()
     slow.released = threading.Event()
@@ -129,4 +133,4 @@ def test_a_stalled_server_harms_only_itself(
     assert ended <= {503, 504}
     assert 503 in ended
     time.sleep(0.5)
-    assert timed(base, pair(slow.base))[1] == 200
+    assert timed(base, pair(slow.base, f"{when.__name__}.tif"))[1] == 200
