@@ -142,7 +142,7 @@ def announce(layer: Layer, grid: Grid, boxes: list[Box]) -> None:
             start, size = (src.get_tag_item(name, "TIFF", bidx=band) for name in names)
             if start and size:  # absent where a sparse file has no block, and in other formats
                 spans.append((int(start), int(start) + int(size)))
-    get_remotes().announce(dataset.url, dataset.version, spans)
+    get_remotes().pieces.announce(dataset.url, dataset.version, spans)
 
 
 def _read_layer(layer: Layer, factor: int, box: Box) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_], int]:

@@ -7,9 +7,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
-from server.errors import SourceBusyError
+from cachetools import TTLCache
+
+from server.errors import SourceBusyError, SourceTimeoutError
 from server.work.pool import stepped_aside
+
+REMEMBERED: Final = 1024
+"""Hosts of which is known that they did not answer."""
+FORGIVEN: Final = 60.0
+"""Seconds after which that is forgotten."""
 
 
 @dataclass(slots=True)
@@ -30,11 +38,13 @@ class Gate:
     """Lets threads wait for hosts, so many for each and so many in all.
 
     Where there is no place, a thread queues as long as places become free: a host that answers is only shared. Once
-    none has become free for `patience` seconds, those who queue and those who come are turned away at once.
+    none has become free for `patience` seconds, those who queue and those who come are turned away at once. A host
+    that did not answer in time has one place, and no queue, until it answers.
     """
 
     def __init__(self, *, per_host: int, total: int, patience: float) -> None:
         self._per_host = per_host
+        self._silent: TTLCache[str, bool] = TTLCache(REMEMBERED, FORGIVEN)
         self._patience = patience
         self._all = _Room(total)
         self._rooms: dict[str, _Room] = {}
@@ -49,6 +59,8 @@ class Gate:
         """
         with self._freed:
             room = self._rooms.setdefault(host, _Room(self._per_host, moved=time.monotonic()))
+            if host in self._silent and room.inside:
+                raise SourceBusyError(f"{host} did not answer in time, and is being asked again; try again later")
             try:
                 self._queue(host, room)
             except SourceBusyError:
@@ -58,14 +70,23 @@ class Gate:
                 if not entered.inside:
                     entered.moved = time.monotonic()
                 entered.inside += 1
+        silent: bool | None = None
         try:
             with stepped_aside():
                 yield
+            silent = False
+        except SourceTimeoutError:
+            silent = True
+            raise
         finally:
             with self._freed:
                 for left in (room, self._all):
                     left.inside -= 1
                     left.moved = time.monotonic()
+                if silent:
+                    self._silent[host] = True
+                elif silent is False:
+                    self._silent.pop(host, None)
                 self._forget(host, room)
                 self._freed.notify_all()
 

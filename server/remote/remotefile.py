@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from algorithms.errors import ClearSkyError
-from server.remote.files import CHUNK, Identity, Remotes
+from server.remote.files import Remotes
+from server.remote.pieces import CHUNK
+from server.remote.transfer import Identity
 
 
 class RemoteFile:
@@ -32,7 +34,7 @@ class RemoteFile:
         spans = [(start, min(start + size, self.size)) for start, size in ranges]
         numbers = (n for start, stop in spans for n in range(start // CHUNK, -(-stop // CHUNK)))
         try:
-            chunks = self._remotes.chunks(self.identity, numbers)
+            chunks = self._remotes.pieces.get(self.identity, numbers)
         except Exception as error:  # GDAL calls: nothing may pass through it
             self.fault = error
             if isinstance(error, ClearSkyError):

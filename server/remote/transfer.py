@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+from algorithms.errors import ClearSkyError
 
 ATTEMPTS: Final = 3
 """Times a request is made before its failure counts."""
@@ -38,6 +41,35 @@ class Part:
     """State of the file they are from."""
     where: str
     """Address that sent them, after redirects."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """State of a remote file."""
+
+    url: str
+    """Its name."""
+    version: str
+    """Changes when the content changes."""
+    stamp: Stamp
+    """What the server said."""
+    where: str
+    """Address that sent it, after redirects."""
+
+    @property
+    def host(self) -> str:
+        """The host or bucket that was asked."""
+        return host_of(self.url)
+
+
+def host_of(url: str) -> str:
+    """The host or bucket of an address."""
+    return urlsplit(url).netloc
+
+
+def again(error: ClearSkyError) -> ClearSkyError:
+    """The same error for another request: one object raised by many threads would keep all their frames."""
+    return type(error)(*error.args)
 
 
 class Transfer(Protocol):

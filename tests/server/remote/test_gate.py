@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from server.errors import SourceBusyError
+from server.errors import SourceBusyError, SourceTimeoutError
 from server.remote.gate import Gate
 from server.work.pool import FairPool, stepped_aside
 
@@ -89,6 +89,21 @@ def test_a_host_that_answers_turns_nobody_away(threads: ThreadPoolExecutor) -> N
     for future in [threads.submit(ask) for _ in range(60)]:  # 0.6 s of waiting, twice the patience
         future.result()
     assert most[0] == 2
+
+
+def test_a_host_that_did_not_answer_is_asked_by_one_until_it_does(threads: ThreadPoolExecutor) -> None:
+    gate = Gate(per_host=4, total=20, patience=PATIENCE)
+    with pytest.raises(SourceTimeoutError), gate.waiting("silent"):
+        raise SourceTimeoutError("late")
+    held, leave = hold(threads, gate, "silent", 6)
+    turned_away = [future.result() for future in held if future.done()]
+    assert len(turned_away) == 5
+    assert max(turned_away) < PATIENCE / 2
+    leave.set()
+    assert -1.0 in [future.result() for future in held]
+    held, leave = hold(threads, gate, "silent", 4)
+    assert not any(future.done() for future in held)
+    leave.set()
 
 
 def test_an_error_inside_leaves(threads: ThreadPoolExecutor) -> None:

@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.errors import SourceChangedError, SourceMissingError, SourceUnreadableError
-from server.remote.files import CHUNK, get_remotes
+from server.remote.files import get_remotes
 from server.remote.libgdal import gdal_library
 from server.remote.localfile import HEAD, LocalFile
+from server.remote.pieces import CHUNK
 from server.remote.remotefile import RemoteFile
 from server.remote.vsi import LARGEST_READ, RandomAccess, mounted
 from tests.helpers.rangeserver import RangeServer, range_server
