@@ -19,6 +19,7 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
+from rasterio.transform import from_bounds
 from rasterio.warp import calculate_default_transform, transform_bounds
 from rasterio.windows import Window
 
@@ -95,8 +96,11 @@ def from_afar(
     height: int,
     indexes: Sequence[int],
     resampling: str = "nearest",
-) -> Iterator[Any]:
+) -> Iterator[tuple[Any, dict[str, Any]]]:
     """The raster to read an image from: itself, or where the image is far coarser a decimated one in memory.
+
+    Yields the raster, and rio-tiler's options to read it with: a decimated one is warped at the image's own resolution,
+    which no raster is too small for.
 
     Args:
         src: an open raster.
@@ -108,7 +112,7 @@ def from_afar(
         resampling: method of the decimation.
     """
     if src.crs is None or dst_crs == src.crs:  # read by a window: GDAL decimates
-        yield src
+        yield src, {}
         return
     native = native_pixel(src, dst_crs)
     across = _pixel_ratio(abs(bounds[2] - bounds[0]) / width, native[0])
@@ -123,7 +127,7 @@ def from_afar(
             f"{work:.1e} pixels, more than {MOST_WORK:.0e}; ask for a smaller area, or a width and height in proportion"
         )
     if near:
-        yield src
+        yield src, {}
         return
     window = Window(0, 0, src.width, src.height)
     if src.width * src.height > MOST_PIXELS * step * step:
@@ -133,7 +137,8 @@ def from_afar(
     with MemoryFile() as memory:
         _decimate(src, memory, window, step, indexes, Resampling[resampling])
         with memory.open() as reduced:
-            yield reduced
+            grid = {"transform": from_bounds(*bounds, width, height), "width": width, "height": height}
+            yield reduced, {"vrt_options": grid}
 
 
 def _decimate(
