@@ -35,7 +35,7 @@ from server.analysis.outputs import completed, read_layer
 from server.analysis.request import Request
 from server.analysis.sidecar import classes_sidecar, fill_sidecar
 from server.analysis.task import Task
-from server.errors import TooLargeError
+from server.errors import SourceUnreadableError, TooLargeError
 from server.http.budget import Answer, admit, buffered, image_bounds, part_shape, value_bytes, whole_shape
 from server.http.checks import MOST_ZOOM
 from server.http.expressions import expression_bands
@@ -45,7 +45,7 @@ from server.raster.grid import coarse_grid, fine_grid
 from server.raster.opening import check_unchanged, file_version, open_raster
 from server.raster.sampling import OutputGrid
 from server.raster.upright import hull, is_north_up, read_upright
-from server.raster.usable import check_georeference, check_nodata
+from server.raster.usable import check_georeference, check_nodata, check_real
 from server.settings import Settings
 from server.work.ticket import check_wanted, holding
 from server.work.trace import stage
@@ -104,7 +104,11 @@ class PairReader(Reader):
     def info(self) -> Info:
         """Metadata of the target, and what ClearSky takes from it."""
         info = super().info()
-        target = self.request.target_dataset()
+        try:
+            target = self.request.target_dataset()
+            analysis = {"factor": fine_grid(target).factor, "coarse_factor": coarse_grid(target).factor}
+        except (BandError, SourceUnreadableError) as error:  # nothing can be filled, and all the rest is as it is
+            return Info.model_validate({**info.model_dump(), "clearsky": {"analysis": f"none: {error}"}})
         try:
             chosen = self.request.chosen_model().id
         except (BandError, ModelError) as error:
@@ -118,7 +122,7 @@ class PairReader(Reader):
                 "offset": target.offsets,
                 "source": target.reflectance_source,
             },
-            "analysis": {"factor": fine_grid(target).factor, "coarse_factor": coarse_grid(target).factor},
+            "analysis": analysis,
             "replacements": self.request.replacements,
         }
         if self.request.mask:
@@ -229,7 +233,7 @@ class PairReader(Reader):
             raise PointOutsideBounds("Point is outside dataset bounds")
         pixel = Window(math.floor(at_col), math.floor(at_row), 1, 1)
         whole = {**kwargs, "window": pixel}
-        image = self._filled(super().read, (), indexes, expression, whole, lambda own, **_: nullcontext(own))
+        image = self._filled(super().read, (), indexes, expression, whole, lambda own, **_: nullcontext((own, {})))
         if isinstance(image, CloudImage) and self.process is not None:
             image = self.process(image)
         return PointData(
@@ -256,6 +260,7 @@ class PairReader(Reader):
             TooLargeError: it takes too much. ParameterError: there is no such band, or no such nodata.
         """
         check_wanted()
+        check_real(self._raster.dtypes[0], self.input)
         wanted = self._asked(indexes, expression)
         check_nodata(kwargs.get("nodata"), self._raster)
         answer = Answer(

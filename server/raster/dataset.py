@@ -16,6 +16,7 @@ from server.errors import SourceUnreadableError
 from server.raster.opening import file_version, open_raster
 from server.raster.turns import full_turn
 from server.raster.upright import georeferenced, hull
+from server.raster.usable import check_crs, check_georeference, check_real
 
 MAX_BANDS: Final = 32
 """Bands the fill regresses on at most."""
@@ -124,7 +125,8 @@ def describe(url: str) -> Dataset:
     """Read what the analysis needs to know of a raster, in its own words.
 
     Raises:
-        SourceMissingError, SourceUnreadableError: see `open_raster`. BandError: too many bands.
+        SourceMissingError, SourceUnreadableError: see `open_raster`; no place on Earth, or no real numbers.
+        BandError: too many bands.
     """
     version = file_version(url)
     with open_raster(url, version) as src, georeferenced(src) as ground:
@@ -133,6 +135,9 @@ def describe(url: str) -> Dataset:
             raise SourceUnreadableError(f"{url!r} has no coordinate reference system; assign one (gdal_edit -a_srs)")
         if len(indexes) > MAX_BANDS:
             raise BandError(f"{url!r} has {len(indexes)} bands; the fill takes up to {MAX_BANDS}")
+        check_georeference(ground, url)
+        check_real(src.dtypes[0], url)
+        check_crs(ground.crs.to_wkt(), url)
         scales, offsets, source = _reflectance(src, indexes)
         return Dataset(
             url=url,

@@ -24,6 +24,7 @@ from rasterio.warp import calculate_default_transform, transform_bounds
 from rasterio.windows import Window
 
 from server.errors import TooLargeError
+from server.raster.upright import is_north_up
 
 MOST_WARPED: Final = 8
 """Pixels warped along a side for one of the image; 256 px tiles of rasters with overviews have up to 2."""
@@ -86,6 +87,20 @@ def _seen(src: Any, bounds: Bounds, dst_crs: CRS, step: int) -> Window:
     return Window(first_col, first_row, last_col - first_col, last_row - first_row)
 
 
+def _beyond(src: Any, bounds: Bounds) -> bool:
+    """Whether an image in a raster's own CRS reaches far beyond it, where GDAL reads what is not there piece by piece."""
+    left, right = sorted((src.bounds.left, src.bounds.right))
+    bottom, top = sorted((src.bounds.bottom, src.bounds.top))
+    width, height = right - left, top - bottom
+    inside = (
+        bounds[0] > left - width
+        and bounds[2] < right + width
+        and bounds[1] > bottom - height
+        and bounds[3] < top + height
+    )
+    return is_north_up(src.transform) and not inside
+
+
 @contextmanager
 def from_afar(
     src: Any,
@@ -111,7 +126,7 @@ def from_afar(
         indexes: 1-based bands that will be read.
         resampling: method of the decimation.
     """
-    if src.crs is None or dst_crs == src.crs:  # read by a window: GDAL decimates
+    if src.crs is None or (dst_crs == src.crs and not _beyond(src, bounds)):  # read by a window: GDAL decimates
         yield src, {}
         return
     native = native_pixel(src, dst_crs)

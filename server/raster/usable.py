@@ -6,6 +6,8 @@ import math
 from typing import Any, Final
 
 import numpy as np
+from pyproj import Transformer
+from pyproj.exceptions import ProjError
 
 from algorithms.errors import ParameterError
 from server.errors import SourceUnreadableError
@@ -30,6 +32,32 @@ def check_georeference(src: Any, url: str) -> None:
     sides = math.hypot(a, d), math.hypot(b, e)
     if min(sides) < SMALLEST or abs(a * e - b * d) < 1e-9 * sides[0] * sides[1]:
         raise SourceUnreadableError(f"{url!r} has pixels without an area, geotransform {numbers}: {remedy}")
+
+
+def check_real(dtype: str, url: str) -> None:
+    """Refuse complex values, which no picture, mask or fill is made of.
+
+    Raises:
+        SourceUnreadableError: with the type.
+    """
+    if dtype.startswith("complex"):
+        raise SourceUnreadableError(
+            f"{url!r} holds {dtype}; give a raster of real numbers (its amplitude, for example)"
+        )
+
+
+def check_crs(crs: str, url: str) -> None:
+    """Refuse a CRS that no other can be transformed to: a local one, or that of another body.
+
+    Raises:
+        SourceUnreadableError: there is no way from longitude and latitude.
+    """
+    try:
+        Transformer.from_crs("EPSG:4326", crs, always_xy=True)
+    except ProjError as error:
+        raise SourceUnreadableError(
+            f"{url!r} has a coordinate reference system that leads nowhere on Earth; assign another (gdal_edit -a_srs)"
+        ) from error
 
 
 def check_nodata(nodata: float | None, src: Any) -> None:
