@@ -49,8 +49,9 @@ def read_layer(
             size = {"width": output.width, "height": output.height}
             resampling = options.get("resampling_method") or "nearest"
             seen = from_afar(src, bounds=bounds, dst_crs=crs, indexes=indexes, resampling=resampling, **size)
-            with seen as raster, Reader(None, dataset=raster) as reader:
-                image = reader.part(bounds, bounds_crs=crs, dst_crs=crs, indexes=indexes, **size, **options)
+            with seen as (raster, grid), Reader(None, dataset=raster) as reader:
+                where = {"bounds_crs": crs, "dst_crs": crs, "indexes": indexes, **size, **grid}
+                image = reader.part(bounds, **where, **options)
         else:
             image = _read_directly(src, indexes, output, crs, source, options)
     valid = ~np.ma.getmaskarray(image.array).any(axis=0) if image.alpha_mask is None else ~hidden_pixels(image)

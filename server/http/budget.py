@@ -166,6 +166,14 @@ def part_shape(
     )
 
 
+def buffered(bounds: Bounds, rows: int, cols: int, buffer: float) -> tuple[Bounds, int, int]:
+    """Bounds, rows and columns of an image with a rim of `buffer` pixels, as rio-tiler adds it."""
+    across, down = (bounds[2] - bounds[0]) / cols * buffer, (bounds[3] - bounds[1]) / rows * buffer
+    more = int(2 * buffer)
+    wide = (bounds[0] - across, bounds[1] - down, bounds[2] + across, bounds[3] + down)
+    return wide, rows + more, cols + more
+
+
 def whole_shape(
     src: Any, dst_crs: CRS | None, *, height: int | None, width: int | None, max_size: int | None
 ) -> tuple[tuple[int, int], Bounds]:

@@ -38,7 +38,7 @@ from server.analysis.request import Request
 from server.analysis.sidecar import classes_sidecar, fill_sidecar
 from server.analysis.task import Task
 from server.errors import SourceUnreadableError, TooLargeError
-from server.http.budget import Answer, admit, image_bounds, part_shape, value_bytes, whole_shape
+from server.http.budget import Answer, admit, buffered, image_bounds, part_shape, value_bytes, whole_shape
 from server.http.checks import MOST_ZOOM
 from server.http.expressions import expression_bands
 from server.http.geojson import check_shape
@@ -197,6 +197,7 @@ class PairReader(Reader):
         rows, cols = part_shape(raster, bounds, dst_crs, **size, align=align)
         margin = sum(2 * int(kwargs.get(name) or 0) for name in ("buffer", "padding"))
         self._admit((rows + margin, cols + margin), indexes, expression, kwargs, polygon=align)
+        bounds, rows, cols = buffered(bounds, rows, cols, kwargs.get("buffer") or 0)
         seen = partial(from_afar, bounds=bounds, dst_crs=dst_crs, width=cols, height=rows)
         kwargs |= {"dst_crs": dst_crs, "bounds_crs": bounds_crs, **size}
         turned = not self._north_up and dst_crs == self.crs
@@ -261,7 +262,7 @@ class PairReader(Reader):
             raise PointOutsideBounds("Point is outside dataset bounds")
         pixel = Window(math.floor(at_col), math.floor(at_row), 1, 1)
         whole = {**kwargs, "window": pixel}
-        image = self._filled(super().read, (), indexes, expression, whole, lambda own, **_: nullcontext(own))
+        image = self._filled(super().read, (), indexes, expression, whole, lambda own, **_: nullcontext((own, {})))
         if isinstance(image, CloudImage) and self.process is not None:
             image = self.process(image)
         return PointData(
@@ -328,8 +329,8 @@ class PairReader(Reader):
         """Read with rio-tiler's own code, then attach the side-car; for other algorithms than ours fill at once."""
         wanted = self._asked(indexes, expression)
         if not self._clouds_wanted:
-            with stage("read"), self._looking(seen, wanted, kwargs):
-                plain: ImageData = read(*args, indexes=indexes, expression=expression, **kwargs)
+            with stage("read"), self._looking(seen, wanted, kwargs) as there:
+                plain: ImageData = read(*args, indexes=indexes, expression=expression, **there)
             return as_numbers(plain)
         kwargs = {**self.options, **kwargs}
         unscale = bool(kwargs.pop("unscale", False))
@@ -342,8 +343,8 @@ class PairReader(Reader):
         if algorithm.needs != "fill":
             # Which pixels have data is all that is taken of the image; with a nodata value each band tells for itself.
             wanted = task.target.dataset.indexes[: None if task.target.dataset.nodata is not None else 1]
-        with stage("read"), self._looking(seen, wanted, kwargs):
-            image = read(*args, indexes=wanted, **kwargs)
+        with stage("read"), self._looking(seen, wanted, kwargs) as there:
+            image = read(*args, indexes=wanted, **there)
         clouds = replace(self._sidecar(algorithm, task, image, wanted, kwargs), expression=expression, unscale=unscale)
         filled = CloudImage.of(image, clouds)
         return filled if algorithm is self.process else algorithm(filled)
@@ -362,13 +363,15 @@ class PairReader(Reader):
     @contextmanager
     def _looking(
         self, seen: Callable[..., AbstractContextManager[Any]], wanted: tuple[int, ...], kwargs: dict[str, Any]
-    ) -> Iterator[None]:
-        """Read some bands from what the raster looks like at the image's resolution."""
+    ) -> Iterator[dict[str, Any]]:
+        """Read some bands from what the raster looks like at the image's resolution, with the options given."""
         own = self.dataset
-        with seen(own, indexes=wanted, resampling=kwargs.get("resampling_method") or "nearest") as dataset:
+        method = kwargs.get("resampling_method") or "nearest"
+        with seen(own, indexes=wanted, resampling=method) as (dataset, options):
             self.dataset = dataset
+            unpadded = {"padding": 0} if options and "padding" in kwargs else {}  # no seams between other pixels
             try:
-                yield
+                yield kwargs | options | unpadded
             finally:
                 self.dataset = own
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pyproj.exceptions import ProjError
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import CRSError, RasterioError, RasterioIOError
 from rio_tiler.errors import RioTilerError, TileOutsideBounds
@@ -42,6 +43,7 @@ STATUS: Final[dict[type[Exception], int]] = {
     RasterioIOError: 502,
     RasterioError: 400,
     CPLE_BaseError: 502,
+    ProjError: 400,
     CRSError: 400,
     InputError: 400,
     RecipeMissingError: 404,
@@ -69,11 +71,14 @@ LONGEST_DETAIL: Final = 2000
 _REFUSALS: Final = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, AssertionError, RecursionError)
 """What libraries raise when a request's values make no sense to them."""
 _OURS: Final = frozenset({"server", "algorithms"})
+_NO_WAY: Final = re.compile(r"coordinate operation|transformation|reprojection", re.IGNORECASE)
 _PATH: Final = re.compile(r"(?:/[^\s/:;,'\"()]+){2,}/?")
 
 
 def status_of(error: Exception) -> int:
-    """The status for an error."""
+    """The status for an error; places in CRS between which nothing leads are no damage."""
+    if isinstance(error, CPLE_BaseError) and _NO_WAY.search(str(error)):
+        return 400
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
@@ -95,7 +100,7 @@ def _raised_by_library(error: Exception) -> bool:
 def _detail(error: Exception, status: int) -> str:
     if isinstance(error, ClearSkyError):
         return str(error)
-    if isinstance(error, CPLE_BaseError):
+    if isinstance(error, CPLE_BaseError) and status >= 500:
         return f"the dataset cannot be read: {_without_paths(str(error))}; it is damaged, or of a kind not supported"
     if isinstance(error, MemoryError):
         return "the answer needs more memory than there is; ask for a smaller image"

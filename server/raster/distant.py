@@ -19,10 +19,12 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
+from rasterio.transform import from_bounds
 from rasterio.warp import calculate_default_transform, transform_bounds
 from rasterio.windows import Window
 
 from server.errors import TooLargeError
+from server.raster.upright import is_north_up
 
 MOST_WARPED: Final = 8
 """Pixels warped along a side for one of the image; 256 px tiles of rasters with overviews have up to 2."""
@@ -85,6 +87,20 @@ def _seen(src: Any, bounds: Bounds, dst_crs: CRS, step: int) -> Window:
     return Window(first_col, first_row, last_col - first_col, last_row - first_row)
 
 
+def _beyond(src: Any, bounds: Bounds) -> bool:
+    """Whether an image in a raster's own CRS reaches far beyond it; GDAL would read nothing, piece by piece."""
+    left, right = sorted((src.bounds.left, src.bounds.right))
+    bottom, top = sorted((src.bounds.bottom, src.bounds.top))
+    width, height = right - left, top - bottom
+    inside = (
+        bounds[0] > left - width
+        and bounds[2] < right + width
+        and bounds[1] > bottom - height
+        and bounds[3] < top + height
+    )
+    return is_north_up(src.transform) and not inside
+
+
 @contextmanager
 def from_afar(
     src: Any,
@@ -95,8 +111,11 @@ def from_afar(
     height: int,
     indexes: Sequence[int],
     resampling: str = "nearest",
-) -> Iterator[Any]:
+) -> Iterator[tuple[Any, dict[str, Any]]]:
     """The raster to read an image from: itself, or where the image is far coarser a decimated one in memory.
+
+    Yields the raster, and rio-tiler's options to read it with: a decimated one is warped at the image's own resolution,
+    which no raster is too small for.
 
     Args:
         src: an open raster.
@@ -107,8 +126,8 @@ def from_afar(
         indexes: 1-based bands that will be read.
         resampling: method of the decimation.
     """
-    if src.crs is None or dst_crs == src.crs:  # read by a window: GDAL decimates
-        yield src
+    if src.crs is None or (dst_crs == src.crs and not _beyond(src, bounds)):  # read by a window: GDAL decimates
+        yield src, {}
         return
     native = native_pixel(src, dst_crs)
     across = _pixel_ratio(abs(bounds[2] - bounds[0]) / width, native[0])
@@ -123,7 +142,7 @@ def from_afar(
             f"{work:.1e} pixels, more than {MOST_WORK:.0e}; ask for a smaller area, or a width and height in proportion"
         )
     if near:
-        yield src
+        yield src, {}
         return
     window = Window(0, 0, src.width, src.height)
     if src.width * src.height > MOST_PIXELS * step * step:
@@ -133,7 +152,8 @@ def from_afar(
     with MemoryFile() as memory:
         _decimate(src, memory, window, step, indexes, Resampling[resampling])
         with memory.open() as reduced:
-            yield reduced
+            grid = {"transform": from_bounds(*bounds, width, height), "width": width, "height": height}
+            yield reduced, {"vrt_options": grid}
 
 
 def _decimate(

@@ -10,6 +10,7 @@ from typing import Final
 from pyproj import CRS, Geod
 
 from algorithms.models import MODELS
+from server.errors import SourceUnreadableError
 from server.raster.dataset import Dataset
 
 BlockNumber = tuple[int, int]
@@ -22,6 +23,8 @@ WIDE_BLOCK_CELLS: Final = 512
 that weighs the less the larger it is."""
 COARSE_SHARE: Final = 0.75
 """Share of a coarse cell that a pixel must have for the coarse level: 57 m at zoom 11 in middle latitudes."""
+FINEST_PIXEL_METRES: Final = 1e-5
+"""Size of a pixel below which it cannot be one: a hundredth of a millimetre."""
 FINEST_METRES, COARSEST_METRES = MODELS["ukis-6b-l1c"].resolution
 """Ground size of a cell in metres at which the cloud models are used."""
 
@@ -160,13 +163,27 @@ def ground_resolution(dataset: Dataset) -> float:
     return size
 
 
+def _resolution(dataset: Dataset) -> float:
+    """Ground size of a pixel in metres, for grids to be made of.
+
+    Raises:
+        SourceUnreadableError: there is none, or it is absurd: the raster lies beside its CRS.
+    """
+    resolution = ground_resolution(dataset)
+    if not FINEST_PIXEL_METRES <= resolution < math.inf:  # NaN is not either
+        raise SourceUnreadableError(
+            f"{dataset.url!r} has pixels of {resolution:g} m; its place is damaged, georeference it again"
+        )
+    return resolution
+
+
 def _grid(dataset: Dataset, factor: int, side: int = BLOCK_CELLS) -> Grid:
     return Grid(factor=factor, rows=-(-dataset.height // factor), cols=-(-dataset.width // factor), side=side)
 
 
 def fine_grid(dataset: Dataset) -> Grid:
     """The level for views near native resolution: the least power of two that makes cells of 20 m or more."""
-    resolution = ground_resolution(dataset)
+    resolution = _resolution(dataset)
     factor = 1
     # 5 % tolerance: a nominal 10 m pixel of a geographic raster measures 9.9 m or so.
     while resolution * factor < 0.95 * FINEST_METRES:
@@ -177,7 +194,7 @@ def fine_grid(dataset: Dataset) -> Grid:
 def coarse_grid(dataset: Dataset) -> Grid:
     """The level for every view coarser: the largest multiple of the fine level's cells of at most 60 m."""
     fine = fine_grid(dataset)
-    size = ground_resolution(dataset) * fine.factor
+    size = _resolution(dataset) * fine.factor
     times = math.floor(1.05 * COARSEST_METRES / size)
     return _grid(dataset, fine.factor * times, WIDE_BLOCK_CELLS) if times > 1 else fine
 
