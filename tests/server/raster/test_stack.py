@@ -94,9 +94,9 @@ def test_bands_of_one_grid_are_the_stacked_file(tmp_path: Path, stack: Callable[
         Reader(str(whole)) as one,
         Reader(None, dataset=src) as other,
     ):
-        bounds = one.get_geographic_bounds(WGS84_CRS)
+        west, south, east, north = one.get_geographic_bounds(WGS84_CRS)
         for zoom, method in itertools.product(range(9, 16), ("nearest", "bilinear")):
-            tile = next(iter(TMS.tiles(*bounds, zoom)))
+            tile = next(iter(TMS.tiles(west, south, east, north, [zoom])))
             images = [reader.tile(*tile, resampling_method=method) for reader in (one, other)]
             assert_array_equal(images[0].array.filled(7), images[1].array.filled(7))
         for size in (50, 120, SIDE):
