@@ -70,5 +70,5 @@ def _replaced(expression: str, word: Callable[[str], str]) -> str:
 def _found(word: str, labels: Labels, names_first: bool) -> int:
     number = band_number(word, labels, names_first=names_first)
     if number is None:
-        raise ParameterError(f"{word[:40]!r} is no band; there are {known_bands(labels)}")
+        raise ParameterError(f"{word[:40]!r} is not a band; there are {known_bands(labels)}")
     return number

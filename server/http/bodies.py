@@ -33,7 +33,7 @@ class BoundedBodies:
         Raises:
             BodyTooLargeError: more bytes than allowed are announced, or come.
         """
-        remedy = f"up to {self._most} are read; simplify the geometry (the operator sets CLEARSKY_MAX_BODY_BYTES)"
+        remedy = f"up to {self._most} are accepted; simplify the geometry (the operator sets CLEARSKY_MAX_BODY_BYTES)"
         announced = Headers(scope=scope).get("content-length", "")
         if announced.isdecimal() and (len(announced) > 18 or int(announced) > self._most):
             raise BodyTooLargeError(f"the body has {announced[:20]} bytes; {remedy}")

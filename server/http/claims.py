@@ -51,7 +51,7 @@ class Claims:
         self._left = {ticket for ticket in self._left if ticket.held}
         if len(self._left) >= self._most_left and below_root(scope) not in _UNTROUBLED:
             logger.error("%d threads are stuck in reads that take too long; refusing requests", len(self._left))
-            busy = BusyError(f"{len(self._left)} reads that were given up have not ended yet; ask again later")
+            busy = BusyError(f"{len(self._left)} reads that were given up have not ended yet; try again later")
             await respond(error_response(busy), scope, receive, send)
             return
         ticket = Ticket(self._timeout)

@@ -78,20 +78,20 @@ def _by_code(text: str, authority: str, code: str, version: str = "") -> CRS:
 def _by_proj_string(text: str) -> CRS:
     keys = {part.split("=", 1)[0].lstrip("+").lower() for part in text.split()}
     if strange := sorted(keys - _PROJ_KEYS):
-        raise _refusal(text, f"uses +{', +'.join(strange)}, which a request may not")
+        raise _refusal(text, f"uses +{', +'.join(strange)}, which a request must not")
     return CRS.from_wkt(pyproj.CRS.from_string(text).to_wkt())
 
 
 def _by_wkt(text: str) -> CRS:
     if _FILES.search(text):
-        raise _refusal(text, "refers to grids or other files, which a request may not")
+        raise _refusal(text, "refers to grids or other files, which a request must not")
     return CRS.from_wkt(text)
 
 
 def _by_projjson(text: str) -> CRS:
     described = parse_json(text, "crs")
     if not isinstance(described, dict) or _FILES.search(text):
-        raise _refusal(text, "is no PROJJSON, or refers to grids or other files")
+        raise _refusal(text, "is not PROJJSON, or refers to grids or other files")
     return CRS.from_wkt(pyproj.CRS.from_json(json.dumps(described)).to_wkt())
 
 

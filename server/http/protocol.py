@@ -57,7 +57,7 @@ class PatientProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def on_message_begin(self) -> None:
-        """Count anew for each request of a connection."""
+        """Start the count again for each request of a connection."""
         self._framing = 0
         super().on_message_begin()
 

@@ -1,4 +1,4 @@
-"""TiTiler's own algorithms, which refuse what they cannot work on instead of failing."""
+"""TiTiler's own algorithms, which refuse unsuitable images instead of failing."""
 
 from __future__ import annotations
 
