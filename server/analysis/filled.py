@@ -88,7 +88,7 @@ class FillSoFar:
         return Ground(self._values, pair.other.values, pair.other.full & ~hidden, self._known, wanted)
 
     def take(self, k: ReplacementIndex, ground: Ground, fit: FillFields, *, doubtful: bool) -> None:
-        """Take over what the k-th replacement fills, with half the confidence where it is `doubtful`."""
+        """Accept what the k-th replacement fills, with half the confidence where it is `doubtful`."""
         source, at, place, wanted = self._filled.source, self._at, self._place, ground.wanted
         taken, had = wanted[at], source == k
         source[place][taken] = k

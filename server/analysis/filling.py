@@ -32,7 +32,7 @@ class Filling:
         self._pairs = pairs
 
     def announce(self, plane: Plane, cores: list[Box]) -> None:
-        """Tell which native pixels the fills of boxes will look at, so that they are read once for all."""
+        """Announce which native pixels the fills of boxes will read, so that they are read once for all."""
         if not plane.pixelwise:
             return
         for core in cores:

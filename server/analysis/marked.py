@@ -54,11 +54,9 @@ class Marked:
         """What is odd about it; None if nothing is."""
         if not self.pixels or 0 < self.cloudy < self.pixels:
             return None
-        sample = "" if self.step == 1 else f", one in {self.step} x {self.step} looked at"
+        sample = "" if self.step == 1 else f", one in {self.step} x {self.step} checked"
         if not self.covered:
-            return (
-                f"mask {self.mask!r} has no data anywhere on the target{sample}: check its place and its nodata value"
-            )
+            return f"mask {self.mask!r} has no data anywhere on the target{sample}: check its place and nodata value"
         found = ", ".join(f"{value:g}" for value in self.values) + (", ..." if len(self.values) == SHOWN_VALUES else "")
         nodata = "no nodata value" if self.nodata is None else f"nodata {self.nodata:g}"
         return (
@@ -74,7 +72,7 @@ def marked_by_mask(task: Task) -> Marked | None:
 
 
 def warn_of_mask(task: Task) -> None:
-    """Tell the client of the running request if the task's mask marks nothing or everything."""
+    """Warn the client of the running request if the task's mask marks nothing or everything."""
     found = marked_by_mask(task)
     if found is not None and found.warning is not None:
         warn(found.warning)

@@ -69,7 +69,7 @@ class _Inference:
 
     @classmethod
     def of(cls, clouds: LayerClouds) -> _Inference | None:
-        """The inference that clouds come from; None where they come from a user's mask."""
+        """The inference that finds the clouds; None where a user's mask gives them."""
         model = clouds.source.model
         return None if model is None else cls(clouds.layer, model, clouds.grid)
 
@@ -214,7 +214,7 @@ def _reflectance(layer: Layer, band: int) -> tuple[float, float]:
 
 
 def _announce_windows(windows: Iterable[tuple[_Inference, Window]]) -> None:
-    """Tell which inference windows will be read, so that the bytes of remote rasters come in few requests."""
+    """Announce which inference windows will be read, so that the bytes of remote rasters come in few requests."""
     boxes: dict[tuple[Layer, Grid], list[Box]] = {}
     for inference, window in windows:
         boxes.setdefault((inference.layer, inference.grid), []).append(inference.cells(window))

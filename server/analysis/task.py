@@ -50,7 +50,7 @@ class Task:
     options: FillOptions
     """The adjustment."""
     refine: bool = False
-    """Whether the replacements help to tell the target's clouds."""
+    """Whether the replacements help to find the target's clouds."""
 
     @property
     def indexes(self) -> range:
