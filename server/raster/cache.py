@@ -70,7 +70,7 @@ class RasterCache:
         self._lock = threading.Lock()
 
     def expect_pixels(self, layer: Layer, box: Box) -> None:
-        """Tell that native pixels under a box will be wanted: whoever reads the cells there then keeps the pixels."""
+        """Announce that native pixels under a box are needed soon: reading the cells there then keeps the pixels."""
         numbers = list(box.clip(layer.target.shape).blocks(READ_PIXELS))
         with self._lock:
             self._expected.update((PixelsKey(layer, number), True) for number in numbers)
@@ -134,7 +134,7 @@ class RasterCache:
         return self._cache.get(CellsKey(layer, shift, grid, number), compute)
 
     def _from_pixels(self, layer: Layer, grid: Grid, number: BlockNumber) -> bool:
-        """Whether a block of cells is a block of pixels that is there or expected to be wanted."""
+        """Whether a block of cells is a block of pixels that is cached or expected to be needed."""
         if READ_CELLS * grid.factor != READ_PIXELS:
             return False
         key = PixelsKey(layer, number)

@@ -27,9 +27,9 @@ def driver_for(url: str) -> str:
 
 
 def restrict_drivers() -> None:
-    """Take every driver that is not needed out of GDAL, whatever this build of it has.
+    """Remove every driver that is not needed from GDAL, whatever this build has.
 
-    The list goes into the environment, too, for a GDAL that registers its drivers anew, and for subprocesses.
+    The list goes into the environment, too, for a GDAL that registers its drivers again, and for subprocesses.
     """
     gdal = gdal_library()
     with rasterio.Env() as env:  # registers the drivers

@@ -172,7 +172,7 @@ def _resolution(dataset: Dataset) -> float:
     resolution = ground_resolution(dataset)
     if not FINEST_PIXEL_METRES <= resolution < math.inf:  # NaN is not either
         raise SourceUnreadableError(
-            f"{dataset.url!r} has pixels of {resolution:g} m; its place is damaged, georeference it again"
+            f"{dataset.url!r} has pixels of {resolution:g} m; its georeferencing is damaged; assign it again"
         )
     return resolution
 

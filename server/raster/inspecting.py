@@ -20,7 +20,7 @@ _NAMES_FILES: Final = re.compile(
 
 
 class Inspected:
-    """A file whose content is looked at until it is open; where it is refused there are no more bytes."""
+    """A file whose content is inspected until it is open; once refused, it has no more bytes."""
 
     def __init__(self, file: RandomAccess, url: str) -> None:
         self._file = file
