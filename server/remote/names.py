@@ -1,4 +1,4 @@
-r"""Addresses of datasets in one form: what is compared with the allow-list is what is asked for.
+r"""Addresses of datasets in one form: what is compared with the allow-list is what is requested.
 
 Servers differ in what they make of `%2e%2e`, `..;`, `\\` or `//host`: every name that any of them may take for another
 place is refused, and the rest is written in one way (RFC 3986, section 6) before anybody looks at it.
@@ -149,7 +149,7 @@ def _path(text: str, path: str) -> str:
         for part in re.split(r"[/\\]", unicodedata.normalize("NFKC", decoded)):
             name = part.split(";", 1)[0]
             if name and not name.strip(". "):
-                raise _refuse(text, f"the part {part[:20]!r} of its path climbs")
+                raise _refuse(text, f"the part {part[:20]!r} of its path leads upwards")
         if decoded == before:
             return _ESCAPE.sub(_shortest, written)
     raise _refuse(text, "its path is percent-encoded over and over")

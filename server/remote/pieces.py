@@ -19,7 +19,7 @@ CHUNK: Final = 16 << 10
 LONGEST: Final = 8 << 20
 """Bytes fetched with one request at most."""
 HELPERS: Final = 8
-"""Requests to one host beside those that the waiting threads make themselves."""
+"""Requests to one host besides those that the waiting threads make themselves."""
 THREADS: Final = 4 * HELPERS
 """The same, to all hosts."""
 ANNOUNCED: Final = 64
@@ -175,7 +175,7 @@ class Pieces:
         return pieces
 
     def _give_up(self, identity: Identity, run: range, error: BaseException) -> None:
-        """Tell all who wait for pieces that these do not come."""
+        """Inform all who wait for pieces that these do not come."""
         with self._lock:
             futures = self._taken(identity, run)
         for future in futures:

@@ -175,7 +175,7 @@ _CALLBACKS: Final = {
     "eof": CFUNCTYPE(c_int, c_void_p)(_eof),
     "close": CFUNCTYPE(c_int, c_void_p)(_close),
 }  # fmt: skip
-"""Kept here for ever: GDAL holds pointers to them."""
+"""Kept here permanently: GDAL holds pointers to them."""
 
 
 _MEMBERS: Final = (
