@@ -42,7 +42,7 @@ def target_description(url: str, scratch: Path) -> ET.Element:
 
 
 def add_tags(root: ET.Element, tags: Mapping[str, str]) -> None:
-    """Put tags beside the dataset's own."""
+    """Add tags to the dataset's own."""
     items = next((m for m in root.findall("Metadata") if not m.get("domain")), None)
     if items is None:
         items = ET.Element("Metadata")

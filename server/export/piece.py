@@ -65,7 +65,7 @@ class PieceFiller:
         return (*["mask"] * self.needs_mask, *["provenance"] * self.provenance, "image")
 
     def prepare(self, pieces: list[Piece]) -> None:
-        """Compute and keep all that filling pieces takes: masks first, which squares would else make around each."""
+        """Compute and keep what filling pieces needs: masks first, which squares would otherwise make around each."""
         numbers = blocks_under(self.plane, pieces)
         around = self.plane.mask_cells(ground_around(self.plane, numbers))
         self.analysis.pairs.classes(self.plane.masks, around)

@@ -40,7 +40,7 @@ PROVENANCE_BANDS: Final = {
     "confidence": "percent, 255 no data",
     "classes": "0 clear, 1 cloud, 2 shadow, 255 no data",
 }
-"""Bands of the provenance file and what they mean."""
+"""Bands of the provenance file and their meaning."""
 
 Progress = Callable[[int, int], None]
 """Told the pieces finished and the pieces of the whole scene."""
@@ -60,8 +60,8 @@ def export_scene(
 
     Args:
         job: what to do.
-        progress: told how many pieces of how many are finished.
-        announce: told what happens after the last piece.
+        progress: called with the number of finished pieces and of all pieces.
+        announce: called with what happens after the last piece.
 
     Raises:
         ClearSkyError: a bad value, a raster that cannot be read, or an output that cannot be written.
@@ -141,7 +141,7 @@ def _manifest(job: ExportJob, task: Task) -> dict[str, object]:
 
 @contextmanager
 def _working(analysis: Analysis) -> Iterator[Analysis]:
-    """Give all threads one ticket, and take it back in the end: whatever is still at work then stops early."""
+    """Give all threads one ticket and take it back at the end: work still running then stops early."""
     ticket = Ticket()
     token = current_ticket.set(ticket)
     try:
