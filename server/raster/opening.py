@@ -22,10 +22,9 @@ from server.raster.drivers import driver_for, restrict_drivers
 from server.raster.gdal import UNTRUSTED
 from server.raster.inspecting import Inspected
 from server.raster.partial import Watched, whole_tiles
-from server.remote.files import get_remotes, is_remote
+from server.remote.files import Remotes, is_remote
 from server.remote.localfile import LocalFile
 from server.remote.remotefile import RemoteFile
-from server.remote.sources import vouched_for
 from server.remote.vsi import mounted
 
 logger = logging.getLogger("clearsky")
@@ -48,14 +47,14 @@ _WKT: Final = "WKT2_2019"
 restrict_drivers()
 
 
-def file_version(url: str) -> str:
+def file_version(url: str, remotes: Remotes) -> str:
     """Identity of the content: size and time of a local file and its side-cars; what the server says of a remote one.
 
     Raises:
         OSError: a local file that is not there. Errors of `Remotes.identity`: a remote one that cannot be had.
     """
     if is_remote(url):
-        return get_remotes().identity(url).version
+        return remotes.identity(url).version
     beside = {suffix: found for suffix in SIDECARS if (found := _lstat(url + suffix)) is not None}
     return _local_version(Path(url).stat(), beside)
 
@@ -83,20 +82,28 @@ def check_unchanged(url: str, was: str | None, now: str | None) -> None:
 
 
 @contextmanager
-def open_raster(url: str, version: str | None = None) -> Iterator[Any]:
+def open_raster(url: str, version: str | None = None, *, remotes: Remotes, vouched: bool) -> Iterator[Any]:
     """Open a raster of an admitted format, in the state `version` if that is given.
 
     GDAL sees the raster's bytes and those of its side-cars, and no path or address. Errors inside the `with` that
     come from its files leave it as errors that name it; where GDAL went on without bytes that could not be had, the
     end of the `with` raises.
 
+    Args:
+        url: a path or an address, admitted.
+        version: its state, see `file_version`; None for any.
+        remotes: what reads addresses.
+        vouched: whether the operator names where it comes from; if not, GDAL bounds what it decodes.
+
     Raises:
         SourceMissingError: not there. SourceUnreadableError: not a raster, one of another format, or one that refers
             to other files. SourceFaultError: damaged, or its server fails. SourceChangedError: in another state.
     """
     with ExitStack() as stack:
-        opened = _opened_remote if is_remote(url) else _opened_local
-        src, files = opened(url, version, stack)
+        if is_remote(url):
+            src, files = _opened_remote(url, version, stack, remotes, vouched=vouched)
+        else:
+            src, files = _opened_local(url, version, stack)
         if src.compression is Compression.jpeg or len(files) > 1:
             stack.enter_context(whole_tiles(url, files[0]))
         try:
@@ -105,7 +112,7 @@ def open_raster(url: str, version: str | None = None) -> Iterator[Any]:
             _raise_fault(files, error)
             if isinstance(error, (RasterioIOError, WarpOperationError)):
                 if is_remote(url):
-                    get_remotes().forget(url)
+                    remotes.forget(url)
                 raise SourceFaultError(
                     f"{url!r} cannot be read to the end: {_message(error, src.name, url)[:200]}; "
                     "it is cut short or damaged, replace it"
@@ -121,21 +128,23 @@ def _raise_fault(files: Sequence[Watched], error: Exception | None = None) -> No
             raise file.fault from error
 
 
-def _opened_remote(url: str, version: str | None, stack: ExitStack) -> tuple[Any, list[Watched]]:
+def _opened_remote(
+    url: str, version: str | None, stack: ExitStack, remotes: Remotes, *, vouched: bool
+) -> tuple[Any, list[Watched]]:
     """A remote raster, and the file it is read from."""
     for attempt in (1, 2):
-        file = RemoteFile(get_remotes(), get_remotes().identity(url))
+        file = RemoteFile(remotes, remotes.identity(url))
         check_unchanged(url, version, file.identity.version)
         seen = Inspected(file, url)
         name = stack.enter_context(mounted(seen))
-        if not vouched_for(url):
+        if not vouched:
             stack.enter_context(rasterio.Env(DummySession(), **UNTRUSTED))
         try:
             return stack.enter_context(_opened(url, name, seen)), [file]
         except SourceUnreadableError as error:
             _raise_fault([file, seen], error)
             # What is kept of it may be what its server sent in a bad hour.
-            get_remotes().forget(url)
+            remotes.forget(url)
             if attempt == 2:
                 raise
     raise AssertionError
