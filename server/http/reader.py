@@ -43,7 +43,7 @@ from server.http.expressions import expression_bands
 from server.http.geojson import check_shape
 from server.raster.distant import from_afar
 from server.raster.grid import coarse_grid, fine_grid
-from server.raster.opening import check_unchanged
+from server.raster.mounting import check_unchanged
 from server.raster.sampling import OutputGrid
 from server.raster.sources import Sources
 from server.raster.upright import hull, is_north_up, read_upright
