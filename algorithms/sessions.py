@@ -161,7 +161,8 @@ class Sessions:
 
 
 SESSIONS: Final = Sessions()
-"""The process's own: a network takes 40 MB, and the bound on inferences at once is the machine's."""
+"""The process's own, shared by its applications: a network takes 40 MB, 100 MB at work, and depends on its file alone;
+the bound on inferences at once is the machine's."""
 
 
 def _built(model: CloudModel, runtime: Runtime) -> _Session:

@@ -59,11 +59,12 @@ def serve(host: str, port: int, workers: int) -> None:
 
     from server.demo import write_demo  # noqa: PLC0415
     from server.http.protocol import MOST_CONNECTIONS, PatientProtocol  # noqa: PLC0415
-    from server.remote.sources import allowed_sources  # noqa: PLC0415
-    from server.settings import get_settings  # noqa: PLC0415
+    from server.remote.allowlist import AllowList  # noqa: PLC0415
+    from server.settings import Settings  # noqa: PLC0415
 
     _check_address(host, port)
-    settings, allowed = get_settings(), allowed_sources()
+    settings = Settings()
+    allowed = AllowList.of(settings)
     present = all((settings.demo / name).is_file() for name in ("cloudy.tif", "clear.tif"))
     if not settings.allowed_sources and not present:
         click.echo(f"Generating the demo scene in {settings.demo}, once ...")

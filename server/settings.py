@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
@@ -77,23 +76,3 @@ class Settings(BaseSettings):
     @classmethod
     def _lists(cls, value: object) -> object:
         return _split(value)
-
-
-_given: list[Settings] = []
-
-
-@lru_cache(maxsize=1)
-def get_settings() -> Settings:
-    """The process's settings: those it was given last, else what the environment says, read once."""
-    return _given[0] if _given else Settings()
-
-
-def use_settings(settings: Settings | None) -> Settings | None:
-    """Give the process settings, or None for the environment's; returns what it was given before.
-
-    Allow-list and remote files go by them, whichever application asks: they are one for the whole process.
-    """
-    before = _given[0] if _given else None
-    _given[:] = [settings] if settings else []
-    get_settings.cache_clear()
-    return before

@@ -9,6 +9,7 @@ from server.analysis.ahead import Ahead, Visit
 from server.analysis.blocks import BlockFill, reduce_fill
 from server.analysis.filling import Filling
 from server.analysis.keys import FillKey
+from server.analysis.marked import MarkedMasks
 from server.analysis.masks import Masks
 from server.analysis.neighbourhood import DirectPairs, PairSource
 from server.analysis.pairs import Pairs
@@ -17,6 +18,7 @@ from server.analysis.refinement import Refinement
 from server.analysis.survey import Surveyor
 from server.raster.cache import RasterCache
 from server.raster.grid import BlockNumber, Box
+from server.raster.sources import Sources
 from server.remote.files import is_remote
 from server.work.cache import TileCache
 from server.work.pool import FairPool
@@ -34,14 +36,22 @@ class Analysis:
     """Mask and adjustment tiles of any task, each computed once however many requests arrive at once."""
 
     def __init__(
-        self, *, cache_bytes: int, threads: int, ahead: bool = False, raster_share: float = RASTER_SHARE
+        self,
+        sources: Sources,
+        *,
+        cache_bytes: int,
+        threads: int,
+        ahead: bool = False,
+        raster_share: float = RASTER_SHARE,
     ) -> None:
         raster_bytes = int(cache_bytes * raster_share)
         self._cache = TileCache(cache_bytes - raster_bytes)
         self._threads = threads
         self._pool = FairPool(threads)
         # Cells are many and quick to read again: they must not drive out what took inference.
-        self.rasters = RasterCache(TileCache(raster_bytes))
+        self.rasters = RasterCache(sources, TileCache(raster_bytes))
+        self.marked: Final = MarkedMasks(sources)
+        """What users' masks mark."""
         self.masks = Masks(self.rasters, self._cache, self._pool)
         self._refinement = Refinement(self.rasters, self.masks, self._cache, self._pool)
         self.pairs = Pairs(self.rasters, self.masks, self._refinement, self._cache, self._pool)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 import numpy as np
@@ -13,6 +13,7 @@ from algorithms.reclassify import Remap, marked
 from server.analysis.task import Task
 from server.raster.dataset import Dataset
 from server.raster.reading import sample_classes, sample_validity
+from server.raster.sources import Sources
 from server.work.trace import warn
 
 logger = logging.getLogger("clearsky")
@@ -65,24 +66,28 @@ class Marked:
         )
 
 
-def marked_by_mask(task: Task) -> Marked | None:
-    """What a task's mask marks; None where a model makes the mask."""
-    mask = task.clouds.classes
-    return None if mask is None else _marked(mask, task.target.dataset, task.clouds.remap, task.clouds.rule)
+class MarkedMasks:
+    """What masks mark of their scenes, each looked at once."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._look = lru_cache(maxsize=256)(partial(_marked, sources))
+
+    def of(self, task: Task) -> Marked | None:
+        """What a task's mask marks; None where a model makes the mask."""
+        mask = task.clouds.classes
+        return None if mask is None else self._look(mask, task.target.dataset, task.clouds.remap, task.clouds.rule)
+
+    def warn(self, task: Task) -> None:
+        """Warn the client of the running request if the task's mask marks nothing or everything."""
+        found = self.of(task)
+        if found is not None and found.warning is not None:
+            warn(found.warning)
 
 
-def warn_of_mask(task: Task) -> None:
-    """Warn the client of the running request if the task's mask marks nothing or everything."""
-    found = marked_by_mask(task)
-    if found is not None and found.warning is not None:
-        warn(found.warning)
-
-
-@lru_cache(maxsize=256)
-def _marked(mask: Dataset, target: Dataset, remap: Remap | None, rule: str) -> Marked:
+def _marked(sources: Sources, mask: Dataset, target: Dataset, remap: Remap | None, rule: str) -> Marked:
     step = -(-max(target.shape) // SAMPLED_PIXELS)
-    there = sample_validity(target, step)
-    values = sample_classes(mask, target, step)[there]
+    there = sample_validity(sources, target, step)
+    values = sample_classes(sources, mask, target, step)[there]
     cloudy = marked(values[None], remap, fractions=mask.fractions)
     known = values[~np.isnan(values)]
     result = Marked(

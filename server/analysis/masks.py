@@ -118,8 +118,16 @@ class Masks:
             if (inference := _Inference.of(clouds)) is not None:
                 windows = self._missing(inference, box.clip(clouds.grid.shape))
                 missing |= {inference.key(window): (inference, window) for window in windows}
-        _announce_windows(missing.values())
+        self._announce(missing.values())
         self._pool.run([partial(self._window, inference, window) for inference, window in missing.values()])
+
+    def _announce(self, windows: Iterable[tuple[_Inference, Window]]) -> None:
+        """Tell which inference windows will be read, so that the bytes of remote rasters come in few requests."""
+        boxes: dict[tuple[Layer, Grid], list[Box]] = {}
+        for inference, window in windows:
+            boxes.setdefault((inference.layer, inference.grid), []).append(inference.cells(window))
+        for (layer, grid), wanted in boxes.items():
+            announce(self._rasters.sources, layer, grid, wanted)
 
     def _missing(self, inference: _Inference, box: Box) -> Iterator[Window]:
         """Windows over a box inside the scene that are not there yet."""
@@ -162,7 +170,7 @@ class Masks:
         def compute() -> MaskTile:
             box = grid.block(number)
             valid = self._rasters.valid(layer, grid, box)
-            values = read_classes(classes, layer.target, grid, box)
+            values = read_classes(self._rasters.sources, classes, layer.target, grid, box)
             cloudy = cell_any(marked(values, remap, fractions=classes.fractions), grid.factor)
             certain = np.zeros((2, *valid.shape), np.uint8)
             certain[0, cloudy] = 255
@@ -211,12 +219,3 @@ def _reflectance(layer: Layer, band: int) -> tuple[float, float]:
     """Scale and offset of the layer's band that stands for the target's band number `band` (0-based)."""
     position = layer.dataset.indexes.index(layer.indexes[band])
     return layer.dataset.scales[position], layer.dataset.offsets[position]
-
-
-def _announce_windows(windows: Iterable[tuple[_Inference, Window]]) -> None:
-    """Announce which inference windows will be read, so that the bytes of remote rasters come in few requests."""
-    boxes: dict[tuple[Layer, Grid], list[Box]] = {}
-    for inference, window in windows:
-        boxes.setdefault((inference.layer, inference.grid), []).append(inference.cells(window))
-    for (layer, grid), wanted in boxes.items():
-        announce(layer, grid, wanted)

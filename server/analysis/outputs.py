@@ -22,8 +22,8 @@ from algorithms.sidecar import CloudSidecar, hidden_pixels
 from server.raster.dataset import Dataset
 from server.raster.distant import from_afar
 from server.raster.layer import Layer
-from server.raster.placing import open_georeferenced
 from server.raster.sampling import OutputGrid
+from server.raster.sources import Sources
 from server.raster.turns import full_turn, source_of_warp
 from server.raster.upright import is_north_up, validity_options
 from server.work.trace import current, stage
@@ -33,7 +33,12 @@ ALIGNED: Final = 1e-9
 
 
 def read_layer(
-    layer: Layer, positions: tuple[int, ...], output: OutputGrid, crs: CRS, options: dict[str, Any]
+    sources: Sources,
+    layer: Layer,
+    positions: tuple[int, ...],
+    output: OutputGrid,
+    crs: CRS,
+    options: dict[str, Any],
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """Read bands of a layer, given by their 0-based positions, on an output grid.
 
@@ -43,7 +48,7 @@ def read_layer(
     dataset = layer.dataset
     indexes = tuple(layer.indexes[p] for p in positions)
     source = source_of_warp(dataset, layer.target)
-    with stage("read"), open_georeferenced(dataset) as src:
+    with stage("read"), sources.open_described(dataset) as src:
         bounds = output.bounds if output.north_up and (src.crs != crs or is_north_up(src.transform)) else None
         if bounds is not None and not source and not _covers_poles(dataset):
             size = {"width": output.width, "height": output.height}

@@ -149,7 +149,7 @@ class Pairs:
             boxes = [patch.parts(level.factor) for patch in patches]
             self.prefetch(level, k, boxes)
             jobs = [
-                partial(read_pixels, layer, patch.clip(level.target.dataset.shape))
+                partial(read_pixels, self._rasters.sources, layer, patch.clip(level.target.dataset.shape))
                 for patch in patches
                 for layer in (level.target, level.replacement(k))
             ]

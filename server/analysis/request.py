@@ -19,10 +19,10 @@ from algorithms.options import CloudOptions
 from algorithms.reclassify import MODEL_REMAP, Remap
 from algorithms.sidecar import Needs
 from server.analysis.task import CloudSource, Task
-from server.raster.dataset import Dataset, dataset_crs, describe, match_bands
+from server.raster.dataset import Dataset, dataset_crs, match_bands
 from server.raster.layer import Layer
-from server.raster.opening import file_version
 from server.raster.placing import overlap
+from server.raster.sources import Sources
 
 MOST_BANDS: Final = 32
 """Bands the fill regresses on at most."""
@@ -80,33 +80,39 @@ class Request:
             mask = check(self.mask) if self.mask else None
         return replace(self, target=target, replacements=tuple(replacements), mask=mask)
 
-    def dataset(self, url: str) -> Dataset:
+    def dataset(self, sources: Sources, url: str) -> Dataset:
         """A raster's description, with what the request says in place of the raster's own metadata.
 
         Raises:
-            BandError: `bands` does not name every band. Errors of `describe`.
+            BandError: `bands` does not name every band. Errors of `Sources.dataset`.
         """
         return _corrected(
-            get_dataset(url), self.bands, self.level, self.reflectance_scale, self.reflectance_offset, self.nodata
+            sources.dataset(url),
+            self.bands,
+            self.level,
+            self.reflectance_scale,
+            self.reflectance_offset,
+            self.nodata,
         )
 
-    def target_dataset(self) -> Dataset:
+    def target_dataset(self, sources: Sources) -> Dataset:
         """The target's description; see `dataset`."""
-        return self.dataset(self.target)
+        return self.dataset(sources, self.target)
 
-    def chosen_model(self) -> CloudModel:
+    def chosen_model(self, sources: Sources) -> CloudModel:
         """The network that finds the target's clouds where no mask is given.
 
         Raises:
             BandError, ModelError, ParameterError: see `select_model`.
         """
-        target = self.target_dataset()
+        target = self.target_dataset(sources)
         return select_model(list(target.names), level=target.level, model=self.model)
 
-    def task(self, options: CloudOptions, needs: Needs = "fill") -> Task:
+    def task(self, sources: Sources, options: CloudOptions, needs: Needs = "fill") -> Task:
         """What to analyse for an algorithm.
 
         Args:
+            sources: what describes the rasters.
             options: the algorithm's.
             needs: what it reads of the side-car.
 
@@ -119,22 +125,22 @@ class Request:
             raise ParameterError("this algorithm needs a `replacement`: give the URL of another date of the same place")
         if len(self.replacements) > MOST_REPLACEMENTS:
             raise ParameterError(f"{len(self.replacements)} replacements are given; up to {MOST_REPLACEMENTS} are used")
-        target = self.target_dataset()
+        target = self.target_dataset(sources)
         if fills and len(target.indexes) > MOST_BANDS:
             raise BandError(
                 f"{target.url!r} has {len(target.indexes)} bands; the fill takes up to {MOST_BANDS}: leave some out"
             )
         # What the mask shows is what is filled: with a replacement, its refined form.
         refine = options.refine and self.mask is None and bool(self.replacements)
-        others = [self.dataset(url) for url in self.replacements] if fills or refine else []
+        others = [self.dataset(sources, url) for url in self.replacements] if fills or refine else []
         for other in others:
             _check_overlap(target, other)
         if self.mask:
-            clouds = CloudSource(remap=self.remap, classes=get_dataset(self.mask))
+            clouds = CloudSource(remap=self.remap, classes=sources.dataset(self.mask))
             # With the user's word for the clouds no model runs: replacements count as clear where they have data.
             other_clouds = CloudSource(remap=self.remap)
         else:
-            clouds = other_clouds = CloudSource(remap=self.remap or MODEL_REMAP, model=self.chosen_model())
+            clouds = other_clouds = CloudSource(remap=self.remap or MODEL_REMAP, model=self.chosen_model(sources))
         return Task(
             target=Layer(target, target, target.indexes),
             replacements=tuple(Layer(other, target, match_bands(target, other)) for other in others),
@@ -175,16 +181,6 @@ def fields_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
         if field in known and value not in (None, "", (), []):
             found[field] = read(value)
     return found
-
-
-def get_dataset(url: str) -> Dataset:
-    """The description of a dataset, read again when the file changes."""
-    return _described(url, file_version(url))
-
-
-@lru_cache(maxsize=256)
-def _described(url: str, version: str) -> Dataset:  # noqa: ARG001  (version is part of the key)
-    return describe(url)
 
 
 @lru_cache(maxsize=256)

@@ -8,11 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from algorithms.options import OPTIONS
+
+if TYPE_CHECKING:
+    from server.export.job import ExportJob
+    from server.settings import Settings
 
 AS_THEY_ARE = ("workers", "provenance", "overwrite")
 """Options that are fields of an `ExportJob`."""
@@ -56,28 +60,29 @@ def export(paths: tuple[str, ...], **options: Any) -> None:
     """
     from server.export.job import ExportJob  # noqa: PLC0415  (start-up of the other commands)
     from server.export.scene import export_scene  # noqa: PLC0415
+    from server.settings import Settings  # noqa: PLC0415
 
     given = {name: value for name, value in options.items() if value not in (None, (), "")}
     with _one_line():
-        job = ExportJob(**_arguments(paths, given))
+        settings = Settings()
+        job = ExportJob(**_arguments(paths, given, settings))
         with _interruptible(job.out):
             if sys.stderr.isatty():
-                _with_bar(job)
+                _with_bar(job, settings)
             else:
-                export_scene(job)
+                export_scene(job, settings)
     click.echo(f"Wrote {', '.join(str(path) for path in job.outputs())}")
 
 
-def _arguments(paths: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
+def _arguments(paths: tuple[str, ...], given: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """The fields of an `ExportJob`: what the recipe says, and over it what the command line says."""
     from dataclasses import replace  # noqa: PLC0415
 
     from algorithms.removal import CloudRemoval  # noqa: PLC0415
     from server.analysis.request import Request, fields_of  # noqa: PLC0415
     from server.recipes.store import load_recipe  # noqa: PLC0415
-    from server.settings import get_settings  # noqa: PLC0415
 
-    recipe = load_recipe(given["recipe"], get_settings().recipes) if "recipe" in given else None
+    recipe = load_recipe(given["recipe"], settings.recipes) if "recipe" in given else None
     if recipe and len(paths) == 1:
         paths = (recipe.request.target, *paths)
     if len(paths) != 2:
@@ -139,7 +144,7 @@ def _interruptible(out: Path) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _with_bar(job: Any) -> None:
+def _with_bar(job: ExportJob, settings: Settings) -> None:
     """Export with a progress bar on the terminal."""
     from server.export.scene import export_scene  # noqa: PLC0415
 
@@ -149,4 +154,4 @@ def _with_bar(job: Any) -> None:
             bar.length = total
             bar.update(done - bar.pos)
 
-        export_scene(job, progress, lambda text: click.echo(f"\n{text}", err=True, nl=False))
+        export_scene(job, settings, progress, lambda text: click.echo(f"\n{text}", err=True, nl=False))

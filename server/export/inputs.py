@@ -6,7 +6,7 @@ from pathlib import Path
 
 from algorithms.errors import ParameterError
 from server.errors import SourceForbiddenError, SourceMissingError
-from server.remote.sources import admit_own
+from server.remote.names import parse_address
 
 
 def own_source(name: str) -> str:
@@ -22,7 +22,7 @@ def own_source(name: str) -> str:
         raise ParameterError(f"{name!r} is one of GDAL's virtual file names; give a path or an https or s3 address")
     if "://" in name and not name.startswith("file://"):
         try:
-            return admit_own(name)
+            return str(parse_address(name))
         except SourceForbiddenError as error:
             raise ParameterError(str(error)) from error
     path = Path(name.removeprefix("file://")).expanduser()

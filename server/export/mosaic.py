@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import rasterio.shutil
 
 from server.export.plan import Piece
-from server.raster.opening import open_raster
+from server.raster.sources import Sources
 
 GDAL_TYPES: Final = {
     "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
@@ -21,12 +21,12 @@ GDAL_TYPES: Final = {
 Source = tuple[Piece, Path]
 
 
-def target_description(url: str, scratch: Path) -> ET.Element:
+def target_description(sources: Sources, url: str, scratch: Path) -> ET.Element:
     """The target as a VRT: grid, CRS, bands with their names, units, scales, colours and tags.
 
     What describes its pixels or its file rather than its content is left out: statistics, and how it was compressed.
     """
-    with open_raster(url) as src:
+    with sources.open(url) as src:
         rasterio.shutil.copy(src, scratch, driver="VRT")
     root = ET.fromstring(scratch.read_bytes())  # noqa: S314  (written by GDAL a line ago)
     scratch.unlink()

@@ -23,8 +23,8 @@ from server.analysis.plane import Plane
 from server.analysis.sidecar import classes_sidecar, fill_sidecar
 from server.export.plan import Piece, blocks_under, ground_around
 from server.raster.dataset import dataset_crs
-from server.raster.opening import open_raster
 from server.raster.sampling import OutputGrid
+from server.raster.sources import Sources
 
 TILE_PIXELS: Final = 256
 """Side in pixels of the tiles of a piece's file: whoever puts the pieces together holds some of each."""
@@ -64,6 +64,10 @@ class PieceFiller:
         """The files of a piece, in the order they are written."""
         return (*["mask"] * self.needs_mask, *["provenance"] * self.provenance, "image")
 
+    @property
+    def _sources(self) -> Sources:
+        return self.analysis.rasters.sources
+
     def prepare(self, pieces: list[Piece]) -> None:
         """Compute and keep what filling pieces needs: masks first, which squares would otherwise make around each."""
         numbers = blocks_under(self.plane, pieces)
@@ -74,7 +78,7 @@ class PieceFiller:
     def fill(self, piece: Piece) -> FilledPiece:
         """Read a piece and fill its clouds."""
         target = self.plane.target.dataset
-        with open_raster(target.url, target.version) as src:
+        with self._sources.open(target.url, target.version) as src:
             image = read(src, window=piece.window, indexes=target.indexes, nodata=target.nodata)
             others = [i for i in src.indexes if i not in target.indexes]
             alpha = src.read(others, window=piece.window) if others else None
@@ -103,7 +107,9 @@ class PieceFiller:
             needs="fill",
             bands=bands,
             grid=self.plane.grid,
-            read_replacement=lambda k: read_layer(self.plane.replacement(k), bands, output, crs, self.reading),
+            read_replacement=lambda k: read_layer(
+                self._sources, self.plane.replacement(k), bands, output, crs, self.reading
+            ),
         )
 
     def _open(

@@ -18,7 +18,7 @@ from algorithms.masks import NODATA
 from algorithms.sessions import SESSIONS, Runtime
 from server import __version__
 from server.analysis.engine import Analysis
-from server.analysis.marked import marked_by_mask
+from server.analysis.marked import MarkedMasks
 from server.analysis.plane import Plane
 from server.analysis.task import Task
 from server.export.cog import compression_of, write_cog
@@ -31,8 +31,9 @@ from server.export.tags import scene_tags
 from server.export.work import WorkFolder, work_folder
 from server.raster.dataset import Dataset
 from server.raster.grid import fine_grid, native_grid
-from server.raster.opening import check_unchanged, file_version, open_raster
-from server.settings import get_settings
+from server.raster.mounting import check_unchanged
+from server.raster.sources import Sources
+from server.settings import Settings
 from server.work.ticket import Ticket, check_wanted, current_ticket
 
 PROVENANCE_BANDS: Final = {
@@ -51,7 +52,10 @@ def _ignore(_done: int, _total: int) -> None:
 
 
 def export_scene(
-    job: ExportJob, progress: Progress = _ignore, announce: Callable[[str], None] = lambda _: None
+    job: ExportJob,
+    settings: Settings,
+    progress: Progress = _ignore,
+    announce: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Write a whole scene without its clouds.
 
@@ -60,6 +64,7 @@ def export_scene(
 
     Args:
         job: what to do.
+        settings: caches, threads and how remote files are read.
         progress: called with the number of finished pieces and of all pieces.
         announce: called with what happens after the last piece.
 
@@ -68,13 +73,13 @@ def export_scene(
     """
     out = job.out.resolve()
     job = job.checked(unreported(out))
-    task = job.request.task(job.algorithm)
+    sources = Sources.of(settings, own=job.request.sources)
+    task = job.request.task(sources, job.algorithm)
     target = task.target.dataset
-    _check_target(target)
-    marked_by_mask(task)  # a mask that marks nothing is logged before hours of work
+    _check_target(sources, target)
+    MarkedMasks(sources).of(task)  # a mask that marks nothing is logged before hours of work
     plane = Plane(task, native_grid(target) if job.resolution == "native" else fine_grid(target))
-    tags = scene_tags(task, job.algorithm, job.resolution)
-    settings = get_settings()
+    tags = scene_tags(sources, task, job.algorithm, job.resolution)
     plan = strips(plane, cache_bytes=settings.cache_bytes)
     manifest = _manifest(job, task)
     if withdraw(out, keep=work_folder(out, manifest)) and not job.overwrite:
@@ -85,30 +90,30 @@ def export_scene(
         work.remove()
         return
     SESSIONS.configure(Runtime(settings.model_providers, settings.model_threads, job.workers))
-    made = Analysis(cache_bytes=settings.cache_bytes, threads=job.workers, raster_share=EXPORT_RASTER_SHARE)
+    made = Analysis(sources, cache_bytes=settings.cache_bytes, threads=job.workers, raster_share=EXPORT_RASTER_SHARE)
     with _working(made) as analysis:
         filler = PieceFiller(
             analysis,
             plane,
             job.algorithm,
             provenance=job.provenance is not None,
-            needs_mask=_needs_mask(job, target),
+            needs_mask=_needs_mask(job, sources, target),
             reading={} if job.request.nodata is None else {"nodata": job.request.nodata},
         )
         _fill(plan, work, filler, job.workers, progress)
-    _check_unchanged(task)
+    _check_unchanged(sources, task)
     pieces = [piece for strip in plan for piece in strip]
-    _finish(job, target, work, pieces, tags, announce)
+    _finish(job, sources, target, work, pieces, tags, announce)
     work.remove()
 
 
-def _check_target(target: Dataset) -> None:
+def _check_target(sources: Sources, target: Dataset) -> None:
     """Refuse what has no place on a north-up map.
 
     Raises:
         ParameterError: a rotated or mirrored raster, one placed by ground control points, or of another data type.
     """
-    with open_raster(target.url, target.version) as src:
+    with sources.open(target.url, target.version) as src:
         if src.gcps[0]:
             raise ParameterError(f"{target.url!r} is placed by ground control points: warp it first (gdalwarp)")
     a = target.affine
@@ -118,9 +123,9 @@ def _check_target(target: Dataset) -> None:
         raise ParameterError(f"{target.url!r} has data type {target.dtype}: give one of {', '.join(GDAL_TYPES)}")
 
 
-def _needs_mask(job: ExportJob, target: Dataset) -> bool:
+def _needs_mask(job: ExportJob, sources: Sources, target: Dataset) -> bool:
     """Whether the output has a mask: the target has one, or cloud left open can be marked in no other way."""
-    with open_raster(target.url) as src:
+    with sources.open(target.url) as src:
         flags = src.mask_flag_enums[0]
     if target.nodata is not None or MaskFlags.alpha in flags:
         return False
@@ -193,7 +198,7 @@ def _make(piece: Piece, work: WorkFolder, filler: PieceFiller) -> None:
             work.write_piece(piece, kind, filler.encode(piece, pixels))
 
 
-def _check_unchanged(task: Task) -> None:
+def _check_unchanged(sources: Sources, task: Task) -> None:
     """Refuse to give out a mixture of two states of a raster.
 
     Raises:
@@ -203,11 +208,12 @@ def _check_unchanged(task: Task) -> None:
     if task.clouds.classes is not None:
         datasets.append(task.clouds.classes)
     for dataset in datasets:
-        check_unchanged(dataset.url, dataset.version, file_version(dataset.url))
+        check_unchanged(dataset.url, dataset.version, sources.version(dataset.url))
 
 
 def _finish(
     job: ExportJob,
+    sources: Sources,
     target: Dataset,
     work: WorkFolder,
     pieces: list[Piece],
@@ -216,7 +222,7 @@ def _finish(
 ) -> None:
     """Put the pieces together; the outputs get their names when all are there, the image last."""
 
-    def sources(kind: str) -> list[tuple[Piece, Path]]:
+    def finished(kind: str) -> list[tuple[Piece, Path]]:
         return [(piece, work.path(piece, kind)) for piece in pieces]
 
     def write(name: str, root: ET.Element, out: Path, compression: str, resampling: str) -> None:
@@ -227,17 +233,17 @@ def _finish(
         )
 
     if job.provenance is not None:
-        root = target_description(target.url, work.folder / "target.vrt")
+        root = target_description(sources, target.url, work.folder / "target.vrt")
         put_bands(root, PROVENANCE_BANDS, NODATA)
-        put_sources(root, sources("provenance"), "uint8")
+        put_sources(root, finished("provenance"), "uint8")
         add_tags(root, tags)
         write("provenance.vrt", root, job.provenance, "deflate", "nearest")
-    root = target_description(target.url, work.folder / "target.vrt")
-    put_sources(root, sources("image"), target.dtype)
-    if _needs_mask(job, target):
-        put_mask(root, sources("mask"))
+    root = target_description(sources, target.url, work.folder / "target.vrt")
+    put_sources(root, finished("image"), target.dtype)
+    if _needs_mask(job, sources, target):
+        put_mask(root, finished("mask"))
     add_tags(root, tags)
-    write("image.vrt", root, job.out, compression_of(target.url), "average")
+    write("image.vrt", root, job.out, compression_of(sources, target.url), "average")
     publish(work, [path.resolve() for path in reversed(job.outputs())])
 
 

@@ -13,7 +13,7 @@ from algorithms.options import OPTIONS
 from algorithms.removal import CloudRemoval
 from server import __version__
 from server.analysis.task import Task
-from server.raster.opening import open_raster
+from server.raster.sources import Sources
 
 TAG_PREFIX: Final = "CLEARSKY_"
 """Beginning of the tags' names."""
@@ -44,7 +44,7 @@ def source_id(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path}"
 
 
-def scene_tags(task: Task, algorithm: CloudRemoval, resolution: str) -> dict[str, str]:
+def scene_tags(sources: Sources, task: Task, algorithm: CloudRemoval, resolution: str) -> dict[str, str]:
     """Tags of both files: every source with its date, the model with its checksum, parameters, software version."""
     tags = {
         "VERSION": __version__,
@@ -60,7 +60,7 @@ def scene_tags(task: Task, algorithm: CloudRemoval, resolution: str) -> dict[str
     for name, layer in zip(names, [task.target, *task.replacements], strict=True):
         url = layer.dataset.url
         tags[name] = source_id(url)
-        with open_raster(url) as src:
+        with sources.open(url) as src:
             date = acquisition_date(src.tags(), source_id(url))
         if date:
             tags[f"{name}_DATE"] = date

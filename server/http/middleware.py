@@ -15,8 +15,7 @@ from algorithms.errors import ClearSkyError
 from server import __version__
 from server.analysis.request import Request, fields_of
 from server.http.asgi import Message, Receive, Scope, Send, below_root
-from server.raster.opening import file_version
-from server.remote.sources import check_source
+from server.http.shared import sources_of
 from server.work.ticket import holding
 from server.work.trace import Trace, current
 
@@ -43,7 +42,7 @@ def named_in_query(scope: Scope) -> Inputs:
     """The datasets that the query names."""
     query = QueryParams(scope["query_string"])
     named = {"replacement": query.getlist("replacement"), "mask": query.get("mask")}
-    return Inputs(Request(query.get("url", ""), **fields_of(named)).checked(check_source).sources)
+    return Inputs(Request(query.get("url", ""), **fields_of(named)).checked(sources_of(scope["app"]).check).sources)
 
 
 def entity_tag(scope: Scope, resolve: Resolver) -> str | None:
@@ -52,7 +51,7 @@ def entity_tag(scope: Scope, resolve: Resolver) -> str | None:
     parts = [__version__, scope["path"], repr(query), Headers(scope=scope).get("accept", "")]
     try:
         inputs = resolve(scope)
-        parts += [*inputs.parts, *(file_version(source) for source in inputs.sources)]
+        parts += [*inputs.parts, *(sources_of(scope["app"]).version(source) for source in inputs.sources)]
     except (ClearSkyError, OSError):
         return None
     return '"' + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32] + '"'

@@ -15,9 +15,8 @@ from algorithms.errors import ParameterError
 from algorithms.models import MODELS
 from algorithms.removal import CLOUD_ALGORITHMS
 from server.analysis.request import Request, fields_of
-from server.http.shared import SharedAnalysis, SharedSettings
+from server.http.shared import SharedAnalysis, SharedSettings, SharedSources
 from server.http.stock import STOCK_ALGORITHMS, settable
-from server.remote.sources import check_source
 
 ALGORITHMS = STOCK_ALGORITHMS.register(cast(Any, CLOUD_ALGORITHMS))
 """TiTiler's own algorithms and ours."""
@@ -107,19 +106,20 @@ class RequestParams:
     reflectance_offset: Annotated[float | None, Query(description="Reflectance at digital number 0")] = None
 
 
-def asked_request(asked: Annotated[RequestParams, Depends()]) -> Request:
+def asked_request(asked: Annotated[RequestParams, Depends()], sources: SharedSources) -> Request:
     """The request, every dataset it names admitted.
 
     Raises:
-        SourceForbiddenError, SourceMissingError: see `check_source`. RemapError: a remap string that cannot be read.
+        SourceForbiddenError, SourceMissingError: see `Sources.check`. RemapError: a remap string that cannot be read.
     """
-    return Request(asked.url, **fields_of(vars(asked))).checked(check_source)
+    return Request(asked.url, **fields_of(vars(asked))).checked(sources.check)
 
 
 @dataclass
 class ReaderParams(DefaultDependency):
     """What the reader needs besides the request."""
 
+    sources: SharedSources
     analysis: SharedAnalysis
     settings: SharedSettings
     process: Annotated[BaseAlgorithm | None, Depends(process)] = None

@@ -32,7 +32,6 @@ from algorithms.options import CloudOptions
 from algorithms.removal import CloudAlgorithm, CloudImage, CloudRemoval, as_numbers
 from algorithms.sidecar import CloudSidecar, hidden_pixels
 from server.analysis.engine import Analysis
-from server.analysis.marked import marked_by_mask, warn_of_mask
 from server.analysis.outputs import completed, read_layer
 from server.analysis.request import Request
 from server.analysis.sidecar import classes_sidecar, fill_sidecar
@@ -44,8 +43,9 @@ from server.http.expressions import expression_bands
 from server.http.geojson import check_shape
 from server.raster.distant import from_afar
 from server.raster.grid import coarse_grid, fine_grid
-from server.raster.opening import check_unchanged, file_version, open_raster
+from server.raster.mounting import check_unchanged
 from server.raster.sampling import OutputGrid
+from server.raster.sources import Sources
 from server.raster.upright import hull, is_north_up, read_upright
 from server.raster.usable import check_crs, check_georeference, check_nodata, check_place, check_real
 from server.settings import Settings
@@ -63,6 +63,8 @@ class PairReader(Reader):
 
     request: Request = attr.ib(kw_only=True)
     """What to read, its sources checked already."""
+    sources: Sources = attr.ib(kw_only=True)
+    """What opens and describes the rasters."""
     analysis: Analysis = attr.ib(kw_only=True)
     """Masks and fills."""
     settings: Settings = attr.ib(kw_only=True)
@@ -79,8 +81,8 @@ class PairReader(Reader):
         try:
             self._ctx_stack.enter_context(holding())
             if not self.dataset:
-                self._version = file_version(self.input)
-                self.dataset = self._ctx_stack.enter_context(open_raster(self.input, self._version))
+                self._version = self.sources.version(self.input)
+                self.dataset = self._ctx_stack.enter_context(self.sources.open(self.input, self._version))
             check_georeference(self.dataset, self.input)
             super().__attrs_post_init__()  # type: ignore[no-untyped-call]
             # rasterio's are upside down for a raster that is not north up.
@@ -135,9 +137,9 @@ class PairReader(Reader):
 
     def _described(self) -> dict[str, Any]:
         """What ClearSky takes from the target, and understands of the user's mask."""
-        target = self.request.target_dataset()
+        target = self.request.target_dataset(self.sources)
         try:
-            chosen = self.request.chosen_model().id
+            chosen = self.request.chosen_model(self.sources).id
         except (BandError, ModelError) as error:
             chosen = f"none: {error}"
         described = {
@@ -156,9 +158,9 @@ class PairReader(Reader):
 
     def _described_mask(self) -> dict[str, Any]:
         """What is understood of the user's mask."""
-        task = replace(self.request, replacements=()).task(CloudOptions(), "classes")
-        warn_of_mask(task)
-        found = marked_by_mask(task)
+        task = replace(self.request, replacements=()).task(self.sources, CloudOptions(), "classes")
+        self.analysis.marked.warn(task)
+        found = self.analysis.marked.of(task)
         assert found is not None  # noqa: S101  (there is a mask)
         mask = {"source": found.mask, "rule": found.rule, "values": found.values, "nodata": found.nodata}
         mask |= {"fraction": round(found.fraction, 4), "step": found.step}
@@ -337,9 +339,9 @@ class PairReader(Reader):
         algorithm = self.process if isinstance(self.process, CloudAlgorithm) else CloudRemoval()
         nodata = kwargs.get("nodata")
         request = self.request if nodata is None else replace(self.request, nodata=float(nodata))
-        task = request.task(algorithm.options, algorithm.needs)
+        task = request.task(self.sources, algorithm.options, algorithm.needs)
         check_unchanged(self.input, self._version, task.target.dataset.version)
-        warn_of_mask(task)
+        self.analysis.marked.warn(task)
         if algorithm.needs != "fill":
             # Which pixels have data is all that is taken of the image; with a nodata value each band tells for itself.
             wanted = task.target.dataset.indexes[: None if task.target.dataset.nodata is not None else 1]
@@ -390,7 +392,7 @@ class PairReader(Reader):
         options: dict[str, Any] = {name: kwargs[name] for name in passed if name in kwargs}
 
         def read_replacement(k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-            return read_layer(task.replacement(k), positions, output, image.crs, options)
+            return read_layer(self.sources, task.replacement(k), positions, output, image.crs, options)
 
         methods = (options.get(name, "nearest") for name in ("resampling_method", "reproject_method"))
         clouds = fill_sidecar(

@@ -12,7 +12,7 @@ from rio_tiler.utils import non_alpha_indexes
 
 from algorithms.bands import common_names
 from algorithms.errors import BandError
-from server.raster.opening import file_version, open_raster
+from server.raster.stack import StackBand
 from server.raster.turns import full_turn
 from server.raster.upright import georeferenced, hull
 from server.raster.usable import check_place, check_real
@@ -54,6 +54,8 @@ class Dataset:
     """Processing level."""
     bounds: tuple[float, float, float, float]
     """Least x and y, greatest x and y in the CRS, whichever way the raster is turned."""
+    parts: tuple[StackBand, ...] = ()
+    """Of a scene of several files what holds each band of `indexes`; empty for a raster of one file."""
 
     def __hash__(self) -> int:
         # Looked up thousands of times per tile: what tells datasets apart nearly always, not every field.
@@ -117,14 +119,18 @@ def _level(src: Any, url: str) -> str:
     return "l2a" if surface or re.search(r"MSIL2A|_L2A|L2SP|L2SR", url) else "l1c"
 
 
-def describe(url: str) -> Dataset:
-    """Read what the analysis needs to know of a raster, in its own words.
+def describe(src: Any, url: str, version: str) -> Dataset:
+    """Read what the analysis needs to know of an open raster, in its own words.
+
+    Args:
+        src: the raster.
+        url: what it is opened by.
+        version: its state.
 
     Raises:
-        SourceMissingError, SourceUnreadableError: see `open_raster`; or its place or its numbers are of no use.
+        SourceUnreadableError: its place or its numbers are of no use.
     """
-    version = file_version(url)
-    with open_raster(url, version) as src, georeferenced(src) as ground:
+    with georeferenced(src) as ground:
         indexes = tuple(non_alpha_indexes(src))
         check_place(ground, url)
         check_real(src, url)

@@ -14,14 +14,14 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as PixelWindow
 
 from algorithms.cells import AVERAGED_FACTOR, Cells, cell_means
+from server.raster.composite import own_layer, resolution_groups
 from server.raster.dataset import Dataset, dataset_crs
 from server.raster.grid import Box, Grid
 from server.raster.layer import Layer
-from server.raster.opening import open_raster
-from server.raster.placing import open_georeferenced
+from server.raster.sources import Sources
 from server.raster.turns import source_of_warp
 from server.raster.upright import validity_options
-from server.remote.files import get_remotes, is_remote
+from server.remote.files import is_remote
 
 READ_CELLS: Final = 256
 """Side in cells of the blocks in which rasters are read: 512 native pixels at factor 2, the tile of a common COG."""
@@ -112,7 +112,7 @@ def _read(
     return values, valid, factor // step
 
 
-def announce(layer: Layer, grid: Grid, boxes: list[Box]) -> None:
+def announce(sources: Sources, layer: Layer, grid: Grid, boxes: list[Box]) -> None:
     """Tell which boxes of cells will be read, so that the bytes of a remote raster come in few requests.
 
     Only native pixels on the target's lattice are announced, where the requests for blocks add up.
@@ -124,7 +124,7 @@ def announce(layer: Layer, grid: Grid, boxes: list[Box]) -> None:
     if shift is None or _step(factor, shift) > 1:
         return
     boxes = [box.align(READ_CELLS).clip(grid.shape) for box in boxes]
-    with open_raster(dataset.url, dataset.version) as src:
+    with sources.open(dataset.url, dataset.version) as src:
         if src.gcps[0]:  # its blocks do not lie on the lattice
             return
         height, width = src.block_shapes[0]
@@ -142,13 +142,15 @@ def announce(layer: Layer, grid: Grid, boxes: list[Box]) -> None:
             start, size = (src.get_tag_item(name, "TIFF", bidx=band) for name in names)
             if start and size:  # absent where a sparse file has no block, and in other formats
                 spans.append((int(start), int(start) + int(size)))
-    get_remotes().pieces.announce(dataset.url, dataset.version, spans)
+    sources.announce(dataset, spans)
 
 
-def _read_layer(layer: Layer, factor: int, box: Box) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_], int]:
+def _read_layer(
+    sources: Sources, layer: Layer, factor: int, box: Box
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_], int]:
     """`_read` for any layer, warped bilinearly where it lies on another grid than its target."""
     dataset, target = layer.dataset, layer.target
-    with open_georeferenced(dataset) as src:
+    with sources.open_described(dataset) as src:
         shift = dataset.same_grid(target)
         if shift is not None:
             return _read(src, layer.indexes, box, factor, dataset.nodata, shift)
@@ -164,46 +166,65 @@ def _read_layer(layer: Layer, factor: int, box: Box) -> tuple[npt.NDArray[Any], 
             return _read(warped, layer.indexes, box, factor, dataset.nodata, (0, 0))
 
 
-def read_cells(layer: Layer, grid: Grid, box: Box) -> Cells:
-    """Read a layer on a box of its target's cells."""
-    values, valid, factor = _read_layer(layer, grid.factor, box)
-    if factor == grid.factor:  # native pixels: a cell that the scene's border cuts averages what it has
+def read_cells(sources: Sources, layer: Layer, grid: Grid, box: Box) -> Cells:
+    """Read a layer on a box of its target's cells: of bands of several grids each from its own pixels."""
+    groups = resolution_groups(layer, grid.factor)
+    if groups.keys() == {1}:
+        return _cells_of_one_grid(sources, layer, grid.factor, box)
+    found = {
+        positions: _cells_of_one_grid(sources, own_layer(layer, ratio, positions), grid.factor // ratio, box)
+        for ratio, positions in groups.items()
+    }
+    values = np.empty((len(layer.indexes), *box.shape), np.result_type(*(cells.values for cells in found.values())))
+    for positions, cells in found.items():
+        values[list(positions)] = cells.values
+    valid = np.logical_and.reduce([cells.valid for cells in found.values()])
+    full = np.logical_and.reduce([cells.full for cells in found.values()])
+    return Cells(np.where(valid, values, 0).astype(values.dtype, copy=False), valid, full)
+
+
+def _cells_of_one_grid(sources: Sources, layer: Layer, of: int, box: Box) -> Cells:
+    """Cells of `of` pixels along a side of the layer's target."""
+    values, valid, factor = _read_layer(sources, layer, of, box)
+    if factor == of:  # native pixels: a cell that the scene's border cuts averages what it has
         rows, cols = box.times(factor).clip(layer.target.shape).shape
         values, valid = values[:, :rows, :cols], valid[:rows, :cols]
     return cell_means(values, valid, factor)
 
 
-def read_pixels(layer: Layer, box: Box) -> Pixels:
+def read_pixels(sources: Sources, layer: Layer, box: Box) -> Pixels:
     """Read a layer on a box of its target's native pixels."""
-    values, valid, _ = _read_layer(layer, 1, box)
+    values, valid, _ = _read_layer(sources, layer, 1, box)
     return Pixels(values, valid)
 
 
-def read_classes(dataset: Dataset, target: Dataset, grid: Grid, box: Box) -> npt.NDArray[np.floating[Any]]:
+def read_classes(
+    sources: Sources, dataset: Dataset, target: Dataset, grid: Grid, box: Box
+) -> npt.NDArray[np.floating[Any]]:
     """Read a user's class raster on the target's native pixels under a box of cells.
 
     Returns:
         (rows * factor, cols * factor), NaN where there is no data.
     """
-    return _classes(dataset, target, box.times(grid.factor), 1)
+    return _classes(sources, dataset, target, box.times(grid.factor), 1)
 
 
-def sample_classes(dataset: Dataset, target: Dataset, step: int) -> npt.NDArray[np.floating[Any]]:
+def sample_classes(sources: Sources, dataset: Dataset, target: Dataset, step: int) -> npt.NDArray[np.floating[Any]]:
     """Read a user's class raster at the middle of squares of `step` native pixels of the target.
 
     Returns:
         (ceil(H / step), ceil(W / step)), NaN where there is no data.
     """
-    return _classes(dataset, target, Box(0, -(-target.height // step), 0, -(-target.width // step)), step)
+    return _classes(sources, dataset, target, Box(0, -(-target.height // step), 0, -(-target.width // step)), step)
 
 
-def sample_validity(dataset: Dataset, step: int) -> npt.NDArray[np.bool_]:
+def sample_validity(sources: Sources, dataset: Dataset, step: int) -> npt.NDArray[np.bool_]:
     """(ceil(H / step), ceil(W / step)), whether a raster has data about the middle of squares of `step` of its pixels.
 
     Everywhere, where telling would take reading all of a large raster: one without overviews.
     """
     shape = (-(-dataset.height // step), -(-dataset.width // step))
-    with open_georeferenced(dataset) as src:
+    with sources.open_described(dataset) as src:
         if step > 1 and not src.overviews(1):
             return np.ones(shape, bool)
         options = {"out_shape": shape, "resampling": Resampling.nearest}
@@ -213,11 +234,11 @@ def sample_validity(dataset: Dataset, step: int) -> npt.NDArray[np.bool_]:
     return there
 
 
-def _classes(dataset: Dataset, target: Dataset, box: Box, step: int) -> npt.NDArray[np.floating[Any]]:
+def _classes(sources: Sources, dataset: Dataset, target: Dataset, box: Box, step: int) -> npt.NDArray[np.floating[Any]]:
     """The nearest class of every square of `step` native pixels in a box of such squares."""
     # float32 holds every number of 16 bits; bits packed into 32 need more.
     dtype = "float32" if np.dtype(dataset.dtype).itemsize <= 2 or dataset.dtype == "float32" else "float64"
-    with open_georeferenced(dataset) as src:
+    with sources.open_described(dataset) as src:
         options: dict[str, Any] = {
             "crs": dataset_crs(target),
             "transform": target.affine @ Affine.scale(step) @ Affine.translation(box.left, box.top),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from server.raster.sources import Sources
     from server.recipes.model import Recipe
 
 
@@ -30,15 +31,21 @@ def _told(found: Recipe) -> str:
     return f"{found.name}: {request.target} {filled}; {clouds}; {options}"
 
 
-def _problems(name: str, taken: dict[str, str], *, offline: bool) -> list[str]:
-    """What is wrong with a recipe; prints what it does if nothing is."""
+def _problems(name: str, folder: Path | None, sources: Sources | None, taken: dict[str, str]) -> list[str]:
+    """What is wrong with a recipe; prints what it does if nothing is.
+
+    Args:
+        name: of the recipe, or its file.
+        folder: of recipes known by name.
+        sources: what opens its rasters; None leaves them alone.
+        taken: names of recipes and where they are from, to which this one's is added.
+    """
     from server.errors import RecipeError, RecipeMissingError  # noqa: PLC0415
     from server.recipes.rasters import raster_problems  # noqa: PLC0415
     from server.recipes.store import load_recipe  # noqa: PLC0415
-    from server.settings import get_settings  # noqa: PLC0415
 
     try:
-        found = load_recipe(name, get_settings().recipes)
+        found = load_recipe(name, folder)
     except RecipeError as error:
         return list(error.problems)
     except RecipeMissingError as error:
@@ -47,7 +54,7 @@ def _problems(name: str, taken: dict[str, str], *, offline: bool) -> list[str]:
         where = found.document.at(("name",))
         return [f"{where}: name={found.name!r}: {taken[found.name]} already has this name; choose another"]
     taken[found.name] = found.document.name
-    problems = [] if offline else raster_problems(found)
+    problems = [] if sources is None else raster_problems(found, sources)
     if not problems:
         click.echo(_told(found))
     return problems
@@ -58,8 +65,13 @@ def _problems(name: str, taken: dict[str, str], *, offline: bool) -> list[str]:
 @click.option("--offline", is_flag=True, help="Check only the files; do not open the rasters they name.")
 def check(files: tuple[str, ...], *, offline: bool) -> None:
     """Check recipes: the files, and whether the server may open the rasters and they fit together."""
+    from server.raster.sources import Sources  # noqa: PLC0415
+    from server.settings import Settings  # noqa: PLC0415
+
+    settings = Settings()
+    sources = None if offline else Sources.of(settings)
     taken: dict[str, str] = {}
-    problems = [problem for name in files for problem in _problems(name, taken, offline=offline)]
+    problems = [problem for name in files for problem in _problems(name, settings.recipes, sources, taken)]
     for problem in problems:
         click.echo(" ".join(problem.split()), err=True)
     if problems:

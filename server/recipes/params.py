@@ -23,7 +23,7 @@ from algorithms.errors import ParameterError
 from algorithms.removal import CloudAlgorithm
 from server.http.params import AlgorithmName, RequestParams, process
 from server.http.reader import PairReader, open_request
-from server.http.shared import SharedAnalysis, SharedSettings
+from server.http.shared import SharedAnalysis, SharedSettings, SharedSources, sources_of
 from server.recipes.model import Recipe
 from server.recipes.rasters import band_indexes
 from server.recipes.store import Recipes
@@ -61,7 +61,7 @@ def named_recipe(
         raise ParameterError(
             f"{', '.join(fixed)} cannot be given: the recipe {name!r} sets this; leave it out, or use /cog"
         )
-    return recipe.admitted()
+    return recipe.admitted(sources_of(request.app))
 
 
 Named = Annotated[Recipe, Depends(named_recipe)]
@@ -80,10 +80,11 @@ def _own_picture(query: Mapping[str, str]) -> bool:
 def recipe_bands(
     asked: Annotated[BidxExprParams, Depends()],
     recipe: Named,
+    sources: SharedSources,
 ) -> BidxExprParams:
     """Bands or expression; a request that gives one of them replaces both."""
     if asked.indexes is None and asked.expression is None:
-        return BidxExprParams(indexes=band_indexes(recipe), expression=recipe.render.expression)
+        return BidxExprParams(indexes=band_indexes(recipe, sources), expression=recipe.render.expression)
     return asked
 
 
@@ -142,6 +143,7 @@ def recipe_process(
 class RecipeParams(DefaultDependency):
     """What the reader needs besides the recipe."""
 
+    sources: SharedSources
     analysis: SharedAnalysis
     settings: SharedSettings
     process: Annotated[BaseAlgorithm | None, Depends(recipe_process)] = None

@@ -12,14 +12,13 @@ from rio_tiler.expression import parse_expression
 
 from algorithms.bands import common_names
 from algorithms.errors import BandError, ClearSkyError, InputError
-from server.analysis.request import get_dataset
 from server.errors import SourceError
 from server.raster.dataset import Dataset
+from server.raster.sources import Sources
 from server.recipes.model import Recipe
-from server.remote.sources import check_source
 
 
-def band_indexes(recipe: Recipe) -> list[int] | None:
+def band_indexes(recipe: Recipe, sources: Sources) -> list[int] | None:
     """1-based numbers of the bands to show.
 
     Raises:
@@ -27,13 +26,13 @@ def band_indexes(recipe: Recipe) -> list[int] | None:
     """
     if not recipe.render.bands:
         return None
-    return [_index(recipe, k, band) for k, band in enumerate(recipe.render.bands)]
+    return [_index(recipe, sources, k, band) for k, band in enumerate(recipe.render.bands)]
 
 
-def _index(recipe: Recipe, k: int, band: str | int) -> int:
+def _index(recipe: Recipe, sources: Sources, k: int, band: str | int) -> int:
     if isinstance(band, int):
         return band
-    target = recipe.request.target_dataset()
+    target = recipe.request.target_dataset(sources)
     for name in (band.lower(), *common_names([band])):
         if name in target.names:
             return target.indexes[target.names.index(name)]
@@ -45,11 +44,12 @@ def _known(target: Dataset) -> str:
     return ", ".join(f"{i} {name or ''}".strip() for i, name in zip(target.indexes, target.names, strict=True))
 
 
-def raster_problems(recipe: Recipe) -> list[str]:
+def raster_problems(recipe: Recipe, sources: Sources) -> list[str]:
     """What hinders a recipe when its rasters are opened: one line each, with file and line.
 
     Args:
         recipe: a recipe whose rasters have not been checked.
+        sources: what checks and describes them.
     """
     problems: list[str] = []
 
@@ -63,31 +63,31 @@ def raster_problems(recipe: Recipe) -> list[str]:
             return None
 
     asked = recipe.request
-    target = attempt(partial(check_source, asked.target), "target")
-    others = [attempt(partial(check_source, url), "replacements", k) for k, url in enumerate(asked.replacements)]
-    mask = attempt(partial(check_source, asked.mask), "mask", "source") if asked.mask else None
+    target = attempt(partial(sources.check, asked.target), "target")
+    others = [attempt(partial(sources.check, url), "replacements", k) for k, url in enumerate(asked.replacements)]
+    mask = attempt(partial(sources.check, asked.mask), "mask", "source") if asked.mask else None
     if mask:
-        attempt(partial(get_dataset, mask), "mask", "source")
+        attempt(partial(sources.dataset, mask), "mask", "source")
     request = replace(asked, target=target or "", mask=mask)
-    dataset = attempt(request.target_dataset, "target") if target else None
+    dataset = attempt(partial(request.target_dataset, sources), "target") if target else None
     if dataset is None:
         return problems
-    attempt(partial(_check_picture, recipe, dataset), "render")
+    attempt(partial(_check_picture, recipe, sources, dataset), "render")
     if others and not asked.mask:
         key = ("mask", "model") if asked.model else ("target",)
-        if attempt(request.chosen_model, *key) is None:
+        if attempt(partial(request.chosen_model, sources), *key) is None:
             return problems
     if asked.mask and not mask:
         return problems
     for k, other in enumerate(others):
         if other:
-            attempt(partial(replace(request, replacements=(other,)).task, recipe.algorithm), "replacements", k)
+            attempt(partial(replace(request, replacements=(other,)).task, sources, recipe.algorithm), "replacements", k)
     return problems
 
 
-def _check_picture(recipe: Recipe, target: Dataset) -> None:
+def _check_picture(recipe: Recipe, sources: Sources, target: Dataset) -> None:
     """Raise BandError where the recipe shows a band that is not there."""
     render = recipe.render
-    asked = parse_expression(render.expression) if render.expression else band_indexes(recipe) or ()
+    asked = parse_expression(render.expression) if render.expression else band_indexes(recipe, sources) or ()
     if missing := [band for band in asked if band not in target.indexes]:
         raise BandError(f"band {missing[0]} is not in the target, which has {_known(target)}; show one of these")

@@ -19,9 +19,9 @@ from server.errors import (
     SourceMissingError,
     SourceTimeoutError,
 )
+from server.remote.allowlist import AllowList
 from server.remote.connections import PrivatePeerError, connections, time_limit
 from server.remote.names import WEB, Address, parse_address
-from server.remote.sources import check_address, named_by_prefix
 from server.remote.transfer import ATTEMPTS, CONNECT, Part, Stamp
 
 PAUSE: Final = 0.2
@@ -50,7 +50,8 @@ class WebTransfer:
     that no prefix on the list names must end at a public peer.
     """
 
-    def __init__(self, *, timeout: float, agent: str) -> None:
+    def __init__(self, allowed: AllowList, *, timeout: float, agent: str) -> None:
+        self._allowed = allowed
         self._timeout = timeout
         self._headers = {"User-Agent": agent, "Accept-Encoding": "identity"}
         self._listed = connections(public=False)
@@ -86,7 +87,7 @@ class WebTransfer:
                         return self._part(answer, url, str(where), (start, stop), unless, deadline)
                 finally:
                     answer.close()
-                where = _hop(url, where, target)
+                where = self._hop(url, where, target)
         except (ConnectTimeoutError, ReadTimeoutError) as error:
             raise _TransientError(self._late(url)) from error
         except HTTPError as error:
@@ -96,13 +97,26 @@ class WebTransfer:
             ) from error
         raise SourceFaultError(f"{url!r} redirects more than {HOPS} times; give the final address")
 
+    def _hop(self, url: str, here: Address, target: str) -> Address:
+        """Where a redirect leads, if a request might have named it."""
+        try:
+            written = target.encode("latin-1", "replace").decode("utf-8", "replace").replace(" ", "%20")
+            address = parse_address(urldefrag(urljoin(str(here), written)).url)
+            if address.scheme not in WEB:
+                raise SourceForbiddenError(f"{str(address)!r} is not a web address")
+            return self._allowed.check_address(address)
+        except SourceForbiddenError as error:
+            raise SourceForbiddenError(f"{url!r} redirects: {error}") from error
+        except ValueError as error:
+            raise SourceForbiddenError(f"{url!r} redirects to {target[:200]!r}, which is not an address") from error
+
     def _late(self, url: str) -> SourceTimeoutError:
         return SourceTimeoutError(
             f"{url!r} was not sent within {self._timeout:g} s; try again, or raise CLEARSKY_SOURCE_TIMEOUT"
         )
 
     def _ask(self, where: Address, headers: dict[str, str], deadline: float) -> Any:
-        pools = self._listed if named_by_prefix(where) else self._public
+        pools = self._listed if self._allowed.named(where) else self._public
         pool = pools.connection_from_host(where.host, where.port, where.scheme)
         silence = max(min(self._timeout / ATTEMPTS, deadline - time.monotonic()), 0.001)
         timeout = Timeout(connect=min(CONNECT, silence), read=silence)
@@ -158,20 +172,6 @@ def _validator(answer: Any, name: str) -> str | None:
     """A header that goes back with the next request, unless it has what no header may have."""
     value: str | None = answer.headers.get(name)
     return value if value and value.isascii() and value.isprintable() and len(value) <= 1024 else None
-
-
-def _hop(url: str, here: Address, target: str) -> Address:
-    """Where a redirect leads, if a request might have named it."""
-    try:
-        written = target.encode("latin-1", "replace").decode("utf-8", "replace").replace(" ", "%20")
-        address = parse_address(urldefrag(urljoin(str(here), written)).url)
-        if address.scheme not in WEB:
-            raise SourceForbiddenError(f"{str(address)!r} is not a web address")
-        return check_address(address)
-    except SourceForbiddenError as error:
-        raise SourceForbiddenError(f"{url!r} redirects: {error}") from error
-    except ValueError as error:
-        raise SourceForbiddenError(f"{url!r} redirects to {target[:200]!r}, which is not an address") from error
 
 
 def _refuse(url: str, status: int, start: int) -> NoReturn:

@@ -16,6 +16,7 @@ from server.analysis.request import Request
 from server.export import plan
 from server.export.job import ExportJob
 from server.export.scene import export_scene
+from server.settings import Settings
 from tests.helpers.exports import finished, run, start
 from tests.helpers.scenes import read_raster
 
@@ -60,7 +61,7 @@ def test_killed_half_way_a_second_run_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(plan, "PIECE_PIXELS", (32, 64))
         job = ExportJob(Request(target, (other,), mask), Path(out))
-        export_scene(job, lambda done, _: seen.append(done))
+        export_scene(job, Settings(), lambda done, _: seen.append(done))
     assert there < 60
     assert min(seen) >= there
     assert max(seen) == 60
