@@ -31,7 +31,7 @@ def band_number(word: str, labels: Labels, *, names_first: bool) -> int | None:
 
 
 def known_bands(labels: Labels) -> str:
-    """The bands there are, for messages."""
+    """The known bands, for messages."""
     return ", ".join(f"{k} {'/'.join(dict.fromkeys(own))}".strip() for k, own in enumerate(labels, start=1))
 
 

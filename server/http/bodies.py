@@ -31,7 +31,7 @@ class BoundedBodies:
         """The whole body as one message, or the client's hang-up.
 
         Raises:
-            BodyTooLargeError: more bytes than allowed are announced, or come.
+            BodyTooLargeError: more bytes than allowed are announced or sent.
         """
         remedy = f"up to {self._most} are accepted; simplify the geometry (the operator sets CLEARSKY_MAX_BODY_BYTES)"
         announced = Headers(scope=scope).get("content-length", "")

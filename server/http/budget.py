@@ -16,7 +16,7 @@ from server.errors import TooLargeError
 from server.raster.distant import UNREACHABLE, Bounds, native_pixel
 
 FARTHEST: Final = 1e12
-"""Coordinate beyond which no CRS has any place."""
+"""Coordinate beyond which no CRS has any points."""
 ALWAYS: Final = 16
 """Bytes per pixel of masks and their conversions while an image is encoded."""
 EXPRESSION_ITEM: Final = 8
@@ -59,7 +59,7 @@ class Answer:
 
     @property
     def pixel_bytes(self) -> int:
-        """Bytes per pixel at the most, as measured: docs/reliability.md."""
+        """Most bytes per pixel, as measured: docs/reliability.md."""
         read = self.bands * (self.itemsize + 1)
         results, item = self.bands, max(self.itemsize, 4 if self.unscaled else 0)
         total = read + ALWAYS + self.coverage**2
@@ -111,7 +111,7 @@ def image_bounds(bbox: Bounds, bounds_crs: CRS, dst_crs: CRS) -> Bounds:
     """Bounds of an image in its own CRS.
 
     Raises:
-        ParameterError: they are not finite, hold no area, or cannot be transformed.
+        ParameterError: they are not finite, have no area, or cannot be transformed.
     """
     if not all(abs(edge) <= FARTHEST for edge in bbox):  # NaN is not either
         raise ParameterError(f"bounds {_shown(bbox)} are beyond any CRS; give four numbers up to {FARTHEST:g}")

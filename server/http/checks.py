@@ -1,7 +1,7 @@
 """What a query parameter may contain, by its name: bounds on numbers, lengths and counts.
 
 TiTiler's routes declare types; most bounds they leave to numpy, GDAL and memory. A parameter that is not here has no
-bound beside the length of the whole query. Text that is not even of its type is left to TiTiler, which says so.
+bound but the length of the whole query. Text that is not even of its type is left to TiTiler, which refuses it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MOST_BANDS: Final = 512
 MOST_ZOOM: Final = 30
 """Zoom level up to which tile matrix sets are listed: 1 mm a pixel."""
 MOST_SIDE: Final = 1_000_000
-"""`width`, `height`, `max_size`: what really fits is the budget's to say."""
+"""`width`, `height`, `max_size`: the budget decides what really fits."""
 MOST_MARGIN: Final = 4096
 """`buffer` and `padding`, pixels."""
 MOST_BINS: Final = 10_000
@@ -59,7 +59,7 @@ def _length(name: str, value: str, most: int) -> None:
 
 
 def _float(text: str) -> float | None:
-    """The number a text holds; None for other text, which the parameter's type refuses."""
+    """The number that a text states; None for other text, which the parameter's type refuses."""
     try:
         return float(text) if len(text) <= LONGEST_NUMBER else math.inf
     except ValueError:

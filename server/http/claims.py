@@ -1,4 +1,4 @@
-"""ASGI middleware that gives every request its ticket, answers in time, and takes the ticket back from who hangs up."""
+"""ASGI middleware that gives every request its ticket, answers in time, and takes it back when the client hangs up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from server.work.ticket import Ticket, current_ticket
 logger = logging.getLogger("clearsky")
 
 GRACE: Final = 0.25
-"""Seconds in which a request's own thread may notice that its time is over."""
+"""Seconds within which a request's own thread may notice that its time is over."""
 
 _UNTROUBLED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """Answered by the event loop, and all the more when threads are stuck."""
@@ -36,7 +36,7 @@ class Claims:
         Args:
             app: the application.
             timeout: seconds for an answer.
-            most_left: threads whose requests were given up, at the most.
+            most_left: most threads whose requests were given up.
         """
         self.app = app
         self._timeout = timeout

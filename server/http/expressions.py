@@ -1,7 +1,7 @@
-"""Band arithmetic that a request may ask for: bounded, and without what hangs or ends the process.
+"""Band arithmetic that a request may ask for: bounded, and free of what hangs or ends the process.
 
-rio-tiler admits a syntax tree by its kinds of nodes and numexpr then works on it. Two things that pass do harm. numexpr
-computes powers of constants as Python's integers, which for `9**9**9` holds every thread for minutes. And it divides
+rio-tiler admits a syntax tree by its kinds of nodes and numexpr then works on it. Two things that pass do harm: numexpr
+computes powers of constants as Python's integers, which for `9**9**9` blocks every thread for minutes. And it divides
 integers by the processor's instruction, which ends the whole process for the least integer divided by -1, as in
 `(b1*0-2147483647-1) % (b1*0-1)`.
 """
@@ -39,7 +39,7 @@ def check_expression(expression: str) -> None:
     """Refuse an expression that is too long, or that harms the process.
 
     Raises:
-        ParameterError: with what is wrong and what to write. What rio-tiler refuses is left to it.
+        ParameterError: with what is wrong and what to write. What rio-tiler refuses is left to rio-tiler.
     """
     if len(expression) > LONGEST:
         raise ParameterError(f"expression has {len(expression)} characters; up to {LONGEST} are accepted")
@@ -124,7 +124,7 @@ def expression_bands(expression: str) -> tuple[int, ...]:
     """Numbers of the bands that an expression takes, in their order.
 
     Raises:
-        ParameterError: a name that is no band. InvalidExpression: what rio-tiler refuses.
+        ParameterError: a name that is not a band. InvalidExpression: what rio-tiler refuses.
     """
     validate_expression(expression)
     names: set[str] = set()

@@ -37,7 +37,7 @@ def parse_json(text: str, name: str) -> Any:
     """The value of a JSON text.
 
     Args:
-        text: the text; its length is the caller's to bound.
+        text: the text; the caller bounds its length.
         name: of the parameter, for the error.
 
     Raises:

@@ -21,7 +21,7 @@ from server.work.trace import Trace, current
 
 CHECKERS = 2
 """Threads that look up the state of datasets, per request thread: apart from these, so that a server that stalls does
-not take them, and more than all servers that stall can hold (see `Gate`), so that local files do not wait for any."""
+not block them, and more than all servers that stall can hold (see `Gate`), so that local files do not wait for any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 PROBLEM: Final = "Problem"
 """Name of the model of every error's answer."""
 SUPPOSED: Final = ("HTTPValidationError", "ValidationError")
-"""FastAPI's models of a bad parameter, which nothing here answers."""
+"""FastAPI's models of a bad parameter, which no answer here uses."""
 BAD_VALUE: Final = {"400": "A parameter or a dataset that cannot be used", "414": "A query that is too long"}
 BAD_BODY: Final = {"408": "A body that does not arrive in time", "413": "A body that is too large"}
 DATASET_ERRORS: Final = {

@@ -62,12 +62,12 @@ class PatientProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_body(self, body: bytes) -> None:
-        """What is body is bounded elsewhere."""
+        """Bodies are bounded elsewhere."""
         self._framing -= len(body)
         super().on_body(body)
 
     def on_headers_complete(self) -> None:
-        """The head is there in time."""
+        """The head has arrived in time."""
         self._head_arrived()
         super().on_headers_complete()
 

@@ -69,7 +69,7 @@ LONGEST_DETAIL: Final = 2000
 """Characters of an answer's detail."""
 
 _REFUSALS: Final = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, AssertionError, RecursionError)
-"""What libraries raise when a request's values make no sense to them."""
+"""Errors that libraries raise when a request's values make no sense to them."""
 _OURS: Final = frozenset({"server", "algorithms"})
 _NO_WAY: Final = re.compile(r"coordinate operation|transformation|reprojection", re.IGNORECASE)
 _PATH: Final = re.compile(r"(?:/[^\s/:;,'\"()]+){2,}/?")
@@ -112,7 +112,7 @@ def _detail(error: Exception, status: int) -> str:
 def error_response(error: Exception) -> Response:
     """The answer for an error; one that is the server's own fault is logged, once, with the request's number.
 
-    What a library raises at values that no check foresaw is the request's fault: 400, and logged, so that the check can
+    An error of a library at values that no check foresaw is the request's fault: 400, and logged, so that the check can
     be written.
     """
     status = status_of(error)
