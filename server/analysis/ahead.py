@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """What somebody has just looked at."""
+    """A view that a client has just requested."""
 
     plane: Plane
     """What was analysed."""

@@ -71,7 +71,7 @@ class Analysis:
         self._pool.close()
 
     def seen(self, plane: Plane, box: Box) -> None:
-        """Note a view that shows single cells of the fine level: somebody may go on to what lies next to it.
+        """Note a view that shows single cells of the fine level: the client may move on to its neighbourhood.
 
         Remote rasters are not read for what nobody requested.
         """
@@ -140,7 +140,7 @@ class Analysis:
     def squares(self, plane: Plane, numbers: list[BlockNumber]) -> None:
         """Compute the fills of blocks, and of those around them, in squares of `SQUARE_BLOCKS`, and keep them.
 
-        Whoever wants a whole scene saves most of what blocks read around themselves; the values are the same but for
+        For a whole scene this saves most of what blocks read around themselves; the values are the same but for
         rounding.
         """
         missing = [n for n in numbers if not self._kept(plane, n, 0)]

@@ -47,7 +47,7 @@ class FilledBox:
 
     @classmethod
     def original(cls, rim: Box, there: Bools, data: Bytes) -> FilledBox:
-        """A box of which nothing is filled yet; `there` (h, w) where the target stands."""
+        """A box of which nothing is filled yet; `there` (h, w) where the target has data."""
         source = np.where(there, 0, UNFILLED).astype(np.uint8)
         return cls(rim, source, np.where(there, 100, 0).astype(np.uint8), data, np.zeros_like(source), {})
 

@@ -73,7 +73,7 @@ class Filling:
                     return
 
     def _fit(self, source: PairSource, region: Box, ground: Ground, hood: Neighbourhood) -> FillFields:
-        """The fill of a region, from as wide a neighbourhood as its clouds call for; `hood` is the narrowest."""
+        """The fill of a region, from as wide a neighbourhood as its clouds need; `hood` is the narrowest."""
         plane, lattice = source.plane, source.plane.lattice
         scene = self._pairs.scene(plane, hood.k)
         to_fill = dilate(ground.wanted, 1)

@@ -1,4 +1,4 @@
-"""What a user's mask marks over the whole scene: one that marks nothing, or everything, is rarely what was meant."""
+"""What a user's mask marks over the whole scene: one that marks nothing, or everything, is rarely intended."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from server.work.trace import warn
 logger = logging.getLogger("clearsky")
 
 SAMPLED_PIXELS: Final = 1024
-"""Pixels along the longer side of a scene that are looked at, at most: 30 ms once per mask."""
+"""Most pixels along the longer side of a scene that are checked: 30 ms once per mask."""
 SHOWN_VALUES: Final = 8
-"""Distinct values that are listed at most."""
+"""Most distinct values that are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +37,13 @@ class Marked:
     nodata: float | None
     """Value without data."""
     pixels: int
-    """Pixels looked at: those of the target that have data."""
+    """Pixels checked: those of the target that have data."""
     covered: int
     """Those of them for which the mask has a value."""
     cloudy: int
     """Those of them that count as cloud."""
     step: int
-    """Every how many pixels one was looked at; 1: all of them."""
+    """One in how many pixels was checked, along each side; 1: all of them."""
 
     @property
     def fraction(self) -> float:
@@ -67,7 +67,7 @@ class Marked:
 
 
 class MarkedMasks:
-    """What masks mark of their scenes, each looked at once."""
+    """What masks mark of their scenes, each checked once."""
 
     def __init__(self, sources: Sources) -> None:
         self._look = lru_cache(maxsize=256)(partial(_marked, sources))

@@ -110,7 +110,7 @@ def _lookup(
 def _standing(
     analysis: Analysis, view: View, box: Box, data: npt.NDArray[np.uint8], shown: npt.NDArray[np.bool_] | None
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Where output pixels stand, in cells; pixels that have data where it is.
+    """Where output pixels lie, in cells; pixels that show data lie where it is.
 
     Args:
         analysis: cached pixels.

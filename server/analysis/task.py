@@ -40,7 +40,7 @@ class Task:
     target: Layer
     """The cloudy raster."""
     replacements: tuple[Layer, ...]
-    """Other dates, in the order of preference."""
+    """Other dates, in order of preference."""
     clouds: CloudSource
     """Where the target's clouds come from."""
     replacement_clouds: CloudSource
@@ -54,7 +54,7 @@ class Task:
 
     @property
     def indexes(self) -> range:
-        """The replacements' indexes, in the order of preference."""
+        """The replacements' indexes, in order of preference."""
         return range(1, 1 + len(self.replacements))
 
     def replacement(self, k: ReplacementIndex) -> Layer:
