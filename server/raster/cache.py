@@ -24,14 +24,14 @@ from server.work.cache import TileCache
 READ_PIXELS: Final = 512
 """Side in pixels of the blocks in which pixels are read and kept: the tile of a common COG."""
 EXPECTED_BLOCKS: Final = 4096
-"""Blocks at most that are remembered to be wanted as pixels, too."""
+"""Most blocks remembered as needed in pixels, too."""
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class PixelsKey:
-    """What a block of native pixels is kept as."""
+    """The cache key of a block of native pixels."""
 
     layer: Layer
     number: BlockNumber
@@ -39,7 +39,7 @@ class PixelsKey:
 
 @dataclass(frozen=True, slots=True)
 class CellsKey:
-    """What a block of cells is kept as."""
+    """The cache key of a block of cells."""
 
     layer: Layer
     shift: Shift

@@ -128,7 +128,7 @@ def describe(src: Any, url: str, version: str) -> Dataset:
         version: its state.
 
     Raises:
-        SourceUnreadableError: its place or its numbers are of no use.
+        SourceUnreadableError: its georeferencing or its data type cannot be used.
     """
     with georeferenced(src) as ground:
         indexes = tuple(non_alpha_indexes(src))

@@ -12,10 +12,10 @@ import rasterio
 from server.remote.libgdal import gdal_library
 
 BY_SUFFIX: Final = {".jp2": "JP2OpenJPEG", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-"""Drivers by the end of the name; GeoTIFF (COG included) for every other."""
+"""Drivers by the name's suffix; GeoTIFF (COG included) for every other."""
 
 NEEDED: Final = frozenset({"GTiff", "COG", "MEM", "Memory", "VRT", *BY_SUFFIX.values()})
-"""Drivers that stay. A file can name datasets of any driver there is, and some fetch what they are told (`GTI`, `WMS`,
+"""Drivers that stay. A file can name datasets of any driver there is, and some fetch what it names (`GTI`, `WMS`,
 `ZARR`, `HTTP`). VRT, the most dangerous of those left, is needed: rasterio makes one to compute the extent of a warp,
 and another to warp. It is never offered a file, and `server.raster.opening` refuses files that name others. `Memory`
 (in newer versions part of `MEM`) holds the shapes that rasterio burns into a mask."""

@@ -1,4 +1,4 @@
-"""JPEG tiles smaller than their place in a GeoTIFF: libtiff warns, and leaves what was in memory in the rest of it."""
+"""JPEG tiles smaller than their place in a GeoTIFF: libtiff warns, and leaves the rest of it as it was in memory."""
 
 from __future__ import annotations
 

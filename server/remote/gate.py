@@ -15,7 +15,7 @@ from server.errors import SourceBusyError, SourceTimeoutError
 from server.work.pool import stepped_aside
 
 REMEMBERED: Final = 1024
-"""Hosts of which is known that they did not answer."""
+"""Hosts known not to have answered."""
 FORGIVEN: Final = 60.0
 """Seconds after which that is forgotten."""
 
@@ -38,7 +38,7 @@ class Gate:
     """Lets threads wait for hosts, so many for each and so many in all.
 
     Where there is no place, a thread queues as long as places become free: a host that answers is merely shared. Once
-    none has become free for `patience` seconds, those who queue and those who come are turned away at once. A host
+    none has become free for `patience` seconds, threads that queue and new ones are turned away at once. A host
     that did not answer in time has one place, and no queue, until it answers.
     """
 

@@ -38,7 +38,7 @@ _CALLBACKS: Final = {
 
 
 def seal() -> None:
-    """Take every file system but `KEPT` away from GDAL, that of real paths included, for the life of the process.
+    """Remove every file system but `KEPT` from GDAL, that of real paths included, for the life of the process.
 
     `server.raster.opening` refuses rasters that refer to other files; whatever it misses ends here. To be
     called at start, while nobody opens files; afterwards rasterio neither opens nor writes a path.

@@ -1,4 +1,4 @@
-"""A local file as GDAL reads it: a regular file, opened once, of which no more is read than was there then."""
+"""A local file as GDAL reads it: a regular file, opened once, and read no further than its size at that time."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class LocalFile:
         return self.stat.st_size
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         number, self._number = self._number, -1  # a number that the system gives away again must not be read
         os.close(number)
 

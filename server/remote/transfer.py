@@ -76,7 +76,7 @@ class Transfer(Protocol):
     """Fetches ranges of files by one protocol; bounded in time, retries included."""
 
     def fetch(self, url: str, start: int, stop: int, unless: Stamp | None = None) -> Part:
-        """Bytes `start` to `stop` (excluded; fewer where the file ends), or word that nothing changed.
+        """Bytes `start` to `stop` (excluded; fewer where the file ends), or the news that nothing changed.
 
         Raises:
             SourceMissingError, SourceForbiddenError, SourceTimeoutError, SourceFaultError.

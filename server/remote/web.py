@@ -36,7 +36,7 @@ _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 
 
 class _TransientError(Exception):
-    """A failure that another attempt may not have."""
+    """A failure that another attempt may avoid."""
 
     def __init__(self, error: SourceFaultError) -> None:
         super().__init__(str(error))
@@ -151,7 +151,7 @@ class WebTransfer:
         return Part(data, stamp, where)
 
     def _body(self, answer: Any, url: str, length: int, deadline: float) -> bytes:
-        """The whole body, and no more than announced."""
+        """The whole body, and no more than was announced."""
         pieces: list[bytes] = []
         got = 0
         while piece := answer.read1(_PIECE, decode_content=False):
@@ -169,13 +169,13 @@ class WebTransfer:
 
 
 def _validator(answer: Any, name: str) -> str | None:
-    """A header that goes back with the next request, unless it has what no header may have."""
+    """A header to send with the next request, unless it contains what no header may."""
     value: str | None = answer.headers.get(name)
     return value if value and value.isascii() and value.isprintable() and len(value) <= 1024 else None
 
 
 def _refuse(url: str, status: int, start: int) -> NoReturn:
-    """The error that an answer without bytes stands for."""
+    """The error for an answer without bytes."""
     if status in (404, 410):
         raise SourceMissingError(f"{url!r} does not exist (its server answers {status}); check the name")
     if status in (401, 403):
