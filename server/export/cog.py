@@ -27,7 +27,7 @@ def compression_of(sources: Sources, url: str) -> str:
 
 
 def write_cog(vrt: Path, out: Path, *, compression: str, resampling: str, workers: int) -> None:
-    """Write a VRT as a COG, under the name under which finished outputs wait for their own.
+    """Write a VRT as a COG, under the temporary name of a finished output.
 
     Args:
         vrt: what to write.

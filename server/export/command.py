@@ -25,7 +25,7 @@ Command = Callable[..., Any]
 
 
 def _algorithm_options(command: Command) -> Command:
-    """Every option of the algorithm; what is left out stays as the recipe says, or at its default."""
+    """Every option of the algorithm; one that is left out keeps the recipe's value or its default."""
     for option in reversed(list(OPTIONS.values())):
         flag, told = option.name.replace("_", "-"), f"{option.description}."
         if option.type is bool:
@@ -75,7 +75,7 @@ def export(paths: tuple[str, ...], **options: Any) -> None:
 
 
 def _arguments(paths: tuple[str, ...], given: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """The fields of an `ExportJob`: what the recipe says, and over it what the command line says."""
+    """The fields of an `ExportJob`: the recipe's values, overridden by the command line's."""
     from dataclasses import replace  # noqa: PLC0415
 
     from algorithms.removal import CloudRemoval  # noqa: PLC0415
@@ -100,7 +100,7 @@ def _arguments(paths: tuple[str, ...], given: dict[str, Any], settings: Settings
 
 @contextmanager
 def _one_line() -> Iterator[None]:
-    """Let every error that an export can meet end in one line."""
+    """Report every error that an export can meet in one line."""
     from pydantic import ValidationError  # noqa: PLC0415
     from rasterio._err import CPLE_BaseError  # noqa: PLC0415
     from rasterio.errors import RasterioError  # noqa: PLC0415
@@ -126,7 +126,7 @@ def _innermost(error: BaseException) -> BaseException:
 
 @contextmanager
 def _interruptible(out: Path) -> Iterator[None]:
-    """Let Ctrl-C and a request to terminate end in one line that says how to go on."""
+    """Report Ctrl-C and a request to terminate in one line that says how to resume."""
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -16,7 +16,7 @@ from server.work.cores import usable_cores
 AnalysisResolution = Literal["fine", "native"]
 
 ENDINGS: Final = (".tif", ".tiff")
-"""Endings of the names of outputs."""
+"""Suffixes of outputs."""
 LONGEST_NAME: Final = 240
 """Bytes of an output's name: file systems take 255, and the work folder's name is longer by an ending."""
 
@@ -41,7 +41,7 @@ class ExportJob:
     resolution: AnalysisResolution = "fine"
     """Where statistics are taken."""
     overwrite: bool = False
-    """Whether files that exist may be replaced."""
+    """Whether existing files may be replaced."""
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -57,7 +57,7 @@ class ExportJob:
         """The same job, its rasters found, and every output in a place where a file may be written.
 
         Args:
-            replaceable: outputs that may be there, since an earlier run of ours left them.
+            replaceable: outputs that may exist, since an earlier run of ours left them.
 
         Raises:
             ParameterError, SourceMissingError: see `own_source`. ParameterError: an output is an input, the other
@@ -94,7 +94,7 @@ def exists_already(path: Path) -> ParameterError:
 
 
 def _check_name(path: Path) -> None:
-    """Refuse a name that says another format than the one written, or that no file can have."""
+    """Refuse a name that implies another format than the one written, or that no file can have."""
     if path.suffix.lower() not in ENDINGS and not path.is_dir():
         raise ParameterError(
             f"{str(path)!r} does not end in {' or '.join(ENDINGS)}, but a Cloud Optimized GeoTIFF is written; "

@@ -59,8 +59,8 @@ def export_scene(
 ) -> None:
     """Write a whole scene without its clouds.
 
-    Finished pieces stay in a folder beside the output until the output is there; the next run of the same export goes
-    on from them. The output appears in one step.
+    Finished pieces stay in a folder next to the output until it is complete; the next run of the same export resumes
+    from them. The output appears in one step.
 
     Args:
         job: what to do.
@@ -158,7 +158,7 @@ def _working(analysis: Analysis) -> Iterator[Analysis]:
 
 
 def _fill(plan: list[list[Piece]], work: WorkFolder, filler: PieceFiller, workers: int, progress: Progress) -> None:
-    """Make every piece that is not there yet: the analysis of a strip while the one before is read and written."""
+    """Make every missing piece: the analysis of a strip while the one before is read and written."""
     total = sum(map(len, plan))
     plan = [[piece for piece in strip if not work.has(piece, filler.kinds)] for strip in plan]
     done = total - sum(map(len, plan))
@@ -199,7 +199,7 @@ def _make(piece: Piece, work: WorkFolder, filler: PieceFiller) -> None:
 
 
 def _check_unchanged(sources: Sources, task: Task) -> None:
-    """Refuse to give out a mixture of two states of a raster.
+    """Refuse to mix two states of a raster.
 
     Raises:
         SourceChangedError: a raster changed while it was read.
@@ -220,7 +220,7 @@ def _finish(
     tags: dict[str, str],
     announce: Callable[[str], None],
 ) -> None:
-    """Put the pieces together; the outputs get their names when all are there, the image last."""
+    """Put the pieces together; the outputs get their names when all are complete, the image last."""
 
     def finished(kind: str) -> list[tuple[Piece, Path]]:
         return [(piece, work.path(piece, kind)) for piece in pieces]

@@ -1,6 +1,6 @@
 """Run as a separate program: one GDAL translation, `python -m server.export.translate IN OUT '{"driver": ...}'`.
 
-A translation of a scene takes minutes inside GDAL. As a process it can be stopped at any time, and what GDAL's
+A translation of a scene takes minutes inside GDAL. As a separate process it can be stopped at any time, and what GDAL's
 libraries print when the disk is full stays out of the user's terminal.
 """
 
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def check_complete(path: str) -> None:
-    """Refuse a GeoTIFF whose tiles end behind the file's end: GDAL does not notice a disk full at the last write.
+    """Refuse a GeoTIFF whose tiles end beyond the file's end: GDAL does not notice a disk full at the last write.
 
     Raises:
         OSError: The file ends before a tile that it lists.

@@ -128,7 +128,7 @@ class WorkFolder:
         self.sums[path.name] = size, checksum
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file that is either complete or not there.
+        """Write a file that is either complete or missing.
 
         Raises:
             UnwritableError: no disk space, or no permission.
