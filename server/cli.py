@@ -29,10 +29,10 @@ def cli() -> None:
 
 
 def _check_address(host: str, port: int) -> None:
-    """Find out now, before minutes go into a demo scene, that the server cannot listen.
+    """Fail now, before minutes go into a demo scene, if the server cannot listen.
 
     Raises:
-        click.ClickException: the port is in use, or the host is none of this machine's.
+        click.ClickException: the port is in use, or the host is not one of this machine's.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

@@ -26,7 +26,7 @@ class Services:
 
     @classmethod
     def of(cls, settings: Settings) -> Services:
-        """Services as the settings want them; the analysis starts its threads here.
+        """Services according to the settings; the analysis starts its threads here.
 
         Raises:
             ParameterError: an entry of the allow-list that cannot be understood.

@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     recipes: Path | None = None
     """Folder of recipes (`*.yaml`, `*.yml`, `*.json`), read again when it changes."""
     cache_bytes: int = Field(default=512 << 20, ge=16 << 20)
-    """Memory for mask and adjustment tiles of one process."""
+    """Memory for mask and adjustment tiles per process."""
     source_cache_bytes: int = Field(default=128 << 20, ge=1 << 20)
     """Memory for pieces of remote files."""
     source_check: float = Field(default=5.0, ge=0)
@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     source_timeout: float = Field(default=30.0, gt=0)
     """Seconds within which a remote file's server must send what is requested, retries included."""
     model_providers: Annotated[tuple[str, ...], NoDecode] = ("auto",)
-    """Where the model runs: auto, cpu, cuda, openvino, in the order of preference."""
+    """Where the model runs: auto, cpu, cuda, openvino, in order of preference."""
     model_threads: int = Field(default=1, ge=1)
     """Threads inside one inference."""
     model_concurrency: int = Field(default_factory=usable_cores, ge=1)
@@ -47,15 +47,15 @@ class Settings(BaseSettings):
     prefetch: bool = True
     """Whether the surroundings of a native view of local rasters are computed while the server is idle."""
     request_threads: int = Field(default_factory=lambda: max(40, 4 * usable_cores()), ge=1)
-    """Requests worked on at the same time; more wait in line."""
+    """Requests handled at the same time; further ones queue."""
     request_timeout: float = Field(default=120, gt=0)
     """Seconds after which a request is given up; what it has computed stays cached."""
     max_tile_size: int = Field(default=1024, ge=256)
     """Largest `tilesize`."""
     max_pixels: int = Field(default=4096 * 4096, ge=1 << 16)
-    """Largest number of pixels of any one answer."""
+    """Largest number of pixels in one answer."""
     max_request_bytes: int = Field(default=3 << 30, ge=64 << 20)
-    """Memory that any one answer may take: its pixels in every band and step, and what is read for them."""
+    """Memory that one answer may take: its pixels in every band and step, and what is read for them."""
     max_body_bytes: int = Field(default=2 << 20, ge=1 << 10)
     """Largest body of a request, GeoJSON."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ("*",)
@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     cachecontrol: str = "public, max-age=3600"
     """`Cache-Control` of images and metadata."""
     root_path: str = ""
-    """Path prefix under which a proxy offers the service."""
+    """Path prefix under which a proxy serves ClearSky."""
     empty_outside: bool = False
     """Answer tiles outside the dataset with 204 instead of 404."""
 

@@ -13,13 +13,13 @@ from algorithms.errors import ParameterError
 from server.errors import SourceUnreadableError
 
 LARGEST: Final = 1e12
-"""Coordinates and sizes of pixels beyond which no CRS has any place."""
+"""Coordinates and sizes of pixels beyond which no CRS has any points."""
 SMALLEST: Final = 1e-12
 """Size of a pixel below which positions cannot be distinguished."""
 
 
 def check_georeference(src: Any, url: str) -> None:
-    """Refuse a raster whose geotransform leads nowhere.
+    """Refuse a raster whose geotransform cannot be used.
 
     Raises:
         SourceUnreadableError: the geotransform is not finite, or has no inverse.

@@ -29,7 +29,7 @@ from server.recipes.rasters import band_indexes
 from server.recipes.store import Recipes
 
 FIXED: Final = {field.name for field in fields(RequestParams)}
-"""Parameters of `/cog` that a recipe decides alone."""
+"""Parameters of `/cog` that only the recipe sets."""
 
 TILE_PARAMETERS: Final[list[Callable[..., Any]]] = [
     TileParams,
@@ -54,7 +54,7 @@ def named_recipe(
 
     Raises:
         RecipeMissingError, RecipeError: there is none, or a broken one. ParameterError: the request names what the
-            recipe decides. SourceForbiddenError, SourceMissingError: a raster.
+            recipe sets. SourceForbiddenError, SourceMissingError: a raster.
     """
     recipe = recipes_of(request.app).get(name)
     if fixed := sorted(FIXED & request.query_params.keys()):

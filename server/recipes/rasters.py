@@ -1,4 +1,4 @@
-"""A recipe held against its rasters: the numbers of its bands, and whether everything fits together."""
+"""A recipe checked against its rasters: the numbers of its bands, and whether everything fits together."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _known(target: Dataset) -> str:
 
 
 def raster_problems(recipe: Recipe, sources: Sources) -> list[str]:
-    """What hinders a recipe when its rasters are opened: one line each, with file and line.
+    """What is wrong with a recipe once its rasters are opened: one line each, with file and line.
 
     Args:
         recipe: a recipe whose rasters have not been checked.
@@ -86,7 +86,7 @@ def raster_problems(recipe: Recipe, sources: Sources) -> list[str]:
 
 
 def _check_picture(recipe: Recipe, sources: Sources, target: Dataset) -> None:
-    """Raise BandError where the recipe shows a band that is not there."""
+    """Raise BandError where the recipe shows a missing band."""
     render = recipe.render
     asked = parse_expression(render.expression) if render.expression else band_indexes(recipe, sources) or ()
     if missing := [band for band in asked if band not in target.indexes]:

@@ -52,7 +52,7 @@ class Template:
     buffer: int | None = None
     """Buffer steps."""
     notes: list[str] = field(default_factory=list)
-    """What could not be converted, or was understood in a way worth knowing."""
+    """What could not be converted, or was converted in a way worth knowing."""
 
 
 def _plain(text: str | None) -> str:

@@ -108,7 +108,7 @@ class Mask(_Part):
 
 
 class Render(_Part):
-    """How the picture looks where a request says nothing."""
+    """How the picture looks unless a request says otherwise."""
 
     bands: Annotated[tuple[str | Annotated[int, Field(ge=1)], ...], AfterValidator(_some)] | None = None
     """Names or 1-based numbers of the bands to show."""

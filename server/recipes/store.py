@@ -21,7 +21,7 @@ SUFFIXES: Final = (".yaml", ".yml", ".json")
 """Files that are recipes."""
 
 INTERVAL: Final = 1.0
-"""Seconds between two looks at the folder."""
+"""Seconds between two checks of the folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Recipes:
-    """What a folder held when it was last looked at."""
+    """What a folder contained when it was last checked."""
 
     good: Mapping[str, Recipe]
     """Recipes by name."""
@@ -92,7 +92,7 @@ class RecipeFolder:
         self._recipes = Recipes({})
 
     def recipes(self) -> Recipes:
-        """What the folder holds now."""
+        """What the folder contains now."""
         if self._folder is not None and time.monotonic() - self._looked >= INTERVAL:
             with self._lock:
                 if time.monotonic() - self._looked >= INTERVAL:

@@ -39,7 +39,7 @@ def _demo_file(path: Path, sources: Sources) -> str | None:
 
 
 def viewer_defaults(demo: Path, sources: Sources) -> dict[str, Any]:
-    """What the page shows where its address says nothing: the demo scene, and the algorithm's options.
+    """What the page shows by default: the demo scene, and the algorithm's options.
 
     Args:
         demo: folder of the demo scene.
@@ -55,7 +55,7 @@ def viewer_defaults(demo: Path, sources: Sources) -> dict[str, Any]:
 
 
 def _field(option: Option) -> dict[str, Any]:
-    """What the page makes a field of: a slider if there is a range, a list if there are choices, else a switch."""
+    """The field for an option: a slider if there is a range, a list if there are choices, else a switch."""
     values = {} if option.range is None else asdict(option.range)
     shown = {"name": option.name, "default": option.default, "description": option.description}
     return {**shown, "choices": option.choices, **values}

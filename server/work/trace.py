@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 LONGEST_WARNING: Final = 1000
-"""Characters of a header at most: servers in between refuse longer ones."""
+"""Most characters of a header: servers in between refuse longer ones."""
 
 
 @dataclass
