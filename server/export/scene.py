@@ -31,7 +31,7 @@ from server.export.tags import scene_tags
 from server.export.work import WorkFolder, work_folder
 from server.raster.dataset import Dataset
 from server.raster.grid import fine_grid, native_grid
-from server.raster.opening import check_unchanged
+from server.raster.mounting import check_unchanged
 from server.raster.sources import Sources
 from server.settings import Settings
 from server.work.ticket import Ticket, check_wanted, current_ticket

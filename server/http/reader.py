@@ -27,7 +27,7 @@ from server.http.metadata import described_target
 from server.http.sidecars import image_sidecar, output_grid
 from server.http.target import TargetReader
 from server.raster.distant import from_afar
-from server.raster.opening import check_unchanged
+from server.raster.mounting import check_unchanged
 from server.raster.usable import check_crs, check_place
 from server.work.trace import stage
 

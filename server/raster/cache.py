@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from algorithms.cells import Cells, bilinear, cell_means
 from algorithms.shift import NO_SHIFT, SHIFT_MARGIN, Shift, move
+from server.raster.composite import mixed
 from server.raster.grid import BlockNumber, Box, Grid
 from server.raster.layer import Layer
 from server.raster.reading import READ_CELLS, Pixels, read_cells, read_pixels
@@ -138,7 +139,7 @@ class RasterCache:
 
     def _from_pixels(self, layer: Layer, grid: Grid, number: BlockNumber) -> bool:
         """Whether a block of cells is a block of pixels that is there or expected to be wanted."""
-        if READ_CELLS * grid.factor != READ_PIXELS:
+        if READ_CELLS * grid.factor != READ_PIXELS or mixed(layer.dataset):
             return False
         key = PixelsKey(layer, number)
         with self._lock:

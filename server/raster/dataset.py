@@ -12,6 +12,7 @@ from rio_tiler.utils import non_alpha_indexes
 
 from algorithms.bands import common_names
 from algorithms.errors import BandError
+from server.raster.stack import StackBand
 from server.raster.turns import full_turn
 from server.raster.upright import georeferenced, hull
 from server.raster.usable import check_place, check_real
@@ -53,6 +54,8 @@ class Dataset:
     """Processing level."""
     bounds: tuple[float, float, float, float]
     """Least x and y, greatest x and y in the CRS, whichever way the raster is turned."""
+    parts: tuple[StackBand, ...] = ()
+    """Of a scene of several files what holds each band of `indexes`; empty for a raster of one file."""
 
     def __hash__(self) -> int:
         # Looked up thousands of times per tile: what tells datasets apart nearly always, not every field.

@@ -22,10 +22,10 @@ _NAMES_FILES: Final = re.compile(
 class Inspected:
     """A file whose content is looked at until it is open; where it is refused there are no more bytes."""
 
-    def __init__(self, file: RandomAccess, url: str) -> None:
+    def __init__(self, file: RandomAccess, url: str, *, opening: bool = True) -> None:
         self._file = file
         self._url = url
-        self._opening = True
+        self._opening = opening
         self.fault: Exception | None = None
         """Why it is refused."""
 

@@ -14,6 +14,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as PixelWindow
 
 from algorithms.cells import AVERAGED_FACTOR, Cells, cell_means
+from server.raster.composite import own_layer, resolution_groups
 from server.raster.dataset import Dataset, dataset_crs
 from server.raster.grid import Box, Grid
 from server.raster.layer import Layer
@@ -166,9 +167,26 @@ def _read_layer(
 
 
 def read_cells(sources: Sources, layer: Layer, grid: Grid, box: Box) -> Cells:
-    """Read a layer on a box of its target's cells."""
-    values, valid, factor = _read_layer(sources, layer, grid.factor, box)
-    if factor == grid.factor:  # native pixels: a cell that the scene's border cuts averages what it has
+    """Read a layer on a box of its target's cells: of bands of several grids each from its own pixels."""
+    groups = resolution_groups(layer, grid.factor)
+    if groups.keys() == {1}:
+        return _cells_of_one_grid(sources, layer, grid.factor, box)
+    found = {
+        positions: _cells_of_one_grid(sources, own_layer(layer, ratio, positions), grid.factor // ratio, box)
+        for ratio, positions in groups.items()
+    }
+    values = np.empty((len(layer.indexes), *box.shape), np.result_type(*(cells.values for cells in found.values())))
+    for positions, cells in found.items():
+        values[list(positions)] = cells.values
+    valid = np.logical_and.reduce([cells.valid for cells in found.values()])
+    full = np.logical_and.reduce([cells.full for cells in found.values()])
+    return Cells(np.where(valid, values, 0).astype(values.dtype, copy=False), valid, full)
+
+
+def _cells_of_one_grid(sources: Sources, layer: Layer, of: int, box: Box) -> Cells:
+    """Cells of `of` pixels along a side of the layer's target."""
+    values, valid, factor = _read_layer(sources, layer, of, box)
+    if factor == of:  # native pixels: a cell that the scene's border cuts averages what it has
         rows, cols = box.times(factor).clip(layer.target.shape).shape
         values, valid = values[:, :rows, :cols], valid[:rows, :cols]
     return cell_means(values, valid, factor)

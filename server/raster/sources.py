@@ -8,7 +8,8 @@ from functools import lru_cache
 from typing import Any, Final
 
 from server.raster.dataset import Dataset, describe
-from server.raster.opening import file_version, open_raster
+from server.raster.mounting import file_version
+from server.raster.opening import open_raster, open_stack
 from server.raster.upright import georeferenced
 from server.remote.allowlist import AllowList
 from server.remote.files import Remotes
@@ -61,7 +62,12 @@ class Sources:
 
     @contextmanager
     def open_described(self, dataset: Dataset) -> Iterator[Any]:
-        """Open a raster on the lattice that its description has. Raises as `open` does."""
+        """Open a raster, of one file or several, on the lattice that its description has. Raises as `open` does."""
+        if dataset.parts:
+            vouched = self.allowed.vouched_for
+            with open_stack(dataset.url, dataset.parts, remotes=self.remotes, vouched=vouched) as src:
+                yield src
+            return
         with self.open(dataset.url, dataset.version) as src, georeferenced(src) as ground:
             yield ground
 
