@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import rasterio
-from starlette.testclient import TestClient
 
 from server.demo import write_demo
 from tests.helpers.recipes import clearsky
@@ -18,8 +17,9 @@ from tests.helpers.service import ROOT, application, raster
 
 
 def test_check_tells_what_good_recipes_do(
-    scene: Path, client: TestClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    scene: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("CLEARSKY_ALLOWED_SOURCES", str(scene))
     files = [scene / "recipes" / f"{name}.yaml" for name in ("masked", "model", "index", "plain")]
     assert clearsky(monkeypatch, "check", *files) == 0
     told = capsys.readouterr()
@@ -32,12 +32,9 @@ def test_check_tells_what_good_recipes_do(
 
 
 def test_check_names_what_is_wrong(
-    scene: Path,
-    client: TestClient,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("CLEARSKY_ALLOWED_SOURCES", str(scene))
     head = f"name: a\ntarget: {scene}/t.tif\n"
     rgb = f"name: b\ntarget: {scene}/four.tif\nbands: [red, green, blue, alpha]\nreplacements: [{scene}/four.tif]\n"
     far = make_pair(size=(64, 64)).replacement
@@ -83,8 +80,9 @@ def test_the_examples_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     write_demo(tmp_path / "demo-scene", size=256)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     files = sorted((tmp_path / "examples" / "recipes").iterdir())
+    monkeypatch.setenv("CLEARSKY_ALLOWED_SOURCES", str(tmp_path))
+    assert clearsky(monkeypatch, "check", *files) == 0, capsys.readouterr().err
     with application(tmp_path, recipes=str(tmp_path / "examples" / "recipes")) as client:
-        assert clearsky(monkeypatch, "check", *files) == 0, capsys.readouterr().err
         entries = client.get("/recipes").json()["recipes"]
         assert len(entries) == len(files) >= 2
         for entry in entries:
