@@ -107,7 +107,12 @@ class CloudRemoval(CloudAlgorithm):
         )
         if clouds.unscale:
             filled = _unscaled(filled)
-        return as_numbers(filled.apply_expression(clouds.expression)) if clouds.expression else filled
+        if not clouds.expression:
+            return filled
+        result = as_numbers(filled.apply_expression(clouds.expression))
+        if clouds.names is not None:
+            result.band_names = list(clouds.names)
+        return result
 
 
 def as_numbers(img: ImageData) -> ImageData:

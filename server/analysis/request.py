@@ -59,6 +59,8 @@ class Request:
     """Reflectance at digital number 0."""
     nodata: float | None = None
     """Value without data."""
+    assets: tuple[str, ...] = ()
+    """Bands to show, by name, where nothing else says which."""
     shown: tuple[int, ...] = ()
     """Of a target of several files the bands that the answer shows, 1-based; without any red, green and blue."""
 
@@ -236,6 +238,7 @@ _WRITTEN: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "replacement": ("replacements", tuple),
     "mask_remap": ("remap", Remap),
     "bands": ("bands", split_names),
+    "assets": ("assets", lambda names: tuple(part for name in names for part in split_names(name))),
 }
 """Parameters that a URL or a command line writes in another way than `Request` keeps them: field and how to read it."""
 

@@ -1,4 +1,4 @@
-"""Whether an image of a raster is made: bands that it has, values that it can hold, and a size within the limits."""
+"""Whether an image of a raster is made: values that it can hold, and a size within the limits."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rio_tiler.expression import get_expression_blocks
-from rio_tiler.utils import non_alpha_indexes
 
-from algorithms.errors import ParameterError
 from server.http.budget import Answer, admit, value_bytes
-from server.http.expressions import expression_bands
 from server.raster.usable import check_nodata, check_real
 from server.settings import Settings
 from server.work.ticket import check_wanted
@@ -22,10 +19,10 @@ class Asked:
 
     shape: tuple[int, int]
     """Rows and columns, with what is read around them."""
-    indexes: Any
-    """1-based bands; None for every band with data."""
+    bands: int
+    """Bands that are read."""
     expression: str | None
-    """Band arithmetic instead."""
+    """Band arithmetic on them."""
     nodata: float | None
     """Value without data, in place of the raster's own."""
     unscaled: bool
@@ -38,34 +35,19 @@ class Asked:
     """Cells per side into which each pixel is cut for a polygon; 0: none."""
 
 
-def asked_bands(raster: Any, indexes: Any, expression: str | None) -> tuple[int, ...]:
-    """1-based numbers of the bands that `bidx` or `expression` ask for; of every band with data without them.
-
-    Raises:
-        ParameterError: there is no such band.
-    """
-    asked = expression_bands(expression) if expression else indexes or non_alpha_indexes(raster)
-    bands = (asked,) if isinstance(asked, int) else tuple(asked)
-    if missing := [band for band in bands if band not in raster.indexes]:
-        known = ", ".join(f"{i} {text or ''}".strip() for i, text in enumerate(raster.descriptions, start=1))
-        raise ParameterError(f"band {', '.join(map(str, missing))} does not exist; the raster has {known}")
-    return bands
-
-
 def admit_image(asked: Asked, raster: Any, url: str, settings: Settings) -> None:
     """Refuse an image that the server does not make, or that nobody waits for.
 
     Raises:
-        TooLargeError: it takes too much. ParameterError: there is no such band, or no such nodata.
+        TooLargeError: it takes too much. ParameterError: there is no such nodata.
             SourceUnreadableError: a raster of complex numbers. AbandonedError: nobody waits.
     """
     check_wanted()
     check_real(raster, url)
-    wanted = asked_bands(raster, asked.indexes, asked.expression)
     check_nodata(asked.nodata, raster)
     answer = Answer(
         *asked.shape,
-        bands=len(wanted),
+        bands=asked.bands,
         itemsize=value_bytes(raster),
         parts=len(get_expression_blocks(asked.expression)) if asked.expression else 0,
         unscaled=asked.unscaled,

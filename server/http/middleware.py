@@ -16,6 +16,7 @@ from server import __version__
 from server.analysis.request import Request, fields_of
 from server.http.asgi import Message, Receive, Scope, Send, below_root
 from server.http.shared import sources_of
+from server.scenes.bandlist import joined
 from server.work.ticket import holding
 from server.work.trace import Trace, current
 
@@ -42,7 +43,8 @@ def named_in_query(scope: Scope) -> Inputs:
     """The datasets that the query names."""
     query = QueryParams(scope["query_string"])
     named = {"replacement": query.getlist("replacement"), "mask": query.get("mask")}
-    return Inputs(Request(query.get("url", ""), **fields_of(named)).checked(sources_of(scope["app"]).check).sources)
+    request = Request(joined(query.getlist("url") or [""]), **fields_of(named))
+    return Inputs(request.checked(sources_of(scope["app"]).check).sources)
 
 
 def entity_tag(scope: Scope, resolve: Resolver) -> str | None:

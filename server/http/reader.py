@@ -21,8 +21,9 @@ from titiler.core.algorithm.base import BaseAlgorithm
 from algorithms.removal import CloudAlgorithm, CloudImage, CloudRemoval, as_numbers
 from server.analysis.engine import Analysis
 from server.analysis.request import Request
-from server.http.admission import Asked, admit_image, asked_bands
+from server.http.admission import Asked, admit_image
 from server.http.budget import buffered, image_bounds, part_shape, whole_shape
+from server.http.choice import Choice
 from server.http.metadata import described_target
 from server.http.sidecars import image_sidecar, output_grid
 from server.http.target import TargetReader
@@ -48,13 +49,12 @@ class PairReader(TargetReader):
 
     @property
     def _clouds_wanted(self) -> bool:
-        """Whether the request has to do with clouds at all; otherwise this is plain TiTiler at plain cost."""
         return bool(self.request.replacements) or isinstance(self.process, CloudAlgorithm)
 
     def info(self) -> Info:
         """Metadata of the target, and what ClearSky takes from it."""
         check_crs(self._raster, self.input)
-        info = super().info()
+        info = super().info() if self._scene is None else self._scene_info(self._scene)
         described = described_target(self.request, self.sources, self.analysis)
         return Info.model_validate({**info.model_dump(), "clearsky": described})
 
@@ -79,21 +79,23 @@ class PairReader(TargetReader):
         align = bool(kwargs.get("align_bounds_with_dataset"))
         rows, cols = part_shape(raster, bounds, dst_crs, **size, align=align)
         margin = sum(2 * int(kwargs.get(name) or 0) for name in ("buffer", "padding"))
-        self._admit((rows + margin, cols + margin), indexes, expression, kwargs, polygon=align)
+        chosen = self._chosen(indexes, expression)
+        self._admit((rows + margin, cols + margin), chosen, kwargs, polygon=align)
         bounds, rows, cols = buffered(bounds, rows, cols, kwargs.get("buffer") or 0)
         seen = partial(from_afar, bounds=bounds, dst_crs=dst_crs, width=cols, height=rows)
         kwargs |= {"dst_crs": dst_crs, "bounds_crs": bounds_crs, **size}
         turned = not self._north_up and dst_crs == self.crs
-        return self._filled(self._part_upright if turned else super().part, (bbox,), indexes, expression, kwargs, seen)
+        return self._filled(self._part_upright if turned else super().part, (bbox,), chosen, kwargs, seen)
 
     def read(self, indexes: Any = None, expression: str | None = None, **kwargs: Any) -> ImageData:
         """Read the whole dataset and attach its side-car."""
         size = {name: kwargs.get(name) for name in ("height", "width", "max_size")}
         dst_crs = kwargs.get("dst_crs") or self.crs
         shape, bounds = whole_shape(self._raster, dst_crs, **size)
-        self._admit(shape, indexes, expression, kwargs)
+        chosen = self._chosen(indexes, expression)
+        self._admit(shape, chosen, kwargs)
         seen = partial(from_afar, bounds=bounds, dst_crs=dst_crs, width=shape[1], height=shape[0])
-        return self._filled(super().read, (), indexes, expression, kwargs, seen)
+        return self._filled(super().read, (), chosen, kwargs, seen)
 
     def point(
         self,
@@ -106,11 +108,13 @@ class PairReader(TargetReader):
     ) -> PointData:
         """Values of one pixel of the filled image, as a map at native resolution shows it."""
         check_place(self._raster, self.input)
-        self._admit((1, 1), indexes, expression, kwargs)
+        chosen = self._chosen(indexes, expression)
+        self._admit((1, 1), chosen, kwargs)
         if not (math.isfinite(lon) and math.isfinite(lat)):
             raise PointOutsideBounds(f"Point {lon},{lat} is outside dataset bounds")
-        if not self._clouds_wanted and self._north_up:
-            return super().point(lon, lat, coord_crs=coord_crs, indexes=indexes, expression=expression, **kwargs)
+        if not self._clouds_wanted and self._north_up and self._scene is None:
+            indexes = None if chosen.expression else chosen.numbers
+            return super().point(lon, lat, coord_crs=coord_crs, indexes=indexes, expression=chosen.expression, **kwargs)
         raster = self._raster
         xs, ys = transform(coord_crs, self.crs, [lon], [lat])
         at_col, at_row = ~raster.transform @ (xs[0], ys[0])
@@ -118,7 +122,7 @@ class PairReader(TargetReader):
             raise PointOutsideBounds("Point is outside dataset bounds")
         pixel = Window(math.floor(at_col), math.floor(at_row), 1, 1)
         whole = {**kwargs, "window": pixel}
-        image = self._filled(super().read, (), indexes, expression, whole, lambda own, **_: nullcontext((own, {})))
+        image = self._filled(super().read, (), chosen, whole, lambda own, **_: nullcontext((own, {})))
         if isinstance(image, CloudImage) and self.process is not None:
             image = self.process(image)
         return PointData(
@@ -133,8 +137,7 @@ class PairReader(TargetReader):
     def _admit(
         self,
         shape: tuple[int, int],
-        indexes: Any,
-        expression: str | None,
+        chosen: Choice,
         kwargs: dict[str, Any],
         *,
         polygon: bool = False,
@@ -142,12 +145,12 @@ class PairReader(TargetReader):
         """Refuse an image that the server does not make, or that nobody waits for.
 
         Raises:
-            TooLargeError: it takes too much. ParameterError: there is no such band, or no such nodata.
+            TooLargeError: it takes too much. ParameterError: there is no such nodata.
         """
         asked = Asked(
             shape=shape,
-            indexes=indexes,
-            expression=expression,
+            bands=len(chosen.places),
+            expression=chosen.expression,
             nodata=kwargs.get("nodata"),
             unscaled=bool(kwargs.get("unscale")),
             fills=self._clouds_wanted,
@@ -160,33 +163,37 @@ class PairReader(TargetReader):
         self,
         read: Any,
         args: tuple[Any, ...],
-        indexes: Any,
-        expression: str | None,
+        chosen: Choice,
         kwargs: dict[str, Any],
         seen: Callable[..., AbstractContextManager[Any]],
     ) -> ImageData:
         """Read with rio-tiler's own code, then attach the side-car; for other algorithms than ours fill at once."""
-        wanted = asked_bands(self._raster, indexes, expression)
         if not self._clouds_wanted:
-            with stage("read"), self._looking(seen, wanted, kwargs) as there:
-                plain: ImageData = read(*args, indexes=indexes, expression=expression, **there)
-            return as_numbers(plain)
+            with stage("read"), self._looking(seen, chosen.places, kwargs) as (places, there):
+                return as_numbers(chosen.computed(chosen.named(read(*args, indexes=places, **there))))
         kwargs = {**self.options, **kwargs}
         unscale = bool(kwargs.pop("unscale", False))
         algorithm = self.process if isinstance(self.process, CloudAlgorithm) else CloudRemoval()
         nodata = kwargs.get("nodata")
         request = self.request if nodata is None else replace(self.request, nodata=float(nodata))
-        task = request.task(self.sources, algorithm.options, algorithm.needs)
-        check_unchanged(self.input, self._version, task.target.dataset.version)
+        task = request.task(self.sources, algorithm.options, algorithm.needs, chosen.places)
+        if self._described is None:
+            check_unchanged(self.input, self._version, task.target.dataset.version)
         self.analysis.marked.warn(task)
-        if algorithm.needs != "fill":
+        dataset = task.target.dataset
+        if algorithm.needs == "fill":
+            shown, wanted = chosen.places, self._within(dataset, chosen.places)
+        else:
             # Which pixels have data is all that is taken of the image; with a nodata value each band tells for itself.
-            wanted = task.target.dataset.indexes[: None if task.target.dataset.nodata is not None else 1]
-        with stage("read"), self._looking(seen, wanted, kwargs) as there:
-            image = read(*args, indexes=wanted, **there)
+            wanted = dataset.indexes[: None if dataset.nodata is not None else 1]
+            shown = self._of(dataset, wanted)
+        with stage("read"), self._looking(seen, shown, kwargs) as (places, there):
+            image = read(*args, indexes=places, **there)
+        if algorithm.needs == "fill":
+            chosen.named(image)
         grid = output_grid(self, image, kwargs)
         clouds = image_sidecar(self.sources, self.analysis, task, algorithm.needs, image, grid, wanted, kwargs)
-        clouds = replace(clouds, expression=expression, unscale=unscale)
+        clouds = replace(clouds, expression=chosen.expression, unscale=unscale, names=chosen.names)
         filled = CloudImage.of(image, clouds)
         return filled if algorithm is self.process else algorithm(filled)
 

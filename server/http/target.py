@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import attr
@@ -13,17 +13,23 @@ from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
 from rio_tiler.errors import TileOutsideBounds
 from rio_tiler.io import Reader
-from rio_tiler.models import ImageData
+from rio_tiler.models import ImageData, Info
 from rio_tiler.types import BBox
+from rio_tiler.utils import non_alpha_indexes
 
+from algorithms.bands import common_names
 from server.analysis.request import Request
-from server.errors import TooLargeError
+from server.errors import SourceChangedError, TooLargeError
 from server.http.checks import MOST_ZOOM
+from server.http.choice import Choice, choose
 from server.http.expressions import expression_bands
 from server.http.geojson import check_shape
+from server.raster.composite import only
+from server.raster.dataset import Dataset
 from server.raster.sources import Sources
 from server.raster.upright import hull, is_north_up, read_upright
 from server.raster.usable import check_crs, check_georeference, check_place
+from server.scenes.scene import Scene
 from server.settings import Settings
 from server.work.ticket import holding
 
@@ -40,6 +46,9 @@ class TargetReader(Reader):
     """Limits of what is read."""
     input: str = attr.ib(init=False)
     _version: str | None = attr.ib(default=None, init=False)
+    _scene: Scene | None = attr.ib(default=None, init=False)
+    _numbers: tuple[int, ...] = attr.ib(default=(), init=False)
+    _described: Dataset | None = attr.ib(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Open the target; meanwhile, and until it is closed, the request holds the thread."""
@@ -47,8 +56,7 @@ class TargetReader(Reader):
         try:
             self._ctx_stack.enter_context(holding())
             if not self.dataset:
-                self._version = self.sources.version(self.input)
-                self.dataset = self._ctx_stack.enter_context(self.sources.open(self.input, self._version))
+                self.dataset = self._ctx_stack.enter_context(self._opened())
             check_georeference(self.dataset, self.input)
             super().__attrs_post_init__()  # type: ignore[no-untyped-call]
             # rasterio's are upside down for a raster that is not north up.
@@ -56,6 +64,75 @@ class TargetReader(Reader):
         except BaseException:
             self._ctx_stack.__exit__(*sys.exc_info())
             raise
+
+    def _opened(self) -> AbstractContextManager[Any]:
+        """The target's file, or of a scene the bands that the answer is made of."""
+        self._scene = self.request.scene(self.sources, self.input)
+        if self._scene is None:
+            self._version = self.sources.version(self.input)
+            return self.sources.open(self.input, self._version)
+        self._numbers = self.request.numbers(self.sources, analysed=self._clouds_wanted)
+        self._described = self.request.dataset(self.sources, self.input, self._numbers)
+        self._version = self._described.version
+        return self.sources.open_described(self._described)
+
+    @property
+    def _clouds_wanted(self) -> bool:
+        """Whether the request has to do with clouds at all; otherwise this is plain TiTiler at plain cost."""
+        raise NotImplementedError
+
+    def _chosen(self, indexes: Any, expression: str | None) -> Choice:
+        """The bands that a call asks for, or the request.
+
+        Raises:
+            ParameterError: there is no such band.
+        """
+        raster, scene = self._raster, self._scene
+        if scene is None:
+            named = zip(self._names(), raster.descriptions, strict=True)
+            labels = tuple(tuple(label for label in pair if label) for pair in named)
+            numbers, default = raster.indexes, tuple(non_alpha_indexes(raster))
+        else:
+            labels, numbers = scene.labels, self._numbers
+            default = self.request.shown or scene.picture
+        return choose(
+            labels,
+            {number: place for place, number in enumerate(numbers, start=1)},
+            indexes=indexes,
+            expression=expression,
+            assets=self.request.assets,
+            default=default,
+            names_first=scene is not None,
+        )
+
+    def _within(self, dataset: Dataset, places: tuple[int, ...]) -> tuple[int, ...]:
+        """Where bands of what is open are in a description that may have fewer.
+
+        Raises:
+            SourceChangedError: a file changed since it was opened.
+        """
+        return places if self._described is None else _located(self._described, dataset, places)
+
+    def _of(self, dataset: Dataset, indexes: tuple[int, ...]) -> tuple[int, ...]:
+        """Where bands of a description are in what is open. Raises as `_within` does."""
+        return indexes if self._described is None else _located(dataset, self._described, indexes)
+
+    def _scene_info(self, scene: Scene) -> Info:
+        """Metadata of all bands of a scene."""
+        every = self.request.dataset(self.sources, self.input, tuple(range(1, 1 + len(scene.bands))))
+        own = self.dataset
+        with self.sources.open_described(every) as whole:
+            self.dataset = whole
+            try:
+                return Reader.info(self)
+            finally:
+                self.dataset = own
+
+    def _names(self) -> Sequence[str | None]:
+        """Common name of each band of a file."""
+        own = self._raster.descriptions
+        given = self.request.bands
+        return common_names(given if len(given) == len(own) else own)
 
     def __exit__(self, *error: Any) -> None:
         """Close the target, which tells of its file's errors."""
@@ -125,18 +202,35 @@ class TargetReader(Reader):
 
     @contextmanager
     def _looking(
-        self, seen: Callable[..., AbstractContextManager[Any]], wanted: tuple[int, ...], kwargs: dict[str, Any]
-    ) -> Iterator[dict[str, Any]]:
-        """Read some bands from what the raster looks like at the image's resolution, with the options given."""
+        self, seen: Callable[..., AbstractContextManager[Any]], places: tuple[int, ...], kwargs: dict[str, Any]
+    ) -> Iterator[tuple[tuple[int, ...], dict[str, Any]]]:
+        """Read some bands from what the raster looks like at the image's resolution.
+
+        Gives where they are in what is open then, and the options to read them with.
+        """
         own = self.dataset
         method = kwargs.get("resampling_method") or "nearest"
-        with seen(own, indexes=wanted, resampling=method) as (dataset, options):
-            self.dataset = dataset
+        with ExitStack() as stack:
+            raster = own
+            if self._described is not None:
+                # A warp reads every band that is open.
+                part = only(self._described, places)
+                if part.transform == self._described.transform and part.shape == self._described.shape:
+                    raster, places = stack.enter_context(self.sources.open_described(part)), part.indexes
+            self.dataset, options = stack.enter_context(seen(raster, indexes=places, resampling=method))
             unpadded = {"padding": 0} if options and "padding" in kwargs else {}  # no seams between other pixels
             try:
-                yield kwargs | options | unpadded
+                yield places, kwargs | options | unpadded
             finally:
                 self.dataset = own
+
+
+def _located(one: Dataset, other: Dataset, indexes: tuple[int, ...]) -> tuple[int, ...]:
+    """Numbers in one description of bands that another one numbers otherwise."""
+    parts = [one.parts[index - 1] for index in indexes]
+    if changed := next((part for part in parts if part not in other.parts), None):
+        raise SourceChangedError(f"{changed.url!r} changed while it was read; ask again")
+    return tuple(other.parts.index(part) + 1 for part in parts)
 
 
 @contextmanager

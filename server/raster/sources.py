@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final
 
+from algorithms.errors import ParameterError
 from server.raster.dataset import Dataset, describe
 from server.raster.mounting import file_version
 from server.raster.opening import open_raster, open_stack
@@ -67,7 +68,13 @@ class Sources:
 
     @contextmanager
     def open(self, url: str, version: str | None = None) -> Iterator[Any]:
-        """Open a raster, in the state `version` if that is given; see `open_raster`, and for what it raises."""
+        """Open a raster of one file, in the state `version` if that is given. See `open_raster`.
+
+        Raises:
+            ParameterError: a scene of several files.
+        """
+        if self.scene(url) is not None:
+            raise ParameterError(f"{url!r} is a scene of several files: name one of them")
         with open_raster(url, version, remotes=self.remotes, vouched=self.allowed.vouched_for(url)) as src:
             yield src
 
