@@ -92,7 +92,7 @@ class Dataset:
         return round(row), round(col)
 
 
-def _reflectance(src: Any, indexes: tuple[int, ...]) -> tuple[tuple[float, ...], tuple[float, ...], str]:
+def reflectance_of(src: Any, indexes: tuple[int, ...]) -> tuple[tuple[float, ...], tuple[float, ...], str]:
     """Scales, offsets and where they come from."""
     scales = tuple(float(src.scales[i - 1] or 1.0) for i in indexes)
     offsets = tuple(float(src.offsets[i - 1] or 0.0) for i in indexes)
@@ -134,7 +134,7 @@ def describe(src: Any, url: str, version: str) -> Dataset:
         indexes = tuple(non_alpha_indexes(src))
         check_place(ground, url)
         check_real(src, url)
-        scales, offsets, source = _reflectance(src, indexes)
+        scales, offsets, source = reflectance_of(src, indexes)
         return Dataset(
             url=url,
             version=version,

@@ -10,13 +10,19 @@ from typing import Any, Final
 from server.raster.dataset import Dataset, describe
 from server.raster.mounting import file_version
 from server.raster.opening import open_raster, open_stack
+from server.raster.scenes import describe_band, describe_scene
+from server.raster.stack import StackBand
 from server.raster.upright import georeferenced
 from server.remote.allowlist import AllowList
 from server.remote.files import Remotes
+from server.scenes.bandlist import band_list, expanded, is_band_list, joined
+from server.scenes.scene import Scene, SceneBand
 from server.settings import Settings
 
 DESCRIPTIONS: Final = 256
 """Descriptions that are remembered, each of about 2 kB."""
+PARTS: Final = 2048
+"""Files of scenes whose description is remembered."""
 
 
 class Sources:
@@ -31,6 +37,7 @@ class Sources:
         self.remotes: Final = remotes
         """States and pieces of remote files."""
         self._described = lru_cache(maxsize=DESCRIPTIONS)(self._describe)
+        self._parts = lru_cache(maxsize=PARTS)(self._describe_part)
 
     @classmethod
     def of(cls, settings: Settings, own: Iterable[str] = ()) -> Sources:
@@ -48,10 +55,14 @@ class Sources:
 
     def check(self, url: str) -> str:
         """The name to open, in its one form, if a request may name it. Raises as `AllowList.check` does."""
+        if is_band_list(url):
+            return joined([self.allowed.check(file) for file in expanded(url)])
         return self.allowed.check(url)
 
     def version(self, url: str) -> str:
-        """Identity of the content. Raises as `file_version` does."""
+        """Identity of the content, of a scene that of its files. Raises as `file_version` does."""
+        if is_band_list(url):
+            return " ".join(map(self.version, expanded(url)))
         return file_version(url, self.remotes)
 
     @contextmanager
@@ -71,13 +82,44 @@ class Sources:
         with self.open(dataset.url, dataset.version) as src, georeferenced(src) as ground:
             yield ground
 
+    def scene(self, url: str) -> Scene | None:
+        """The scene of several files that a name stands for; None for a raster of one file.
+
+        Raises:
+            SourceForbiddenError, SourceMissingError: see `check`. ParameterError: a list that cannot be read.
+        """
+        if is_band_list(url):
+            return band_list(url, expanded(url))
+        return None
+
     def dataset(self, url: str) -> Dataset:
-        """The description of a raster, read again when the file changes.
+        """The description of a raster of one file, read again when the file changes.
 
         Raises:
             SourceMissingError, SourceUnreadableError: see `open_raster`; or its place or its numbers are of no use.
         """
         return self._described(url, self.version(url))
+
+    def composed(self, scene: Scene, numbers: tuple[int, ...] = ()) -> Dataset:
+        """The description of some bands of a scene, read again when their files change.
+
+        Args:
+            scene: see `scene`.
+            numbers: of the bands, 1-based; all without any.
+
+        Raises:
+            SourceMissingError, SourceUnreadableError: see `open_raster`; or a file's place or numbers are of no use.
+            BandError: bands that do not fit onto one grid.
+        """
+        return describe_scene(scene, numbers or range(1, 1 + len(scene.bands)), self._part)
+
+    def _part(self, band: SceneBand) -> StackBand:
+        url = self.check(band.url)
+        return self._parts(band, url, self.version(url))
+
+    def _describe_part(self, band: SceneBand, url: str, version: str) -> StackBand:
+        with self.open(url, version) as src:
+            return describe_band(src, band, url, version)
 
     def _describe(self, url: str, version: str) -> Dataset:
         with self.open(url, version) as src:
