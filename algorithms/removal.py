@@ -77,7 +77,7 @@ class CloudRemoval(CloudAlgorithm):
     """Fill clouds and their shadows from another date."""
 
     title: str = "Cloud removal"
-    description: str = "Replace clouds and shadows by another date, radiometrically adjusted to the scene around them"
+    description: str = "Replace clouds and shadows with another date, radiometrically adjusted to the scene around them"
     needs: ClassVar[Needs] = "fill"
 
     def __call__(self, img: ImageData) -> ImageData:
@@ -216,4 +216,4 @@ CLOUD_ALGORITHMS: dict[str, type[CloudAlgorithm]] = {
     "fill_source": FillSource,
     "fill_confidence": FillConfidence,
 }
-"""Registered beside TiTiler's own."""
+"""Registered next to TiTiler's own."""

@@ -119,7 +119,7 @@ class Sessions:
         """Check a model's files and build its session now rather than at the first window.
 
         Raises:
-            ModelError: a file is missing, its checksum differs, or it holds no training statistics.
+            ModelError: a file is missing, its checksum differs, or it has no training statistics.
         """
         self._session(model)
 
@@ -212,7 +212,7 @@ def _statistics(model: CloudModel) -> tuple[Image, Image]:
         mean, std = both.reshape(2, len(model.bands), 1, 1)
     except (ValueError, LookupError, TypeError) as error:
         raise ModelError(
-            f"cloud model {model.id!r}: {model.statistics.name} holds no training statistics of "
+            f"cloud model {model.id!r}: {model.statistics.name} has no training statistics of "
             f"{len(model.bands)} bands; reinstall {model.package}"
         ) from error
     return mean, std

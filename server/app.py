@@ -53,7 +53,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def create_sealed_app() -> FastAPI:
-    """Build the application for a process of its own, whose GDAL opens nothing by name from now on."""
+    """Build the application for a separate process, whose GDAL opens nothing by name from then on."""
     seal()
     return create_app()
 
@@ -109,7 +109,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @app.get("/healthz", tags=["Service"])
     async def healthz() -> dict[str, Any]:
-        """Tell that the server is up, and its versions; answered even when every request thread is busy."""
+        """Report that the server is up, and its versions; answered even when every request thread is busy."""
         versions = {"clearsky": __version__, "rasterio": rasterio.__version__, "gdal": rasterio.__gdal_version__}
         return {"status": "ok", "versions": versions}
 

@@ -89,7 +89,7 @@ def serve(host: str, port: int, workers: int) -> None:
 @cli.command()
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--size", default=2048, show_default=True, help="Pixels per side.")
-@click.option("--seed", default=0, show_default=True, help="Another seed, another scene.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the random scene; each gives another one.")
 def demo(directory: Path, size: int, seed: int) -> None:
     """Write a generated scene: cloudy.tif, clear.tif, truth.tif, truth_mask.tif."""
     from server.demo import write_demo  # noqa: PLC0415

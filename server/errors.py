@@ -86,4 +86,4 @@ class OverdueError(CancelledWorkError):
 
 
 class BusyError(CancelledWorkError):
-    """A request that nobody is free for."""
+    """A request for which no thread is free."""

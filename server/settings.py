@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     source_check: float = Field(default=5.0, ge=0)
     """Seconds for which a remote file counts as unchanged, and a failing one as failing, before it is asked again."""
     source_timeout: float = Field(default=30.0, gt=0)
-    """Seconds in which a remote file's server must send what is asked of it, retries included."""
+    """Seconds within which a remote file's server must send what is requested, retries included."""
     model_providers: Annotated[tuple[str, ...], NoDecode] = ("auto",)
     """Where the model runs: auto, cpu, cuda, openvino, in the order of preference."""
     model_threads: int = Field(default=1, ge=1)
@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     model_preload: Annotated[tuple[str, ...], NoDecode] = ()
     """Cloud models to load at start instead of at the first tile that needs them."""
     prefetch: bool = True
-    """Whether what lies beside a native view of local rasters is computed while nobody waits for anything."""
+    """Whether the surroundings of a native view of local rasters are computed while the server is idle."""
     request_threads: int = Field(default_factory=lambda: max(40, 4 * usable_cores()), ge=1)
     """Requests worked on at the same time; more wait in line."""
     request_timeout: float = Field(default=120, gt=0)

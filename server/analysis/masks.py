@@ -31,8 +31,8 @@ from server.work.cache import TileCache
 from server.work.pool import FairPool
 
 BELIEVED_PROBABILITY: Final = 0.95
-"""Mean probability of cloud or shadow from which on the model is believed without reserve. On the clear dates at
-hand its false alarms stay below; the inside of real clouds reaches 0.99."""
+"""Mean probability of cloud or shadow from which the model is trusted without reserve. On the available clear dates
+its false alarms stay below; the inside of real clouds reaches 0.99."""
 AROUND_CELLS: Final = 2
 """Radius in cells of the surroundings the mean is taken over."""
 
@@ -69,12 +69,12 @@ class _Inference:
 
     @classmethod
     def of(cls, clouds: LayerClouds) -> _Inference | None:
-        """The inference that clouds come from; None where they come from a user's mask."""
+        """The inference that finds the clouds; None where a user's mask gives them."""
         model = clouds.source.model
         return None if model is None else cls(clouds.layer, model, clouds.grid)
 
     def key(self, window: Window) -> WindowKey:
-        """What the probabilities of a window are kept as."""
+        """The cache key of a window's probabilities."""
         return WindowKey(self.layer, self.model.id, self.grid, window)
 
     def cells(self, window: Window) -> Box:
@@ -122,7 +122,7 @@ class Masks:
         self._pool.run([partial(self._window, inference, window) for inference, window in missing.values()])
 
     def _announce(self, windows: Iterable[tuple[_Inference, Window]]) -> None:
-        """Tell which inference windows will be read, so that the bytes of remote rasters come in few requests."""
+        """Announce which inference windows will be read, so that the bytes of remote rasters come in few requests."""
         boxes: dict[tuple[Layer, Grid], list[Box]] = {}
         for inference, window in windows:
             boxes.setdefault((inference.layer, inference.grid), []).append(inference.cells(window))
@@ -130,14 +130,14 @@ class Masks:
             announce(self._rasters.sources, layer, grid, wanted)
 
     def _missing(self, inference: _Inference, box: Box) -> Iterator[Window]:
-        """Windows over a box inside the scene that are not there yet."""
+        """Windows over a box inside the scene that are not cached yet."""
         return (window for window in inference.windows(box) if not self._cache.peek(inference.key(window)))
 
     def tile(self, clouds: LayerClouds, box: Box) -> MaskTile:
         """Classes and probabilities over a box inside the scene.
 
-        Blended from the windows under just this box: blocks that go beyond it would call for windows that nobody needs.
-        Where these are there already, whole blocks are blended and kept; the values are the same, bit for bit.
+        Blended from the windows under just this box: blocks that go beyond it would need further windows.
+        Where these are cached already, whole blocks are blended and kept; the values are the same, bit for bit.
         """
         if (inference := _Inference.of(clouds)) is not None:
             self.prefetch([(clouds, box)])
@@ -149,7 +149,7 @@ class Masks:
         return joined(box, lambda number: (clouds.grid.block(number), read(number)))
 
     def _block(self, inference: _Inference, number: BlockNumber, box: Box) -> tuple[Box, MaskTile]:
-        """A block by the model, or the part of it in a box if the block calls for windows that are not there."""
+        """A block by the model, or the part of it in a box if the block needs windows that are not cached."""
         block = inference.grid.block(number)
         key = BlendedKey(inference.layer, inference.model.id, inference.grid, number)
         if self._cache.peek(key) or next(self._missing(inference, block), None) is None:

@@ -1,4 +1,4 @@
-"""What tiles and export do alike with an image: its replacement on the same grid, its gaps, its finished side-car."""
+"""What tiles and export both do with an image: its replacement on the same grid, its gaps, its finished side-car."""
 
 from __future__ import annotations
 

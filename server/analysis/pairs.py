@@ -165,7 +165,7 @@ class Pairs:
         return self._cache.get(ShiftKey.of(level, k), compute)
 
     def scene(self, plane: Plane, k: ReplacementIndex) -> SceneFit:
-        """The scene stage of the k-th replacement: the same whichever tile asks first."""
+        """The scene stage of the k-th replacement: the same whichever tile is requested first."""
 
         def compute() -> SceneFit:
             boxes = sample_boxes(plane.grid)

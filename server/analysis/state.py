@@ -1,4 +1,4 @@
-"""The analysis as the settings want it, and models loaded ahead of the first tile."""
+"""The analysis according to the settings, and models loaded ahead of the first tile."""
 
 from __future__ import annotations
 

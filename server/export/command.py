@@ -25,7 +25,7 @@ Command = Callable[..., Any]
 
 
 def _algorithm_options(command: Command) -> Command:
-    """Every option of the algorithm; what is left out stays as the recipe says, or at its default."""
+    """Every option of the algorithm; one that is left out keeps the recipe's value or its default."""
     for option in reversed(list(OPTIONS.values())):
         flag, told = option.name.replace("_", "-"), f"{option.description}."
         if option.type is bool:
@@ -43,20 +43,20 @@ def _algorithm_options(command: Command) -> Command:
 @click.option("--mask", help="Raster of cloud classes to use instead of the model.")
 @click.option("--mask-remap", help="ArcGIS remap string from classes to 0/1, e.g. '1 1;2 1;3 1'.")
 @click.option("--model", help="Cloud model (see `clearsky models`).")
-@click.option("--level", help="Processing level, l1c or l2a, where the raster does not tell.")
+@click.option("--level", help="Processing level, l1c or l2a, where the raster does not state it.")
 @click.option("--bands", help="Common names of the bands in order, e.g. blue,green,red,nir.")
 @click.option("--reflectance-scale", type=float, help="Reflectance per digital number.")
 @click.option("--reflectance-offset", type=float, help="Reflectance at digital number 0.")
 @click.option("--recipe", help="Recipe by name or file; other options override it, and TARGET may be left out.")
 @_algorithm_options
 @click.option("--workers", type=click.IntRange(1, 1024), help="Threads; by default one per core.")
-@click.option("--provenance", type=click.Path(path_type=Path), help="File that tells where every pixel comes from.")
-@click.option("--analysis-resolution", default="fine", show_default=True, help="fine, as tiles have it, or native.")
-@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@click.option("--provenance", type=click.Path(path_type=Path), help="File that records where every pixel comes from.")
+@click.option("--analysis-resolution", default="fine", show_default=True, help="fine, as for tiles, or native.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
 def export(paths: tuple[str, ...], **options: Any) -> None:
     """Write the whole raster TARGET without its clouds as a Cloud Optimized GeoTIFF OUT.
 
-    An interrupted export goes on where it ended when the same command is run again.
+    An interrupted export resumes where it stopped when the same command is run again.
     """
     from server.export.job import ExportJob  # noqa: PLC0415  (start-up of the other commands)
     from server.export.scene import export_scene  # noqa: PLC0415
@@ -75,7 +75,7 @@ def export(paths: tuple[str, ...], **options: Any) -> None:
 
 
 def _arguments(paths: tuple[str, ...], given: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """The fields of an `ExportJob`: what the recipe says, and over it what the command line says."""
+    """The fields of an `ExportJob`: the recipe's values, overridden by the command line's."""
     from dataclasses import replace  # noqa: PLC0415
 
     from algorithms.removal import CloudRemoval  # noqa: PLC0415
@@ -100,7 +100,7 @@ def _arguments(paths: tuple[str, ...], given: dict[str, Any], settings: Settings
 
 @contextmanager
 def _one_line() -> Iterator[None]:
-    """Let every error that an export can meet end in one line."""
+    """Report every error that an export can meet in one line."""
     from pydantic import ValidationError  # noqa: PLC0415
     from rasterio._err import CPLE_BaseError  # noqa: PLC0415
     from rasterio.errors import RasterioError  # noqa: PLC0415
@@ -126,7 +126,7 @@ def _innermost(error: BaseException) -> BaseException:
 
 @contextmanager
 def _interruptible(out: Path) -> Iterator[None]:
-    """Let Ctrl-C and a request to terminate end in one line that says how to go on."""
+    """Report Ctrl-C and a request to terminate in one line that says how to resume."""
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -136,7 +136,7 @@ def _interruptible(out: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         click.echo(
-            f"clearsky: interrupted; what is finished stays in {out}.partial, and the same command goes on from there",
+            f"clearsky: interrupted; finished pieces stay in {out}.partial, and the same command resumes from there",
             err=True,
         )
         sys.exit(130)

@@ -1,4 +1,4 @@
-"""Which rasters a user of the command line may name: any file and any address, but by plain names."""
+"""Which rasters a user of the command line may name: any file and any address, but only by plain names."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from server.remote.names import parse_address
 def own_source(name: str) -> str:
     """The dataset to open for a name given on the user's own command line.
 
-    The server's allow-list does not apply: who can run the command can read the file. What stays refused are names
-    that make GDAL open something else than the one raster named.
+    The server's allow-list does not apply: whoever can run the command can read the file. Names
+    that make GDAL open anything but the one raster named are still refused.
 
     Raises:
         ParameterError: a virtual file name, a connection string or an unknown scheme. SourceMissingError: no such file.

@@ -42,7 +42,7 @@ def target_description(sources: Sources, url: str, scratch: Path) -> ET.Element:
 
 
 def add_tags(root: ET.Element, tags: Mapping[str, str]) -> None:
-    """Put tags beside the dataset's own."""
+    """Add tags to the dataset's own."""
     items = next((m for m in root.findall("Metadata") if not m.get("domain")), None)
     if items is None:
         items = ET.Element("Metadata")
@@ -54,7 +54,7 @@ def add_tags(root: ET.Element, tags: Mapping[str, str]) -> None:
 
 
 def put_sources(root: ET.Element, sources: Iterable[Source], dtype: str) -> None:
-    """Let every band, the mask left aside, show the pieces instead of the target's file."""
+    """Let every band, but not the mask, show the pieces instead of the target's file."""
     pieces = list(sources)
     for band in root.findall("VRTRasterBand"):
         _replace_sources(band, pieces, dtype, band.get("band") or "1")

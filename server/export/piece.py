@@ -27,7 +27,7 @@ from server.raster.sampling import OutputGrid
 from server.raster.sources import Sources
 
 TILE_PIXELS: Final = 256
-"""Side in pixels of the tiles of a piece's file: whoever puts the pieces together holds some of each."""
+"""Side in pixels of the tiles of a piece's file: the process that puts the pieces together holds some of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class PieceFiller:
         return self.analysis.rasters.sources
 
     def prepare(self, pieces: list[Piece]) -> None:
-        """Compute and keep all that filling pieces takes: masks first, which squares would else make around each."""
+        """Compute and keep what filling pieces needs: masks first, which squares would otherwise make around each."""
         numbers = blocks_under(self.plane, pieces)
         around = self.plane.mask_cells(ground_around(self.plane, numbers))
         self.analysis.pairs.classes(self.plane.masks, around)
@@ -119,7 +119,7 @@ class PieceFiller:
         alpha: npt.NDArray[Any] | None,
         own_mask: npt.NDArray[np.uint8] | None,
     ) -> None:
-        """Mark pixels as without data, in the way that the target has for it."""
+        """Mark pixels as without data, in the target's own way."""
         nodata = self.plane.target.dataset.nodata
         if nodata is not None:
             data[:, lost] = nodata
@@ -159,7 +159,7 @@ class PieceFiller:
         return result
 
     def encode(self, piece: Piece, pixels: npt.NDArray[Any]) -> bytes:
-        """A piece as a GeoTIFF, uncompressed: it is read twice, and soon gone."""
+        """A piece as a GeoTIFF, uncompressed: it is read twice and soon removed."""
         target = self.plane.target.dataset
         count, height, width = pixels.shape
         profile = {

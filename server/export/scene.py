@@ -41,7 +41,7 @@ PROVENANCE_BANDS: Final = {
     "confidence": "percent, 255 no data",
     "classes": "0 clear, 1 cloud, 2 shadow, 255 no data",
 }
-"""Bands of the provenance file and what they mean."""
+"""Bands of the provenance file and their meaning."""
 
 Progress = Callable[[int, int], None]
 """Told the pieces finished and the pieces of the whole scene."""
@@ -59,14 +59,14 @@ def export_scene(
 ) -> None:
     """Write a whole scene without its clouds.
 
-    Finished pieces stay in a folder beside the output until the output is there; the next run of the same export goes
-    on from them. The output appears in one step.
+    Finished pieces stay in a folder next to the output until it is complete; the next run of the same export resumes
+    from them. The output appears in one step.
 
     Args:
         job: what to do.
         settings: caches, threads and how remote files are read.
-        progress: told how many pieces of how many are finished.
-        announce: told what happens after the last piece.
+        progress: called with the number of finished pieces and of all pieces.
+        announce: called with what happens after the last piece.
 
     Raises:
         ClearSkyError: a bad value, a raster that cannot be read, or an output that cannot be written.
@@ -146,7 +146,7 @@ def _manifest(job: ExportJob, task: Task) -> dict[str, object]:
 
 @contextmanager
 def _working(analysis: Analysis) -> Iterator[Analysis]:
-    """Give all threads one ticket, and take it back in the end: whatever is still at work then stops early."""
+    """Give all threads one ticket and take it back at the end: work still running then stops early."""
     ticket = Ticket()
     token = current_ticket.set(ticket)
     try:
@@ -158,7 +158,7 @@ def _working(analysis: Analysis) -> Iterator[Analysis]:
 
 
 def _fill(plan: list[list[Piece]], work: WorkFolder, filler: PieceFiller, workers: int, progress: Progress) -> None:
-    """Make every piece that is not there yet: the analysis of a strip while the one before is read and written."""
+    """Make every missing piece: the analysis of a strip while the one before is read and written."""
     total = sum(map(len, plan))
     plan = [[piece for piece in strip if not work.has(piece, filler.kinds)] for strip in plan]
     done = total - sum(map(len, plan))
@@ -199,7 +199,7 @@ def _make(piece: Piece, work: WorkFolder, filler: PieceFiller) -> None:
 
 
 def _check_unchanged(sources: Sources, task: Task) -> None:
-    """Refuse to give out a mixture of two states of a raster.
+    """Refuse to mix two states of a raster.
 
     Raises:
         SourceChangedError: a raster changed while it was read.
@@ -220,7 +220,7 @@ def _finish(
     tags: dict[str, str],
     announce: Callable[[str], None],
 ) -> None:
-    """Put the pieces together; the outputs get their names when all are there, the image last."""
+    """Put the pieces together; the outputs get their names when all are complete, the image last."""
 
     def finished(kind: str) -> list[tuple[Piece, Path]]:
         return [(piece, work.path(piece, kind)) for piece in pieces]

@@ -1,4 +1,4 @@
-"""What a file tells about how it was made: sources, dates, model, parameters, software."""
+"""What a file records about how it was made: sources, dates, model, parameters, software."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ DATE_KEYS: Final = (
     "ACQUISITION_DATE", "ACQUISITIONDATETIME", "DATE_ACQUIRED", "SENSING_TIME", "DATATAKE_1_DATATAKE_SENSING_START",
     "PRODUCT_START_TIME", "DATETIME", "START_DATETIME", "DATE", "TIFFTAG_DATETIME",
 )  # fmt: skip
-"""Tags that tell when an image was taken, the most reliable first, compared without regard to case."""
+"""Tags that state when an image was taken, the most reliable first, compared without regard to case."""
 
 _DATE: Final = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_:/]?(0[1-9]|1[0-2])[-_:/]?(0[1-9]|[12]\d|3[01])(?!\d)")
 
 
 def acquisition_date(tags: Mapping[str, str], name: str) -> str | None:
-    """The day an image was taken as YYYY-MM-DD, from its tags, else from its name; None where neither tells."""
+    """The day an image was taken as YYYY-MM-DD, from its tags, else from its name; None where neither states it."""
     known = {key.upper(): value for key, value in tags.items()}
     for text in [*(known.get(key, "") for key in DATE_KEYS), name]:
         if found := _DATE.search(text):

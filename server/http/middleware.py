@@ -21,17 +21,17 @@ from server.work.trace import Trace, current
 
 CHECKERS = 2
 """Threads that look up the state of datasets, per request thread: apart from these, so that a server that stalls does
-not take them, and more than all servers that stall can hold (see `Gate`), so that local files do not wait for any."""
+not block them, and more than all servers that stall can hold (see `Gate`), so that local files do not wait for any."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What an answer depends on beside its address and the software."""
+    """What an answer depends on besides its address and the software."""
 
     sources: Sequence[str]
     """Datasets, checked."""
     parts: Sequence[str] = ()
-    """Further text that tells answers apart."""
+    """Further text that distinguishes answers."""
 
 
 Resolver = Callable[[Scope], Inputs]
@@ -70,7 +70,7 @@ class PathPrefix:
         self.prefix = "/" + prefix.strip("/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Tell the application the prefix, and put it before the path where it was stripped."""
+        """Pass the prefix to the application, and put it before the path where it was stripped."""
         if scope["type"] in ("http", "websocket"):
             path = scope["path"]
             kept = path == self.prefix or path.startswith(self.prefix + "/")
@@ -92,7 +92,7 @@ class ImageHeaders:
         return next((resolve for prefix, resolve in self._resolvers.items() if path.startswith(prefix)), None)
 
     async def _tag(self, scope: Scope, resolve: Resolver) -> str | None:
-        """The tag, looked up aside: the state of a remote dataset is asked of its server."""
+        """The tag, looked up in another thread: the state of a remote dataset is requested from its server."""
         return await to_thread.run_sync(_held_tag, scope, resolve, limiter=self._checkers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

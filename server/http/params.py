@@ -54,7 +54,7 @@ def make_algorithm(name: str, parameters: dict[str, Any]) -> BaseAlgorithm:
     algorithm = ALGORITHMS.get(name)
     known = ", ".join(settable(algorithm))
     if strange := sorted(parameters.keys() - settable(algorithm)):
-        raise ParameterError(f"algorithm_params: {strange[0][:80]!r} is no parameter of {name} (known: {known})")
+        raise ParameterError(f"algorithm_params: {strange[0][:80]!r} is not a parameter of {name} (known: {known})")
     try:
         return algorithm(**parameters)
     except ValidationError as error:
@@ -65,7 +65,7 @@ def make_algorithm(name: str, parameters: dict[str, Any]) -> BaseAlgorithm:
 def process(
     algorithm: Annotated[
         AlgorithmName | None,
-        Query(description="Algorithm; `cloud_removal` as soon as there is a `replacement`"),
+        Query(description="Algorithm; by default `cloud_removal` if there is a `replacement`"),
     ] = None,
     algorithm_params: Annotated[
         str | None,
@@ -89,7 +89,7 @@ class RequestParams:
     url: Annotated[str, Query(description="Target raster: path or URL")]
     replacement: Annotated[
         list[str] | None,
-        Query(description="Another date of the same place; may be repeated: the first clear at a pixel fills it"),
+        Query(description="Another date of the same place; may be repeated; the first clear one at a pixel fills it"),
     ] = None
     mask: Annotated[str | None, Query(description="Raster of cloud classes to use instead of the model")] = None
     mask_remap: Annotated[
@@ -97,7 +97,7 @@ class RequestParams:
     ] = None
     model: Annotated[str | None, Query(description=f"Cloud model: {', '.join(MODELS)}")] = None
     level: Annotated[
-        Literal["l1c", "l2a"] | None, Query(description="Processing level, where the dataset does not tell")
+        Literal["l1c", "l2a"] | None, Query(description="Processing level, where the dataset does not state it")
     ] = None
     bands: Annotated[str | None, Query(description="Common names of the bands in order, e.g. `blue,green,red,nir`")] = (
         None
@@ -117,7 +117,7 @@ def asked_request(asked: Annotated[RequestParams, Depends()], sources: SharedSou
 
 @dataclass
 class ReaderParams(DefaultDependency):
-    """What the reader needs beside the request."""
+    """What the reader needs besides the request."""
 
     sources: SharedSources
     analysis: SharedAnalysis

@@ -1,4 +1,4 @@
-"""`/validate`: whether a raster is a cloud-optimized GeoTIFF, as TiTiler tells, but opened as every raster is."""
+"""`/validate`: whether a raster is a cloud-optimized GeoTIFF, by TiTiler's check, but opened as every raster is."""
 
 from __future__ import annotations
 

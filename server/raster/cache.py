@@ -24,14 +24,14 @@ from server.work.cache import TileCache
 READ_PIXELS: Final = 512
 """Side in pixels of the blocks in which pixels are read and kept: the tile of a common COG."""
 EXPECTED_BLOCKS: Final = 4096
-"""Blocks at most that are remembered to be wanted as pixels, too."""
+"""Most blocks remembered as needed in pixels, too."""
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class PixelsKey:
-    """What a block of native pixels is kept as."""
+    """The cache key of a block of native pixels."""
 
     layer: Layer
     number: BlockNumber
@@ -39,7 +39,7 @@ class PixelsKey:
 
 @dataclass(frozen=True, slots=True)
 class CellsKey:
-    """What a block of cells is kept as."""
+    """The cache key of a block of cells."""
 
     layer: Layer
     shift: Shift
@@ -74,7 +74,7 @@ class RasterCache:
         self._lock = threading.Lock()
 
     def expect_pixels(self, layer: Layer, box: Box) -> None:
-        """Tell that native pixels under a box will be wanted: whoever reads the cells there then keeps the pixels."""
+        """Announce that native pixels under a box are needed soon: reading the cells there then keeps the pixels."""
         numbers = list(box.clip(layer.target.shape).blocks(READ_PIXELS))
         with self._lock:
             self._expected.update((PixelsKey(layer, number), True) for number in numbers)
@@ -138,7 +138,7 @@ class RasterCache:
         return self._cache.get(CellsKey(layer, shift, grid, number), compute)
 
     def _from_pixels(self, layer: Layer, grid: Grid, number: BlockNumber) -> bool:
-        """Whether a block of cells is a block of pixels that is there or expected to be wanted."""
+        """Whether a block of cells is a block of pixels that is cached or expected to be needed."""
         if READ_CELLS * grid.factor != READ_PIXELS or mixed(layer.dataset):
             return False
         key = PixelsKey(layer, number)

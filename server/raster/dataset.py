@@ -22,7 +22,7 @@ _L2A: Final = re.compile(r"L2A|LEVEL[-_ ]?2A|L2SP|L2SR|SURFACE[-_ ]REFLECTANCE|\
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A raster as the analysis sees it: immutable and hashable, so that it can stand in a cache key."""
+    """A raster as the analysis sees it: immutable and hashable, so that it can be part of a cache key."""
 
     url: str
     """What to open."""
@@ -112,7 +112,7 @@ def reflectance_of(src: Any, indexes: tuple[int, ...]) -> tuple[tuple[float, ...
 
 
 def _level(src: Any, url: str) -> str:
-    """Processing level from tags, band names or the file name; top of atmosphere where nothing tells."""
+    """Processing level from tags, band names or the file name; top of atmosphere where nothing states it."""
     texts = [f"{key}={value}" for key, value in src.tags().items() if key.upper() not in ("LICENSE", "SOURCE")]
     texts += [d for d in src.descriptions if d and d.upper().startswith("SR_B")]
     surface = any(_L2A.search(text) for text in texts) or any(text.upper().startswith("SR_B") for text in texts)
@@ -128,7 +128,7 @@ def describe(src: Any, url: str, version: str) -> Dataset:
         version: its state.
 
     Raises:
-        SourceUnreadableError: its place or its numbers are of no use.
+        SourceUnreadableError: its georeferencing or its data type cannot be used.
     """
     with georeferenced(src) as ground:
         indexes = tuple(non_alpha_indexes(src))

@@ -12,7 +12,7 @@ from server.raster.dataset import Dataset, dataset_crs
 from server.raster.sampling import on_lattice
 
 PROBES: Final = 33
-"""Points along each side of a raster that are looked for in the other one."""
+"""Points along each side of a raster that are looked up in the other one."""
 
 
 def overlap(one: Dataset, two: Dataset) -> bool:

@@ -35,7 +35,7 @@ class Recipe:
     render: Render
     """How the picture looks."""
     document: Document
-    """Where every value stands."""
+    """File and line of every value."""
     digest: str
     """Changes with the file's content."""
 

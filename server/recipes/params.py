@@ -1,4 +1,4 @@
-"""Dependencies of the routes below `/recipes/{name}`: what a request leaves open comes from the recipe."""
+"""Dependencies of the routes under `/recipes/{name}`: what a request leaves open comes from the recipe."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def named_recipe(
     recipe = recipes_of(request.app).get(name)
     if fixed := sorted(FIXED & request.query_params.keys()):
         raise ParameterError(
-            f"{', '.join(fixed)} cannot be given: the recipe {name!r} decides; leave it out, or ask below /cog"
+            f"{', '.join(fixed)} cannot be given: the recipe {name!r} sets this; leave it out, or use /cog"
         )
     return recipe.admitted(sources_of(request.app))
 
@@ -141,7 +141,7 @@ def recipe_process(
 
 @dataclass
 class RecipeParams(DefaultDependency):
-    """What the reader needs beside the recipe."""
+    """What the reader needs besides the recipe."""
 
     sources: SharedSources
     analysis: SharedAnalysis

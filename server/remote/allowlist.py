@@ -32,7 +32,7 @@ class AllowList:
     prefixes: tuple[Address, ...]
     """Addresses: they and what is below them."""
     hosts: tuple[str, ...]
-    """Hosts and buckets, in lower case; `*.` at the beginning stands for any names before it."""
+    """Hosts and buckets, in lower case; a leading `*.` stands for any subdomain."""
     public: bool
     """Whether every public https host is admitted."""
     own: frozenset[Address] = frozenset()
@@ -78,7 +78,7 @@ class AllowList:
 
         Raises:
             SourceForbiddenError: not admitted. SourceMissingError: a local file that does not exist.
-            SourceTimeoutError, SourceBusyError: it could not be found out.
+            SourceTimeoutError, SourceBusyError: its address could not be resolved.
         """
         if "\0" in url or url.lower().startswith("/vsi"):
             raise _forbid(url, "GDAL's virtual file names are not accepted")
@@ -109,7 +109,7 @@ class AllowList:
         """An address, if a request may name it, or be led to it.
 
         Raises:
-            SourceForbiddenError: not admitted. SourceTimeoutError, SourceBusyError: it could not be found out.
+            SourceForbiddenError: not admitted. SourceTimeoutError, SourceBusyError: its address could not be resolved.
         """
         url = str(address)
         if self.named(address) or (address.scheme != "http" and _host_admitted(address.host, self.hosts)):

@@ -36,7 +36,7 @@ _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 
 
 class _TransientError(Exception):
-    """A failure that another attempt may not have."""
+    """A failure that another attempt may avoid."""
 
     def __init__(self, error: SourceFaultError) -> None:
         super().__init__(str(error))
@@ -93,7 +93,7 @@ class WebTransfer:
         except HTTPError as error:
             reason = " ".join(str(error).split())[:200]
             raise _TransientError(
-                SourceFaultError(f"{url!r} cannot be fetched: {reason}; try again or tell its provider")
+                SourceFaultError(f"{url!r} cannot be fetched: {reason}; try again or inform its provider")
             ) from error
         raise SourceFaultError(f"{url!r} redirects more than {HOPS} times; give the final address")
 
@@ -112,7 +112,7 @@ class WebTransfer:
 
     def _late(self, url: str) -> SourceTimeoutError:
         return SourceTimeoutError(
-            f"{url!r} was not sent within {self._timeout:g} s; try again, or give CLEARSKY_SOURCE_TIMEOUT more"
+            f"{url!r} was not sent within {self._timeout:g} s; try again, or raise CLEARSKY_SOURCE_TIMEOUT"
         )
 
     def _ask(self, where: Address, headers: dict[str, str], deadline: float) -> Any:
@@ -151,7 +151,7 @@ class WebTransfer:
         return Part(data, stamp, where)
 
     def _body(self, answer: Any, url: str, length: int, deadline: float) -> bytes:
-        """The whole body, and no more than announced."""
+        """The whole body, and no more than was announced."""
         pieces: list[bytes] = []
         got = 0
         while piece := answer.read1(_PIECE, decode_content=False):
@@ -163,26 +163,28 @@ class WebTransfer:
                 raise self._late(url)
         if got != length:
             raise _TransientError(
-                SourceFaultError(f"{url!r} came with {got} bytes instead of {length}; try again or tell its provider")
+                SourceFaultError(f"{url!r} came with {got} bytes instead of {length}; try again or inform its provider")
             )
         return b"".join(pieces)
 
 
 def _validator(answer: Any, name: str) -> str | None:
-    """A header that goes back with the next request, unless it has what no header may have."""
+    """A header to send with the next request, unless it contains what no header may."""
     value: str | None = answer.headers.get(name)
     return value if value and value.isascii() and value.isprintable() and len(value) <= 1024 else None
 
 
 def _refuse(url: str, status: int, start: int) -> NoReturn:
-    """The error that an answer without bytes stands for."""
+    """The error for an answer without bytes."""
     if status in (404, 410):
         raise SourceMissingError(f"{url!r} does not exist (its server answers {status}); check the name")
     if status in (401, 403):
         raise SourceDeniedError(f"{url!r} is refused by its server ({status}); give a public or signed address")
     if status == 416 and start:
-        raise SourceChangedError(f"{url!r} changed while it was read: it is shorter now; ask again")
-    error = SourceFaultError(f"{url!r} cannot be fetched: its server answers {status}; try again or tell its provider")
+        raise SourceChangedError(f"{url!r} changed while it was read: it is shorter now; try again")
+    error = SourceFaultError(
+        f"{url!r} cannot be fetched: its server answers {status}; try again or inform its provider"
+    )
     if status in _TRANSIENT:
         raise _TransientError(error)
     raise error
@@ -193,13 +195,13 @@ def _span(answer: Any, url: str, wanted: tuple[int, int]) -> tuple[int, int, int
     start, stop = wanted
     length = answer.headers.get("content-length", "")
     if answer.headers.get("content-encoding", "identity") != "identity":
-        raise SourceFaultError(f"{url!r} is sent compressed, so that its parts cannot be read; tell its provider")
+        raise SourceFaultError(f"{url!r} is sent compressed, so its parts cannot be read; inform its provider")
     if answer.status == HTTPStatus.OK:
         # A server may send a small file whole; of a large one that would be paid again with every part.
         if start == 0 and _LENGTH.fullmatch(length) and int(length) <= stop:
             return 0, int(length), int(length)
         raise SourceFaultError(
-            f"the server of {url!r} sends no parts of files (it ignores `Range`); put the file where ranges work"
+            f"the server of {url!r} sends no parts of files (it ignores `Range`); use a server that supports ranges"
         )
     match = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
     if match is None:

@@ -41,7 +41,7 @@ current: ContextVar[Trace | None] = ContextVar("clearsky_trace", default=None)
 
 
 def warn(message: str) -> None:
-    """Tell the client of the running request something that is no error."""
+    """Inform the client of the running request of something that is not an error."""
     if (trace := current.get()) is not None and message not in trace.warnings:
         trace.warnings.append(message)
 

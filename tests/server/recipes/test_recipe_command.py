@@ -72,7 +72,7 @@ def test_check_names_what_is_wrong(
     assert ["cannot be read" in told.err, "copy.yaml:3:" in told.err, "copy.yaml:4:" in told.err] == [True] * 3
     copy.write_text("name: plain\ntarget: t.tif\n")
     assert clearsky(monkeypatch, "check", "--offline", good, copy) == 2
-    assert "has this name already" in capsys.readouterr().err
+    assert "already has this name" in capsys.readouterr().err
     assert clearsky(monkeypatch, "check") == 2
 
 

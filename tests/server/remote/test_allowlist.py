@@ -150,11 +150,11 @@ def test_a_folder_may_be_named_from_home(tmp_path: Path) -> None:
 
 def test_a_list_that_cannot_be_understood_is_told_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLEARSKY_ALLOWED_SOURCES", "https://example.com/../,/data")
-    with pytest.raises(ParameterError, match=r"CLEARSKY_ALLOWED_SOURCES.*climbs"):
+    with pytest.raises(ParameterError, match=r"CLEARSKY_ALLOWED_SOURCES.*leads upwards"):
         create_app()
     answer = CliRunner().invoke(cli, ["serve", "--port", "1"])
     assert isinstance(answer.exception, ClearSkyError)
-    assert "climbs" in str(answer.exception)
+    assert "leads upwards" in str(answer.exception)
 
 
 def test_what_the_user_names_is_fetched_and_nothing_below_it(tmp_path: Path) -> None:
