@@ -19,7 +19,7 @@ from rio_tiler.reader import read
 
 from algorithms.masks import NODATA
 from algorithms.sidecar import CloudSidecar, hidden_pixels
-from server.raster.composite import only
+from server.raster.composite import to_open
 from server.raster.dataset import Dataset
 from server.raster.distant import from_afar
 from server.raster.layer import Layer
@@ -48,9 +48,8 @@ def read_layer(
     """
     dataset = layer.dataset
     indexes = tuple(layer.indexes[p] for p in positions)
-    if dataset.parts:  # a warp reads every band that is open
-        dataset = only(dataset, indexes)
-        indexes = dataset.indexes
+    if dataset.parts:
+        dataset, indexes = to_open(dataset, indexes)
     source = source_of_warp(dataset, layer.target)
     with stage("read"), sources.open_described(dataset) as src:
         bounds = output.bounds if output.north_up and (src.crs != crs or is_north_up(src.transform)) else None

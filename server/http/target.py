@@ -24,7 +24,7 @@ from server.http.checks import MOST_ZOOM
 from server.http.choice import Choice, choose
 from server.http.expressions import expression_bands
 from server.http.geojson import check_shape
-from server.raster.composite import only
+from server.raster.composite import to_open
 from server.raster.dataset import Dataset
 from server.raster.sources import Sources
 from server.raster.upright import hull, is_north_up, read_upright
@@ -212,11 +212,10 @@ class TargetReader(Reader):
         method = kwargs.get("resampling_method") or "nearest"
         with ExitStack() as stack:
             raster = own
-            if self._described is not None:
-                # A warp reads every band that is open.
-                part = only(self._described, places)
+            if self._scene is not None and self._described is not None:
+                part, numbers = to_open(self._described, places, count=len(self._scene.bands))
                 if part.transform == self._described.transform and part.shape == self._described.shape:
-                    raster, places = stack.enter_context(self.sources.open_described(part)), part.indexes
+                    raster, places = stack.enter_context(self.sources.open_described(part)), numbers
             self.dataset, options = stack.enter_context(seen(raster, indexes=places, resampling=method))
             unpadded = {"padding": 0} if options and "padding" in kwargs else {}  # no seams between other pixels
             try:

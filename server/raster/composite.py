@@ -74,6 +74,28 @@ def only(dataset: Dataset, indexes: Sequence[int]) -> Dataset:
     return replace(made, scales=changes["scales"], offsets=changes["offsets"], nodata=dataset.nodata)
 
 
+def to_open(dataset: Dataset, indexes: Sequence[int], *, count: int | None = None) -> tuple[Dataset, tuple[int, ...]]:
+    """What to open of a scene to warp some of its bands: a warp reads every band that is open.
+
+    GDAL warps a window at once where all bands are asked for in their order, and else by blocks, which rounds
+    otherwise. So that a part of the bands gives the pixels that the same part of one file gives, the first
+    is there twice.
+
+    Args:
+        dataset: the scene.
+        indexes: 1-based numbers out of `dataset.indexes`.
+        count: bands of the whole; None: those of the description.
+
+    Returns:
+        The description, and the numbers of the bands in it.
+    """
+    wanted = tuple(sorted(set(indexes)))
+    part = only(dataset, wanted)
+    if len(wanted) < (count or len(dataset.indexes)):
+        part = replace(part, parts=(*part.parts, part.parts[0]))
+    return part, tuple(wanted.index(index) + 1 for index in indexes)
+
+
 def resolution_groups(layer: Layer, factor: int) -> dict[int, tuple[int, ...]]:
     """Which bands of a layer are read together for cells of `factor` native pixels of its target.
 

@@ -40,8 +40,7 @@ def test_check_names_what_is_wrong(
     far = make_pair(size=(64, 64)).replacement
     write_raster(scene / "far.tif", far, transform=rasterio.Affine(10, 0, 700_000, 0, -10, 4_600_000))
     cases = {
-        head
-        + f"replacements:\n- {scene}/r.tif\n- {scene}/four.tif\n": ":5: replacement '.*four.tif' has 4 bands.*same",
+        head + f"replacements:\n- {scene}/r.tif\n- {scene}/four.tif\n": ":5: replacement '.*four.tif' .* lacks swir16",
         head + f"replacements: [{scene}/far.tif]\n": ":3: replacement '.*far.tif' covers .* does not overlap",
         head + "replacements: [/etc/hostname]\n": ":3: '/etc/hostname' is not allowed.*CLEARSKY_ALLOWED_SOURCES",
         head + f"mask: {{source: {scene}/none.tif}}\n": ":3: '.*none.tif' does not exist",
