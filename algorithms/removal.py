@@ -111,7 +111,7 @@ class CloudRemoval(CloudAlgorithm):
             return filled
         result = as_numbers(filled.apply_expression(clouds.expression))
         if clouds.names is not None:
-            result.band_names = list(clouds.names)
+            result.band_descriptions = list(clouds.names)
         return result
 
 

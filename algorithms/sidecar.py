@@ -92,6 +92,6 @@ class CloudSidecar:
     expression: str | None = None
     """Band arithmetic the request asks for; it applies to the filled image."""
     names: tuple[str, ...] | None = None
-    """What its results are called; None: its parts."""
+    """What describes its results; None: its parts."""
     unscale: bool = False
     """Whether the dataset's scale and offset apply to the filled image."""

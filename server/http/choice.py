@@ -26,7 +26,7 @@ class Choice:
     expression: str | None
     """Band arithmetic on the numbers."""
     names: tuple[str, ...] | None
-    """What the bands of the result are called instead of the parts of the expression."""
+    """What describes the bands of the result instead of the parts of the expression."""
 
     def named(self, image: ImageData) -> ImageData:
         """An image of the bands at `places`, called by their numbers."""
@@ -39,7 +39,7 @@ class Choice:
             return image
         result = as_numbers(image.apply_expression(self.expression))
         if self.names is not None:
-            result.band_names = list(self.names)
+            result.band_descriptions = list(self.names)
         return result
 
 
