@@ -343,9 +343,15 @@ class PairReader(Reader):
         if algorithm.needs != "fill":
             # Which pixels have data is all that is taken of the image; with a nodata value each band tells for itself.
             wanted = task.target.dataset.indexes[: None if task.target.dataset.nodata is not None else 1]
-        with stage("read"), self._looking(seen, wanted, kwargs) as there:
-            image = read(*args, indexes=wanted, **there)
-        clouds = replace(self._sidecar(algorithm, task, image, wanted, kwargs), expression=expression, unscale=unscale)
+
+        def image_of(bands: tuple[int, ...]) -> ImageData:
+            with stage("read"), self._looking(seen, bands, kwargs) as there:
+                image: ImageData = read(*args, indexes=bands, **there)
+            return image
+
+        image = image_of(wanted)
+        clouds = self._sidecar(algorithm, task, image, wanted, kwargs, image_of)
+        clouds = replace(clouds, expression=expression, unscale=unscale)
         filled = CloudImage.of(image, clouds)
         return filled if algorithm is self.process else algorithm(filled)
 
@@ -376,8 +382,15 @@ class PairReader(Reader):
                 self.dataset = own
 
     def _sidecar(
-        self, algorithm: CloudAlgorithm, task: Task, image: ImageData, wanted: tuple[int, ...], kwargs: dict[str, Any]
+        self,
+        algorithm: CloudAlgorithm,
+        task: Task,
+        image: ImageData,
+        wanted: tuple[int, ...],
+        kwargs: dict[str, Any],
+        image_of: Callable[[tuple[int, ...]], ImageData],
     ) -> CloudSidecar:
+        """What the algorithm takes of an image's clouds; `image_of` reads other bands of the same image."""
         output = self._grid(image, kwargs)
         if algorithm.needs == "classes":
             return classes_sidecar(self.analysis, task, output, shown=~hidden_pixels(image))
@@ -393,16 +406,27 @@ class PairReader(Reader):
             return read_layer(task.replacement(k), positions, output, image.crs, options)
 
         methods = (options.get(name, "nearest") for name in ("resampling_method", "reproject_method"))
-        clouds = fill_sidecar(
-            self.analysis,
-            task,
-            output,
-            needs=algorithm.needs if filled else "provenance",
-            bands=positions,
-            read_replacement=read_replacement,
-            smooth=any(method != "nearest" for method in methods),
-            shown=~hidden,
-        )
+        smooth = any(method != "nearest" for method in methods)
+
+        def sidecar(hidden: npt.NDArray[np.bool_]) -> CloudSidecar:
+            return fill_sidecar(
+                self.analysis,
+                task,
+                output,
+                needs=algorithm.needs if filled else "provenance",
+                bands=positions,
+                read_replacement=read_replacement,
+                smooth=smooth,
+                shown=~hidden,
+            )
+
+        clouds = sidecar(hidden)
+        if target.nodata is not None and not set(target.indexes) <= set(wanted) and clouds.fills(hidden):
+            # Without data in the bands asked for, but perhaps not in the others: whether it is there, all bands tell.
+            lacking = hidden_pixels(image_of(target.indexes))
+            if (lacking != hidden).any():
+                hidden = lacking
+                clouds = replace(sidecar(hidden), hidden=hidden)
         if clouds.fill is not None and len(filled) < len(wanted):
             clouds = replace(clouds, fill=replace(clouds.fill, bands=filled))
         return completed(clouds, hidden)
