@@ -422,10 +422,12 @@ class PairReader(Reader):
 
         clouds = sidecar(hidden)
         if target.nodata is not None and not set(target.indexes) <= set(wanted) and clouds.fills(hidden):
-            # Without data in the bands asked for, but perhaps not in the others: whether it is there, all bands tell.
-            lacking = hidden_pixels(image_of(target.indexes))
-            if (lacking != hidden).any():
-                hidden = lacking
+            # Without data in the bands asked for, but perhaps not in the others: all bands tell. Not from which pixels
+            # are hidden in each image: at the edge of data a warp of other bands differs.
+            missing = np.ma.getmaskarray(image_of(target.indexes).array)
+            partial = hidden & missing[list(positions)].all(axis=0) & ~missing.all(axis=0)
+            if partial.any():
+                hidden = hidden & ~partial
                 clouds = replace(sidecar(hidden), hidden=hidden)
         if clouds.fill is not None and len(filled) < len(wanted):
             clouds = replace(clouds, fill=replace(clouds.fill, bands=filled))
