@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import attr
 import numpy as np
@@ -51,6 +51,8 @@ from server.raster.usable import check_crs, check_georeference, check_nodata, ch
 from server.settings import Settings
 from server.work.ticket import check_wanted, holding
 from server.work.trace import stage
+
+Described = TypeVar("Described", ImageData, PointData)
 
 
 @attr.s
@@ -207,7 +209,6 @@ class PairReader(Reader):
         self,
         bbox: tuple[float, float, float, float],
         indexes: Any = None,
-        expression: str | None = None,
         **kwargs: Any,
     ) -> ImageData:
         """`part` of a target that is not north up, in its own CRS."""
@@ -215,10 +216,9 @@ class PairReader(Reader):
         if bounds_crs != self.crs:
             bbox = transform_bounds(bounds_crs, self.crs, *bbox, densify_pts=21)
         options = {k: v for k, v in {**self.options, **kwargs}.items() if k not in ("dst_crs", "padding")}
-        asked = expression_bands(expression) if expression else indexes
-        image = read_upright(self._raster, bbox, indexes=asked, **options)
+        image = read_upright(self._raster, bbox, indexes=indexes, **options)
         image.assets = [self.input]
-        return image.apply_expression(expression) if expression else image
+        return image
 
     def read(self, indexes: Any = None, expression: str | None = None, **kwargs: Any) -> ImageData:
         """Read the whole dataset and attach its side-car."""
@@ -254,7 +254,10 @@ class PairReader(Reader):
         if not (math.isfinite(lon) and math.isfinite(lat)):
             raise PointOutsideBounds(f"Point {lon},{lat} is outside dataset bounds")
         if not self._clouds_wanted and self._north_up:
-            return super().point(lon, lat, coord_crs=coord_crs, indexes=indexes, expression=expression, **kwargs)
+            wanted = self._asked(indexes, expression) if expression else indexes
+            found: PointData = super().point(lon, lat, coord_crs=coord_crs, indexes=wanted, **kwargs)
+            found = self._described_bands(found)
+            return found.apply_expression(expression) if expression else found
         raster = self._raster
         xs, ys = transform(coord_crs, self.crs, [lon], [lat])
         at_col, at_row = ~raster.transform @ (xs[0], ys[0])
@@ -330,8 +333,8 @@ class PairReader(Reader):
         wanted = self._asked(indexes, expression)
         if not self._clouds_wanted:
             with stage("read"), self._looking(seen, wanted, kwargs) as there:
-                plain: ImageData = read(*args, indexes=indexes, expression=expression, **there)
-            return as_numbers(plain)
+                plain = self._described_bands(read(*args, indexes=wanted if expression else indexes, **there))
+            return as_numbers(plain.apply_expression(expression) if expression else plain)
         kwargs = {**self.options, **kwargs}
         unscale = bool(kwargs.pop("unscale", False))
         algorithm = self.process if isinstance(self.process, CloudAlgorithm) else CloudRemoval()
@@ -346,7 +349,7 @@ class PairReader(Reader):
 
         def image_of(bands: tuple[int, ...]) -> ImageData:
             with stage("read"), self._looking(seen, bands, kwargs) as there:
-                image: ImageData = read(*args, indexes=bands, **there)
+                image: ImageData = self._described_bands(read(*args, indexes=bands, **there))
             return image
 
         image = image_of(wanted)
@@ -354,6 +357,12 @@ class PairReader(Reader):
         clouds = replace(clouds, expression=expression, unscale=unscale)
         filled = CloudImage.of(image, clouds)
         return filled if algorithm is self.process else algorithm(filled)
+
+    def _described_bands(self, image: Described) -> Described:
+        """The same with each band's own description: rio-tiler gives all bands the last one's (docs/upstream.md)."""
+        texts = self._raster.descriptions
+        image.band_descriptions = [texts[int(name.removeprefix("b")) - 1] or name for name in image.band_names]
+        return image
 
     def _grid(self, image: ImageData, kwargs: dict[str, Any]) -> OutputGrid:
         """Where the pixels of an image lie that was read with some options."""
