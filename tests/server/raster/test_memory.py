@@ -125,16 +125,16 @@ def damage(content: bytes, rng: random.Random) -> bytes:
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", PROFILES)
-@pytest.mark.usefixtures("served")
-def test_a_damaged_raster_reads_the_same_or_fails(folder: Path, name: str, seed: int) -> None:
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # messages of GDAL that are no UTF-8
+def test_a_damaged_raster_reads_the_same_or_fails(folder: Path, served: RangeServer, name: str, seed: int) -> None:
     rng = random.Random(f"{name}{seed}")
     content = (folder / name).read_bytes()
-    for k in range(8):
+    for k in range(4):
         path = folder / f"damaged{seed}-{k}-{name}"
         path.write_bytes(damage(content, rng))
         # Where libdeflate is used it may leave the end of a tile: see `test_a_tile_that_holds_too_much`.
         with mock.patch.object(server.raster.opening, "vouched_for", return_value=False):
-            same_over_both(folder, str(path), rng.choice(READINGS))
+            same_over_both(folder, served.base + path.name, rng.choice(READINGS))
         path.unlink()
 
 
@@ -151,7 +151,7 @@ def test_a_png_with_too_few_rows_fails(folder: Path, rows: int, colour: int, sam
     pixels = zlib.compress((b"\0" + bytes([150]) * (SIDE * samples)) * rows)
     path = folder / f"rows{rows}-{colour}.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b""))
-    for reading in READINGS:
+    for reading in READINGS if rows < SIDE - 1 else READINGS[:2]:  # a third of the rows leaves out the last
         assert same_over_both(folder, str(path), reading) == "SourceFaultError"
 
 
