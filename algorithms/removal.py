@@ -85,7 +85,8 @@ class CloudRemoval(CloudAlgorithm):
         clouds = _sidecar(img)
         data, mask = img.array.data.copy(), np.array(np.ma.getmaskarray(img.array))
         if clouds.fill is not None:
-            clouds.fill.into(data, mask, hidden_pixels(img), img.nodata)
+            hidden = hidden_pixels(img) if clouds.hidden is None else clouds.hidden
+            clouds.fill.into(data, mask, hidden, img.nodata)
         alpha = img.alpha_mask
         if self.unfilled == "nodata" and clouds.source is not None:
             mask |= clouds.source == UNFILLED

@@ -71,7 +71,8 @@ def fill_clouds(
 
     Args:
         target: (B, H, W) of any number type; NaN or masked where there is no data.
-        replacement: (B, H, W), the same bands at another date, in any linear unit.
+        replacement: (B, H, W), the same bands at another date, in any linear unit; in the target's where little
+            may be clear, since what is not measured on clear ground is taken from it as it is.
         mask: (H, W), non-zero where the target is to be filled (buffer included); 255 is nodata, not cloud.
         window: radius W of the narrowest window in pixels, a multiple of 20 from 20 to 400.
         adjustment: `regression` (all bands) or `moment` (std ratio per band, SLRA proper).

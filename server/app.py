@@ -22,7 +22,7 @@ from server.analysis.state import preload
 from server.http.guards import add_guards
 from server.http.landing import landing_page
 from server.http.middleware import ImageHeaders, PathPrefix, named_in_query
-from server.http.openapi import declare_errors
+from server.http.openapi import PAGE_OR_JSON, declare_errors
 from server.http.pages import TEMPLATES, PagePolicy, add_pages
 from server.http.params import ALGORITHMS, ReaderParams, asked_request, process
 from server.http.reader import open_request
@@ -118,7 +118,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         """List the OGC conformance classes."""
         return {"conformsTo": conformance}
 
-    @app.get("/", tags=["Service"], response_class=HTMLResponse)
+    @app.get("/", tags=["Service"], response_class=HTMLResponse, responses=PAGE_OR_JSON)
     def landing(request: Request) -> Response:
         """Introduce the service: HTML for browsers, JSON otherwise."""
         return landing_page(request)

@@ -102,10 +102,11 @@ class Masks:
 
         def compute() -> npt.NDArray[np.uint8]:
             cells = self._rasters.cells(layer, inference.grid, inference.cells(window))
-            picked = list(role_indexes(layer.target.names, model.bands))
+            target = layer.target
+            picked = list(role_indexes(target.names, model.bands))
             scale, offset = (
                 np.asarray(v, np.float32)[:, None, None]
-                for v in zip(*(_reflectance(layer, band) for band in picked), strict=True)
+                for v in zip(*((target.scales[band], target.offsets[band]) for band in picked), strict=True)
             )
             return window_probabilities(cells.values[picked] * scale + offset, cells.valid, model)
 
@@ -213,9 +214,3 @@ def counted(classes: npt.NDArray[np.uint8], source: CloudSource) -> npt.NDArray[
         return np.asarray(classes == 1)
     mapped = reclassify(classes, source.remap or MODEL_REMAP)
     return np.asarray((mapped != 0) & (mapped != NODATA))
-
-
-def _reflectance(layer: Layer, band: int) -> tuple[float, float]:
-    """Scale and offset of the layer's band that stands for the target's band number `band` (0-based)."""
-    position = layer.dataset.indexes.index(layer.indexes[band])
-    return layer.dataset.scales[position], layer.dataset.offsets[position]

@@ -26,6 +26,7 @@ from server.raster.layer import Layer
 from server.raster.sampling import OutputGrid
 from server.raster.sources import Sources
 from server.raster.turns import full_turn, source_of_warp
+from server.raster.units import nodata_counts
 from server.raster.upright import is_north_up, validity_options
 from server.work.trace import current, stage
 
@@ -44,8 +45,46 @@ def read_layer(
     """Read bands of a layer, given by their 0-based positions, on an output grid.
 
     Returns:
-        (B, H, W) values and (H, W) validity.
+        (B, H, W) values in the target's units and (H, W) validity: where every band of the layer has a number.
     """
+    image = _read_image(sources, layer, positions, output, crs, options)
+    every = tuple(range(len(layer.indexes)))
+    if layer.dataset.nodata is not None and image.alpha_mask is None and np.ma.getmaskarray(image.array).any():
+        # Whether a pixel is missing, or dark in one band, the other bands tell.
+        whole = image if positions == every else _read_image(sources, layer, every, output, crs, options)
+        valid = _whole(whole, nodata_counts(layer.dataset, layer.indexes))
+    elif image.alpha_mask is None:
+        valid = np.asarray(~np.ma.getmaskarray(image.array).any(axis=0))
+    else:
+        valid = ~hidden_pixels(image)
+    values = image.array.data.astype(np.float32, copy=False)
+    if layer.dataset.fractions:
+        valid = valid & np.isfinite(values).all(axis=0)
+    if (convert := layer.conversion) is not None:
+        values = convert(values, positions)
+    return values, valid
+
+
+def _whole(image: ImageData, counts: tuple[bool, ...]) -> npt.NDArray[np.bool_]:
+    """(H, W), pixels of an image of all bands that have data and a number in every band.
+
+    Args:
+        image: with masks of its bands' nodata values.
+        counts: for each band whether that value is a number where other bands have data.
+    """
+    missing = np.ma.getmaskarray(image.array)
+    return np.asarray(~missing.all(axis=0) & ~missing[~np.array(counts)].any(axis=0))
+
+
+def _read_image(
+    sources: Sources,
+    layer: Layer,
+    positions: tuple[int, ...],
+    output: OutputGrid,
+    crs: CRS,
+    options: dict[str, Any],
+) -> ImageData:
+    """Bands of a layer on an output grid, in its own units."""
     dataset = layer.dataset
     indexes = tuple(layer.indexes[p] for p in positions)
     if dataset.parts:
@@ -59,11 +98,10 @@ def read_layer(
             seen = from_afar(src, bounds=bounds, dst_crs=crs, indexes=indexes, resampling=resampling, **size)
             with seen as (raster, grid), Reader(None, dataset=raster) as reader:
                 where = {"bounds_crs": crs, "dst_crs": crs, "indexes": indexes, **size, **grid}
-                image = reader.part(bounds, **where, **options)
+                image: ImageData = reader.part(bounds, **where, **options)
         else:
             image = _read_directly(src, indexes, output, crs, source, options)
-    valid = ~np.ma.getmaskarray(image.array).any(axis=0) if image.alpha_mask is None else ~hidden_pixels(image)
-    return image.array.data.astype(np.float32, copy=False), np.asarray(valid)
+    return image
 
 
 def _covers_poles(dataset: Dataset) -> bool:

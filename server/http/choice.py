@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from rio_tiler.expression import get_expression_blocks
-from rio_tiler.models import ImageData
+from rio_tiler.models import ImageData, PointData
 
 from algorithms.errors import ParameterError
-from algorithms.removal import as_numbers
 from server.http.bandnames import Labels, known_bands, numbered, numbers_of
 from server.http.expressions import expression_bands
+
+Described = TypeVar("Described", ImageData, PointData)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +28,24 @@ class Choice:
     """Band arithmetic on the numbers."""
     names: tuple[str, ...] | None
     """What describes the bands of the result instead of the parts of the expression."""
+    descriptions: tuple[str, ...] = ()
+    """Of every band there is."""
 
-    def named(self, image: ImageData) -> ImageData:
-        """An image of the bands at `places`, called by their numbers."""
-        image.band_names = [f"b{number}" for number in self.numbers]
+    def named(self, image: Described, numbers: tuple[int, ...] | None = None) -> Described:
+        """An image of the bands at `places`, or of others, called by their numbers.
+
+        With each band's own description: rio-tiler gives all bands the last one's (docs/upstream.md).
+        """
+        numbers = self.numbers if numbers is None else numbers
+        image.band_names = [f"b{number}" for number in numbers]
+        image.band_descriptions = [self.descriptions[number - 1] or f"b{number}" for number in numbers]
         return image
 
-    def computed(self, image: ImageData) -> ImageData:
+    def computed(self, image: Described) -> Described:
         """The result of the expression, or the image itself without one."""
         if self.expression is None:
             return image
-        result = as_numbers(image.apply_expression(self.expression))
+        result: Described = image.apply_expression(self.expression)
         if self.names is not None:
             result.band_descriptions = list(self.names)
         return result
@@ -52,6 +60,7 @@ def choose(
     assets: tuple[str, ...],
     default: tuple[int, ...],
     names_first: bool,
+    descriptions: tuple[str, ...] = (),
 ) -> Choice:
     """The bands of one answer.
 
@@ -63,6 +72,7 @@ def choose(
         assets: bands by name.
         default: numbers where nothing is asked for.
         names_first: see `band_number`.
+        descriptions: of every band.
 
     Raises:
         ParameterError: there is no such band. InvalidExpression: what rio-tiler refuses.
@@ -81,4 +91,4 @@ def choose(
         raise ParameterError(
             f"band {', '.join(map(str, missing))} does not exist; the raster has {known_bands(labels)}"
         )
-    return Choice(numbers, tuple(places[number] for number in numbers), expression or None, names)
+    return Choice(numbers, tuple(places[number] for number in numbers), expression or None, names, descriptions)

@@ -48,7 +48,12 @@ def check_shape(shape: dict[str, Any]) -> None:
     for position in _coordinates(geometry):
         if len(xs) >= MOST_VERTICES:
             raise ParameterError(f"the geometry has more than {MOST_VERTICES} vertices; simplify it")
-        x, y = (float(value) for value in position[:2])
+        try:
+            x, y = (float(value) for value in position[:2])
+        except (TypeError, ValueError, OverflowError):
+            raise ParameterError(
+                f"the geometry holds {str(position)[:80]}, which is no position; give two numbers"
+            ) from None
         if not (math.isfinite(x) and math.isfinite(y)):
             raise ParameterError(f"the geometry contains {x:g},{y:g}, which is not finite; give numbers")
         xs.append(x)

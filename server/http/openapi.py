@@ -22,6 +22,11 @@ DATASET_ERRORS: Final = {
 }
 """Statuses of routes that read datasets, and what they mean."""
 
+PAGE_OR_JSON: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {"application/json": {"schema": {"type": "object"}}}}
+}
+"""What pages answer to clients that do not ask for HTML, next to the page."""
+
 
 class Problem(BaseModel):
     """The answer to a request that fails."""

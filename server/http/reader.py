@@ -113,8 +113,9 @@ class PairReader(TargetReader):
         if not (math.isfinite(lon) and math.isfinite(lat)):
             raise PointOutsideBounds(f"Point {lon},{lat} is outside dataset bounds")
         if not self._clouds_wanted and self._north_up and self._scene is None:
-            indexes = None if chosen.expression else chosen.numbers
-            return super().point(lon, lat, coord_crs=coord_crs, indexes=indexes, expression=chosen.expression, **kwargs)
+            return chosen.computed(
+                chosen.named(super().point(lon, lat, coord_crs=coord_crs, indexes=chosen.places, **kwargs))
+            )
         raster = self._raster
         xs, ys = transform(coord_crs, self.crs, [lon], [lat])
         at_col, at_row = ~raster.transform @ (xs[0], ys[0])
@@ -187,12 +188,18 @@ class PairReader(TargetReader):
             # Which pixels have data is all that is taken of the image; with a nodata value each band tells for itself.
             wanted = dataset.indexes[: None if dataset.nodata is not None else 1]
             shown = self._of(dataset, wanted)
-        with stage("read"), self._looking(seen, shown, kwargs) as (places, there):
-            image = read(*args, indexes=places, **there)
+
+        def image_of(bands: tuple[int, ...]) -> ImageData:
+            with stage("read"), self._looking(seen, bands, kwargs) as (places, there):
+                found: ImageData = read(*args, indexes=places, **there)
+            return found
+
+        image = image_of(shown)
         if algorithm.needs == "fill":
             chosen.named(image)
         grid = output_grid(self, image, kwargs)
-        clouds = image_sidecar(self.sources, self.analysis, task, algorithm.needs, image, grid, wanted, kwargs)
+        every = partial(image_of, self._of(dataset, dataset.indexes))
+        clouds = image_sidecar(self.sources, self.analysis, task, algorithm.needs, image, grid, wanted, kwargs, every)
         clouds = replace(clouds, expression=chosen.expression, unscale=unscale, names=chosen.names)
         filled = CloudImage.of(image, clouds)
         return filled if algorithm is self.process else algorithm(filled)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -45,6 +46,7 @@ def image_sidecar(
     output: OutputGrid,
     wanted: tuple[int, ...],
     options: dict[str, Any],
+    every: Callable[[], ImageData],
 ) -> CloudSidecar:
     """What an algorithm needs beside an image of the target.
 
@@ -57,6 +59,7 @@ def image_sidecar(
         output: where they lie.
         wanted: 1-based bands of the image.
         options: how the image was read, and replacements are.
+        every: reads the same image of all bands of the target.
     """
     hidden = hidden_pixels(image)
     if needs == "classes":
@@ -72,16 +75,29 @@ def image_sidecar(
         return read_layer(sources, task.replacement(k), positions, output, image.crs, passed)
 
     methods = (passed.get(name, "nearest") for name in ("resampling_method", "reproject_method"))
-    clouds = fill_sidecar(
-        analysis,
-        task,
-        output,
-        needs=needs if filled else "provenance",
-        bands=positions,
-        read_replacement=read_replacement,
-        smooth=any(method != "nearest" for method in methods),
-        shown=~hidden,
-    )
+    smooth = any(method != "nearest" for method in methods)
+
+    def sidecar(hidden: npt.NDArray[np.bool_]) -> CloudSidecar:
+        return fill_sidecar(
+            analysis,
+            task,
+            output,
+            needs=needs if filled else "provenance",
+            bands=positions,
+            read_replacement=read_replacement,
+            smooth=smooth,
+            shown=~hidden,
+        )
+
+    clouds = sidecar(hidden)
+    if target.nodata is not None and not set(target.indexes) <= set(wanted) and clouds.fills(hidden):
+        # Without data in the bands asked for, but perhaps not in the others: all bands tell. Not from which pixels
+        # are hidden in each image: at the edge of data a warp of other bands differs.
+        missing = np.ma.getmaskarray(every().array)
+        partial = hidden & missing[list(positions)].all(axis=0) & ~missing.all(axis=0)
+        if partial.any():
+            hidden = hidden & ~partial
+            clouds = replace(sidecar(hidden), hidden=hidden)
     if clouds.fill is not None and len(filled) < len(wanted):
         clouds = replace(clouds, fill=replace(clouds.fill, bands=filled))
     return completed(clouds, hidden)

@@ -22,7 +22,6 @@ from server.analysis.request import Request
 from server.errors import SourceChangedError, TooLargeError
 from server.http.checks import MOST_ZOOM
 from server.http.choice import Choice, choose
-from server.http.expressions import expression_bands
 from server.http.geojson import check_shape
 from server.raster.composite import to_open
 from server.raster.dataset import Dataset
@@ -91,9 +90,11 @@ class TargetReader(Reader):
         if scene is None:
             named = zip(self._names(), raster.descriptions, strict=True)
             labels = tuple(tuple(label for label in pair if label) for pair in named)
+            descriptions = tuple(text or "" for text in raster.descriptions)
             numbers, default = raster.indexes, tuple(non_alpha_indexes(raster))
         else:
             labels, numbers = scene.labels, self._numbers
+            descriptions = tuple(band.name or band.asset for band in scene.bands)
             default = self.request.shown or scene.picture
         return choose(
             labels,
@@ -103,6 +104,7 @@ class TargetReader(Reader):
             assets=self.request.assets,
             default=default,
             names_first=scene is not None,
+            descriptions=descriptions,
         )
 
     def _within(self, dataset: Dataset, places: tuple[int, ...]) -> tuple[int, ...]:
@@ -187,7 +189,6 @@ class TargetReader(Reader):
         self,
         bbox: tuple[float, float, float, float],
         indexes: Any = None,
-        expression: str | None = None,
         **kwargs: Any,
     ) -> ImageData:
         """`part` of a target that is not north up, in its own CRS."""
@@ -195,10 +196,9 @@ class TargetReader(Reader):
         if bounds_crs != self.crs:
             bbox = transform_bounds(bounds_crs, self.crs, *bbox, densify_pts=21)
         options = {k: v for k, v in {**self.options, **kwargs}.items() if k not in ("dst_crs", "padding")}
-        asked = expression_bands(expression) if expression else indexes
-        image = read_upright(self._raster, bbox, indexes=asked, **options)
+        image = read_upright(self._raster, bbox, indexes=indexes, **options)
         image.assets = [self.input]
-        return image.apply_expression(expression) if expression else image
+        return image
 
     @contextmanager
     def _looking(

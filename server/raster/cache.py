@@ -89,14 +89,16 @@ class RasterCache:
         native = _native(layer)
         wide = box if shift == NO_SHIFT else box.pad(SHIFT_MARGIN).clip(native.shape)
         picked = slice(None) if bands is None else list(bands)
-        pixels = Pixels(
-            assemble(lambda n: self._pixels(layer, n).values[picked], wide, native, READ_PIXELS),
-            self.there(layer, wide),
-        )
+        valid = whole = self.there(layer, wide)
+        if layer.is_target:
+            whole = assemble(lambda n: self._pixels(layer, n).whole, wide, native, READ_PIXELS).astype(bool, copy=False)
+        values = assemble(lambda n: self._pixels(layer, n).values[picked], wide, native, READ_PIXELS)
+        pixels = Pixels(values, valid, whole)
         if shift == NO_SHIFT:
             return pixels
         at = box.within(wide)
-        return Pixels(move(pixels.clean, pixels.valid, shift)[(slice(None), *at)], pixels.valid[at])
+        moved = move(pixels.clean, pixels.valid, shift)[(slice(None), *at)]
+        return Pixels(moved, pixels.valid[at], pixels.whole[at])
 
     def cells(self, layer: Layer, grid: Grid, box: Box, shift: Shift = NO_SHIFT) -> Cells:
         """Values of a layer moved by `shift` over a box of cells inside the scene."""
@@ -133,7 +135,7 @@ class RasterCache:
             if shift == NO_SHIFT and not self._from_pixels(layer, grid, number):
                 return read_cells(self.sources, layer, grid, block)
             pixels = self.pixels(layer, block.times(grid.factor).clip(layer.target.shape), shift)
-            return cell_means(pixels.values, pixels.valid, grid.factor)
+            return cell_means(pixels.values, pixels.valid, grid.factor, whole=pixels.whole)
 
         return self._cache.get(CellsKey(layer, shift, grid, number), compute)
 

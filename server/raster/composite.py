@@ -128,10 +128,17 @@ def coarsened(target: Dataset, ratio: int) -> Dataset:
     """The lattice of every `ratio`-th pixel of a raster's, from the same corner on."""
     affine = target.affine @ Affine.scale(ratio)
     height, width = (-(-side // ratio) for side in target.shape)
-    return replace(target, transform=tuple(affine)[:6], height=height, width=width)
+    return replace(target, transform=tuple(affine)[:6], height=height, width=width, parts=())
 
 
 def own_layer(layer: Layer, ratio: int, positions: Sequence[int]) -> Layer:
     """Some bands of a layer, from their own pixels, on the target's lattice coarsened by `ratio`."""
     dataset = only(layer.dataset, [layer.indexes[position] for position in positions])
-    return Layer(dataset, coarsened(layer.target, ratio), dataset.indexes)
+    target = coarsened(layer.target, ratio)
+    if layer.is_target and dataset.same_grid(target) == (0, 0) and dataset.shape == target.shape:
+        return Layer(dataset, dataset, dataset.indexes)
+    bands: dict[str, Any] = {
+        name: tuple(getattr(target, name)[position] for position in positions)
+        for name in ("indexes", "names", "scales", "offsets")
+    }
+    return Layer(dataset, replace(target, **bands), dataset.indexes)

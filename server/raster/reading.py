@@ -20,8 +20,11 @@ from server.raster.grid import Box, Grid
 from server.raster.layer import Layer
 from server.raster.sources import Sources
 from server.raster.turns import source_of_warp
+from server.raster.units import nodata_counts
 from server.raster.upright import validity_options
 from server.remote.files import is_remote
+
+Bools = npt.NDArray[np.bool_]
 
 READ_CELLS: Final = 256
 """Side in cells of the blocks in which rasters are read: 512 native pixels at factor 2, the tile of a common COG."""
@@ -32,9 +35,17 @@ class Pixels:
     """Native pixels."""
 
     values: npt.NDArray[Any]
-    """(B, h, w), in the type they are stored in."""
+    """(B, h, w) in the target's units, in the type they are stored in unless they are converted."""
     valid: npt.NDArray[np.bool_]
-    """(h, w)."""
+    """(h, w), pixels with data; of a replacement those with a number in every band."""
+    whole: npt.NDArray[np.bool_]
+    """(h, w), pixels with a number in every band: they can be compared with another date's."""
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes; one array for both kinds of pixels counts once."""
+        masks = {id(mask): mask.nbytes for mask in (self.valid, self.whole)}
+        return self.values.nbytes + sum(masks.values())
 
     @property
     def clean(self) -> npt.NDArray[np.float32]:
@@ -51,19 +62,62 @@ def _step(factor: int, shift: tuple[int, int]) -> int:
     return 1 if shift[0] % step or shift[1] % step else step
 
 
-def _there(pixels: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_]:
-    """(H, W), pixels of (B, H, W) that are finite and not `nodata` in every band."""
-    there = np.ones(pixels.shape[1:], bool)
-    whole_numbers = np.issubdtype(pixels.dtype, np.integer)
-    # Compared in the pixels' own type, which is several times as fast; a value it cannot hold is nowhere.
-    if nodata is not None and (not whole_numbers or _holds(pixels.dtype, nodata)):
-        missing = pixels.dtype.type(nodata)
-        for band in pixels:
-            there &= band != missing
-    if not whole_numbers:
-        for band in pixels:
-            there &= np.isfinite(band)
-    return there
+@dataclass(frozen=True, slots=True)
+class _Missing:
+    """What stands for no data in a raster."""
+
+    nodata: float | None
+    """The value that does; numbers that are not finite do, too."""
+    counts: tuple[bool, ...]
+    """For each band whether that value is a number where other bands have data."""
+
+    @classmethod
+    def of(cls, dataset: Dataset, indexes: tuple[int, ...]) -> _Missing:
+        """In some bands of a raster."""
+        return cls(dataset.nodata, nodata_counts(dataset, indexes))
+
+    def found(self, pixels: npt.NDArray[Any]) -> tuple[Bools, Bools]:
+        """(H, W) pixels of (B, H, W) with data in any band, and those with a number in every band."""
+        integers, nodata = np.issubdtype(pixels.dtype, np.integer), self.nodata
+        # Compared in the pixels' own type, which is several times as fast; a value it cannot hold is nowhere.
+        holds = nodata is not None and (not integers or _holds(pixels.dtype, nodata))
+        if integers and not holds:
+            everywhere = np.ones(pixels.shape[1:], bool)
+            return everywhere, everywhere
+        there, whole = np.zeros(pixels.shape[1:], bool), np.ones(pixels.shape[1:], bool)
+        for band, counts in zip(pixels, self.counts, strict=True):
+            finite = None if integers else np.isfinite(band)
+            if holds:
+                has = band != pixels.dtype.type(nodata)
+                has = has if finite is None else has & finite
+            else:
+                assert finite is not None  # noqa: S101  (floats, if no nodata value)
+                has = finite
+            there |= has
+            if not counts:
+                whole &= has
+            elif finite is not None:
+                whole &= finite
+        return there, whole & there
+
+    def guess(self, pixels: npt.NDArray[Any], partial: Bools) -> None:
+        """Give bands without a number the mean of the others, in place.
+
+        Such pixels are compared with nothing: the guess serves the cloud model, and clouds are gray.
+
+        Args:
+            pixels: (B, H, W).
+            partial: (H, W), pixels with numbers in some bands only.
+        """
+        y, x = np.nonzero(partial)
+        if len(y) == 0:
+            return
+        values = pixels[:, y, x]
+        known = np.isfinite(values)
+        if self.nodata is not None:
+            known &= (values != self.nodata) | np.array(self.counts)[:, None]
+        mean = np.where(known, values, 0).sum(axis=0, dtype=np.float64) / np.maximum(known.sum(axis=0), 1)
+        pixels[:, y, x] = np.where(known, values, mean).astype(pixels.dtype)
 
 
 def _holds(dtype: np.dtype[Any], value: float) -> bool:
@@ -73,12 +127,12 @@ def _holds(dtype: np.dtype[Any], value: float) -> bool:
 
 
 def _read(
-    src: Any, indexes: tuple[int, ...], box: Box, factor: int, nodata: float | None, shift: tuple[int, int]
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_], int]:
+    src: Any, indexes: tuple[int, ...], box: Box, factor: int, missing: _Missing, shift: tuple[int, int]
+) -> tuple[Pixels, int]:
     """Read a dataset that lies on the target's lattice, `shift` rows and columns off, under a box of cells.
 
     Returns:
-        (B, H, W) values, (H, W) validity, and how many of them make a cell along a side.
+        The pixels, and how many of them make a cell along a side.
     """
     step = _step(factor, shift)
     top, left = box.top * factor - shift[0], box.left * factor - shift[1]
@@ -88,7 +142,7 @@ def _read(
     inner = Box(max(top, 0), min(bottom, height), max(left, 0), min(right, width))
     rows, cols = (bottom - top) // step, (right - left) // step
     values: npt.NDArray[Any] = np.zeros((len(indexes), rows, cols), np.float32)
-    valid = np.zeros((rows, cols), bool)
+    valid = whole = np.zeros((rows, cols), bool)
     if inner.bottom > inner.top and inner.right > inner.left:
         window = PixelWindow(inner.left, inner.top, inner.right - inner.left, inner.bottom - inner.top)
         shape = (window.height // step, window.width // step)
@@ -100,16 +154,20 @@ def _read(
             resampling=Resampling.average,
             out_dtype=None if ready else "float32",  # averages of whole numbers are none
         )
-        there = _there(pixels, nodata)
-        if nodata is None:
-            there &= src.dataset_mask(window=window, out_shape=shape) > 0
+        there, complete = missing.found(pixels)
+        missing.guess(pixels, there & ~complete)
+        if missing.nodata is None:
+            masked = src.dataset_mask(window=window, out_shape=shape) > 0
+            there, complete = there & masked, complete & masked
         if shape == valid.shape:
-            values, valid = pixels, there
+            values, valid, whole = pixels, there, complete
         else:
             row, col = (inner.top - top) // step, (inner.left - left) // step
-            values[:, row : row + shape[0], col : col + shape[1]] = np.where(there, pixels, 0)
-            valid[row : row + shape[0], col : col + shape[1]] = there
-    return values, valid, factor // step
+            place = slice(row, row + shape[0]), slice(col, col + shape[1])
+            whole = valid.copy()
+            values[(slice(None), *place)] = np.where(there, pixels, 0)
+            valid[place], whole[place] = there, complete
+    return Pixels(values, valid, whole), factor // step
 
 
 def announce(sources: Sources, layer: Layer, grid: Grid, boxes: list[Box]) -> None:
@@ -145,15 +203,23 @@ def announce(sources: Sources, layer: Layer, grid: Grid, boxes: list[Box]) -> No
     sources.announce(dataset, spans)
 
 
-def _read_layer(
-    sources: Sources, layer: Layer, factor: int, box: Box
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_], int]:
-    """`_read` for any layer, warped bilinearly where it lies on another grid than its target."""
+def _read_layer(sources: Sources, layer: Layer, factor: int, box: Box) -> tuple[Pixels, int]:
+    """`_read` for any layer, in the target's units."""
+    pixels, size = _read_on_lattice(sources, layer, factor, box)
+    if layer.is_target:
+        return pixels, size
+    values = pixels.values if (convert := layer.conversion) is None else convert(pixels.values)
+    return Pixels(values, pixels.whole, pixels.whole), size
+
+
+def _read_on_lattice(sources: Sources, layer: Layer, factor: int, box: Box) -> tuple[Pixels, int]:
+    """`_read` for any layer, in its own units; warped bilinearly where it lies on another grid than its target."""
     dataset, target = layer.dataset, layer.target
+    missing = _Missing.of(dataset, layer.indexes)
     with sources.open_described(dataset) as src:
         shift = dataset.same_grid(target)
         if shift is not None:
-            return _read(src, layer.indexes, box, factor, dataset.nodata, shift)
+            return _read(src, layer.indexes, box, factor, missing, shift)
         options: dict[str, Any] = {
             "crs": dataset_crs(target),
             "transform": target.affine,
@@ -162,8 +228,10 @@ def _read_layer(
             "resampling": Resampling.bilinear,
         }
         options |= validity_options(src, dataset.nodata) | source_of_warp(dataset, target)
+        if not all(missing.counts):
+            options["UNIFIED_SRC_NODATA"] = "NO"  # or a band's nodata value is averaged with the numbers around it
         with WarpedVRT(src, **options) as warped:
-            return _read(warped, layer.indexes, box, factor, dataset.nodata, (0, 0))
+            return _read(warped, layer.indexes, box, factor, missing, (0, 0))
 
 
 def read_cells(sources: Sources, layer: Layer, grid: Grid, box: Box) -> Cells:
@@ -175,27 +243,36 @@ def read_cells(sources: Sources, layer: Layer, grid: Grid, box: Box) -> Cells:
         positions: _cells_of_one_grid(sources, own_layer(layer, ratio, positions), grid.factor // ratio, box)
         for ratio, positions in groups.items()
     }
-    values = np.empty((len(layer.indexes), *box.shape), np.result_type(*(cells.values for cells in found.values())))
+    values = np.empty((len(layer.indexes), *box.shape), np.float32)
     for positions, cells in found.items():
         values[list(positions)] = cells.values
-    valid = np.logical_and.reduce([cells.valid for cells in found.values()])
-    full = np.logical_and.reduce([cells.full for cells in found.values()])
-    return Cells(np.where(valid, values, 0).astype(values.dtype, copy=False), valid, full)
+    # Bands whose nodata value is a number where others have data take no cell away.
+    strict = [positions for positions in found if not all(nodata_counts(layer.dataset, _picked(layer, positions)))]
+
+    def joined(name: str) -> Bools:
+        have = np.logical_or.reduce([getattr(cells, name) for cells in found.values()])
+        return np.asarray(np.logical_and.reduce([have, *(getattr(found[positions], name) for positions in strict)]))
+
+    return Cells(values, joined("valid"), joined("full"))
+
+
+def _picked(layer: Layer, positions: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(layer.indexes[position] for position in positions)
 
 
 def _cells_of_one_grid(sources: Sources, layer: Layer, of: int, box: Box) -> Cells:
     """Cells of `of` pixels along a side of the layer's target."""
-    values, valid, factor = _read_layer(sources, layer, of, box)
+    pixels, factor = _read_layer(sources, layer, of, box)
+    values, valid, whole = pixels.values, pixels.valid, pixels.whole
     if factor == of:  # native pixels: a cell that the scene's border cuts averages what it has
         rows, cols = box.times(factor).clip(layer.target.shape).shape
-        values, valid = values[:, :rows, :cols], valid[:rows, :cols]
-    return cell_means(values, valid, factor)
+        values, valid, whole = values[:, :rows, :cols], valid[:rows, :cols], whole[:rows, :cols]
+    return cell_means(values, valid, factor, whole=whole)
 
 
 def read_pixels(sources: Sources, layer: Layer, box: Box) -> Pixels:
     """Read a layer on a box of its target's native pixels."""
-    values, valid, _ = _read_layer(sources, layer, 1, box)
-    return Pixels(values, valid)
+    return _read_layer(sources, layer, 1, box)[0]
 
 
 def read_classes(
@@ -228,9 +305,9 @@ def sample_validity(sources: Sources, dataset: Dataset, step: int) -> npt.NDArra
         if step > 1 and not src.overviews(1):
             return np.ones(shape, bool)
         options = {"out_shape": shape, "resampling": Resampling.nearest}
-        there = _there(src.read(dataset.indexes, **options), dataset.nodata)
+        there, _ = _Missing.of(dataset, dataset.indexes).found(src.read(dataset.indexes, **options))
         if dataset.nodata is None:
-            there &= src.dataset_mask(out_shape=shape) > 0
+            there = there & src.dataset_mask(out_shape=shape) > 0
     return there
 
 

@@ -12,6 +12,7 @@ from titiler.extensions.wmts import wmtsExtension
 
 from server.http.asgi import Scope, below_root
 from server.http.middleware import Inputs
+from server.http.openapi import PAGE_OR_JSON
 from server.http.pages import TEMPLATES
 from server.http.render import render
 from server.http.shared import sources_of
@@ -137,5 +138,5 @@ def add_recipes(app: FastAPI) -> None:
         extensions=[wmts, ValidateExtension(request_of=lambda recipe: recipe.request)],
         **dependencies,
     )
-    app.get("/recipes", tags=["Recipes"], response_class=HTMLResponse)(list_recipes)
+    app.get("/recipes", tags=["Recipes"], response_class=HTMLResponse, responses=PAGE_OR_JSON)(list_recipes)
     app.include_router(factory.router, prefix="/recipes/{name}", tags=["Recipes"])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import morecantile
+import numpy as np
 import pytest
 from rasterio.warp import transform
 
@@ -20,7 +21,7 @@ from server.errors import AbandonedError
 from server.raster.grid import Box, Grid, fine_grid
 from server.work.activity import QUIET_SECONDS, Activity, activity
 from server.work.ticket import check_wanted
-from tests.helpers.scenes import Demo, make_pair, write_raster
+from tests.helpers.scenes import Demo, write_raster
 from tests.helpers.service import analysis_of, application, sources_by
 
 TMS = morecantile.tms.get("WebMercatorQuad")
@@ -37,8 +38,8 @@ def until(condition: object, seconds: float = WAIT) -> None:
 
 @pytest.fixture(scope="module")
 def view(tmp_path_factory: pytest.TempPathFactory) -> Visit:
-    folder, pair = tmp_path_factory.mktemp("ahead"), make_pair(size=(1100, 1000))
-    files = [write_raster(folder / f"{name}.tif", getattr(pair, name)) for name in ("target", "replacement")]
+    folder, data = tmp_path_factory.mktemp("ahead"), np.ones((6, 1100, 1000), np.uint16)
+    files = [write_raster(folder / f"{name}.tif", data) for name in ("target", "replacement")]
     task = Request(files[0], (files[1],)).task(sources_by(""), CloudOptions())
     return Visit(Plane(task, fine_grid(task.target.dataset)), Box(130, 200, 260, 330))
 
