@@ -6,7 +6,7 @@ import json
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TypeGuard
 from urllib.parse import urljoin, urlsplit
@@ -17,7 +17,7 @@ from server.remote.names import LONGEST, SCHEMES
 from server.scenes.bandlist import file_label
 from server.scenes.masks import mask_kind
 from server.scenes.reflectance import baseline_of, number, reflectance_by_rules
-from server.scenes.scene import Scene, SceneBand, SceneMask
+from server.scenes.scene import Scene, SceneBand, SceneMask, standing_in
 from server.scenes.similar import Acquisition, Box
 
 LARGEST: Final = 8 << 20
@@ -96,11 +96,9 @@ def item_scene(data: bytes, url: str) -> Scene:
                 bands[name] = band
     if not bands:
         raise _refuse(url, "is an Item without bands of reflectance; name the files, {B02,B03,B04}.tif")
-    if "nir" not in bands and "nir08" in bands:  # as algorithms.bands has it: the narrow one stands in
-        bands = {("nir" if name == "nir08" else name): band for name, band in bands.items()}
     return Scene(
         url=url,
-        bands=tuple(replace(band, name=name) for name, band in bands.items()),
+        bands=standing_in(list(bands.values())),
         level=_level([properties.get("processing:level"), correction, properties.get("s2:product_type"), *names[::-1]]),
         acquisition=_acquisition(item, facts, names),
         masks=tuple(mask for _, mask in masks.values()),

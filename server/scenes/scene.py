@@ -15,6 +15,18 @@ PICTURE: Final = ("red", "green", "blue")
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """A file within an archive, stored there as it is."""
+
+    name: str
+    """Its name in the archive."""
+    offset: int
+    """Bytes of the archive before it."""
+    size: int
+    """Bytes of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class SceneBand:
     """One band of a scene: where it is, and what its numbers mean."""
 
@@ -38,6 +50,8 @@ class SceneBand:
     """Where scale and offset come from."""
     alternates: tuple[str, ...] = ()
     """Further addresses of the same file."""
+    member: Member | None = None
+    """Where in the file at `url` its own file is, if that is an archive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +64,17 @@ class SceneMask:
     """What the product calls it: the asset's key."""
     url: str
     """Address or path of its file."""
+    member: Member | None = None
+    """Where in the file at `url` its own file is, if that is an archive."""
+
+
+def standing_in(bands: Sequence[SceneBand]) -> tuple[SceneBand, ...]:
+    """Bands, the narrow near infrared named `nir` where there is no broad one, as `algorithms.bands` names them."""
+    names = [band.name for band in bands]
+    if "nir" in names or "nir08" not in names:
+        return tuple(bands)
+    narrow = names.index("nir08")
+    return (*bands[:narrow], replace(bands[narrow], name="nir"), *bands[narrow + 1 :])
 
 
 @dataclass(frozen=True, slots=True)
