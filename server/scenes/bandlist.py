@@ -11,12 +11,18 @@ from urllib.parse import unquote, urlsplit
 
 from algorithms.bands import common_names
 from algorithms.errors import ParameterError
+from server.scenes.reflectance import Reflectance, baseline_of, reflectance_by_rules
 from server.scenes.scene import Scene, SceneBand
 
 MOST_FILES: Final = 64
 """Files of one list."""
 _BRACES: Final = re.compile(r"\{([^{}]*)\}")
 _BAND: Final = re.compile(r"(?:^|[._-])((?:SR_)?B(?:0?[1-9]|1[0-2]|8A)(?:_[0-9]{2}m)?)$", re.IGNORECASE)
+
+
+_LANDSAT: Final = re.compile(r"\bL[CET]0[4-9]_L2S[PR]_\d{6}_\d{8}_\d{8}_02_\w+_SR_B\d\.TIFF?$", re.IGNORECASE)
+_SENTINEL: Final = re.compile(r"\bS2[ABCD]_MSIL(?:1C|2A)_\w+\.SAFE/.*_B(?:\d\d|8A)(?:_\d\dm)?\.(?:jp2|tif)$")
+"""A picture of Sentinel-2 in its product, whose name has the processing baseline."""
 
 
 def is_band_list(url: str) -> bool:
@@ -73,7 +79,21 @@ def band_list(url: str, files: Sequence[str]) -> Scene:
     """
     labels = [file_label(file) for file in files]
     names = common_names(labels)
+    meanings = [_reflectance(file) for file in files]
     bands = [
-        SceneBand(name=name, asset=label, url=file) for name, label, file in zip(names, labels, files, strict=True)
+        SceneBand(name, label, file, scale=meaning.scale, offset=meaning.offset, source=meaning.source)
+        for name, label, file, meaning in zip(names, labels, files, meanings, strict=True)
     ]
     return Scene(url=url, bands=tuple(bands), whole=True)
+
+
+def _reflectance(file: str) -> Reflectance:
+    """What the numbers of a file mean by its product's whole name; a short name is anybody's, and the file decides."""
+    sentinel2 = (product := _SENTINEL.search(file)) is not None
+    return reflectance_by_rules(
+        [],
+        applied=False,
+        sentinel2=sentinel2,
+        baseline=baseline_of(re.findall(r"_N\d{4}_", product[0])) if product is not None else None,
+        landsat=_LANDSAT.search(file) is not None,
+    )
