@@ -16,7 +16,7 @@ from server.raster.stack import StackBand
 from server.raster.upright import georeferenced
 from server.remote.allowlist import AllowList
 from server.remote.files import Remotes
-from server.scenes.bandlist import band_list, expanded, is_band_list, joined
+from server.scenes.bandlist import band_list, expanded, files_of, is_band_list, joined
 from server.scenes.scene import Scene, SceneBand
 from server.settings import Settings
 
@@ -51,7 +51,7 @@ class Sources:
         Raises:
             ParameterError: an entry of the allow-list that cannot be understood.
         """
-        allowed = AllowList.of(settings, own)
+        allowed = AllowList.of(settings, [file for url in own for file in files_of(url)])
         return cls(allowed, Remotes.of(settings, allowed))
 
     def check(self, url: str) -> str:
