@@ -74,7 +74,7 @@ def look_at(task: Task, output: OutputGrid, grid: Grid | None = None) -> View | 
     """
     target = task.target.dataset
     pixels = native_pixels(target, output)
-    grid = grid or grid_for(target, pixels)
+    grid = grid or grid_for(target, pixels, follows=task.clouds.users)
     where = positions(target, output)
     span = where.span()
     if span is None:

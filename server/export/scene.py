@@ -20,6 +20,7 @@ from server import __version__
 from server.analysis.engine import Analysis
 from server.analysis.marked import marked_by_mask
 from server.analysis.plane import Plane
+from server.analysis.resolution import resolution_warning
 from server.analysis.task import Task
 from server.export.cog import compression_of, write_cog
 from server.export.job import ExportJob, exists_already
@@ -71,8 +72,12 @@ def export_scene(
     task = job.request.task(job.algorithm)
     target = task.target.dataset
     _check_target(target)
-    marked_by_mask(task)  # a mask that marks nothing is logged before hours of work
-    plane = Plane(task, native_grid(target) if job.resolution == "native" else fine_grid(target))
+    # Logged before hours of work: a mask that marks nothing, pixels too fine for the model.
+    marked_by_mask(task)
+    if task.clouds.model is not None:
+        resolution_warning(target)
+    level = native_grid if job.resolution == "native" else fine_grid
+    plane = Plane(task, level(target, follows=task.clouds.users))
     tags = scene_tags(task, job.algorithm, job.resolution)
     settings = get_settings()
     plan = strips(plane, cache_bytes=settings.cache_bytes)

@@ -35,6 +35,7 @@ from server.analysis.engine import Analysis
 from server.analysis.marked import marked_by_mask, warn_of_mask
 from server.analysis.outputs import completed, read_layer
 from server.analysis.request import Request
+from server.analysis.resolution import resolution_warning, warn_of_resolution
 from server.analysis.sidecar import classes_sidecar, fill_sidecar
 from server.analysis.task import Task
 from server.errors import SourceUnreadableError, TooLargeError
@@ -138,10 +139,13 @@ class PairReader(Reader):
     def _described(self) -> dict[str, Any]:
         """What ClearSky takes from the target, and understands of the user's mask."""
         target = self.request.target_dataset()
+        unsure: str | None = None
         try:
             chosen = self.request.chosen_model().id
+            unsure = resolution_warning(target)
         except (BandError, ModelError) as error:
             chosen = f"none: {error}"
+        follows = self.request.mask is not None
         described = {
             "bands": target.names,
             "level": target.level,
@@ -151,10 +155,15 @@ class PairReader(Reader):
                 "offset": target.offsets,
                 "source": target.reflectance_source,
             },
-            "analysis": {"factor": fine_grid(target).factor, "coarse_factor": coarse_grid(target).factor},
+            "analysis": {
+                "factor": fine_grid(target, follows=follows).factor,
+                "coarse_factor": coarse_grid(target, follows=follows).factor,
+            },
             "replacements": self.request.replacements,
         }
-        return described | (self._described_mask() if self.request.mask else {})
+        if follows:
+            return described | self._described_mask()
+        return described | ({} if unsure is None else {"warnings": [unsure]})
 
     def _described_mask(self) -> dict[str, Any]:
         """What is understood of the user's mask."""
@@ -343,6 +352,7 @@ class PairReader(Reader):
         task = request.task(algorithm.options, algorithm.needs)
         check_unchanged(self.input, self._version, task.target.dataset.version)
         warn_of_mask(task)
+        warn_of_resolution(task)
         if algorithm.needs != "fill":
             # Which pixels have data is all that is taken of the image; with a nodata value each band tells for itself.
             wanted = task.target.dataset.indexes[: None if task.target.dataset.nodata is not None else 1]
