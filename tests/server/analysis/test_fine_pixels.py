@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import pytest
 from rasterio.transform import from_origin
+from scipy import ndimage
 from starlette.testclient import TestClient
 
 from server.raster.dataset import describe
@@ -70,7 +71,7 @@ def test_exactly_the_pixels_of_a_mask_are_filled(client: TestClient, folder: Pat
 
 def test_the_fill_does_not_depend_on_the_size_of_a_fine_pixel(client: TestClient, folder: Path) -> None:
     """Windows, buffer and residual are lengths in pixels."""
-    first, *others = (shown(client, asked(folder, metres, buffer=2), "cloud_removal") for metres in METRES)
+    first, *others = (shown(client, asked(folder, metres), "cloud_removal") for metres in METRES)
     for other in others:
         np.testing.assert_array_equal(first, other)
 
@@ -123,3 +124,46 @@ def test_cells_much_wider_than_a_pixel_are_said(tmp_path: Path) -> None:
     with application(tmp_path) as client:
         answer = client.get("/cog/preview.tif", params=params | {"max_size": 64})
     assert "64 x 64 pixels" in answer.headers[WARNING]
+
+
+@pytest.fixture(scope="module")
+def turned(tmp_path_factory: pytest.TempPathFactory, pair: Pair) -> dict[str, str]:
+    """Rasters with clouds of one value, far from the middle of their zone, so that maps turn them."""
+    folder, place = tmp_path_factory.mktemp("turned"), from_origin(250_000, 6_900_000, 20, 20)
+    target = np.where(pair.mask, 20_000, pair.truth).astype(np.uint16)
+    return {
+        "url": write_raster(folder / "target.tif", target, transform=place),
+        "replacement": write_raster(folder / "replacement.tif", pair.replacement, transform=place),
+        "mask": write_raster(folder / "mask.tif", pair.mask[None].astype(np.uint8), transform=place, nodata=None),
+    }
+
+
+@pytest.fixture(scope="module")
+def above(turned: dict[str, str]) -> Iterator[TestClient]:
+    with application(Path(turned["url"]).parent) as client:
+        yield client
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3035", "EPSG:3857", "EPSG:3995"])
+@pytest.mark.parametrize("width", [201, 420])
+def test_without_a_buffer_no_cloud_is_left_at_the_corners_of_a_mask(
+    above: TestClient, turned: dict[str, str], crs: str, width: int
+) -> None:
+    """Warps show pixels an eighth off their place; no more than the pixels beside a cloud are filled for that."""
+    side = 20 * SIDE
+    box = f"/cog/bbox/250000,{6_900_000 - side},{250_000 + side},6900000.tif"
+    asked: dict[str, Any] = {"coord_crs": "EPSG:32633", "dst_crs": crs, "width": width, "height": width}
+    no_buffer = {"algorithm_params": json.dumps({"buffer": 0})}
+    plain, filled, source = (
+        raster(above.get(box, params=asked | more).content)
+        for more in (
+            {"url": turned["url"]},
+            turned | no_buffer | {"algorithm": "cloud_removal"},
+            turned | no_buffer | {"algorithm": "fill_source"},
+        )
+    )
+    cloud = plain[0] == 20_000
+    assert cloud.sum() > 1000
+    assert (source[0][cloud] == 1).all()
+    assert filled[0].max() < 15_000
+    assert not ((source[0] == 1) & ~ndimage.binary_dilation(cloud, np.ones((3, 3), bool))).any()
