@@ -21,6 +21,7 @@ from server import __version__
 from server.analysis.engine import Analysis
 from server.analysis.marked import MarkedMasks
 from server.analysis.plane import Plane
+from server.analysis.resolution import resolution_warning
 from server.analysis.task import Task
 from server.export.cog import compression_of, write_cog
 from server.export.job import ExportJob, exists_already
@@ -79,8 +80,12 @@ def export_scene(
     task = job.request.task(sources, job.algorithm)
     target = task.target.dataset
     _check_target(sources, target)
-    MarkedMasks(sources).of(task)  # a mask that marks nothing is logged before hours of work
-    plane = Plane(task, native_grid(target) if job.resolution == "native" else fine_grid(target))
+    # Logged before hours of work: a mask that marks nothing, pixels too fine for the model.
+    MarkedMasks(sources).of(task)
+    if task.clouds.model is not None:
+        resolution_warning(target)
+    level = native_grid if job.resolution == "native" else fine_grid
+    plane = Plane(task, level(target, follows=task.clouds.users))
     tags = scene_tags(sources, task, job.algorithm, job.resolution)
     plan = strips(plane, cache_bytes=settings.cache_bytes)
     manifest = _manifest(job, task)
