@@ -74,7 +74,7 @@ def described_scene(request: Request, sources: Sources, analysis: Analysis) -> d
 def _replacement(request: Request, sources: Sources, url: str) -> dict[str, Any]:
     scene = request.scene(sources, url)
     bands = _bands(request, sources, url)
-    described = {"url": url, "bands": bands, "warnings": list(scene.warnings if scene else ())}
+    described: dict[str, Any] = {"url": url, "bands": bands, "warnings": list(scene.warnings if scene else ())}
     if scene is not None and (about := scene.acquisition) is not None:
         described |= {"id": about.id, "datetime": about.when.isoformat() if about.when else None}
     return described
@@ -94,7 +94,9 @@ def _bands(request: Request, sources: Sources, url: str) -> list[dict[str, Any]]
             found.append({"name": band.name, "asset": band.asset, "file": band.url, "error": str(error)})
         else:
             part = dataset.parts[0]
-            found.append(_band(dataset, 0, band.asset, part.url, part.index) | {"source": _source(dataset, band.source)})
+            found.append(
+                _band(dataset, 0, band.asset, part.url, part.index) | {"source": _source(dataset, band.source)}
+            )
     return found
 
 
