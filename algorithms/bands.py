@@ -197,6 +197,12 @@ def common_names(descriptions: Sequence[str | None]) -> tuple[str | None, ...]:
     return tuple(names)
 
 
+def numbered_name(sensor: str, label: str) -> str | None:
+    """The common name of a band by its number where the sensor is known: `msi`, `oli` or `tm`; None without one."""
+    found = re.search(r"(?:^|[^a-z0-9])b(?:and)?0?(1[0-2]|[1-9])(a?)(?:[^a-z0-9]|$)", label.lower())
+    return _SENSORS[sensor].get(found[1] + found[2]) if found else None
+
+
 def role_indexes(names: Sequence[str | None], roles: Sequence[str]) -> tuple[int, ...]:
     """0-based positions of `roles` in `names`.
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from algorithms.bands import ROLES
 from algorithms.errors import BandError, ParameterError
+from server.scenes.similar import Acquisition
 
 PICTURE: Final = ("red", "green", "blue")
 """Bands shown where a request names none."""
@@ -35,6 +36,20 @@ class SceneBand:
     """Value without data, where the document says so."""
     source: str = "the file"
     """Where scale and offset come from."""
+    alternates: tuple[str, ...] = ()
+    """Further addresses of the same file."""
+
+
+@dataclass(frozen=True, slots=True)
+class SceneMask:
+    """A mask that comes with a scene; `server.scenes.masks` reads it."""
+
+    kind: str
+    """One of the presets, `scl`."""
+    asset: str
+    """What the product calls it: the asset's key."""
+    url: str
+    """Address or path of its file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +66,12 @@ class Scene:
     """Whether its user chose the bands: a list of files, all of which the fill then works with."""
     warnings: tuple[str, ...] = field(default=())
     """What is odd about it."""
+    acquisition: Acquisition | None = None
+    """What its document says of date and place."""
+    masks: tuple[SceneMask, ...] = ()
+    """Masks that come with it, one of a kind."""
+    api_root: str | None = None
+    """The STAC API that it is from."""
 
     def renamed(self, names: Sequence[str | None]) -> Scene:
         """The same with other common names.

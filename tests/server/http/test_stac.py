@@ -115,7 +115,7 @@ def test_an_item_is_filled_from_an_item(client: TestClient, folder: Path, items:
     write_raster(Path(stacked["replacement"]), PAIR.replacement, descriptions=BANDS)
     plain = pixels(client.get(f"/cog/{path}", params=stacked | {"bidx": [3, 2, 1]}))
     assert_array_equal(shown[-1] > 0, plain[-1] > 0)
-    difference = np.abs(shown[:3] - plain[:3] * 1e-4)
+    difference = np.abs(shown[:3] - plain[:3] * 1e-4)[:, plain[-1] > 0]
     assert np.percentile(difference, 90) < 2e-4
     # The two bands of 20 m, of half the noise, weigh otherwise in the fill.
     assert difference.mean() < 4e-3
@@ -193,21 +193,39 @@ def test_only_the_bands_that_are_needed_are_read(client: TestClient, folder: Pat
 
 
 @pytest.mark.parametrize(
-    ("document", "status", "says"),
+    ("document", "says"),
     [
-        ("[]", 502, "GeoTIFF"),
-        ("{", 502, "JSON"),
-        ('{"type": "FeatureCollection", "features": []}', 502, "Item"),
-        ('{"type": "Feature", "assets": {}}', 502, "without bands"),
-        ('{"type": "Feature", "assets": {"B02": {"href": "file:///etc/passwd", "type": "image/tiff"}}}', 403, "passwd"),
-        ('{"type": "Feature", "assets": {"B02": {"href": "../../../etc/hosts.tif"}}}', 403, "not allowed"),
-        ('{"type": "Feature", "assets": {"B02": {"href": "http://127.0.0.1:1/B02.tif"}}}', 403, "not allowed"),
-        ('{"type": "Feature", "assets": {"B02": {"href": "/vsicurl/http://127.0.0.1/B02.tif"}}}', 502, "vsicurl"),
+        ("[]", "GeoTIFF"),
+        ("{", "JSON"),
+        ('{"type": "FeatureCollection", "features": []}', "Item"),
+        ('{"type": "Feature", "assets": {}}', "without bands"),
     ],
 )
-def test_bad_documents_are_refused(client: TestClient, folder: Path, document: str, status: int, says: str) -> None:
+def test_bad_documents_are_refused(client: TestClient, folder: Path, document: str, says: str) -> None:
     path = folder / f"bad{abs(hash(document))}.json"
     path.write_text(document)
+    response = client.get("/stac/preview.png", params={"url": str(path)})
+    assert (response.status_code, says in response.json()["detail"]) == (400, True), response.text
+
+
+@pytest.mark.parametrize(
+    ("href", "status", "says"),
+    [
+        ("file:///etc/passwd", 403, "passwd"),
+        ("../../../../etc/hosts.tif", 403, "not allowed"),
+        ("http://127.0.0.1:1/B02.tif", 403, "not allowed"),
+        ("s3://elsewhere/B02.tif", 403, "not allowed"),
+        ("/vsicurl/http://127.0.0.1/B02.tif", 400, "vsicurl"),
+        ("javascript:alert(1)", 400, "javascript"),
+        ("gone.tif", 404, "gone.tif"),
+    ],
+)
+def test_every_address_in_an_item_is_checked(
+    client: TestClient, folder: Path, href: str, status: int, says: str
+) -> None:
+    band = {"href": href, "type": "image/tiff", "eo:bands": [{"name": "B02", "common_name": "blue"}]}
+    path = folder / f"leads{abs(hash(href))}.json"
+    path.write_text(json.dumps({"type": "Feature", "id": "a", "properties": {}, "assets": {"blue": band}}))
     response = client.get("/stac/preview.png", params={"url": str(path)})
     assert (response.status_code, says in response.json()["detail"]) == (status, True), response.text
 
@@ -239,6 +257,6 @@ def test_every_archive_shows_the_same_ground(archived: dict[str, np.ndarray], la
     assert len(others) >= 3
     for name in others:
         assert_array_equal(images[name][-1], images[first][-1])
-        difference = np.abs(images[name][:-1] - images[first][:-1])
+        difference = np.abs(images[name][:-1] - images[first][:-1])[:, images[first][-1] > 0]
         assert np.percentile(difference, 99) < 3e-4, name
         assert difference.max() < 5e-3, name

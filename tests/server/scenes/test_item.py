@@ -1,0 +1,251 @@
+"""STAC Items as the archives write them: the real ones where they are, small ones of the same patterns everywhere."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.errors import SourceUnreadableError
+from server.scenes.item import LARGEST, MOST_ASSETS, item_scene
+from server.scenes.scene import Scene
+
+FOLDER = Path(__file__).parents[4] / "shared" / "data" / "stac"
+URL = "https://example.org/items/item.json"
+ROLES = ("blue", "green", "red", "nir", "swir16", "swir22")
+TRUE = {
+    "cdse_sentinel-2-l2a_trimmed": (1e-4, -0.1),
+    "earthsearch_landsat-c2-l2": (2.75e-5, -0.2),
+    "earthsearch_sentinel-2-c1-l2a": (1e-4, -0.1),
+    "earthsearch_sentinel-2-l1c": (1e-4, -0.1),
+    "earthsearch_sentinel-2-l2a": (1e-4, 0.0),
+    "pc_landsat-c2-l2": (2.75e-5, -0.2),
+    "pc_sentinel-2-l2a": (1e-4, 0.0),
+    "stactools_landsat-c2-l2": (2.75e-5, -0.2),
+    "stactools_sentinel-2-l2a_safe": (1e-4, -0.1),
+    "usgs_landsat-c2l2-sr": (2.75e-5, -0.2),
+}
+"""Scale and offset of each archive's files."""
+
+
+def _item(properties: dict[str, Any], assets: dict[str, Any], **top: Any) -> bytes:
+    document = {"type": "Feature", "stac_version": "1.0.0", "id": "x", "properties": properties, "assets": assets}
+    return json.dumps(document | top).encode()
+
+
+def _asset(href: str, name: str, common: str, **more: Any) -> dict[str, Any]:
+    return {"href": href, "roles": ["data"], "eo:bands": [{"name": name, "common_name": common}]} | more
+
+
+STATED: dict[str, Any] = {"raster:bands": [{"scale": 1e-4, "offset": -0.1, "nodata": 0}]}
+SENTINEL: dict[str, Any] = {"platform": "sentinel-2b", "s2:processing_baseline": "05.11"}
+PATTERNS: dict[str, tuple[bytes, float]] = {
+    "earth search l2a": (
+        _item(
+            SENTINEL | {"earthsearch:boa_offset_applied": True},
+            {"blue": _asset("B02.tif", "B02", "blue", **STATED), "nir": _asset("B08.tif", "B08", "nir", **STATED)},
+            collection="sentinel-2-l2a",
+        ),
+        0.0,
+    ),
+    "earth search c1": (
+        _item(
+            SENTINEL,
+            {"blue": _asset("B02.tif", "B02", "blue", **STATED), "nir": _asset("B08.tif", "B08", "nir", **STATED)},
+            collection="sentinel-2-c1-l2a",
+        ),
+        -0.1,
+    ),
+    "planetary computer": (
+        _item(SENTINEL, {"B02": _asset("B02.tif", "B02", "blue"), "B08": _asset("B08.tif", "B08", "nir")}),
+        -0.1,
+    ),
+    "planetary computer, older": (
+        _item(
+            SENTINEL | {"s2:processing_baseline": "02.12"},
+            {"B02": _asset("B02.tif", "B02", "blue"), "B08": _asset("B08.tif", "B08", "nir")},
+        ),
+        0.0,
+    ),
+    "cdse": (
+        _item(
+            {"platform": "sentinel-2c", "processing:version": "05.11"},
+            {
+                f"{number}_{size}m": {
+                    "href": f"T33UWP_20250330T100051_{number}_{size}m.jp2",
+                    "type": "image/jp2",
+                    "gsd": size,
+                    "bands": [{"name": number, "eo:common_name": common}],
+                    "raster:scale": 1e-4,
+                    "raster:offset": -0.1,
+                }
+                for number, common, sizes in (("B02", "blue", (60, 10, 20)), ("B08", "nir", (10,)))
+                for size in sizes
+            }
+            | {"AOT_10m": {"href": "AOT_10m.jp2", "raster:scale": 1e-4, "raster:offset": -0.1}},
+            stac_version="1.1.0",
+        ),
+        -0.1,
+    ),
+}
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_each_archives_way_of_writing_gives_its_files_formula(pattern: str) -> None:
+    data, offset = PATTERNS[pattern]
+    scene = item_scene(data, URL)
+    assert [band.name for band in scene.bands] == ["blue", "nir"]
+    assert {(band.scale, band.offset) for band in scene.bands} == {(1e-4, offset)}
+
+
+def test_the_finest_of_several_sizes_is_taken() -> None:
+    scene = item_scene(PATTERNS["cdse"][0], URL)
+    assert [(band.asset, band.resolution) for band in scene.bands] == [("B02_10m", 10), ("B08_10m", 10)]
+
+
+def test_a_cloud_optimized_file_goes_before_jpeg_2000() -> None:
+    for order in (("red", "red-jp2"), ("red-jp2", "red")):
+        assets = {key: _asset(f"B04.{'jp2' if 'jp2' in key else 'tif'}", "B04", "red", gsd=10) for key in order}
+        assert [band.asset for band in item_scene(_item(SENTINEL, assets), URL).bands] == ["red"]
+
+
+def test_bands_are_known_by_the_sensors_own_numbers() -> None:
+    numbers = {"B05": "rededge", "B06": "rededge", "B07": "rededge", "B8A": "rededge", "B08": "nir", "B09": "nir09"}
+    scene = item_scene(_item(SENTINEL, {n: _asset(f"{n}.tif", n, c) for n, c in numbers.items()}), URL)
+    names = ["rededge1", "rededge2", "rededge3", "nir08", "nir", "watervapor"]
+    assert [band.name for band in scene.bands] == names
+
+
+@pytest.mark.parametrize(("kind", "names"), [("S30", ["rededge1", "swir16"]), ("L30", ["nir", None])])
+def test_hls_has_two_sensors_under_the_same_keys(kind: str, names: list[str | None]) -> None:
+    assets = {key: {"href": f"HLS.{kind}.T33UWP.2024001.v2.0.{key}.tif"} for key in ("B05", "B11")}
+    scene = item_scene(_item({}, assets, id=f"HLS.{kind}.T33UWP.2024001.v2.0"), URL)
+    assert [band.name for band in scene.bands] == [name for name in names if name]
+    assert {(band.scale, band.source) for band in scene.bands} == {(None, "the file")}
+    assert scene.level == "l2a"
+
+
+def test_landsats_heat_and_quality_are_no_bands() -> None:
+    assets = {
+        "blue": _asset("LC08_SR_B2.TIF", "OLI_B2", "blue"),
+        "lwir11": _asset("LC08_ST_B10.TIF", "TIRS_B10", "lwir11"),
+        "nir08": _asset("LC08_SR_B5.TIF", "OLI_B5", "nir08"),
+        "qa_pixel": {"href": "LC08_QA_PIXEL.TIF"},
+        "qa_aerosol": {"href": "LC08_SR_QA_AEROSOL.TIF"},
+    }
+    properties = {"platform": "landsat-8", "landsat:correction": "L2SP"}
+    scene = item_scene(_item(properties, assets, collection="landsat-c2-l2"), URL)
+    assert [(b.name, b.asset, b.scale, b.offset) for b in scene.bands] == [
+        ("blue", "blue", 2.75e-5, -0.2),
+        ("nir", "nir08", 2.75e-5, -0.2),
+    ]
+    assert [(mask.kind, mask.asset) for mask in scene.masks] == [("qa_pixel", "qa_pixel")]
+    assert scene.level == "l2a"
+
+
+@pytest.mark.parametrize(
+    ("base", "href", "joined"),
+    [
+        (URL, "../data/B02.tif", "https://example.org/data/B02.tif"),
+        (URL, "s3://bucket/B02.tif", "s3://bucket/B02.tif"),
+        (URL, "https://other.org/a.tif?sig=x", "https://other.org/a.tif?sig=x"),
+        ("s3://bucket/a/item.json", "./B02.tif", "s3://bucket/a/B02.tif"),
+        ("s3://bucket/a/item.json", "../../../B02.tif", "s3://bucket/B02.tif"),
+        ("/data/a/item.json", "B02.tif", "/data/a/B02.tif"),
+        ("/data/a/item.json", "../b/B02.tif", "/data/b/B02.tif"),
+        ("a/item.json", "B02.tif", "a/B02.tif"),
+    ],
+)
+def test_addresses_are_joined_to_the_items(base: str, href: str, joined: str) -> None:
+    (band,) = item_scene(_item(SENTINEL, {"blue": _asset(href, "B02", "blue")}), base).bands
+    assert band.url == joined
+
+
+@pytest.mark.parametrize(
+    "href",
+    ["javascript:x.tif", "file:///etc/passwd.tif", "/vsicurl/x.tif", "ftp://a/b.tif", "a\nb.tif", "x" * 9000 + ".tif"],
+)
+def test_what_is_no_address_is_refused_in_words(href: str) -> None:
+    with pytest.raises(SourceUnreadableError, match="'blue'"):
+        item_scene(_item(SENTINEL, {"blue": _asset(href, "B02", "blue")}), URL)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"<html>",
+        b"\xff\xfe",
+        b"[]",
+        b"null",
+        b"{}",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"type": "Collection"}',
+        b'{"type": "Feature", "assets": []}',
+        b'{"type": "Feature", "assets": {}, "properties": 7, "n": ' + b"9" * 5000 + b"}",
+        b'{"type": "Feature", "assets": {}}' + b" " * LARGEST,
+        _item({}, {str(k): {"href": "a.tif"} for k in range(MOST_ASSETS + 1)}),
+    ],
+    ids=range(13),
+)
+def test_what_is_no_item_is_refused_in_words(data: bytes) -> None:
+    with pytest.raises(SourceUnreadableError, match=r"item\.json"):
+        item_scene(data, URL)
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, inner in entries for place in _places(inner, (*path, key)))]
+
+
+SPOILT = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.just(10**400), st.floats(), st.text(max_size=9), st.just("\ud800"),
+    st.lists(st.none() | st.integers() | st.text(max_size=3), max_size=2), st.just([[{}]]), st.just({"a": [1]}),
+    st.sampled_from(["file:///etc/passwd", "/vsicurl/x", "//a", "http://[", "B8A", "9999-99-99", "0001-01-01T00:00Z"]),
+)  # fmt: skip
+WHOLE = [json.loads(data) for data, _ in PATTERNS.values()]
+WHOLE += [json.loads(path.read_bytes()) for path in sorted(FOLDER.glob("*.json"))]
+
+
+@given(st.data())
+def test_spoilt_items_are_read_or_refused(data: st.DataObject) -> None:
+    document = deepcopy(data.draw(st.sampled_from(WHOLE)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        *above, last = data.draw(st.sampled_from(_places(document)[1:]))
+        inner = document
+        for key in above:
+            inner = inner[key]
+        inner[last] = data.draw(SPOILT)
+    text = json.dumps(document).encode()
+    for url in (URL, "/data/item.json"):
+        try:
+            scene = item_scene(text, url)
+        except SourceUnreadableError:
+            pass
+        else:
+            assert isinstance(scene, Scene)
+            assert all(band.url.isprintable() and band.asset.isprintable() for band in scene.bands)
+
+
+@pytest.mark.skipif(not FOLDER.is_dir(), reason="../shared/data/stac is missing")
+@pytest.mark.parametrize("name", TRUE)
+def test_real_items_give_the_models_bands_with_their_files_formula(name: str) -> None:
+    scene = item_scene((FOLDER / f"{name}.json").read_bytes(), URL)
+    found = {band.name: band for band in scene.bands}
+    assert set(ROLES) <= set(found)
+    assert len(found) == len(scene.bands)
+    assert {(band.scale, band.offset) for band in scene.bands} == {TRUE[name]}
+    assert scene.level == ("l1c" if "l1c" in name else "l2a")
+    assert scene.acquisition is not None
+    assert scene.acquisition.when is not None
+    assert scene.acquisition.tile is not None
+    assert scene.acquisition.box is not None
+    assert [mask.kind for mask in scene.masks] == (
+        [] if "l1c" in name else ["qa_pixel"] if "landsat" in name else ["scl"]
+    )
