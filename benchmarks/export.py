@@ -130,11 +130,12 @@ def row(size: int, cores: int, *, provenance: bool) -> str:
         folder = Path(name)
         scene = write_demo(folder, size=size)
         sources = Sources.of(Settings())
-        grid = fine_grid(sources.dataset(str(scene.cloudy)))
+        cloudy = sources.dataset(str(scene.cloudy))
+        grid = fine_grid(cloudy)
         count = 2 * window_count(grid.rows) * window_count(grid.cols)
         bare = seconds(lambda: infer(count, cores))
         plain = seconds(lambda: read([scene.cloudy, scene.clear], cores))
-        options: dict[str, Any] = {"compression": compression_of(sources, str(scene.cloudy)), "resampling": "average"}
+        options: dict[str, Any] = {"compression": compression_of(sources, cloudy), "resampling": "average"}
         write = seconds(lambda: write_cog(scene.cloudy, folder / "copy.tif", **options, workers=cores))
         more = ["--provenance", str(folder / "provenance.tif")] if provenance else []
         run = ours(scene.cloudy, scene.clear, folder / "out.tif", *more)

@@ -27,6 +27,7 @@ from server.http.pages import TEMPLATES, PagePolicy, add_pages
 from server.http.params import ALGORITHMS, ReaderParams, asked_request, process
 from server.http.reader import open_request
 from server.http.render import render
+from server.http.scenes import SceneExtension
 from server.http.statuses import add_error_handlers
 from server.http.validate import ValidateExtension
 from server.recipes.params import TILE_PARAMETERS
@@ -58,6 +59,25 @@ def create_sealed_app() -> FastAPI:
     return create_app()
 
 
+def _tiles(prefix: str) -> TilerFactory:
+    """TiTiler's routes on what the query names."""
+    return TilerFactory(
+        reader=open_request,  # type: ignore[arg-type]  # a function does as well
+        reader_dependency=ReaderParams,
+        path_dependency=asked_request,
+        process_dependency=process,
+        render_func=render,
+        templates=TEMPLATES,
+        router_prefix=prefix,
+        add_ogc_maps=True,
+        extensions=[
+            wmtsExtension(tile_dependencies=TILE_PARAMETERS, layer_identifier_provider=lambda request: request.target),
+            ValidateExtension(),
+            SceneExtension(),
+        ],
+    )
+
+
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Build the application.
 
@@ -79,24 +99,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.services = Services.of(settings)
-    cog = TilerFactory(
-        reader=open_request,  # type: ignore[arg-type]  # a function does as well
-        reader_dependency=ReaderParams,
-        path_dependency=asked_request,
-        process_dependency=process,
-        render_func=render,
-        templates=TEMPLATES,
-        router_prefix="/cog",
-        add_ogc_maps=True,
-        extensions=[
-            wmtsExtension(tile_dependencies=TILE_PARAMETERS, layer_identifier_provider=lambda request: request.target),
-            ValidateExtension(),
-        ],
-    )
+    cog, stac = _tiles("/cog"), _tiles("/stac")
     matrices = TMSFactory(supported_tms=all_tms, templates=TEMPLATES)
     algorithms = AlgorithmFactory(supported_algorithm=ALGORITHMS, templates=TEMPLATES)
     colormaps = ColorMapFactory(templates=TEMPLATES)
     app.include_router(cog.router, prefix="/cog", tags=["Cloud-free rasters"])
+    app.include_router(stac.router, prefix="/stac", tags=["Cloud-free scenes of several files"])
     add_recipes(app)
     app.include_router(matrices.router, tags=["Tile matrix sets"])
     app.include_router(algorithms.router, tags=["Algorithms"])
@@ -127,7 +135,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     add_pages(app)
     add_error_handlers(app)
     app.add_middleware(PagePolicy)
-    resolvers = {"/cog/": named_in_query, "/recipes/": named_in_recipe}
+    resolvers = {"/cog/": named_in_query, "/stac/": named_in_query, "/recipes/": named_in_recipe}
     declare_errors(app, tuple(resolvers))
     app.add_middleware(
         ImageHeaders,

@@ -47,33 +47,36 @@ def read_layer(
     Returns:
         (B, H, W) values in the target's units and (H, W) validity: where every band of the layer has a number.
     """
-    image = _read_image(sources, layer, positions, output, crs, options)
-    every = tuple(range(len(layer.indexes)))
-    if layer.dataset.nodata is not None and image.alpha_mask is None and np.ma.getmaskarray(image.array).any():
-        # Whether a pixel is missing, or dark in one band, the other bands tell.
-        whole = image if positions == every else _read_image(sources, layer, every, output, crs, options)
-        valid = _whole(whole, nodata_counts(layer.dataset, layer.indexes))
-    elif image.alpha_mask is None:
-        valid = np.asarray(~np.ma.getmaskarray(image.array).any(axis=0))
-    else:
+    dataset, every = layer.dataset, tuple(range(len(layer.indexes)))
+    counts = np.array(nodata_counts(dataset, layer.indexes))
+    # Bands not asked for decide, too, whether a pixel is there; those of integers only where some value is missing.
+    all_at_once = dataset.fractions or not counts.all()
+    image = _read_image(sources, layer, every if all_at_once else positions, output, crs, options)
+    values = image.array.data
+    if image.alpha_mask is not None:
         valid = ~hidden_pixels(image)
-    values = image.array.data.astype(np.float32, copy=False)
-    if layer.dataset.fractions:
+    else:
+        missing = np.ma.getmaskarray(image.array)
+        valid = np.asarray(~missing.any(axis=0))
+        if dataset.nodata is not None and not valid.all():
+            known = all_at_once or positions == every
+            whole = image if known else _read_image(sources, layer, every, output, crs, options)
+            valid = valid | _dark(np.ma.getmaskarray(whole.array), counts)
+    if dataset.fractions:
         valid = valid & np.isfinite(values).all(axis=0)
-    if (convert := layer.conversion) is not None:
-        values = convert(values, positions)
-    return values, valid
+    values = (values[list(positions)] if all_at_once else values).astype(np.float32, copy=False)
+    return values if (convert := layer.conversion) is None else convert(values, positions), valid
 
 
-def _whole(image: ImageData, counts: tuple[bool, ...]) -> npt.NDArray[np.bool_]:
-    """(H, W), pixels of an image of all bands that have data and a number in every band.
+def _dark(missing: npt.NDArray[np.bool_], counts: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """(H, W), pixels that lack a value in some bands, in none but those whose nodata value is a number there.
 
     Args:
-        image: with masks of its bands' nodata values.
-        counts: for each band whether that value is a number where other bands have data.
+        missing: (B, H, W), nodata values of all bands.
+        counts: (B,), for each band whether that value is a number where other bands have data.
     """
-    missing = np.ma.getmaskarray(image.array)
-    return np.asarray(~missing.all(axis=0) & ~missing[~np.array(counts)].any(axis=0))
+    partial = missing.any(axis=0) & ~missing.all(axis=0)
+    return np.asarray(partial & ~missing[~counts].any(axis=0))
 
 
 def _read_image(

@@ -127,6 +127,17 @@ class Request:
         """The target's description, with the bands of `numbers`; see `dataset`."""
         return self.dataset(sources, self.target, self.numbers(sources, analysed=analysed))
 
+    def whole(self, sources: Sources) -> Request:
+        """The same with all bands of the target shown, or those of `assets`: for a file rather than a picture.
+
+        Raises:
+            ParameterError: a name that means no band.
+        """
+        scene = self.scene(sources, self.target)
+        if scene is None:
+            return self
+        return replace(self, shown=scene.asked(self.assets) if self.assets else tuple(range(1, 1 + len(scene.bands))))
+
     def _replacement(self, sources: Sources, url: str, target: Dataset) -> Dataset:
         """A replacement's description: of a scene those bands that the target has."""
         scene = self.scene(sources, url)

@@ -18,7 +18,7 @@ from algorithms.shift import NO_SHIFT
 from algorithms.sidecar import CloudSidecar, Needs, PixelFill
 from server.analysis.blocks import ALL_DATA, NO_DATA, BlockFill
 from server.analysis.engine import Analysis
-from server.analysis.footing import has_data_in, stand_on_data
+from server.analysis.footing import WARPED, has_data_in, stand_on_data
 from server.analysis.plane import Plane
 from server.analysis.task import ReplacementIndex, Task
 from server.raster.cache import assemble
@@ -74,7 +74,7 @@ def look_at(task: Task, output: OutputGrid, grid: Grid | None = None) -> View | 
     """
     target = task.target.dataset
     pixels = native_pixels(target, output)
-    grid = grid or grid_for(target, pixels)
+    grid = grid or grid_for(target, pixels, follows=task.clouds.users)
     where = positions(target, output)
     span = where.span()
     if span is None:
@@ -195,6 +195,12 @@ def fill_sidecar(
     with stage("adjust"):
         rows, cols, lost = _standing(analysis, view, box, data, shown)
         source_px = _lookup(view, source, box, rows, cols, UNFILLED)
+        if shown is not None and task.buffer == 0:
+            # Nothing is filled around the mask: a pixel beside it that shows one of its pixels would stay cloud.
+            filled = has_data_in((source != 0) & (source != UNFILLED), box, side=1 << view.pooled)
+            unit = max(1.0, view.pixel) / view.plane.factor
+            rows, cols, _ = stand_on_data(rows, cols, shown & (source_px == 0), unit, filled, reaches=WARPED)
+            source_px = _lookup(view, source, box, rows, cols, UNFILLED)
         source_px[lost] = 0
 
     def replaced(k: ReplacementIndex, y: npt.NDArray[np.intp], x: npt.NDArray[np.intp]) -> Sampled:

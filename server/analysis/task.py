@@ -26,6 +26,11 @@ class CloudSource:
     """A user's class raster instead of the network."""
 
     @property
+    def users(self) -> bool:
+        """Whether it is a user's raster, rather than a network or nothing."""
+        return self.classes is not None
+
+    @property
     def rule(self) -> str:
         """Which classes count as cloud: the remap string, or the default in words."""
         if self.remap is not None:

@@ -13,15 +13,16 @@ from typing import Any, Final
 
 from server.export.publication import finished_path
 from server.export.work import UnwritableError, partial_folder
+from server.raster.dataset import Dataset
 from server.raster.sources import Sources
 
 LOSSLESS: Final = ("deflate", "lzw", "zstd", "lzma")
 """Compressions that are kept from the target; any other becomes the first of these."""
 
 
-def compression_of(sources: Sources, url: str) -> str:
+def compression_of(sources: Sources, target: Dataset) -> str:
     """The compression to write with: the target's own where it loses nothing."""
-    with sources.open(url) as src:
+    with sources.open_described(target) as src:
         own = src.compression.value.lower() if src.compression else ""
     return own if own in LOSSLESS else LOSSLESS[0]
 

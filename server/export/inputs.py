@@ -7,9 +7,15 @@ from pathlib import Path
 from algorithms.errors import ParameterError
 from server.errors import SourceForbiddenError, SourceMissingError
 from server.remote.names import parse_address
+from server.scenes.bandlist import files_of, joined
 
 
 def own_source(name: str) -> str:
+    """The dataset to open, or the list of files; see `_own_file`."""
+    return joined([_own_file(file) for file in files_of(name)])
+
+
+def _own_file(name: str) -> str:
     """The dataset to open for a name given on the user's own command line.
 
     The server's allow-list does not apply: whoever can run the command can read the file. Names

@@ -11,6 +11,7 @@ from algorithms.errors import ParameterError
 from algorithms.removal import CloudRemoval
 from server.analysis.request import Request
 from server.export.inputs import own_source
+from server.scenes.bandlist import files_of
 from server.work.cores import usable_cores
 
 AnalysisResolution = Literal["fine", "native"]
@@ -64,7 +65,7 @@ class ExportJob:
                 output, or exists, or its folder cannot be written to.
         """
         job = replace(self, request=self.request.checked(own_source))
-        self._check_outputs(job.request.sources, replaceable)
+        self._check_outputs(tuple(file for url in job.request.sources for file in files_of(url)), replaceable)
         return job
 
     def _check_outputs(self, inputs: tuple[str, ...], replaceable: frozenset[Path]) -> None:

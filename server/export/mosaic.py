@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 import rasterio.shutil
 
 from server.export.plan import Piece
+from server.raster.dataset import Dataset
 from server.raster.sources import Sources
 
 GDAL_TYPES: Final = {
@@ -21,12 +22,12 @@ GDAL_TYPES: Final = {
 Source = tuple[Piece, Path]
 
 
-def target_description(sources: Sources, url: str, scratch: Path) -> ET.Element:
+def target_description(sources: Sources, target: Dataset, scratch: Path) -> ET.Element:
     """The target as a VRT: grid, CRS, bands with their names, units, scales, colours and tags.
 
     What describes its pixels or its file rather than its content is left out: statistics, and how it was compressed.
     """
-    with sources.open(url) as src:
+    with sources.open_described(target) as src:
         rasterio.shutil.copy(src, scratch, driver="VRT")
     root = ET.fromstring(scratch.read_bytes())  # noqa: S314  (written by GDAL a line ago)
     scratch.unlink()

@@ -78,7 +78,7 @@ class PieceFiller:
     def fill(self, piece: Piece) -> FilledPiece:
         """Read a piece and fill its clouds."""
         target = self.plane.target.dataset
-        with self._sources.open(target.url, target.version) as src:
+        with self._sources.open_described(target) as src:
             image = read(src, window=piece.window, indexes=target.indexes, nodata=target.nodata)
             others = [i for i in src.indexes if i not in target.indexes]
             alpha = src.read(others, window=piece.window) if others else None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import copy_context
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,7 @@ from server import __version__
 from server.analysis.engine import Analysis
 from server.analysis.marked import MarkedMasks
 from server.analysis.plane import Plane
+from server.analysis.resolution import resolution_warning
 from server.analysis.task import Task
 from server.export.cog import compression_of, write_cog
 from server.export.job import ExportJob, exists_already
@@ -74,11 +76,16 @@ def export_scene(
     out = job.out.resolve()
     job = job.checked(unreported(out))
     sources = Sources.of(settings, own=job.request.sources)
+    job = replace(job, request=job.request.whole(sources))
     task = job.request.task(sources, job.algorithm)
     target = task.target.dataset
     _check_target(sources, target)
-    MarkedMasks(sources).of(task)  # a mask that marks nothing is logged before hours of work
-    plane = Plane(task, native_grid(target) if job.resolution == "native" else fine_grid(target))
+    # Logged before hours of work: a mask that marks nothing, pixels too fine for the model.
+    MarkedMasks(sources).of(task)
+    if task.clouds.model is not None:
+        resolution_warning(target)
+    level = native_grid if job.resolution == "native" else fine_grid
+    plane = Plane(task, level(target, follows=task.clouds.users))
     tags = scene_tags(sources, task, job.algorithm, job.resolution)
     plan = strips(plane, cache_bytes=settings.cache_bytes)
     manifest = _manifest(job, task)
@@ -113,9 +120,10 @@ def _check_target(sources: Sources, target: Dataset) -> None:
     Raises:
         ParameterError: a rotated or mirrored raster, one placed by ground control points, or of another data type.
     """
-    with sources.open(target.url, target.version) as src:
-        if src.gcps[0]:
-            raise ParameterError(f"{target.url!r} is placed by ground control points: warp it first (gdalwarp)")
+    if not target.parts:
+        with sources.open(target.url, target.version) as src:
+            if src.gcps[0]:
+                raise ParameterError(f"{target.url!r} is placed by ground control points: warp it first (gdalwarp)")
     a = target.affine
     if a.b or a.d or a.a <= 0 or a.e >= 0:
         raise ParameterError(f"{target.url!r} is rotated or mirrored: bring it north up first (gdalwarp)")
@@ -125,7 +133,7 @@ def _check_target(sources: Sources, target: Dataset) -> None:
 
 def _needs_mask(job: ExportJob, sources: Sources, target: Dataset) -> bool:
     """Whether the output has a mask: the target has one, or cloud left open can be marked in no other way."""
-    with sources.open(target.url) as src:
+    with sources.open_described(target) as src:
         flags = src.mask_flag_enums[0]
     if target.nodata is not None or MaskFlags.alpha in flags:
         return False
@@ -207,8 +215,9 @@ def _check_unchanged(sources: Sources, task: Task) -> None:
     datasets = [task.target.dataset, *(layer.dataset for layer in task.replacements)]
     if task.clouds.classes is not None:
         datasets.append(task.clouds.classes)
-    for dataset in datasets:
-        check_unchanged(dataset.url, dataset.version, sources.version(dataset.url))
+    states = [(part.url, part.version) for dataset in datasets for part in dataset.parts or (dataset,)]
+    for url, version in states:
+        check_unchanged(url, version, sources.version(url))
 
 
 def _finish(
@@ -233,17 +242,17 @@ def _finish(
         )
 
     if job.provenance is not None:
-        root = target_description(sources, target.url, work.folder / "target.vrt")
+        root = target_description(sources, target, work.folder / "target.vrt")
         put_bands(root, PROVENANCE_BANDS, NODATA)
         put_sources(root, finished("provenance"), "uint8")
         add_tags(root, tags)
         write("provenance.vrt", root, job.provenance, "deflate", "nearest")
-    root = target_description(sources, target.url, work.folder / "target.vrt")
+    root = target_description(sources, target, work.folder / "target.vrt")
     put_sources(root, finished("image"), target.dtype)
     if _needs_mask(job, sources, target):
         put_mask(root, finished("mask"))
     add_tags(root, tags)
-    write("image.vrt", root, job.out, compression_of(sources, target.url), "average")
+    write("image.vrt", root, job.out, compression_of(sources, target), "average")
     publish(work, [path.resolve() for path in reversed(job.outputs())])
 
 

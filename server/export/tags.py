@@ -13,7 +13,9 @@ from algorithms.options import OPTIONS
 from algorithms.removal import CloudRemoval
 from server import __version__
 from server.analysis.task import Task
+from server.raster.dataset import Dataset
 from server.raster.sources import Sources
+from server.scenes.bandlist import expanded, is_band_list
 
 TAG_PREFIX: Final = "CLEARSKY_"
 """Beginning of the tags' names."""
@@ -38,10 +40,19 @@ def acquisition_date(tags: Mapping[str, str], name: str) -> str | None:
 
 def source_id(url: str) -> str:
     """What to call a raster: its file name, or its address without what may be secret."""
+    if is_band_list(url):
+        return ", ".join(map(source_id, expanded(url)))
     if "://" not in url:
         return PurePosixPath(url).name
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}{parts.path}"
+
+
+def _own_tags(sources: Sources, dataset: Dataset) -> Mapping[str, str]:
+    """Tags of a raster; of a scene those of its first file."""
+    with sources.open(dataset.parts[0].url if dataset.parts else dataset.url) as src:
+        tags: Mapping[str, str] = src.tags()
+    return tags
 
 
 def scene_tags(sources: Sources, task: Task, algorithm: CloudRemoval, resolution: str) -> dict[str, str]:
@@ -60,8 +71,7 @@ def scene_tags(sources: Sources, task: Task, algorithm: CloudRemoval, resolution
     for name, layer in zip(names, [task.target, *task.replacements], strict=True):
         url = layer.dataset.url
         tags[name] = source_id(url)
-        with sources.open(url) as src:
-            date = acquisition_date(src.tags(), source_id(url))
+        date = acquisition_date(_own_tags(sources, layer.dataset), source_id(url))
         if date:
             tags[f"{name}_DATE"] = date
     if task.clouds.classes is not None:

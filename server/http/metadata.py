@@ -9,6 +9,7 @@ from algorithms.errors import BandError, InputError, ModelError
 from algorithms.options import CloudOptions
 from server.analysis.engine import Analysis
 from server.analysis.request import Request
+from server.analysis.resolution import resolution_warning
 from server.errors import SourceUnreadableError
 from server.raster.grid import coarse_grid, fine_grid
 from server.raster.sources import Sources
@@ -29,10 +30,13 @@ def described_target(request: Request, sources: Sources, analysis: Analysis) -> 
 
 def _described(request: Request, sources: Sources, analysis: Analysis) -> dict[str, Any]:
     target = request.target_dataset(sources)
+    unsure: str | None = None
     try:
         chosen = request.chosen_model(sources).id
+        unsure = resolution_warning(target)
     except (BandError, ModelError) as error:
         chosen = f"none: {error}"
+    follows = request.mask is not None
     described = {
         "bands": target.names,
         "level": target.level,
@@ -42,10 +46,15 @@ def _described(request: Request, sources: Sources, analysis: Analysis) -> dict[s
             "offset": target.offsets,
             "source": target.reflectance_source,
         },
-        "analysis": {"factor": fine_grid(target).factor, "coarse_factor": coarse_grid(target).factor},
+        "analysis": {
+            "factor": fine_grid(target, follows=follows).factor,
+            "coarse_factor": coarse_grid(target, follows=follows).factor,
+        },
         "replacements": request.replacements,
     }
-    return described | (_described_mask(request, sources, analysis) if request.mask else {})
+    if follows:
+        return described | _described_mask(request, sources, analysis)
+    return described | ({} if unsure is None else {"warnings": [unsure]})
 
 
 def _described_mask(request: Request, sources: Sources, analysis: Analysis) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from titiler.core.algorithm.base import BaseAlgorithm
 from algorithms.removal import CloudAlgorithm, CloudImage, CloudRemoval, as_numbers
 from server.analysis.engine import Analysis
 from server.analysis.request import Request
+from server.analysis.resolution import warn_of_resolution
 from server.http.admission import Asked, admit_image
 from server.http.budget import buffered, image_bounds, part_shape, whole_shape
 from server.http.choice import Choice
@@ -181,6 +182,7 @@ class PairReader(TargetReader):
         if self._described is None:
             check_unchanged(self.input, self._version, task.target.dataset.version)
         self.analysis.marked.warn(task)
+        warn_of_resolution(task)
         dataset = task.target.dataset
         if algorithm.needs == "fill":
             shown, wanted = chosen.places, self._within(dataset, chosen.places)

@@ -137,37 +137,58 @@ def _read(
     step = _step(factor, shift)
     top, left = box.top * factor - shift[0], box.left * factor - shift[1]
     bottom, right = box.bottom * factor - shift[0], box.right * factor - shift[1]
-    # Whole steps only: a stretched read would shift the last pixels.
-    height, width = src.height // step * step, src.width // step * step
-    inner = Box(max(top, 0), min(bottom, height), max(left, 0), min(right, width))
     rows, cols = (bottom - top) // step, (right - left) // step
     values: npt.NDArray[Any] = np.zeros((len(indexes), rows, cols), np.float32)
-    valid = whole = np.zeros((rows, cols), bool)
-    if inner.bottom > inner.top and inner.right > inner.left:
-        window = PixelWindow(inner.left, inner.top, inner.right - inner.left, inner.bottom - inner.top)
-        shape = (window.height // step, window.width // step)
-        ready = step == 1 or step in src.overviews(indexes[0])
-        pixels = src.read(
-            indexes,
-            window=window,
-            out_shape=(len(indexes), *shape),
-            resampling=Resampling.average,
-            out_dtype=None if ready else "float32",  # averages of whole numbers are none
-        )
-        there, complete = missing.found(pixels)
-        missing.guess(pixels, there & ~complete)
-        if missing.nodata is None:
-            masked = src.dataset_mask(window=window, out_shape=shape) > 0
-            there, complete = there & masked, complete & masked
-        if shape == valid.shape:
-            values, valid, whole = pixels, there, complete
-        else:
-            row, col = (inner.top - top) // step, (inner.left - left) // step
-            place = slice(row, row + shape[0]), slice(col, col + shape[1])
-            whole = valid.copy()
-            values[(slice(None), *place)] = np.where(there, pixels, 0)
-            valid[place], whole[place] = there, complete
+    valid = np.zeros((rows, cols), bool)
+    whole = valid.copy()
+    overviews = src.overviews(indexes[0])
+    spans = (_spans(top, bottom, src.height, step), _spans(left, right, src.width, step))
+    for (row, row_end, high), (col, col_end, wide) in product(*spans):
+        window = PixelWindow(col, row, col_end - col, row_end - row)
+        pixels = _read_window(src, indexes, window, (high, wide), missing, ready=step == 1 or step in overviews)
+        if (high, wide) == valid.shape:
+            return pixels, factor // step
+        y, x = (row - top) // step, (col - left) // step
+        place = slice(y, y + high), slice(x, x + wide)
+        values[(slice(None), *place)] = np.where(pixels.valid, pixels.values, 0)
+        valid[place], whole[place] = pixels.valid, pixels.whole
     return Pixels(values, valid, whole), factor // step
+
+
+def _spans(start: int, stop: int, size: int, step: int) -> list[tuple[int, int, int]]:
+    """The part of an axis of `size` pixels from `start` to `stop`: first and last pixel, and steps in between.
+
+    What is left at the end, less than a step, is a span of its own: a stretched read would shift the last pixels.
+    """
+    start, stop = max(start, 0), min(stop, size)
+    cut = max(start, min(stop, size // step * step))
+    spans = [(start, cut, (cut - start) // step), (cut, stop, 1)]
+    return [span for span in spans if span[0] < span[1]]
+
+
+def _read_window(
+    src: Any,
+    indexes: tuple[int, ...],
+    window: PixelWindow,
+    shape: tuple[int, int],
+    missing: _Missing,
+    *,
+    ready: bool,
+) -> Pixels:
+    """A window of a dataset as so many rows and columns; `ready`: whether it has overviews of that size."""
+    pixels = src.read(
+        indexes,
+        window=window,
+        out_shape=(len(indexes), *shape),
+        resampling=Resampling.average,
+        out_dtype=None if ready else "float32",  # averages of whole numbers are none
+    )
+    there, whole = missing.found(pixels)
+    missing.guess(pixels, there & ~whole)
+    if missing.nodata is None:
+        masked = src.dataset_mask(window=window, out_shape=shape) > 0
+        there, whole = there & masked, whole & masked
+    return Pixels(pixels, there, whole)
 
 
 def announce(sources: Sources, layer: Layer, grid: Grid, boxes: list[Box]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from algorithms.errors import ParameterError
 from server.raster.dataset import Dataset, describe
+from server.raster.documents import may_be_document, read_document
 from server.raster.mounting import file_version
 from server.raster.opening import open_raster, open_stack
 from server.raster.scenes import describe_band, describe_scene
@@ -16,7 +17,8 @@ from server.raster.stack import StackBand
 from server.raster.upright import georeferenced
 from server.remote.allowlist import AllowList
 from server.remote.files import Remotes
-from server.scenes.bandlist import band_list, expanded, is_band_list, joined
+from server.scenes.bandlist import band_list, expanded, files_of, is_band_list, joined
+from server.scenes.item import item_scene
 from server.scenes.scene import Scene, SceneBand
 from server.settings import Settings
 
@@ -38,6 +40,7 @@ class Sources:
         self.remotes: Final = remotes
         """States and pieces of remote files."""
         self._described = lru_cache(maxsize=DESCRIPTIONS)(self._describe)
+        self._items = lru_cache(maxsize=DESCRIPTIONS)(self._read_item)
         self._parts = lru_cache(maxsize=PARTS)(self._describe_part)
 
     @classmethod
@@ -51,7 +54,7 @@ class Sources:
         Raises:
             ParameterError: an entry of the allow-list that cannot be understood.
         """
-        allowed = AllowList.of(settings, own)
+        allowed = AllowList.of(settings, [file for url in own for file in files_of(url)])
         return cls(allowed, Remotes.of(settings, allowed))
 
     def check(self, url: str) -> str:
@@ -64,7 +67,13 @@ class Sources:
         """Identity of the content, of a scene that of its files. Raises as `file_version` does."""
         if is_band_list(url):
             return " ".join(map(self.version, expanded(url)))
-        return file_version(url, self.remotes)
+        own = file_version(url, self.remotes)
+        scene = self.scene(url)
+        if scene is None:
+            return own
+        bands = sorted({*scene.analysed, *scene.picture})
+        files = dict.fromkeys(self.check(scene.bands[number - 1].url) for number in bands)
+        return " ".join([own, *(file_version(file, self.remotes) for file in files)])
 
     @contextmanager
     def open(self, url: str, version: str | None = None) -> Iterator[Any]:
@@ -97,7 +106,14 @@ class Sources:
         """
         if is_band_list(url):
             return band_list(url, expanded(url))
-        return None
+        if not may_be_document(url):
+            return None
+        return self._items(url, file_version(url, self.remotes))
+
+    def _read_item(self, url: str, version: str) -> Scene | None:
+        """The scene that a document describes; None for a file that is none."""
+        data = read_document(url, version, self.remotes)
+        return None if data is None else item_scene(data, url)
 
     def dataset(self, url: str) -> Dataset:
         """The description of a raster of one file, read again when the file changes.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Path, Query, Request
@@ -25,7 +25,7 @@ from server.http.params import AlgorithmName, RequestParams, process
 from server.http.reader import PairReader, open_request
 from server.http.shared import SharedAnalysis, SharedSettings, SharedSources, sources_of
 from server.recipes.model import Recipe
-from server.recipes.rasters import band_indexes
+from server.recipes.rasters import band_indexes, shown_bands_of
 from server.recipes.store import Recipes
 
 FIXED: Final = {field.name for field in fields(RequestParams)}
@@ -61,7 +61,10 @@ def named_recipe(
         raise ParameterError(
             f"{', '.join(fixed)} cannot be given: the recipe {name!r} sets this; leave it out, or use /cog"
         )
-    return recipe.admitted(sources_of(request.app))
+    sources = sources_of(request.app)
+    recipe = recipe.admitted(sources)
+    shown = shown_bands_of(recipe, sources, request.query_params)
+    return replace(recipe, request=replace(recipe.request, shown=shown)) if shown else recipe
 
 
 Named = Annotated[Recipe, Depends(named_recipe)]

@@ -9,10 +9,12 @@ from typing import Any
 
 from rasterio.errors import RasterioError
 from rio_tiler.expression import parse_expression
+from starlette.datastructures import QueryParams
 
 from algorithms.bands import common_names
 from algorithms.errors import BandError, ClearSkyError, InputError
 from server.errors import SourceError
+from server.http.params import shown_bands
 from server.raster.dataset import Dataset
 from server.raster.sources import Sources
 from server.recipes.model import Recipe
@@ -32,12 +34,28 @@ def band_indexes(recipe: Recipe, sources: Sources) -> list[int] | None:
 def _index(recipe: Recipe, sources: Sources, k: int, band: str | int) -> int:
     if isinstance(band, int):
         return band
+    scene = recipe.request.scene(sources, recipe.request.target)
+    if scene is not None:
+        with recipe.blame("render", "bands", k):
+            return scene.asked([band])[0]
     target = recipe.request.target_dataset(sources)
     for name in (band.lower(), *common_names([band])):
         if name in target.names:
             return target.indexes[target.names.index(name)]
     with recipe.blame("render", "bands", k):
         raise BandError(f"band {band!r} is not in the target, which has {_known(target)}; show one of these")
+
+
+def shown_bands_of(recipe: Recipe, sources: Sources, query: QueryParams) -> tuple[int, ...]:
+    """Which bands of a scene a query, or else the recipe, shows; nothing for a raster of one file."""
+    request = recipe.request
+    if request.scene(sources, request.target) is None:
+        return ()
+    if shown := shown_bands(request, sources, query):
+        return shown
+    if recipe.render.expression:
+        return shown_bands(request, sources, QueryParams({"expression": recipe.render.expression}))
+    return tuple(band_indexes(recipe, sources) or ())
 
 
 def _known(target: Dataset) -> str:
@@ -89,5 +107,7 @@ def _check_picture(recipe: Recipe, sources: Sources, target: Dataset) -> None:
     """Raise BandError where the recipe shows a missing band."""
     render = recipe.render
     asked = parse_expression(render.expression) if render.expression else band_indexes(recipe, sources) or ()
-    if missing := [band for band in asked if band not in target.indexes]:
+    scene = recipe.request.scene(sources, recipe.request.target)
+    known = target.indexes if scene is None else range(1, 1 + len(scene.bands))
+    if missing := [band for band in asked if band not in known]:
         raise BandError(f"band {missing[0]} is not in the target, which has {_known(target)}; show one of these")

@@ -58,12 +58,14 @@ class AllowList:
                 folders.append(_path(entry))
             else:
                 hosts.append(entry.lower().removesuffix("."))
+        named = list(own)
+        folders += [Path(url) for url in named if "://" not in url]
         return cls(
             tuple(dict.fromkeys(folder.resolve() for folder in folders)),
             tuple(prefixes),
             tuple(hosts),
             not settings.allowed_sources or PUBLIC in settings.allowed_sources,
-            frozenset(parse_address(url) for url in own if "://" in url),
+            frozenset(parse_address(url) for url in named if "://" in url),
         )
 
     def describe(self) -> Iterator[str]:

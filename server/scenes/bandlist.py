@@ -64,6 +64,11 @@ def expanded(url: str) -> tuple[str, ...]:
     return found
 
 
+def files_of(url: str) -> tuple[str, ...]:
+    """The files that a name stands for: those of a list, else itself."""
+    return expanded(url) if is_band_list(url) else (url,)
+
+
 def file_label(url: str) -> str:
     """What a file's band is called: `B02`, `SR_B4`, `B8A_20m` at the end of its name, else the name without ending."""
     stem = PurePosixPath(unquote(urlsplit(url).path if "://" in url else url)).stem

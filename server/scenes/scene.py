@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from algorithms.bands import ROLES
-from algorithms.errors import BandError
+from algorithms.errors import BandError, ParameterError
 from server.scenes.similar import Acquisition
 
 PICTURE: Final = ("red", "green", "blue")
@@ -117,6 +117,19 @@ class Scene:
         """1-based numbers of the bands of some common names, those that there are."""
         own = [band.name for band in self.bands]
         return tuple(own.index(name) + 1 for name in names if name in own)
+
+    def asked(self, words: Sequence[str]) -> tuple[int, ...]:
+        """1-based numbers of the bands that words mean: common names or the product's own, in any case.
+
+        Raises:
+            ParameterError: a word that means none.
+        """
+        own = [{label.casefold() for label in labels} for labels in self.labels]
+        found = [next((k for k, labels in enumerate(own, start=1) if word.casefold() in labels), 0) for word in words]
+        if 0 in found:
+            known = ", ".join("/".join(dict.fromkeys(labels)) for labels in self.labels)
+            raise ParameterError(f"{words[found.index(0)]!r} is not a band of {self.url!r}, which has {known}")
+        return tuple(found)
 
     @property
     def labels(self) -> tuple[tuple[str, ...], ...]:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rasterio.errors import RasterioIOError
 from starlette.testclient import TestClient
@@ -20,6 +21,7 @@ from tests.helpers.remote import (
     address,
     at,
     good,
+    rewrite,
     settled,
 )
 from tests.helpers.service import sources_by
@@ -111,6 +113,43 @@ def test_what_fails_now_and_then_is_asked_again(
 
     served.trouble = first_time
     assert good(client, at(address(served, fresh))) == good(client, at(f"{fresh}/"))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_faults_at_random_give_errors_or_the_right_pixels(
+    impatient: TestClient, served: RangeServer, fresh: Path, local_image: bytes, seed: int
+) -> None:
+    """Every request of a server for itself: it answers, fails, cuts, stalls, or has another file by now."""
+    rng = np.random.default_rng(seed)
+    faults: list[Any] = [None] * 12 + [500, 503, 404, 403, "cut", "pause", "whole", "change"]
+    right, state = {local_image}, 0
+    for number in range(3):
+        rewrite(fresh, seed=20 + number)
+        right.add(good(impatient, at(f"{fresh}/")))
+
+    def trouble(path: str, start: int) -> Any:
+        nonlocal state
+        fault = faults[rng.integers(len(faults))]
+        if fault != "change":
+            return fault
+        if start > 0:
+            state += 1
+            rewrite(fresh, seed=20 + state % 3)
+        return None
+
+    served.trouble = trouble
+    statuses = set()
+    for _ in range(8):
+        settled()
+        answer = impatient.get(PATH, params=at(address(served, fresh)))
+        statuses.add(answer.status_code)
+        assert answer.status_code in (200, 403, 404, 502, 503, 504), answer.text
+        assert answer.status_code != 200 or answer.content in right
+    assert len(right) == 4
+    assert len(statuses) > 1
+    served.trouble = None
+    settled()
+    assert good(impatient, at(address(served, fresh))) == good(impatient, at(f"{fresh}/"))
 
 
 def test_waiting_requests_do_not_fail_one_after_the_other(

@@ -1,0 +1,119 @@
+"""`/scene` and `/assets`: a target and its replacements as they are understood, band by band."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from attrs import define
+from fastapi import Depends
+from titiler.core.factory import FactoryExtension, TilerFactory
+from titiler.core.resources.responses import JSONResponse
+
+from algorithms.errors import ClearSkyError
+from server.analysis.engine import Analysis
+from server.analysis.request import Request
+from server.http.metadata import described_target
+from server.http.shared import SharedAnalysis, SharedSources
+from server.raster.dataset import Dataset
+from server.raster.grid import ground_resolution
+from server.raster.sources import Sources
+from server.work.ticket import holding
+
+
+@define
+class SceneExtension(FactoryExtension):
+    """Adds `/scene` and `/assets` to a factory."""
+
+    def register(self, factory: TilerFactory) -> None:  # type: ignore[override]
+        """Add the routes."""
+        path = Annotated[Request, Depends(factory.path_dependency)]
+
+        def scene(request: Any, sources: SharedSources, analysis: SharedAnalysis) -> dict[str, Any]:
+            """Describe the target and its replacements: bands, files, resolutions, reflectance, masks."""
+            with holding():
+                return described_scene(request, sources, analysis)
+
+        def assets(request: Any, sources: SharedSources) -> list[str]:
+            """List the names of the target's bands, as `assets` takes them."""
+            with holding():
+                return [band["name"] or band["asset"] for band in _bands(request, sources, request.target)]
+
+        for name, route in (("scene", scene), ("assets", assets)):
+            route.__annotations__["request"] = path  # an annotation is text here and could not name the factory
+            factory.router.get(
+                f"/{name}", response_class=JSONResponse, operation_id=f"{factory.operation_prefix}{name}"
+            )(route)
+
+
+def described_scene(request: Request, sources: Sources, analysis: Analysis) -> dict[str, Any]:
+    """A target as it is understood.
+
+    Args:
+        request: with everything that replaces the rasters' own metadata.
+        sources: what describes them.
+        analysis: what looks at masks.
+
+    Raises:
+        ClearSkyError: a raster that cannot be had, or a document that describes none.
+    """
+    target = described_target(request, sources, analysis)
+    scene = request.scene(sources, request.target)
+    warnings = [*(scene.warnings if scene else ()), *target.get("warnings", ())]
+    if "unusable" in target:
+        warnings.append(target["unusable"])
+    return {
+        "bands": _bands(request, sources, request.target),
+        "level": target.get("level"),
+        "model": target.get("model"),
+        "mask": target.get("mask"),
+        "replacements": [_replacement(request, sources, url) for url in request.replacements],
+        "warnings": warnings,
+    }
+
+
+def _replacement(request: Request, sources: Sources, url: str) -> dict[str, Any]:
+    scene = request.scene(sources, url)
+    bands = _bands(request, sources, url)
+    described: dict[str, Any] = {"url": url, "bands": bands, "warnings": list(scene.warnings if scene else ())}
+    if scene is not None and (about := scene.acquisition) is not None:
+        described |= {"id": about.id, "datetime": about.when.isoformat() if about.when else None}
+    return described
+
+
+def _bands(request: Request, sources: Sources, url: str) -> list[dict[str, Any]]:
+    """Every band of a raster or scene; those whose files cannot be had say so."""
+    scene = request.scene(sources, url)
+    if scene is None:
+        dataset = request.dataset(sources, url)
+        return [_band(dataset, k, f"b{index}", url, index) for k, index in enumerate(dataset.indexes)]
+    found = []
+    for number, band in enumerate(scene.bands, start=1):
+        try:
+            dataset = request.dataset(sources, url, (number,))
+        except ClearSkyError as error:
+            found.append({"name": band.name, "asset": band.asset, "file": band.url, "error": str(error)})
+        else:
+            part = dataset.parts[0]
+            found.append(
+                _band(dataset, 0, band.asset, part.url, part.index) | {"source": _source(dataset, band.source)}
+            )
+    return found
+
+
+def _source(dataset: Dataset, said: str) -> str:
+    """Where scale and offset come from: the request, or what the scene says."""
+    return dataset.reflectance_source if dataset.reflectance_source == "the request" else said
+
+
+def _band(dataset: Dataset, position: int, asset: str, file: str, index: int) -> dict[str, Any]:
+    return {
+        "name": dataset.names[position],
+        "asset": asset,
+        "file": file,
+        "index": index,
+        "resolution": round(ground_resolution(dataset), 3),
+        "scale": dataset.scales[position],
+        "offset": dataset.offsets[position],
+        "nodata": dataset.nodata,
+        "source": dataset.reflectance_source,
+    }

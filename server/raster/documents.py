@@ -1,0 +1,64 @@
+"""Documents that describe scenes: told apart from rasters by their first bytes, read whole, in one state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import PurePosixPath
+from typing import Final
+from urllib.parse import urlsplit
+
+from server.errors import SourceUnreadableError
+from server.raster.checking import raise_fault
+from server.raster.drivers import BY_SUFFIX
+from server.raster.mounting import check_unchanged
+from server.remote.files import Remotes, is_remote
+from server.remote.localfile import LocalFile
+from server.remote.remotefile import RemoteFile
+
+LARGEST: Final = 8 << 20
+"""Bytes of a document; real Items have 10 to 60 kB."""
+_RASTERS: Final = frozenset({".tif", ".tiff", *BY_SUFFIX})
+
+
+def may_be_document(url: str) -> bool:
+    """Whether a name could be a document's: it does not end as a raster's does."""
+    path = urlsplit(url).path if is_remote(url) else url
+    return PurePosixPath(path).suffix.lower() not in _RASTERS
+
+
+def read_document(url: str, version: str, remotes: Remotes) -> bytes | None:
+    """A JSON document; None for a file that begins like none.
+
+    Args:
+        url: its admitted name.
+        version: its state, see `file_version`.
+        remotes: what reads addresses.
+
+    Raises:
+        SourceMissingError, SourceFaultError, SourceChangedError: it cannot be read. SourceUnreadableError: too large.
+    """
+    with _opened(url, version, remotes) as file:
+        start = file.read(0, 64).lstrip(b"\xef\xbb\xbf \t\r\n")
+        raise_fault([file])
+        if not start.startswith(b"{"):
+            return None
+        if file.size > LARGEST:
+            raise SourceUnreadableError(f"{url!r} has {file.size} bytes; give an Item, which has {LARGEST} at most")
+        data = file.read(0, file.size)
+        raise_fault([file])
+    return data
+
+
+@contextmanager
+def _opened(url: str, version: str, remotes: Remotes) -> Iterator[LocalFile | RemoteFile]:
+    if is_remote(url):
+        remote = RemoteFile(remotes, remotes.identity(url))
+        check_unchanged(url, version, remote.identity.version)
+        yield remote
+        return
+    local = LocalFile(url)
+    try:
+        yield local
+    finally:
+        local.close()
