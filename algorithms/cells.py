@@ -13,7 +13,7 @@ from algorithms.errors import whole_number
 
 AVERAGED_FACTOR: Final = 4
 """Pixels per side of the largest cells that a server averages from native pixels; larger ones it takes from overviews,
-so that what differs within a cell is not at hand, and a pixel matters little."""
+so differences within a cell are unavailable, and a single pixel matters little."""
 
 
 def check_factor(factor: int) -> int:

@@ -77,7 +77,7 @@ class CloudRemoval(CloudAlgorithm):
     """Fill clouds and their shadows from another date."""
 
     title: str = "Cloud removal"
-    description: str = "Replace clouds and shadows by another date, radiometrically adjusted to the scene around them"
+    description: str = "Replace clouds and shadows with another date, radiometrically adjusted to the scene around them"
     needs: ClassVar[Needs] = "fill"
 
     def __call__(self, img: ImageData) -> ImageData:
@@ -108,7 +108,12 @@ class CloudRemoval(CloudAlgorithm):
         )
         if clouds.unscale:
             filled = _unscaled(filled)
-        return as_numbers(filled.apply_expression(clouds.expression)) if clouds.expression else filled
+        if not clouds.expression:
+            return filled
+        result = as_numbers(filled.apply_expression(clouds.expression))
+        if clouds.names is not None:
+            result.band_descriptions = list(clouds.names)
+        return result
 
 
 def as_numbers(img: ImageData) -> ImageData:
@@ -217,4 +222,4 @@ CLOUD_ALGORITHMS: dict[str, type[CloudAlgorithm]] = {
     "fill_source": FillSource,
     "fill_confidence": FillConfidence,
 }
-"""Registered beside TiTiler's own."""
+"""Registered next to TiTiler's own."""

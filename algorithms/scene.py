@@ -99,7 +99,7 @@ def fit_scene(
         target: (B, H, W).
         replacement: (B, H, W), band for band the same as the target's.
         clear: (H, W), cells clear and valid in both.
-        bends: whether the relation may depart from a straight line where there is ground enough to tell.
+        bends: whether the relation may depart from a straight line where there is enough clear ground.
     """
     t = target[:, clear].astype(np.float64)
     r = replacement[:, clear].astype(np.float64)

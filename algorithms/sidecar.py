@@ -95,6 +95,8 @@ class CloudSidecar:
     """Pixels that the raster does not have; None: those without data in every band of the image."""
     expression: str | None = None
     """Band arithmetic the request asks for; it applies to the filled image."""
+    names: tuple[str, ...] | None = None
+    """What describes its results; None: its parts."""
     unscale: bool = False
     """Whether the dataset's scale and offset apply to the filled image."""
 

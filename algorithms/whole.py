@@ -67,7 +67,7 @@ def fill_clouds(
 
     The method is SLRA (Li, Shen, Cheng, Li, Zhang 2019, Remote Sensing 11(16):1925) turned from rings into scales, so
     that every value depends on fixed windows around it alone (docs/algorithm.md). Same input, same bytes. A replacement
-    that lies a quarter of a pixel or more beside the target is moved first.
+    that is a quarter of a pixel or more off the target is moved first.
 
     Args:
         target: (B, H, W) of any number type; NaN or masked where there is no data.

@@ -1,6 +1,6 @@
 """Output pixels at the edge of data: rio-tiler shows the nearest pixel within a tolerance, positions here are exact.
 
-Along a nodata edge some pixels have data in the image, yet their exact position has none. They stand where the data
+Along a nodata edge some pixels have data in the image, yet their exact position has none. They move to where the data
 that they show is, or is nearest.
 """
 

@@ -1,4 +1,4 @@
-"""What tiles and export do alike with an image: its replacement on the same grid, its gaps, its finished side-car."""
+"""What tiles and export both do with an image: its replacement on the same grid, its gaps, its finished side-car."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from rio_tiler.reader import read
 
 from algorithms.masks import NODATA
 from algorithms.sidecar import CloudSidecar, hidden_pixels
+from server.raster.composite import to_open
 from server.raster.dataset import Dataset
 from server.raster.distant import from_afar
 from server.raster.layer import Layer
-from server.raster.placing import open_georeferenced
 from server.raster.sampling import OutputGrid
+from server.raster.sources import Sources
 from server.raster.turns import full_turn, source_of_warp
 from server.raster.units import nodata_counts
 from server.raster.upright import is_north_up, validity_options
@@ -34,7 +35,12 @@ ALIGNED: Final = 1e-9
 
 
 def read_layer(
-    layer: Layer, positions: tuple[int, ...], output: OutputGrid, crs: CRS, options: dict[str, Any]
+    sources: Sources,
+    layer: Layer,
+    positions: tuple[int, ...],
+    output: OutputGrid,
+    crs: CRS,
+    options: dict[str, Any],
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """Read bands of a layer, given by their 0-based positions, on an output grid.
 
@@ -45,7 +51,7 @@ def read_layer(
     counts = np.array(nodata_counts(dataset, layer.indexes))
     # Bands not asked for decide, too, whether a pixel is there; those of integers only where some value is missing.
     all_at_once = dataset.fractions or not counts.all()
-    image = _read_image(layer, every if all_at_once else positions, output, crs, options)
+    image = _read_image(sources, layer, every if all_at_once else positions, output, crs, options)
     values = image.array.data
     if image.alpha_mask is not None:
         valid = ~hidden_pixels(image)
@@ -53,7 +59,8 @@ def read_layer(
         missing = np.ma.getmaskarray(image.array)
         valid = np.asarray(~missing.any(axis=0))
         if dataset.nodata is not None and not valid.all():
-            whole = image if all_at_once or positions == every else _read_image(layer, every, output, crs, options)
+            complete = all_at_once or positions == every
+            whole = image if complete else _read_image(sources, layer, every, output, crs, options)
             valid = valid | _dark(np.ma.getmaskarray(whole.array), counts)
     if dataset.fractions:
         valid = valid & np.isfinite(values).all(axis=0)
@@ -73,13 +80,20 @@ def _dark(missing: npt.NDArray[np.bool_], counts: npt.NDArray[np.bool_]) -> npt.
 
 
 def _read_image(
-    layer: Layer, positions: tuple[int, ...], output: OutputGrid, crs: CRS, options: dict[str, Any]
+    sources: Sources,
+    layer: Layer,
+    positions: tuple[int, ...],
+    output: OutputGrid,
+    crs: CRS,
+    options: dict[str, Any],
 ) -> ImageData:
     """Bands of a layer on an output grid, in its own units."""
     dataset = layer.dataset
     indexes = tuple(layer.indexes[p] for p in positions)
+    if dataset.parts:
+        dataset, indexes = to_open(dataset, indexes)
     source = source_of_warp(dataset, layer.target)
-    with stage("read"), open_georeferenced(dataset) as src:
+    with stage("read"), sources.open_described(dataset) as src:
         bounds = output.bounds if output.north_up and (src.crs != crs or is_north_up(src.transform)) else None
         if bounds is not None and not source and not _covers_poles(dataset):
             size = {"width": output.width, "height": output.height}

@@ -32,7 +32,7 @@ ReadReplacement = Callable[[ReplacementIndex], tuple[npt.NDArray[np.float32], np
 """Reads the k-th replacement on the output grid: (B, H, W) values and (H, W) validity."""
 
 FINE_PIXELS: Final = 2.0
-"""Native pixels per output pixel from which on single ones are not told apart, and overviews are read."""
+"""Native pixels per output pixel from which single ones are not resolved, and overviews are read."""
 STEPS_PER_CELL: Final = 4096
 """Positions per cell. Whole steps rid a tile and its quarters of the last bits in which their transforms differ."""
 EDGE_CELLS: Final = 1e-7
@@ -110,7 +110,7 @@ def _lookup(
 def _standing(
     analysis: Analysis, view: View, box: Box, data: npt.NDArray[np.uint8], shown: npt.NDArray[np.bool_] | None
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Where output pixels stand, in cells; pixels that have data where it is.
+    """Where output pixels lie, in cells; pixels that show data lie where it is.
 
     Args:
         analysis: cached pixels.

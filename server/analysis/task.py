@@ -45,7 +45,7 @@ class Task:
     target: Layer
     """The cloudy raster."""
     replacements: tuple[Layer, ...]
-    """Other dates, in the order of preference."""
+    """Other dates, in order of preference."""
     clouds: CloudSource
     """Where the target's clouds come from."""
     replacement_clouds: CloudSource
@@ -55,11 +55,11 @@ class Task:
     options: FillOptions
     """The adjustment."""
     refine: bool = False
-    """Whether the replacements help to tell the target's clouds."""
+    """Whether the replacements help to find the target's clouds."""
 
     @property
     def indexes(self) -> range:
-        """The replacements' indexes, in the order of preference."""
+        """The replacements' indexes, in order of preference."""
         return range(1, 1 + len(self.replacements))
 
     def replacement(self, k: ReplacementIndex) -> Layer:

@@ -20,7 +20,7 @@ BlockNumber = tuple[int, int]
 BLOCK_CELLS: Final = 128
 """Side in cells of the blocks in which masks and fills are computed and cached."""
 WIDE_BLOCK_CELLS: Final = 512
-"""Side of the blocks of fills at the coarse level, where a view takes in much ground: a block reads a rim around itself
+"""Side of the blocks of fills at the coarse level, where a view covers much ground: a block reads a rim around itself
 that weighs the less the larger it is."""
 COARSE_SHARE: Final = 0.75
 """Share of a coarse cell that a pixel must have for the coarse level: 57 m at zoom 11 in middle latitudes."""
@@ -30,7 +30,7 @@ two, which overviews have."""
 LEAST_CELLS: Final = 32
 """Cells along the shorter side of a scene at the coarsest of these levels, at least."""
 FINEST_PIXEL_METRES: Final = 1e-5
-"""Size of a pixel below which it cannot be one: a hundredth of a millimetre."""
+"""Size below which a pixel cannot be real: a hundredth of a millimetre."""
 FINEST_METRES, COARSEST_METRES = MODELS["ukis-6b-l1c"].resolution
 """Ground size of a cell in metres at which the cloud models are used."""
 
@@ -135,7 +135,7 @@ class Grid:
 
     @property
     def fine(self) -> bool:
-        """Whether it is a level near native resolution, rather than one for views that take in much ground."""
+        """Whether it is a level near native resolution, rather than one for views that cover much ground."""
         return self.side == BLOCK_CELLS
 
     def mask_cells(self, box: Box) -> tuple[Grid, Box]:
@@ -173,12 +173,12 @@ def _resolution(dataset: Dataset) -> float:
     """Ground size of a pixel in metres, for grids to be made of.
 
     Raises:
-        SourceUnreadableError: there is none, or it is absurd: the raster lies beside its CRS.
+        SourceUnreadableError: there is none, or it is absurd: the raster lies outside its CRS.
     """
     resolution = ground_resolution(dataset)
     if not FINEST_PIXEL_METRES <= resolution < math.inf:  # NaN is not either
         raise SourceUnreadableError(
-            f"{dataset.url!r} has pixels of {resolution:g} m; its place is damaged, georeference it again"
+            f"{dataset.url!r} has pixels of {resolution:g} m; its georeferencing is damaged; assign it again"
         )
     return resolution
 

@@ -14,15 +14,15 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as PixelWindow
 
 from algorithms.cells import AVERAGED_FACTOR, Cells, cell_means
+from server.raster.composite import own_layer, resolution_groups
 from server.raster.dataset import Dataset, dataset_crs
 from server.raster.grid import Box, Grid
 from server.raster.layer import Layer
-from server.raster.opening import open_raster
-from server.raster.placing import open_georeferenced
+from server.raster.sources import Sources
 from server.raster.turns import source_of_warp
 from server.raster.units import nodata_counts
 from server.raster.upright import validity_options
-from server.remote.files import get_remotes, is_remote
+from server.remote.files import is_remote
 
 Bools = npt.NDArray[np.bool_]
 
@@ -191,7 +191,7 @@ def _read_window(
     return Pixels(pixels, there, whole)
 
 
-def announce(layer: Layer, grid: Grid, boxes: list[Box]) -> None:
+def announce(sources: Sources, layer: Layer, grid: Grid, boxes: list[Box]) -> None:
     """Tell which boxes of cells will be read, so that the bytes of a remote raster come in few requests.
 
     Only native pixels on the target's lattice are announced, where the requests for blocks add up.
@@ -203,7 +203,7 @@ def announce(layer: Layer, grid: Grid, boxes: list[Box]) -> None:
     if shift is None or _step(factor, shift) > 1:
         return
     boxes = [box.align(READ_CELLS).clip(grid.shape) for box in boxes]
-    with open_raster(dataset.url, dataset.version) as src:
+    with sources.open(dataset.url, dataset.version) as src:
         if src.gcps[0]:  # its blocks do not lie on the lattice
             return
         height, width = src.block_shapes[0]
@@ -221,23 +221,23 @@ def announce(layer: Layer, grid: Grid, boxes: list[Box]) -> None:
             start, size = (src.get_tag_item(name, "TIFF", bidx=band) for name in names)
             if start and size:  # absent where a sparse file has no block, and in other formats
                 spans.append((int(start), int(start) + int(size)))
-    get_remotes().pieces.announce(dataset.url, dataset.version, spans)
+    sources.announce(dataset, spans)
 
 
-def _read_layer(layer: Layer, factor: int, box: Box) -> tuple[Pixels, int]:
+def _read_layer(sources: Sources, layer: Layer, factor: int, box: Box) -> tuple[Pixels, int]:
     """`_read` for any layer, in the target's units."""
-    pixels, size = _read_on_lattice(layer, factor, box)
+    pixels, size = _read_on_lattice(sources, layer, factor, box)
     if layer.is_target:
         return pixels, size
     values = pixels.values if (convert := layer.conversion) is None else convert(pixels.values)
     return Pixels(values, pixels.whole, pixels.whole), size
 
 
-def _read_on_lattice(layer: Layer, factor: int, box: Box) -> tuple[Pixels, int]:
+def _read_on_lattice(sources: Sources, layer: Layer, factor: int, box: Box) -> tuple[Pixels, int]:
     """`_read` for any layer, in its own units; warped bilinearly where it lies on another grid than its target."""
     dataset, target = layer.dataset, layer.target
     missing = _Missing.of(dataset, layer.indexes)
-    with open_georeferenced(dataset) as src:
+    with sources.open_described(dataset) as src:
         shift = dataset.same_grid(target)
         if shift is not None:
             return _read(src, layer.indexes, box, factor, missing, shift)
@@ -255,46 +255,74 @@ def _read_on_lattice(layer: Layer, factor: int, box: Box) -> tuple[Pixels, int]:
             return _read(warped, layer.indexes, box, factor, missing, (0, 0))
 
 
-def read_cells(layer: Layer, grid: Grid, box: Box) -> Cells:
-    """Read a layer on a box of its target's cells."""
-    pixels, factor = _read_layer(layer, grid.factor, box)
+def read_cells(sources: Sources, layer: Layer, grid: Grid, box: Box) -> Cells:
+    """Read a layer on a box of its target's cells: of bands of several grids each from its own pixels."""
+    groups = resolution_groups(layer, grid.factor)
+    if groups.keys() == {1}:
+        return _cells_of_one_grid(sources, layer, grid.factor, box)
+    found = {
+        positions: _cells_of_one_grid(sources, own_layer(layer, ratio, positions), grid.factor // ratio, box)
+        for ratio, positions in groups.items()
+    }
+    values = np.empty((len(layer.indexes), *box.shape), np.float32)
+    for positions, cells in found.items():
+        values[list(positions)] = cells.values
+    # Bands whose nodata value is a number where others have data take no cell away.
+    strict = [positions for positions in found if not all(nodata_counts(layer.dataset, _picked(layer, positions)))]
+
+    def joined(name: str) -> Bools:
+        have = np.logical_or.reduce([getattr(cells, name) for cells in found.values()])
+        return np.asarray(np.logical_and.reduce([have, *(getattr(found[positions], name) for positions in strict)]))
+
+    return Cells(values, joined("valid"), joined("full"))
+
+
+def _picked(layer: Layer, positions: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(layer.indexes[position] for position in positions)
+
+
+def _cells_of_one_grid(sources: Sources, layer: Layer, of: int, box: Box) -> Cells:
+    """Cells of `of` pixels along a side of the layer's target."""
+    pixels, factor = _read_layer(sources, layer, of, box)
     values, valid, whole = pixels.values, pixels.valid, pixels.whole
-    if factor == grid.factor:  # native pixels: a cell that the scene's border cuts averages what it has
+    if factor == of:  # native pixels: a cell that the scene's border cuts averages what it has
         rows, cols = box.times(factor).clip(layer.target.shape).shape
         values, valid, whole = values[:, :rows, :cols], valid[:rows, :cols], whole[:rows, :cols]
     return cell_means(values, valid, factor, whole=whole)
 
 
-def read_pixels(layer: Layer, box: Box) -> Pixels:
+def read_pixels(sources: Sources, layer: Layer, box: Box) -> Pixels:
     """Read a layer on a box of its target's native pixels."""
-    return _read_layer(layer, 1, box)[0]
+    return _read_layer(sources, layer, 1, box)[0]
 
 
-def read_classes(dataset: Dataset, target: Dataset, grid: Grid, box: Box) -> npt.NDArray[np.floating[Any]]:
+def read_classes(
+    sources: Sources, dataset: Dataset, target: Dataset, grid: Grid, box: Box
+) -> npt.NDArray[np.floating[Any]]:
     """Read a user's class raster on the target's native pixels under a box of cells.
 
     Returns:
         (rows * factor, cols * factor), NaN where there is no data.
     """
-    return _classes(dataset, target, box.times(grid.factor), 1)
+    return _classes(sources, dataset, target, box.times(grid.factor), 1)
 
 
-def sample_classes(dataset: Dataset, target: Dataset, step: int) -> npt.NDArray[np.floating[Any]]:
+def sample_classes(sources: Sources, dataset: Dataset, target: Dataset, step: int) -> npt.NDArray[np.floating[Any]]:
     """Read a user's class raster at the middle of squares of `step` native pixels of the target.
 
     Returns:
         (ceil(H / step), ceil(W / step)), NaN where there is no data.
     """
-    return _classes(dataset, target, Box(0, -(-target.height // step), 0, -(-target.width // step)), step)
+    return _classes(sources, dataset, target, Box(0, -(-target.height // step), 0, -(-target.width // step)), step)
 
 
-def sample_validity(dataset: Dataset, step: int) -> npt.NDArray[np.bool_]:
+def sample_validity(sources: Sources, dataset: Dataset, step: int) -> npt.NDArray[np.bool_]:
     """(ceil(H / step), ceil(W / step)), whether a raster has data about the middle of squares of `step` of its pixels.
 
     Everywhere, where telling would take reading all of a large raster: one without overviews.
     """
     shape = (-(-dataset.height // step), -(-dataset.width // step))
-    with open_georeferenced(dataset) as src:
+    with sources.open_described(dataset) as src:
         if step > 1 and not src.overviews(1):
             return np.ones(shape, bool)
         options = {"out_shape": shape, "resampling": Resampling.nearest}
@@ -304,11 +332,11 @@ def sample_validity(dataset: Dataset, step: int) -> npt.NDArray[np.bool_]:
     return there
 
 
-def _classes(dataset: Dataset, target: Dataset, box: Box, step: int) -> npt.NDArray[np.floating[Any]]:
+def _classes(sources: Sources, dataset: Dataset, target: Dataset, box: Box, step: int) -> npt.NDArray[np.floating[Any]]:
     """The nearest class of every square of `step` native pixels in a box of such squares."""
     # float32 holds every number of 16 bits; bits packed into 32 need more.
     dtype = "float32" if np.dtype(dataset.dtype).itemsize <= 2 or dataset.dtype == "float32" else "float64"
-    with open_georeferenced(dataset) as src:
+    with sources.open_described(dataset) as src:
         options: dict[str, Any] = {
             "crs": dataset_crs(target),
             "transform": target.affine @ Affine.scale(step) @ Affine.translation(box.left, box.top),

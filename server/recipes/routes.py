@@ -12,8 +12,10 @@ from titiler.extensions.wmts import wmtsExtension
 
 from server.http.asgi import Scope, below_root
 from server.http.middleware import Inputs
+from server.http.openapi import PAGE_OR_JSON
 from server.http.pages import TEMPLATES
 from server.http.render import render
+from server.http.shared import sources_of
 from server.http.validate import ValidateExtension
 from server.recipes.params import (
     TILE_PARAMETERS,
@@ -64,7 +66,8 @@ section.broken {{ border-color: #c0392b }} nav a {{ margin-right: 1rem }} small 
 
 def named_in_recipe(scope: Scope) -> Inputs:
     """What the answers below `/recipes/NAME/` depend on: the recipe and the datasets it names."""
-    recipe = recipes_of(scope["app"]).get(below_root(scope).split("/")[2]).admitted()
+    app = scope["app"]
+    recipe = recipes_of(app).get(below_root(scope).split("/")[2]).admitted(sources_of(app))
     return Inputs(recipe.request.sources, [recipe.digest])
 
 
@@ -135,5 +138,5 @@ def add_recipes(app: FastAPI) -> None:
         extensions=[wmts, ValidateExtension(request_of=lambda recipe: recipe.request)],
         **dependencies,
     )
-    app.get("/recipes", tags=["Recipes"], response_class=HTMLResponse)(list_recipes)
+    app.get("/recipes", tags=["Recipes"], response_class=HTMLResponse, responses=PAGE_OR_JSON)(list_recipes)
     app.include_router(factory.router, prefix="/recipes/{name}", tags=["Recipes"])

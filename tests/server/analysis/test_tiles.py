@@ -160,10 +160,12 @@ def test_single_flight(demo: dict[str, str]) -> None:
     assert count(16) == alone
 
 
-def test_options_need_no_inference(demo: dict[str, str]) -> None:
+def test_options_need_no_inference(demo_scene: Demo) -> None:
     """Window, buffer and adjustment change the picture without running the model again."""
     pictures = set()
-    with application(demo["folder"]) as client:
+    scene = demo_scene(256)
+    demo = {"url": str(scene.cloudy), "replacement": str(scene.clear)}
+    with application(scene.cloudy.parent) as client:
 
         def picture(**options: object) -> bytes:
             params = query(demo, "replacement", bidx=[3, 2, 1], algorithm_params=json.dumps(options))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import rasterio
 
-from tests.helpers.exports import run
+from server.export import plan
+from tests.helpers.exports import finished, run, start
 from tests.helpers.scenes import ORIGIN, Demo, Pair, make_pair, write_mask, write_raster
 
 
@@ -54,3 +57,41 @@ def arguments(bad: Path, tmp_path: Path) -> list[object]:
     """A small export without a model."""
     out = tmp_path / "out.tif"
     return [bad / "target.tif", out, "--replacement", bad / "other.tif", "--mask", bad / "mask.tif"]
+
+
+@pytest.fixture(scope="module")
+def whole(bad: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The small export in one go, and its provenance."""
+    folder = tmp_path_factory.mktemp("whole")
+    out, provenance = folder / "whole.tif", folder / "provenance.tif"
+    args = [bad / "target.tif", out, "--replacement", bad / "other.tif", "--mask", bad / "mask.tif"]
+    assert run(*args, "--provenance", provenance) == 0
+    return out, provenance
+
+
+@pytest.fixture(scope="module")
+def left(bad: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The work folder of the small export, killed half-way."""
+    out = tmp_path_factory.mktemp("left") / "out.tif"
+    process = start(bad / "target.tif", out, "--replacement", bad / "other.tif", "--mask", bad / "mask.tif")
+    while len(finished(out)) < 6:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.001)
+    process.kill()
+    process.communicate()
+    assert not out.exists()
+    assert len(finished(out)) < 60
+    return out.with_name("out.tif.partial")
+
+
+@pytest.fixture
+def killed(left: Path, tmp_path: Path) -> Path:
+    """The output's name of an export killed half-way."""
+    shutil.copytree(left, tmp_path / "out.tif.partial")
+    return tmp_path / "out.tif"
+
+
+@pytest.fixture
+def in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports in this process cut the scene as those that `start` begins."""
+    monkeypatch.setattr(plan, "PIECE_PIXELS", (32, 64))

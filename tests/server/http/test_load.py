@@ -26,7 +26,7 @@ from server.raster.grid import Box
 from tests.helpers.scenes import Demo, write_raster
 from tests.helpers.service import application, free_port, serve_command
 
-SIDE = 3000
+SIDE = 2200
 
 
 def inferences() -> int:
@@ -35,7 +35,7 @@ def inferences() -> int:
 
 @pytest.fixture(scope="module")
 def scene(demo_scene: Demo, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A pair of about 60 inference windows per date: the demo scene, repeated in mirror image."""
+    """A pair of about 30 inference windows per date: the demo scene, repeated in mirror image."""
     folder = tmp_path_factory.mktemp("large")
     demo = demo_scene(512)
     paths = {}

@@ -24,8 +24,20 @@ HANDLERS = re.compile(r"<[^>]+\son\w+\s*=", re.IGNORECASE)
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scene")
-    write_demo(folder, size=512, seed=0)
+    write_demo(folder, size=256, seed=0)
     return folder
+
+
+@pytest.fixture(scope="module")
+def base(scene: Path) -> Iterator[str]:
+    with server_process(scene) as base:
+        yield base
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(needs("chromium"), tmp_path_factory.mktemp("browser") / "profile") as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -94,20 +106,18 @@ def test_assets_do_not_lead_out_of_their_folders(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("matrices", ["WebMercatorQuad", "EuropeanETRS89_LAEAQuad"])
-def test_the_map_shows_its_layer_in_a_browser(scene: Path, tmp_path: Path, matrices: str) -> None:
-    with server_process(scene) as base, Browser(needs("chromium"), tmp_path / "profile") as browser:
-        browser.open(f"{base}/cog/{matrices}/map.html?{query(scene)}")
-        browser.wait("document.querySelectorAll('img.leaflet-tile-loaded').length > 0")
-        browser.wait("!document.querySelector('img.leaflet-tile:not(.leaflet-tile-loaded)')")
-        middle = browser.screenshot().convert("RGB").crop((560, 360, 640, 440))
-        assert len(middle.getcolors(6400) or range(6401)) > 100, "the middle of the map is of few colours"
-        assert browser.hosts == {urlsplit(base).netloc}
-        assert browser.problems == []
+def test_the_map_shows_its_layer_in_a_browser(scene: Path, base: str, browser: Browser, matrices: str) -> None:
+    browser.open(f"{base}/cog/{matrices}/map.html?{query(scene)}")
+    browser.wait("document.querySelectorAll('img.leaflet-tile-loaded').length > 0")
+    browser.wait("!document.querySelector('img.leaflet-tile:not(.leaflet-tile-loaded)')")
+    middle = browser.screenshot().convert("RGB").crop((560, 360, 640, 440))
+    assert len(middle.getcolors(6400) or range(6401)) > 100, "the middle of the map is of few colours"
+    assert browser.hosts == {urlsplit(base).netloc}
+    assert browser.problems == []
 
 
-def test_the_documentation_works_without_a_network(scene: Path, tmp_path: Path) -> None:
-    with server_process(scene) as base, Browser(needs("chromium"), tmp_path / "profile") as browser:
-        browser.open(f"{base}/api")
-        browser.wait("document.querySelectorAll('.opblock').length > 20")
-        assert browser.hosts == {urlsplit(base).netloc}
-        assert browser.problems == []
+def test_the_documentation_works_without_a_network(base: str, browser: Browser) -> None:
+    browser.open(f"{base}/api")
+    browser.wait("document.querySelectorAll('.opblock').length > 20")
+    assert browser.hosts == {urlsplit(base).netloc}
+    assert browser.problems == []

@@ -12,7 +12,6 @@ from rasterio.errors import RasterioIOError
 from starlette.testclient import TestClient
 
 from server.errors import SourceFaultError
-from server.raster.opening import open_raster
 from tests.helpers.rangeserver import RangeServer
 from tests.helpers.remote import (
     PATH,
@@ -23,6 +22,7 @@ from tests.helpers.remote import (
     good,
     settled,
 )
+from tests.helpers.service import sources_by
 
 FAILURES = [
     ("cut", "opening", 502, "cannot be fetched"),
@@ -50,13 +50,12 @@ def test_a_failing_server_fails_clearly_and_only_itself(
     fails_and_recovers(client, served, fresh, local_image, trouble, status, told, when == "reading")
 
 
-@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(("trouble", "late"), [("stall", False), ("stall", True), ("pause", True), ("drip", True)])
 def test_a_server_that_does_not_go_on(
-    client: TestClient, served: RangeServer, fresh: Path, local_image: bytes, trouble: str, late: bool
+    impatient: TestClient, served: RangeServer, fresh: Path, local_image: bytes, trouble: str, late: bool
 ) -> None:
     begun = time.monotonic()
-    fails_and_recovers(client, served, fresh, local_image, trouble, 504, "not sent within", late)
+    fails_and_recovers(impatient, served, fresh, local_image, trouble, 504, "not sent within", late)
     assert time.monotonic() - begun < 10 * TIMEOUT
 
 
@@ -114,20 +113,20 @@ def test_what_fails_now_and_then_is_asked_again(
     assert good(client, at(address(served, fresh))) == good(client, at(f"{fresh}/"))
 
 
-@pytest.mark.usefixtures("impatient")
 def test_waiting_requests_do_not_fail_one_after_the_other(
-    client: TestClient, served: RangeServer, fresh: Path, local_image: bytes
+    impatient: TestClient, served: RangeServer, fresh: Path, local_image: bytes
 ) -> None:
     served.trouble = lambda path, start: "stall" if fresh.name in path else None
     params = at(address(served, fresh))
     answers: list[int] = []
     threads = [
-        threading.Thread(target=lambda: answers.append(client.get(PATH, params=params).status_code)) for _ in range(8)
+        threading.Thread(target=lambda: answers.append(impatient.get(PATH, params=params).status_code))
+        for _ in range(8)
     ]
     begun = time.monotonic()
     for thread in threads:
         thread.start()
-    assert good(client, at(f"{fresh}/")) == local_image
+    assert good(impatient, at(f"{fresh}/")) == local_image
     for thread in threads:
         thread.join()
     assert time.monotonic() - begun < 5 * TIMEOUT
@@ -146,8 +145,9 @@ def test_a_local_file_cut_short(client: TestClient, fresh: Path, local_image: by
     assert good(client, at(f"{fresh}/")) == local_image
 
 
-def test_an_error_of_the_reader_is_no_word_about_the_file(client: TestClient, served: RangeServer) -> None:
-    with pytest.raises(ZeroDivisionError), open_raster(f"{served.base}target.tif"):
+def test_an_error_of_the_reader_is_no_word_about_the_file(served: RangeServer) -> None:
+    sources = sources_by(served.base)
+    with pytest.raises(ZeroDivisionError), sources.open(f"{served.base}target.tif"):
         _ = 1 / 0
-    with pytest.raises(SourceFaultError), open_raster(f"{served.base}target.tif"):
+    with pytest.raises(SourceFaultError), sources.open(f"{served.base}target.tif"):
         raise RasterioIOError("Read failed")

@@ -111,16 +111,27 @@ def measured(
     return [statistics.median(seconds for seconds, _ in column) for column in zip(*rounds, strict=True)], set(ended)
 
 
-@pytest.mark.parametrize("same", [True, False], ids=["one-file", "many-files"])
-@pytest.mark.parametrize("when", [opening, reading])
-def test_a_stalled_server_harms_only_itself(
-    base: str, folder: Path, slow: RangeServer, good: RangeServer, when: Callable[[str, int], Any], same: bool
-) -> None:
+@pytest.fixture(scope="module")
+def busy(base: str, folder: Path, good: RangeServer) -> list[float]:
+    """Median seconds while the same crowd asks, of which each is refused at once: it takes the processor, too."""
     wheres = (f"{folder}/", good.base)
     for where in wheres:
         timed(base, fresh(where))
-    # The same crowd, of which each is refused at once, takes its share of the processor, too.
-    busy, _ = measured(base, wheres, lambda k: pair(good.base, f"none{k}.tif"))
+    return measured(base, wheres, lambda k: pair(good.base, f"none{k}.tif"))[0]
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["one-file", "many-files"])
+@pytest.mark.parametrize("when", [opening, reading])
+def test_a_stalled_server_harms_only_itself(
+    base: str,
+    folder: Path,
+    slow: RangeServer,
+    good: RangeServer,
+    busy: list[float],
+    when: Callable[[str, int], Any],
+    same: bool,
+) -> None:
+    wheres = (f"{folder}/", good.base)
     slow.trouble = when
     stalled, ended = measured(
         base, wheres, lambda k: pair(slow.base, f"{when.__name__}.tif" if same else f"sub/target{k}.tif")
