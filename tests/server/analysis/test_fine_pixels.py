@@ -14,11 +14,9 @@ from scipy import ndimage
 from starlette.testclient import TestClient
 
 from server.raster.grid import coarse_grid, fine_grid, grid_for
-from server.raster.sources import Sources
-from server.settings import Settings
 from tests.helpers.landscapes import rmse
 from tests.helpers.scenes import Pair, make_pair, write_raster
-from tests.helpers.service import application, raster
+from tests.helpers.service import application, raster, sources_by
 
 SIDE: Final = 201
 """No multiple of any cell."""
@@ -89,7 +87,7 @@ def test_no_cloud_is_left_in_coarse_views(client: TestClient, folder: Path, pair
 
 def test_levels_grow_step_by_step_and_end_at_the_models_cells(folder: Path) -> None:
     """So that no view takes in many more cells than pixels."""
-    sources = Sources.of(Settings(allowed_sources=(str(folder),)))
+    sources = sources_by(folder)
     target = sources.dataset(str(folder / "target 0.5.tif"))
     assert fine_grid(target, follows=True).factor == 1
     seen = [(width, grid_for(target, width, follows=True)) for width in np.geomspace(0.1, 40, 60)]
