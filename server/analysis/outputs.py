@@ -59,8 +59,8 @@ def read_layer(
         missing = np.ma.getmaskarray(image.array)
         valid = np.asarray(~missing.any(axis=0))
         if dataset.nodata is not None and not valid.all():
-            known = all_at_once or positions == every
-            whole = image if known else _read_image(sources, layer, every, output, crs, options)
+            complete = all_at_once or positions == every
+            whole = image if complete else _read_image(sources, layer, every, output, crs, options)
             valid = valid | _dark(np.ma.getmaskarray(whole.array), counts)
     if dataset.fractions:
         valid = valid & np.isfinite(values).all(axis=0)

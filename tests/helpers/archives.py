@@ -128,7 +128,8 @@ def write_item(folder: Path, name: str, archive: Archive, ground: Ground, docume
         if found is None or found[0] not in ground:
             continue
         common, metres = found
-        values = coarsened(ground[common], round(metres / finest))
+        # To a whole digital number of every archive of Sentinel-2, so that all store the same.
+        values = np.round(coarsened(ground[common], round(metres / finest)), 4)
         path = folder / f"{name}-{key}{archive.suffix}"
         write_band(path, digital(values, archive.scale, archive.offset), metres)
         asset.pop("alternate", None)

@@ -134,7 +134,7 @@ def test_bands_answer_to_names(client: TestClient, folder: Path) -> None:
             assert (found["values"], found["band_names"]) == ([nir, red], ["b4", "b3"])
         ratio = good(client.get(path, params={"url": url, "expression": "(nir-red)/(nir+red)"})).json()
         assert ratio["values"] == [pytest.approx((nir - red) / (nir + red))]
-        assert ratio["band_names"] == ["(nir-red)/(nir+red)"]
+        assert ratio["band_descriptions"] == ["(nir-red)/(nir+red)"]
         bad = client.get(path, params={"url": url, "expression": "nir/infra"})
         assert (bad.status_code, "'infra' is not a band; there are 1 blue" in bad.json()["detail"]) == (400, True)
     named = good(client.get(path, params={"url": listed(folder, "cloudy"), "assets": ["B08", "B04"]})).json()

@@ -116,7 +116,7 @@ def test_an_item_is_filled_from_an_item(client: TestClient, folder: Path, items:
     plain = pixels(client.get(f"/cog/{path}", params=stacked | {"bidx": [3, 2, 1]}))
     assert_array_equal(shown[-1] > 0, plain[-1] > 0)
     difference = np.abs(shown[:3] - plain[:3] * 1e-4)[:, plain[-1] > 0]
-    assert np.percentile(difference, 90) < 2e-4
+    assert np.percentile(difference, 70) < 2e-4  # where it is clear
     # The two bands of 20 m, of half the noise, weigh otherwise in the fill.
     assert difference.mean() < 4e-3
 
@@ -258,5 +258,4 @@ def test_every_archive_shows_the_same_ground(archived: dict[str, np.ndarray], la
     for name in others:
         assert_array_equal(images[name][-1], images[first][-1])
         difference = np.abs(images[name][:-1] - images[first][:-1])[:, images[first][-1] > 0]
-        assert np.percentile(difference, 99) < 3e-4, name
-        assert difference.max() < 5e-3, name
+        assert difference.max() < 1.5e-4, name  # one digital number
