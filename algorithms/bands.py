@@ -54,7 +54,7 @@ _RED_EDGE: Final = re.compile(r"(?:vegetation ?)?red ?edge ?(\d{1,3})?")
 _NOISE: Final = re.compile(
     r"\b(?:\d+ ?m|tiff?|jp2|img|reflectances?|surface|raw|mean|median|mosaic|central wavelength|\d+ ?nm)\b"
 )
-"""What stands next to a name and tells nothing of it."""
+"""Words next to a name that carry no meaning for it."""
 _NUMBER: Final = re.compile(
     r"\b(?:(?P<prefix>sr|toa|st|qa) )?(?P<style>b|band) ?(?P<zero>0?)(?P<number>1[0-2]|[1-9])(?P<narrow>a?)\b"
 )
@@ -67,7 +67,7 @@ _PRODUCTS: Final = {
     "oli": re.compile(r"l[co]0[89]_|hls\.l30"),
     "tm": re.compile(r"l[te]0[4-7]_"),
 }
-"""What tells the sensor in a file's name."""
+"""What identifies the sensor in a file's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class _Band:
     """What a description says of its band."""
 
     name: str | None = None
-    """Common name, where words tell it."""
+    """Common name, where words state it."""
     number: str | None = None
     """Number in the sensor's own counting."""
     counted: bool = False
@@ -175,14 +175,14 @@ def common_names(descriptions: Sequence[str | None]) -> tuple[str | None, ...]:
 
     Understands the words in use (`blue`, `Near Infrared`, `red_edge_1`, `SWIR 1.6μm - 20m`), the band numbers of
     Sentinel-2 (`B02`, `B8A`, `B02_10m`) and Landsat (`SR_B2`, `B5`), both together (`B04 - Red`, `Blue (B2)`), and
-    names of the products' files. Which sensor's numbering it is, is told by the other bands: only Sentinel-2 has B8A
+    names of the products' files. Which sensor's numbering it is, follows from the other bands: only Sentinel-2 has B8A
     and B12, only Landsat 4-7 has SR_B1, SR_B5 and SR_B7 without SR_B6.
 
     Args:
         descriptions: one description per band, None or empty where the raster has none.
 
     Returns:
-        One common name per band, None where it cannot be told: a number that means different bands of the sensors
+        One common name per band, None where it is unknown: a number that means different bands of the sensors
         that come into question, or `Band 1`, `Band 2`, ..., which software writes for the bands of any file. A narrow
         near infrared band stands in for `nir` where there is no broad one (STAC names Landsat's near infrared `nir08`).
     """

@@ -38,7 +38,7 @@ class Border:
     cols: npt.NDArray[np.int32]
     """(p,) columns."""
     values: Image
-    """(p, B), to be added to the fill; on clear pixels beside the mask what the fill misses."""
+    """(p, B), to be added to the fill; on clear pixels next to the mask what the fill misses."""
 
     @property
     def nbytes(self) -> int:
@@ -83,7 +83,7 @@ def border_correction(missed: Image, ring: Mask, wanted: Mask, guide: Image) -> 
 
     Args:
         missed: (n, B), target minus fill on the ring, in row-major order.
-        ring: (H, W), known pixels beside wanted ones.
+        ring: (H, W), known pixels next to wanted ones.
         wanted: (H, W), pixels filled.
         guide: (C, H, W), the replacement in standard deviations of the scene.
 

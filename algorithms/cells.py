@@ -13,7 +13,7 @@ from algorithms.errors import whole_number
 
 AVERAGED_FACTOR: Final = 4
 """Pixels per side of the largest cells that a server averages from native pixels; larger ones it takes from overviews,
-so that what differs within a cell is not at hand, and a pixel matters little."""
+so differences within a cell are unavailable, and a single pixel matters little."""
 
 
 def check_factor(factor: int) -> int:
@@ -35,7 +35,7 @@ class Cells:
     valid: npt.NDArray[np.bool_]
     """(h, w), at least one pixel is valid: the cell can be filled."""
     full: npt.NDArray[np.bool_]
-    """(h, w), every pixel is valid: the cell can be compared with another date's."""
+    """(h, w), every pixel has a number in every band: the cell can be compared with another date's."""
 
     @property
     def nbytes(self) -> int:
@@ -47,28 +47,37 @@ class Cells:
         return Cells(self.values[(slice(None), *place)], self.valid[place], self.full[place])
 
 
-def cell_means(values: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_], factor: int) -> Cells:
+def cell_means(
+    values: npt.NDArray[np.generic],
+    valid: npt.NDArray[np.bool_],
+    factor: int,
+    *,
+    whole: npt.NDArray[np.bool_] | None = None,
+) -> Cells:
     """Average the valid pixels of each square of `factor` x `factor` pixels.
 
     Args:
         values: (B, H, W); what lies under invalid pixels is ignored, NaN included.
         valid: (H, W).
         factor: pixels per side of a cell. Cells cut by the lower or right border average what they have.
+        whole: (H, W), valid pixels with a number in every band; None: all of them.
 
     Returns:
         ceil(H / factor) x ceil(W / factor) cells.
     """
-    whole = bool(valid.all())
-    clean = values if whole else np.where(valid, values, 0)
+    everywhere = bool(valid.all())
+    clean = values if everywhere else np.where(valid, values, 0)
+    whole = valid if whole is None else whole
     if factor == 1:
-        return Cells(clean.astype(np.float32), valid, valid)
+        return Cells(clean.astype(np.float32), valid, whole)
     # Pixels that a cell has: fewer where the border cuts it.
     has_rows, has_cols = (np.minimum(factor, n - np.arange(0, n, factor)) for n in valid.shape)
     has = np.multiply.outer(has_rows, has_cols).astype(np.float32)
-    counts = has if whole else _square_sums(valid, factor)
+    counts = has if everywhere else _square_sums(valid, factor)
+    compared = counts if whole is valid else _square_sums(whole, factor)
     sums = _square_sums(clean, factor)
     sums /= np.maximum(counts, 1)
-    return Cells(sums, counts > 0, counts == has)
+    return Cells(sums, counts > 0, compared == has)
 
 
 def _square_sums(planes: npt.NDArray[Any], factor: int) -> npt.NDArray[np.float32]:

@@ -30,7 +30,7 @@ PRIOR: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class NodeLattice:
-    """Where the windows' centres stand."""
+    """Where the windows' centres lie."""
 
     spacing: int
     """Cells between nodes at the finest level."""
@@ -185,7 +185,7 @@ def window_means(
     """Means over clear cells in windows around nodes, blended down from the widest level.
 
     `m_l = (S_l + lam A m_(l+1)) / (n_l + lam A)` with `lam = PRIOR * max(0, 1 - n_l / (ENOUGH_CLEAR A))`, A the
-    window's area and n its number of clear cells; beyond the last level stands the scene's `prior`.
+    window's area and n its number of clear cells; beyond the last level the scene's `prior` applies.
 
     Args:
         sums: (1 + C, h, w) sums per finest node: the number of clear cells, then C quantities over them. The first

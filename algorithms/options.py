@@ -17,7 +17,7 @@ Value = TypeVar("Value")
 BUFFER_PIXELS: Final = 2
 """Native pixels of a buffer step: one dilation by a 5 x 5 square, as in Esri's function."""
 ESRI_BUFFER: Final = 10
-"""Buffer steps of Esri's function where nothing is said, and of `stepwise_adjustment`, which stands for it."""
+"""Default buffer steps of Esri's function, and of `stepwise_adjustment`, its equivalent here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def _options(declaration: type[Value]) -> type[Value]:
 
 @_options
 class CloudOptions:
-    """Every option with its default; a new one is declared here and stands everywhere.
+    """Every option with its default; a new one is declared here and appears everywhere.
 
     Raises:
         ParameterError: a value that is not one of its option's.
@@ -120,11 +120,11 @@ class CloudOptions:
     residual: bool = _option(True, "Make the fill meet the target at the border of the mask")
     """Whether the residual at the mask's border is corrected."""
     refine: bool = _option(
-        True, "Let the replacement tell false alarms and thin rims of the model's mask", advanced=True
+        True, "Let the replacement correct false alarms and thin rims of the model's mask", advanced=True
     )
     """Whether the second date corrects the model's mask."""
     unfilled: Literal["keep", "nodata"] = _option(
-        "keep", "What becomes of cloud where no replacement is clear", advanced=True
+        "keep", "What to do with cloud where no replacement is clear", advanced=True
     )
     """What cloud that cannot be filled becomes."""
 

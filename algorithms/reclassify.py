@@ -154,4 +154,4 @@ def marked(values: npt.NDArray[np.floating[Any]], remap: Remap | None, *, fracti
 
 def default_rule(*, fractions: bool) -> str:
     """What `marked` does without a remap, in words."""
-    return f"{FRACTION} and more is cloud" if fractions else "everything but 0 is cloud"
+    return f"values of {FRACTION} and more are cloud" if fractions else "everything but 0 is cloud"

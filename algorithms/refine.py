@@ -115,7 +115,7 @@ def trusted(scene: SceneFit, *, doubtful: bool = False) -> bool:
     """Whether a scene stage says enough about the ground to change a mask by it.
 
     Between the clouds of a nearly covered scene lie haze and shadow, and what is fitted there explains little: the
-    correlation tells. The mask then stays as the model made it.
+    correlation shows it. The mask then stays as the model made it.
 
     Args:
         scene: the scene stage, fitted on cells from `fit_cells`.

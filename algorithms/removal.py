@@ -77,7 +77,7 @@ class CloudRemoval(CloudAlgorithm):
     """Fill clouds and their shadows from another date."""
 
     title: str = "Cloud removal"
-    description: str = "Replace clouds and shadows by another date, radiometrically adjusted to the scene around them"
+    description: str = "Replace clouds and shadows with another date, radiometrically adjusted to the scene around them"
     needs: ClassVar[Needs] = "fill"
 
     def __call__(self, img: ImageData) -> ImageData:
@@ -85,7 +85,8 @@ class CloudRemoval(CloudAlgorithm):
         clouds = _sidecar(img)
         data, mask = img.array.data.copy(), np.array(np.ma.getmaskarray(img.array))
         if clouds.fill is not None:
-            clouds.fill.into(data, mask, hidden_pixels(img), img.nodata)
+            hidden = hidden_pixels(img) if clouds.hidden is None else clouds.hidden
+            clouds.fill.into(data, mask, hidden, img.nodata)
         alpha = img.alpha_mask
         if self.unfilled == "nodata" and clouds.source is not None:
             mask |= clouds.source == UNFILLED
@@ -107,7 +108,12 @@ class CloudRemoval(CloudAlgorithm):
         )
         if clouds.unscale:
             filled = _unscaled(filled)
-        return as_numbers(filled.apply_expression(clouds.expression)) if clouds.expression else filled
+        if not clouds.expression:
+            return filled
+        result = as_numbers(filled.apply_expression(clouds.expression))
+        if clouds.names is not None:
+            result.band_descriptions = list(clouds.names)
+        return result
 
 
 def as_numbers(img: ImageData) -> ImageData:
@@ -216,4 +222,4 @@ CLOUD_ALGORITHMS: dict[str, type[CloudAlgorithm]] = {
     "fill_source": FillSource,
     "fill_confidence": FillConfidence,
 }
-"""Registered beside TiTiler's own."""
+"""Registered next to TiTiler's own."""

@@ -15,7 +15,8 @@ Floats = npt.NDArray[np.float64]
 PSEUDO: Final = 2.0
 """Weight, in cells, of moment matching, to which slopes shrink where few cells are clear."""
 FEW_CELLS: Final = 64
-"""Clear cells below which the fit moves on, in proportion, to the identity `t = r`: with none, that is all there is."""
+"""Clear cells below which the fit moves on, in proportion, to the identity `t = r`: with none, that is all there is.
+Both dates are in the same units here, the target's."""
 ITERATIONS: Final = 6
 SAMPLE_CELLS: Final = 60_000
 """Cells used at most; a regular sub-sample beyond."""
@@ -98,7 +99,7 @@ def fit_scene(
         target: (B, H, W).
         replacement: (B, H, W), band for band the same as the target's.
         clear: (H, W), cells clear and valid in both.
-        bends: whether the relation may depart from a straight line where there is ground enough to tell.
+        bends: whether the relation may depart from a straight line where there is enough clear ground.
     """
     t = target[:, clear].astype(np.float64)
     r = replacement[:, clear].astype(np.float64)

@@ -119,7 +119,7 @@ class Sessions:
         """Check a model's files and build its session now rather than at the first window.
 
         Raises:
-            ModelError: a file is missing, its checksum differs, or it holds no training statistics.
+            ModelError: a file is missing, its checksum differs, or it has no training statistics.
         """
         self._session(model)
 
@@ -161,7 +161,8 @@ class Sessions:
 
 
 SESSIONS: Final = Sessions()
-"""The process's own: a network takes 40 MB, and the bound on inferences at once is the machine's."""
+"""The process's own, shared by its applications: a network takes 40 MB, 100 MB at work, and depends on its file alone;
+the bound on inferences at once is the machine's."""
 
 
 def _built(model: CloudModel, runtime: Runtime) -> _Session:
@@ -211,7 +212,7 @@ def _statistics(model: CloudModel) -> tuple[Image, Image]:
         mean, std = both.reshape(2, len(model.bands), 1, 1)
     except (ValueError, LookupError, TypeError) as error:
         raise ModelError(
-            f"cloud model {model.id!r}: {model.statistics.name} holds no training statistics of "
+            f"cloud model {model.id!r}: {model.statistics.name} has no training statistics of "
             f"{len(model.bands)} bands; reinstall {model.package}"
         ) from error
     return mean, std

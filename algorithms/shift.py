@@ -1,6 +1,6 @@
 """Misregistration: how far two dates are off each other, and moving one of them back.
 
-Dates of Sentinel-2 lie up to a pixel apart, and a pixel costs a fill 6 to 50 % of error (docs/fidelity.md).
+Sentinel-2 dates are up to a pixel apart, and a pixel raises a fill's error by 6 to 50 % (docs/fidelity.md).
 """
 
 from __future__ import annotations

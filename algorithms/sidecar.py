@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from algorithms.fill import UNFILLED
+
 
 def to_dtype(values: npt.NDArray[np.float32], dtype: np.dtype[Any], nodata: Any) -> npt.NDArray[Any]:
     """Round and clip to a data type, never to wrap; a value that falls on nodata moves to the next one."""
@@ -89,7 +91,15 @@ class CloudSidecar:
     """0-100."""
     fill: PixelFill | None = None
     """None where no pixel is to be filled."""
+    hidden: npt.NDArray[np.bool_] | None = None
+    """Pixels that the raster does not have; None: those without data in every band of the image."""
     expression: str | None = None
     """Band arithmetic the request asks for; it applies to the filled image."""
+    names: tuple[str, ...] | None = None
+    """What describes its results; None: its parts."""
     unscale: bool = False
     """Whether the dataset's scale and offset apply to the filled image."""
+
+    def fills(self, pixels: npt.NDArray[np.bool_]) -> bool:
+        """Whether any of some (H, W) pixels is filled."""
+        return self.source is not None and bool((pixels & (self.source != 0) & (self.source != UNFILLED)).any())

@@ -67,11 +67,12 @@ def fill_clouds(
 
     The method is SLRA (Li, Shen, Cheng, Li, Zhang 2019, Remote Sensing 11(16):1925) turned from rings into scales, so
     that every value depends on fixed windows around it alone (docs/algorithm.md). Same input, same bytes. A replacement
-    that lies a quarter of a pixel or more beside the target is moved first.
+    that is a quarter of a pixel or more off the target is moved first.
 
     Args:
         target: (B, H, W) of any number type; NaN or masked where there is no data.
-        replacement: (B, H, W), the same bands at another date, in any linear unit.
+        replacement: (B, H, W), the same bands at another date, in any linear unit; in the target's where little
+            may be clear, since what is not measured on clear ground is taken from it as it is.
         mask: (H, W), non-zero where the target is to be filled (buffer included); 255 is nodata, not cloud.
         window: radius W of the narrowest window in pixels, a multiple of 20 from 20 to 400.
         adjustment: `regression` (all bands) or `moment` (std ratio per band, SLRA proper).

@@ -31,10 +31,11 @@ from algorithms.models import INPUT_CELLS, MODELS
 from algorithms.sessions import SESSIONS
 from algorithms.windows import window_count
 from benchmarks.machine import machine
-from server.analysis.request import get_dataset
 from server.demo import write_demo
 from server.export.cog import compression_of, write_cog
 from server.raster.grid import fine_grid
+from server.raster.sources import Sources
+from server.settings import Settings
 from server.work.cores import usable_cores
 
 MODEL = MODELS["ukis-6b-l1c"]
@@ -128,11 +129,13 @@ def row(size: int, cores: int, *, provenance: bool) -> str:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         scene = write_demo(folder, size=size)
-        grid = fine_grid(get_dataset(str(scene.cloudy)))
+        sources = Sources.of(Settings())
+        cloudy = sources.dataset(str(scene.cloudy))
+        grid = fine_grid(cloudy)
         count = 2 * window_count(grid.rows) * window_count(grid.cols)
         bare = seconds(lambda: infer(count, cores))
         plain = seconds(lambda: read([scene.cloudy, scene.clear], cores))
-        options: dict[str, Any] = {"compression": compression_of(str(scene.cloudy)), "resampling": "average"}
+        options: dict[str, Any] = {"compression": compression_of(sources, cloudy), "resampling": "average"}
         write = seconds(lambda: write_cog(scene.cloudy, folder / "copy.tif", **options, workers=cores))
         more = ["--provenance", str(folder / "provenance.tif")] if provenance else []
         run = ours(scene.cloudy, scene.clear, folder / "out.tif", *more)

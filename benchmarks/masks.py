@@ -308,7 +308,7 @@ def accuracy(cases: list[Case], folder: Path | None) -> Iterator[str]:
     yield "\n## Demo scenes, by model and resolution\n"
     yield (
         f"Means over {len(seeds)} scenes of {SIZE} pixels of 10 m. They are top of atmosphere (L1C); the L2A\n"
-        "models are shown for what a wrong level costs. The server runs them at 20 m and coarser.\n"
+        "models show what a wrong level costs. The server runs the models at 20 m and coarser.\n"
     )
     yield head.format("model, resolution, mask")
     for (bands, level), factor in itertools.product(models, (1, 2, 3, 6)):
@@ -378,8 +378,8 @@ def study(cases: list[Case]) -> Iterator[str]:
     rows = {key: [entry for entry in results if (entry[0].group, entry[0].seen) == key] for key in groups}
     yield "\n## The mask with and without refinement\n"
     yield (
-        "6 bands, L1C, cells of 20 m, no buffer. *Eaten*: share of the ground that neither cloud nor shadow touches\n"
-        "in the least, which the mask takes. *Freed*: share of the cloud (of the shadow) that it leaves out. In the\n"
+        "6 bands, L1C, cells of 20 m, no buffer. *Eaten*: share of the ground entirely free of cloud and shadow\n"
+        "that the mask covers. *Freed*: share of the cloud (of the shadow) that it leaves out. In the\n"
         f"truth a pixel is cloud or shadow where {VISIBLE:.0%} of the ground's light is lost.\n"
     )
     yield "| cases | mask | F1 cloud | F1 both | eaten | cloud freed | shadow freed |\n" + "| --- " * 7 + "|"
@@ -393,13 +393,13 @@ def study(cases: list[Case]) -> Iterator[str]:
         (
             "scene",
             "over the whole picture",
-            "A pixel given back has no error, a pixel of cloud left standing has all of its own.",
+            "A pixel given back has no error; a pixel of cloud that is not masked keeps all of its own.",
         ),
         (
             "union",
             "over cloud, shadow and mask",
-            "Over the pixels that are cloud or shadow in the truth or are filled. A wide mask takes in easy ground\n"
-            "and lowers this mean by that alone, and what stands outside the mask is left out.",
+            "Taken over the pixels that are filled or are cloud or shadow in the truth. A wide mask includes easy\n"
+            "ground, which alone lowers this mean; clear ground outside the mask does not count.",
         ),
     ):
         yield f"\n## Error of the fill {title}\n"
@@ -426,7 +426,7 @@ def study(cases: list[Case]) -> Iterator[str]:
             "\n" if k == 0 else ""
         ) + f"* buffer {buffer}: refinement lowers the error of {better} of {len(results)} cases"
     better = sum(refined.both > model.both for _, model, refined in results)
-    yield f"* F1 of cloud and shadow: it raises that of {better} of {len(results)}"
+    yield f"* F1 of cloud and shadow: refinement raises it in {better} of {len(results)} cases"
     yield "\n## Case by case\n"
     yield "RMSE over the whole picture in digital numbers (reflectance x 10000): model / refined.\n"
     yield (
@@ -451,11 +451,12 @@ def main() -> None:
     folder = data_folder()
     lines = [
         "# The cloud mask: accuracy, refinement, buffer\n",
+        "How accurate the cloud mask is, and how refinement and buffer change the fill. "
         f"Made by `benchmarks/masks.py`. {machine()}\n",
-        "*Chosen on* marks the cases that the constants of `algorithms.refine` were chosen on, *held out* the others.\n"
-        "Lazio: real clear dates 10 weeks to 7 months apart, the clouds of real pictures painted on, with shadows.\n"
-        "Congo and Tatarstan: the same, but with one clear date each, so that the second is made up: gains per band,\n"
-        "and change of the size measured between the real dates.",
+        "*Chosen on* marks the cases on which the constants of `algorithms.refine` were chosen, *held out* the rest.\n"
+        "Lazio: real clear dates 10 weeks to 7 months apart, with clouds of real pictures and their shadows added.\n"
+        "Congo and Tatarstan: the same, but with one clear date each, so the second is simulated: gains per band,\n"
+        "and as much change as was measured between real dates.",
     ]
     for line in lines:
         print(line, flush=True)

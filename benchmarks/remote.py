@@ -38,7 +38,7 @@ from server.demo import write_demo
 from server.raster.grid import Box, Grid
 from server.raster.layer import Layer
 from server.raster.reading import Pixels, read_cells, read_pixels
-from server.remote.files import get_remotes
+from server.raster.sources import Sources
 
 TMS = morecantile.tms.get("WebMercatorQuad")
 PLAIN = {
@@ -87,13 +87,13 @@ def recorded() -> Iterator[dict[str, Area]]:
             blocks = areas.setdefault(layer.dataset.url.rsplit("/", 1)[-1], Area()).blocks
             blocks.add((pixels.top, pixels.bottom, pixels.left, pixels.right))
 
-    def cells(layer: Layer, grid: Grid, box: Box) -> Cells:
+    def cells(sources: Sources, layer: Layer, grid: Grid, box: Box) -> Cells:
         note(layer, box.times(grid.factor))
-        return read_cells(layer, grid, box)
+        return read_cells(sources, layer, grid, box)
 
-    def pixels(layer: Layer, box: Box) -> Pixels:
+    def pixels(sources: Sources, layer: Layer, box: Box) -> Pixels:
         note(layer, box)
-        return read_pixels(layer, box)
+        return read_pixels(sources, layer, box)
 
     with (
         mock.patch.object(server.raster.cache, "read_cells", cells),
@@ -157,7 +157,6 @@ def measure(served: FileServer, tile: morecantile.Tile) -> Case:
     """Count what a tile costs, cold, warm and beside it."""
     allowed = f"{served.folder},{served.base}"
     with recorded() as areas, application(allowed, source_check="600", request_timeout="3600") as client:
-        get_remotes.cache_clear()
         served.reset()
         cloud = float(get(client, served.base, tile).headers["x-clearsky-cloud-fraction"])
         cold, needed = served.reset(), {name: Area(set(area.blocks)) for name, area in areas.items()}

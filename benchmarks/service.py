@@ -17,21 +17,15 @@ from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
 from server.app import create_app
-from server.remote.files import get_remotes
-from server.settings import Settings, use_settings
+from server.settings import Settings
 
 
 @contextmanager
 def application(allowed: Path | str, **settings: Any) -> Iterator[TestClient]:
     """A client of an application with empty caches and without work ahead."""
     given = Settings(allowed_sources=str(allowed), prefetch=False, **settings)  # type: ignore[arg-type]
-    get_remotes.cache_clear()
-    try:
-        with TestClient(create_app(given), raise_server_exceptions=False) as client:
-            yield client
-    finally:
-        use_settings(None)
-        get_remotes.cache_clear()
+    with TestClient(create_app(given), raise_server_exceptions=False) as client:
+        yield client
 
 
 def free_port() -> int:

@@ -33,7 +33,7 @@ from server.recipes.params import TILE_PARAMETERS
 from server.recipes.routes import add_recipes, named_in_recipe
 from server.remote.guard import seal
 from server.services import Services
-from server.settings import Settings, get_settings, use_settings
+from server.settings import Settings
 from server.viewer import add_viewer
 
 DESCRIPTION = """Removes clouds from satellite images on the fly.
@@ -53,7 +53,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def create_sealed_app() -> FastAPI:
-    """Build the application for a process of its own, whose GDAL opens nothing by name from now on."""
+    """Build the application for a separate process, whose GDAL opens nothing by name from then on."""
     seal()
     return create_app()
 
@@ -62,13 +62,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """Build the application.
 
     Args:
-        settings: what the operator has set; read from the environment where none are given. The allow-list and remote
-            files are the process's, which takes these settings over.
+        settings: what the operator has set; read from the environment where none are given.
+
+    Raises:
+        ParameterError: an entry of the allow-list that cannot be understood.
     """
-    if settings is None:
-        settings = get_settings()
-    else:
-        use_settings(settings)
+    settings = settings or Settings()
     # Rasters without overviews work, only slower; a warning per request helps nobody.
     warnings.simplefilter("ignore", NoOverviewWarning)
     app = FastAPI(
@@ -110,7 +109,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @app.get("/healthz", tags=["Service"])
     async def healthz() -> dict[str, Any]:
-        """Tell that the server is up, and its versions; answered even when every request thread is busy."""
+        """Report that the server is up, and its versions; answered even when every request thread is busy."""
         versions = {"clearsky": __version__, "rasterio": rasterio.__version__, "gdal": rasterio.__gdal_version__}
         return {"status": "ok", "versions": versions}
 

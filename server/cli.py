@@ -29,10 +29,10 @@ def cli() -> None:
 
 
 def _check_address(host: str, port: int) -> None:
-    """Find out now, before minutes go into a demo scene, that the server cannot listen.
+    """Fail now, before minutes go into a demo scene, if the server cannot listen.
 
     Raises:
-        click.ClickException: the port is in use, or the host is none of this machine's.
+        click.ClickException: the port is in use, or the host is not one of this machine's.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -59,11 +59,12 @@ def serve(host: str, port: int, workers: int) -> None:
 
     from server.demo import write_demo  # noqa: PLC0415
     from server.http.protocol import MOST_CONNECTIONS, PatientProtocol  # noqa: PLC0415
-    from server.remote.sources import allowed_sources  # noqa: PLC0415
-    from server.settings import get_settings  # noqa: PLC0415
+    from server.remote.allowlist import AllowList  # noqa: PLC0415
+    from server.settings import Settings  # noqa: PLC0415
 
     _check_address(host, port)
-    settings, allowed = get_settings(), allowed_sources()
+    settings = Settings()
+    allowed = AllowList.of(settings)
     present = all((settings.demo / name).is_file() for name in ("cloudy.tif", "clear.tif"))
     if not settings.allowed_sources and not present:
         click.echo(f"Generating the demo scene in {settings.demo}, once ...")
@@ -88,7 +89,7 @@ def serve(host: str, port: int, workers: int) -> None:
 @cli.command()
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--size", default=2048, show_default=True, help="Pixels per side.")
-@click.option("--seed", default=0, show_default=True, help="Another seed, another scene.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the random scene; each gives another one.")
 def demo(directory: Path, size: int, seed: int) -> None:
     """Write a generated scene: cloudy.tif, clear.tif, truth.tif, truth_mask.tif."""
     from server.demo import write_demo  # noqa: PLC0415

@@ -18,11 +18,11 @@ class RecipeError(InputError):
 
 
 class RecipeMissingError(InputError):
-    """A recipe that is not there."""
+    """A recipe that does not exist."""
 
 
 class TooLargeError(InputError):
-    """A request for more than the server hands out at once."""
+    """A request for more than the server sends at once."""
 
 
 class BodyTooLargeError(TooLargeError):
@@ -50,11 +50,11 @@ class SourceMissingError(SourceError):
 
 
 class SourceUnreadableError(SourceError):
-    """A dataset that exists and is of no format that can be read."""
+    """A dataset that exists but has no readable format."""
 
 
 class SourceDeniedError(SourceForbiddenError):
-    """A dataset that its own server refuses to hand out."""
+    """A dataset that its own server refuses to send."""
 
 
 class SourceFaultError(SourceError):
@@ -86,4 +86,4 @@ class OverdueError(CancelledWorkError):
 
 
 class BusyError(CancelledWorkError):
-    """A request that nobody is free for."""
+    """A request for which no thread is free."""

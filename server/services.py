@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from server.analysis.engine import Analysis
 from server.analysis.state import make_analysis
+from server.raster.sources import Sources
 from server.recipes.store import RecipeFolder
 from server.settings import Settings
 
@@ -16,6 +17,8 @@ class Services:
 
     settings: Settings
     """What the operator has set."""
+    sources: Sources
+    """The rasters that may be read, opened and described."""
     analysis: Analysis
     """Masks and fills, each computed once."""
     recipes: RecipeFolder
@@ -23,8 +26,13 @@ class Services:
 
     @classmethod
     def of(cls, settings: Settings) -> Services:
-        """Services as the settings want them; the analysis starts its threads here."""
-        return cls(settings, make_analysis(settings), RecipeFolder(settings.recipes))
+        """Services according to the settings; the analysis starts its threads here.
+
+        Raises:
+            ParameterError: an entry of the allow-list that cannot be understood.
+        """
+        sources = Sources.of(settings)
+        return cls(settings, sources, make_analysis(settings, sources), RecipeFolder(settings.recipes))
 
     def close(self) -> None:
         """Stop the threads."""

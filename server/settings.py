@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
@@ -30,15 +29,15 @@ class Settings(BaseSettings):
     recipes: Path | None = None
     """Folder of recipes (`*.yaml`, `*.yml`, `*.json`), read again when it changes."""
     cache_bytes: int = Field(default=512 << 20, ge=16 << 20)
-    """Memory for mask and adjustment tiles of one process."""
+    """Memory for mask and adjustment tiles per process."""
     source_cache_bytes: int = Field(default=128 << 20, ge=1 << 20)
     """Memory for pieces of remote files."""
     source_check: float = Field(default=5.0, ge=0)
     """Seconds for which a remote file counts as unchanged, and a failing one as failing, before it is asked again."""
     source_timeout: float = Field(default=30.0, gt=0)
-    """Seconds in which a remote file's server must send what is asked of it, retries included."""
+    """Seconds within which a remote file's server must send what is requested, retries included."""
     model_providers: Annotated[tuple[str, ...], NoDecode] = ("auto",)
-    """Where the model runs: auto, cpu, cuda, openvino, in the order of preference."""
+    """Where the model runs: auto, cpu, cuda, openvino, in order of preference."""
     model_threads: int = Field(default=1, ge=1)
     """Threads inside one inference."""
     model_concurrency: int = Field(default_factory=usable_cores, ge=1)
@@ -46,17 +45,17 @@ class Settings(BaseSettings):
     model_preload: Annotated[tuple[str, ...], NoDecode] = ()
     """Cloud models to load at start instead of at the first tile that needs them."""
     prefetch: bool = True
-    """Whether what lies beside a native view of local rasters is computed while nobody waits for anything."""
+    """Whether the surroundings of a native view of local rasters are computed while the server is idle."""
     request_threads: int = Field(default_factory=lambda: max(40, 4 * usable_cores()), ge=1)
-    """Requests worked on at the same time; more wait in line."""
+    """Requests handled at the same time; further ones queue."""
     request_timeout: float = Field(default=120, gt=0)
     """Seconds after which a request is given up; what it has computed stays cached."""
     max_tile_size: int = Field(default=1024, ge=256)
     """Largest `tilesize`."""
     max_pixels: int = Field(default=4096 * 4096, ge=1 << 16)
-    """Largest number of pixels of any one answer."""
+    """Largest number of pixels in one answer."""
     max_request_bytes: int = Field(default=3 << 30, ge=64 << 20)
-    """Memory that any one answer may take: its pixels in every band and step, and what is read for them."""
+    """Memory that one answer may take: its pixels in every band and step, and what is read for them."""
     max_body_bytes: int = Field(default=2 << 20, ge=1 << 10)
     """Largest body of a request, GeoJSON."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ("*",)
@@ -64,7 +63,7 @@ class Settings(BaseSettings):
     cachecontrol: str = "public, max-age=3600"
     """`Cache-Control` of images and metadata."""
     root_path: str = ""
-    """Path prefix under which a proxy offers the service."""
+    """Path prefix under which a proxy serves ClearSky."""
     empty_outside: bool = False
     """Answer tiles outside the dataset with 204 instead of 404."""
 
@@ -77,23 +76,3 @@ class Settings(BaseSettings):
     @classmethod
     def _lists(cls, value: object) -> object:
         return _split(value)
-
-
-_given: list[Settings] = []
-
-
-@lru_cache(maxsize=1)
-def get_settings() -> Settings:
-    """The process's settings: those it was given last, else what the environment says, read once."""
-    return _given[0] if _given else Settings()
-
-
-def use_settings(settings: Settings | None) -> Settings | None:
-    """Give the process settings, or None for the environment's; returns what it was given before.
-
-    Allow-list and remote files go by them, whichever application asks: they are one for the whole process.
-    """
-    before = _given[0] if _given else None
-    _given[:] = [settings] if settings else []
-    get_settings.cache_clear()
-    return before

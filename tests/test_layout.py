@@ -20,6 +20,7 @@ LAYERS = (
     ("server.http",),
     ("server.analysis",),
     ("server.raster",),
+    ("server.scenes",),
     ("server.remote",),
     ("server.settings",),
     ("server.work",),

@@ -1,4 +1,4 @@
-"""Work ahead: blocks around the views asked for last, computed while nobody waits for anything."""
+"""Work ahead: blocks around the last views requested, computed while the server is idle."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from server.work.ticket import Ticket, check_wanted, current_ticket
 KEPT_VISITS: Final = 4
 """Views remembered, the last ones."""
 VISIT_BLOCKS: Final = 16
-"""Blocks under a visit beyond which it is no map tile, and nothing is done around it."""
+"""Blocks under a visit beyond which it is not a map tile, and nothing is computed around it."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """What somebody has just looked at."""
+    """A view that a client has just requested."""
 
     plane: Plane
     """What was analysed."""
@@ -75,7 +75,7 @@ class Ahead:
             self._wake.notify()
 
     def close(self) -> None:
-        """Stop after the job at hand."""
+        """Stop after the current job."""
         with self._wake:
             self._closed = True
             self._wake.notify()

@@ -54,7 +54,7 @@ def reduce_fill(fill: BlockFill, block: Box, power: int) -> BlockFill:
     """The fill with squares of 2^`power` cells reduced to one, those cut by the scene's border included.
 
     A square with any cloud in it is filled, from the first replacement that fills any of it; its confidence is the
-    least of its cells, its fields are their means. Cells without data have no say in it.
+    least of its cells, its fields are their means. Cells without data do not count.
     """
     size = 1 << power
     missing = fill.data == NO_DATA

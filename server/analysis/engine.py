@@ -9,6 +9,7 @@ from server.analysis.ahead import Ahead, Visit
 from server.analysis.blocks import BlockFill, reduce_fill
 from server.analysis.filling import Filling
 from server.analysis.keys import FillKey
+from server.analysis.marked import MarkedMasks
 from server.analysis.masks import Masks
 from server.analysis.neighbourhood import DirectPairs, PairSource
 from server.analysis.pairs import Pairs
@@ -17,13 +18,14 @@ from server.analysis.refinement import Refinement
 from server.analysis.survey import Surveyor
 from server.raster.cache import RasterCache
 from server.raster.grid import BlockNumber, Box
+from server.raster.sources import Sources
 from server.remote.files import is_remote
 from server.work.cache import TileCache
 from server.work.pool import FairPool
 from server.work.trace import stage
 
 RASTER_SHARE: Final = 1 / 3
-"""Share of the memory for caches that goes to what is read of the rasters."""
+"""Share of the caches' memory for what is read from the rasters."""
 CHUNK_BLOCKS: Final = 8
 """Blocks per worker that a large image prepares at a time, so that what they share is still in the cache."""
 SQUARE_BLOCKS: Final = 4
@@ -34,14 +36,22 @@ class Analysis:
     """Mask and adjustment tiles of any task, each computed once however many requests arrive at once."""
 
     def __init__(
-        self, *, cache_bytes: int, threads: int, ahead: bool = False, raster_share: float = RASTER_SHARE
+        self,
+        sources: Sources,
+        *,
+        cache_bytes: int,
+        threads: int,
+        ahead: bool = False,
+        raster_share: float = RASTER_SHARE,
     ) -> None:
         raster_bytes = int(cache_bytes * raster_share)
         self._cache = TileCache(cache_bytes - raster_bytes)
         self._threads = threads
         self._pool = FairPool(threads)
         # Cells are many and quick to read again: they must not drive out what took inference.
-        self.rasters = RasterCache(TileCache(raster_bytes))
+        self.rasters = RasterCache(sources, TileCache(raster_bytes))
+        self.marked: Final = MarkedMasks(sources)
+        """What users' masks mark."""
         self.masks = Masks(self.rasters, self._cache, self._pool)
         self._refinement = Refinement(self.rasters, self.masks, self._cache, self._pool)
         self.pairs = Pairs(self.rasters, self.masks, self._refinement, self._cache, self._pool)
@@ -61,9 +71,9 @@ class Analysis:
         self._pool.close()
 
     def seen(self, plane: Plane, box: Box) -> None:
-        """Note a view that shows single cells of the fine level: somebody may go on to what lies next to it.
+        """Note a view that shows single cells of the fine level: the client may move on to its neighbourhood.
 
-        Remote rasters are not read for what nobody asked for.
+        Remote rasters are not read for what nobody requested.
         """
         layers = (plane.target, *plane.task.replacements)
         if self.ahead is not None and plane.grid.fine and not any(is_remote(x.dataset.url) for x in layers):
@@ -124,13 +134,13 @@ class Analysis:
                 self.pairs.scene(plane, plane.task.indexes[0])
 
     def announce(self, plane: Plane, numbers: list[BlockNumber]) -> None:
-        """Tell which blocks will be asked for, so that their pixels are read with their cells."""
+        """Announce which blocks will be requested, so that their pixels are read with their cells."""
         self._filling.announce(plane, [plane.block(n) for n in numbers])
 
     def squares(self, plane: Plane, numbers: list[BlockNumber]) -> None:
         """Compute the fills of blocks, and of those around them, in squares of `SQUARE_BLOCKS`, and keep them.
 
-        Whoever wants a whole scene saves most of what blocks read around themselves; the values are the same but for
+        For a whole scene this saves most of what blocks read around themselves; the values are the same but for
         rounding.
         """
         missing = [n for n in numbers if not self._kept(plane, n, 0)]

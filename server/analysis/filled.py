@@ -47,7 +47,7 @@ class FilledBox:
 
     @classmethod
     def original(cls, rim: Box, there: Bools, data: Bytes) -> FilledBox:
-        """A box of which nothing is filled yet; `there` (h, w) where the target stands."""
+        """A box of which nothing is filled yet; `there` (h, w) where the target has data."""
         source = np.where(there, 0, UNFILLED).astype(np.uint8)
         return cls(rim, source, np.where(there, 100, 0).astype(np.uint8), data, np.zeros_like(source), {})
 
@@ -88,7 +88,7 @@ class FillSoFar:
         return Ground(self._values, pair.other.values, pair.other.full & ~hidden, self._known, wanted)
 
     def take(self, k: ReplacementIndex, ground: Ground, fit: FillFields, *, doubtful: bool) -> None:
-        """Take over what the k-th replacement fills, with half the confidence where it is `doubtful`."""
+        """Accept what the k-th replacement fills, with half the confidence where it is `doubtful`."""
         source, at, place, wanted = self._filled.source, self._at, self._place, ground.wanted
         taken, had = wanted[at], source == k
         source[place][taken] = k

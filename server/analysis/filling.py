@@ -32,7 +32,7 @@ class Filling:
         self._pairs = pairs
 
     def announce(self, plane: Plane, cores: list[Box]) -> None:
-        """Tell which native pixels the fills of boxes will look at, so that they are read once for all."""
+        """Announce which native pixels the fills of boxes will read, so that they are read once for all."""
         if not plane.pixelwise:
             return
         for core in cores:
@@ -73,7 +73,7 @@ class Filling:
                     return
 
     def _fit(self, source: PairSource, region: Box, ground: Ground, hood: Neighbourhood) -> FillFields:
-        """The fill of a region, from as wide a neighbourhood as its clouds call for; `hood` is the narrowest."""
+        """The fill of a region, from as wide a neighbourhood as its clouds need; `hood` is the narrowest."""
         plane, lattice = source.plane, source.plane.lattice
         scene = self._pairs.scene(plane, hood.k)
         to_fill = dilate(ground.wanted, 1)

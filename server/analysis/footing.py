@@ -1,6 +1,6 @@
 """Output pixels at the edge of data: rio-tiler shows the nearest pixel within a tolerance, positions here are exact.
 
-Along a nodata edge some pixels have data in the image, yet their exact position has none. They stand where the data
+Along a nodata edge some pixels have data in the image, yet their exact position has none. They move to where the data
 that they show is, or is nearest.
 """
 
@@ -18,6 +18,8 @@ from server.raster.grid import Box
 REACHES: Final = (0.25, 0.5, 1.0, 1.5)
 """How far from its exact position data is looked for, in pixels of the image or of the raster, the wider of both: the
 warp's tolerance is 1/8, and an image made of pixels that are warped first may be a whole one off."""
+WARPED: Final = (0.125,)
+"""How far off its exact position the pixel that a warp shows may be: its tolerance."""
 DIRECTIONS: Final = tuple(
     (down / max(abs(down) + abs(across), 1) ** 0.5, across / max(abs(down) + abs(across), 1) ** 0.5)
     for down, across in sorted(product((-1, 0, 1), repeat=2), key=lambda d: abs(d[0]) + abs(d[1]))
@@ -32,7 +34,7 @@ HasData = Callable[[Floats, Floats], Bools]
 
 
 def stand_on_data(
-    rows: Floats, cols: Floats, shown: Bools, unit: float, has_data: HasData
+    rows: Floats, cols: Floats, shown: Bools, unit: float, has_data: HasData, *, reaches: tuple[float, ...] = REACHES
 ) -> tuple[Floats, Floats, Bools]:
     """Move the positions of pixels that show data to where there is some.
 
@@ -42,6 +44,7 @@ def stand_on_data(
         shown: (H, W), pixels that have data in the image and perhaps none at their position.
         unit: the wider of an output and a native pixel, in cells.
         has_data: looks at the target.
+        reaches: how far to look, in units.
 
     Returns:
         Rows and columns of all pixels, and those of `shown` that have no data near (H, W).
@@ -55,7 +58,7 @@ def stand_on_data(
     rows, cols = rows.copy(), cols.copy()
     at_row, at_col = rows[y, x], cols[y, x]
     open_still = np.ones(len(y), bool)
-    for reach, (down, across) in product(REACHES, DIRECTIONS):
+    for reach, (down, across) in product(reaches, DIRECTIONS):
         left = np.flatnonzero(open_still)
         there = at_row[left] + down * reach * unit, at_col[left] + across * reach * unit
         found = has_data(*there)

@@ -1,4 +1,4 @@
-"""What everything computed is kept as: all that it depends on, and no more.
+"""Cache keys: all that a computed value depends on, and no more.
 
 No slider is in the keys of masks, so that moving one runs no inference.
 """

@@ -1,10 +1,10 @@
-"""What a user's mask marks over the whole scene: one that marks nothing, or everything, is rarely what was meant."""
+"""What a user's mask marks over the whole scene: one that marks nothing, or everything, is rarely intended."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 import numpy as np
@@ -13,14 +13,15 @@ from algorithms.reclassify import Remap, marked
 from server.analysis.task import Task
 from server.raster.dataset import Dataset
 from server.raster.reading import sample_classes, sample_validity
+from server.raster.sources import Sources
 from server.work.trace import warn
 
 logger = logging.getLogger("clearsky")
 
 SAMPLED_PIXELS: Final = 1024
-"""Pixels along the longer side of a scene that are looked at, at most: 30 ms once per mask."""
+"""Most pixels along the longer side of a scene that are checked: 30 ms once per mask."""
 SHOWN_VALUES: Final = 8
-"""Distinct values that are listed at most."""
+"""Most distinct values that are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +37,13 @@ class Marked:
     nodata: float | None
     """Value without data."""
     pixels: int
-    """Pixels looked at: those of the target that have data."""
+    """Pixels checked: those of the target that have data."""
     covered: int
     """Those of them for which the mask has a value."""
     cloudy: int
     """Those of them that count as cloud."""
     step: int
-    """Every how many pixels one was looked at; 1: all of them."""
+    """One in how many pixels was checked, along each side; 1: all of them."""
 
     @property
     def fraction(self) -> float:
@@ -54,11 +55,9 @@ class Marked:
         """What is odd about it; None if nothing is."""
         if not self.pixels or 0 < self.cloudy < self.pixels:
             return None
-        sample = "" if self.step == 1 else f", one in {self.step} x {self.step} looked at"
+        sample = "" if self.step == 1 else f", one in {self.step} x {self.step} checked"
         if not self.covered:
-            return (
-                f"mask {self.mask!r} has no data anywhere on the target{sample}: check its place and its nodata value"
-            )
+            return f"mask {self.mask!r} has no data anywhere on the target{sample}: check its place and nodata value"
         found = ", ".join(f"{value:g}" for value in self.values) + (", ..." if len(self.values) == SHOWN_VALUES else "")
         nodata = "no nodata value" if self.nodata is None else f"nodata {self.nodata:g}"
         return (
@@ -67,24 +66,28 @@ class Marked:
         )
 
 
-def marked_by_mask(task: Task) -> Marked | None:
-    """What a task's mask marks; None where a model makes the mask."""
-    mask = task.clouds.classes
-    return None if mask is None else _marked(mask, task.target.dataset, task.clouds.remap, task.clouds.rule)
+class MarkedMasks:
+    """What masks mark of their scenes, each checked once."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._look = lru_cache(maxsize=256)(partial(_marked, sources))
+
+    def of(self, task: Task) -> Marked | None:
+        """What a task's mask marks; None where a model makes the mask."""
+        mask = task.clouds.classes
+        return None if mask is None else self._look(mask, task.target.dataset, task.clouds.remap, task.clouds.rule)
+
+    def warn(self, task: Task) -> None:
+        """Warn the client of the running request if the task's mask marks nothing or everything."""
+        found = self.of(task)
+        if found is not None and found.warning is not None:
+            warn(found.warning)
 
 
-def warn_of_mask(task: Task) -> None:
-    """Tell the client of the running request if the task's mask marks nothing or everything."""
-    found = marked_by_mask(task)
-    if found is not None and found.warning is not None:
-        warn(found.warning)
-
-
-@lru_cache(maxsize=256)
-def _marked(mask: Dataset, target: Dataset, remap: Remap | None, rule: str) -> Marked:
+def _marked(sources: Sources, mask: Dataset, target: Dataset, remap: Remap | None, rule: str) -> Marked:
     step = -(-max(target.shape) // SAMPLED_PIXELS)
-    there = sample_validity(target, step)
-    values = sample_classes(mask, target, step)[there]
+    there = sample_validity(sources, target, step)
+    values = sample_classes(sources, mask, target, step)[there]
     cloudy = marked(values[None], remap, fractions=mask.fractions)
     known = values[~np.isnan(values)]
     result = Marked(

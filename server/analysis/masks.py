@@ -31,8 +31,8 @@ from server.work.cache import TileCache
 from server.work.pool import FairPool
 
 BELIEVED_PROBABILITY: Final = 0.95
-"""Mean probability of cloud or shadow from which on the model is believed without reserve. On the clear dates at
-hand its false alarms stay below; the inside of real clouds reaches 0.99."""
+"""Mean probability of cloud or shadow from which the model is trusted without reserve. On the available clear dates
+its false alarms stay below; the inside of real clouds reaches 0.99."""
 AROUND_CELLS: Final = 2
 """Radius in cells of the surroundings the mean is taken over."""
 
@@ -69,12 +69,12 @@ class _Inference:
 
     @classmethod
     def of(cls, clouds: LayerClouds) -> _Inference | None:
-        """The inference that clouds come from; None where they come from a user's mask."""
+        """The inference that finds the clouds; None where a user's mask gives them."""
         model = clouds.source.model
         return None if model is None else cls(clouds.layer, model, clouds.grid)
 
     def key(self, window: Window) -> WindowKey:
-        """What the probabilities of a window are kept as."""
+        """The cache key of a window's probabilities."""
         return WindowKey(self.layer, self.model.id, self.grid, window)
 
     def cells(self, window: Window) -> Box:
@@ -102,10 +102,11 @@ class Masks:
 
         def compute() -> npt.NDArray[np.uint8]:
             cells = self._rasters.cells(layer, inference.grid, inference.cells(window))
-            picked = list(role_indexes(layer.target.names, model.bands))
+            target = layer.target
+            picked = list(role_indexes(target.names, model.bands))
             scale, offset = (
                 np.asarray(v, np.float32)[:, None, None]
-                for v in zip(*(_reflectance(layer, band) for band in picked), strict=True)
+                for v in zip(*((target.scales[band], target.offsets[band]) for band in picked), strict=True)
             )
             return window_probabilities(cells.values[picked] * scale + offset, cells.valid, model)
 
@@ -118,18 +119,26 @@ class Masks:
             if (inference := _Inference.of(clouds)) is not None:
                 windows = self._missing(inference, box.clip(clouds.grid.shape))
                 missing |= {inference.key(window): (inference, window) for window in windows}
-        _announce_windows(missing.values())
+        self._announce(missing.values())
         self._pool.run([partial(self._window, inference, window) for inference, window in missing.values()])
 
+    def _announce(self, windows: Iterable[tuple[_Inference, Window]]) -> None:
+        """Announce which inference windows will be read, so that the bytes of remote rasters come in few requests."""
+        boxes: dict[tuple[Layer, Grid], list[Box]] = {}
+        for inference, window in windows:
+            boxes.setdefault((inference.layer, inference.grid), []).append(inference.cells(window))
+        for (layer, grid), wanted in boxes.items():
+            announce(self._rasters.sources, layer, grid, wanted)
+
     def _missing(self, inference: _Inference, box: Box) -> Iterator[Window]:
-        """Windows over a box inside the scene that are not there yet."""
+        """Windows over a box inside the scene that are not cached yet."""
         return (window for window in inference.windows(box) if not self._cache.peek(inference.key(window)))
 
     def tile(self, clouds: LayerClouds, box: Box) -> MaskTile:
         """Classes and probabilities over a box inside the scene.
 
-        Blended from the windows under just this box: blocks that go beyond it would call for windows that nobody needs.
-        Where these are there already, whole blocks are blended and kept; the values are the same, bit for bit.
+        Blended from the windows under just this box: blocks that go beyond it would need further windows.
+        Where these are cached already, whole blocks are blended and kept; the values are the same, bit for bit.
         """
         if (inference := _Inference.of(clouds)) is not None:
             self.prefetch([(clouds, box)])
@@ -141,7 +150,7 @@ class Masks:
         return joined(box, lambda number: (clouds.grid.block(number), read(number)))
 
     def _block(self, inference: _Inference, number: BlockNumber, box: Box) -> tuple[Box, MaskTile]:
-        """A block by the model, or the part of it in a box if the block calls for windows that are not there."""
+        """A block by the model, or the part of it in a box if the block needs windows that are not cached."""
         block = inference.grid.block(number)
         key = BlendedKey(inference.layer, inference.model.id, inference.grid, number)
         if self._cache.peek(key) or next(self._missing(inference, block), None) is None:
@@ -162,7 +171,7 @@ class Masks:
         def compute() -> MaskTile:
             box = grid.block(number)
             valid = self._rasters.valid(layer, grid, box)
-            values = read_classes(classes, layer.target, grid, box)
+            values = read_classes(self._rasters.sources, classes, layer.target, grid, box)
             cloudy = cell_any(marked(values, remap, fractions=classes.fractions), grid.factor)
             certain = np.zeros((2, *valid.shape), np.uint8)
             certain[0, cloudy] = 255
@@ -205,18 +214,3 @@ def counted(classes: npt.NDArray[np.uint8], source: CloudSource) -> npt.NDArray[
         return np.asarray(classes == 1)
     mapped = reclassify(classes, source.remap or MODEL_REMAP)
     return np.asarray((mapped != 0) & (mapped != NODATA))
-
-
-def _reflectance(layer: Layer, band: int) -> tuple[float, float]:
-    """Scale and offset of the layer's band that stands for the target's band number `band` (0-based)."""
-    position = layer.dataset.indexes.index(layer.indexes[band])
-    return layer.dataset.scales[position], layer.dataset.offsets[position]
-
-
-def _announce_windows(windows: Iterable[tuple[_Inference, Window]]) -> None:
-    """Tell which inference windows will be read, so that the bytes of remote rasters come in few requests."""
-    boxes: dict[tuple[Layer, Grid], list[Box]] = {}
-    for inference, window in windows:
-        boxes.setdefault((inference.layer, inference.grid), []).append(inference.cells(window))
-    for (layer, grid), wanted in boxes.items():
-        announce(layer, grid, wanted)

@@ -1,4 +1,4 @@
-"""What tiles and export do alike with an image: its replacement on the same grid, its gaps, its finished side-car."""
+"""What tiles and export both do with an image: its replacement on the same grid, its gaps, its finished side-car."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from rio_tiler.reader import read
 
 from algorithms.masks import NODATA
 from algorithms.sidecar import CloudSidecar, hidden_pixels
+from server.raster.composite import to_open
 from server.raster.dataset import Dataset
 from server.raster.distant import from_afar
 from server.raster.layer import Layer
-from server.raster.placing import open_georeferenced
 from server.raster.sampling import OutputGrid
+from server.raster.sources import Sources
 from server.raster.turns import full_turn, source_of_warp
+from server.raster.units import nodata_counts
 from server.raster.upright import is_north_up, validity_options
 from server.work.trace import current, stage
 
@@ -33,17 +35,65 @@ ALIGNED: Final = 1e-9
 
 
 def read_layer(
-    layer: Layer, positions: tuple[int, ...], output: OutputGrid, crs: CRS, options: dict[str, Any]
+    sources: Sources,
+    layer: Layer,
+    positions: tuple[int, ...],
+    output: OutputGrid,
+    crs: CRS,
+    options: dict[str, Any],
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """Read bands of a layer, given by their 0-based positions, on an output grid.
 
     Returns:
-        (B, H, W) values and (H, W) validity.
+        (B, H, W) values in the target's units and (H, W) validity: where every band of the layer has a number.
     """
+    dataset, every = layer.dataset, tuple(range(len(layer.indexes)))
+    counts = np.array(nodata_counts(dataset, layer.indexes))
+    # Bands not asked for decide, too, whether a pixel is there; those of integers only where some value is missing.
+    all_at_once = dataset.fractions or not counts.all()
+    image = _read_image(sources, layer, every if all_at_once else positions, output, crs, options)
+    values = image.array.data
+    if image.alpha_mask is not None:
+        valid = ~hidden_pixels(image)
+    else:
+        missing = np.ma.getmaskarray(image.array)
+        valid = np.asarray(~missing.any(axis=0))
+        if dataset.nodata is not None and not valid.all():
+            known = all_at_once or positions == every
+            whole = image if known else _read_image(sources, layer, every, output, crs, options)
+            valid = valid | _dark(np.ma.getmaskarray(whole.array), counts)
+    if dataset.fractions:
+        valid = valid & np.isfinite(values).all(axis=0)
+    values = (values[list(positions)] if all_at_once else values).astype(np.float32, copy=False)
+    return values if (convert := layer.conversion) is None else convert(values, positions), valid
+
+
+def _dark(missing: npt.NDArray[np.bool_], counts: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """(H, W), pixels that lack a value in some bands, in none but those whose nodata value is a number there.
+
+    Args:
+        missing: (B, H, W), nodata values of all bands.
+        counts: (B,), for each band whether that value is a number where other bands have data.
+    """
+    partial = missing.any(axis=0) & ~missing.all(axis=0)
+    return np.asarray(partial & ~missing[~counts].any(axis=0))
+
+
+def _read_image(
+    sources: Sources,
+    layer: Layer,
+    positions: tuple[int, ...],
+    output: OutputGrid,
+    crs: CRS,
+    options: dict[str, Any],
+) -> ImageData:
+    """Bands of a layer on an output grid, in its own units."""
     dataset = layer.dataset
     indexes = tuple(layer.indexes[p] for p in positions)
+    if dataset.parts:
+        dataset, indexes = to_open(dataset, indexes)
     source = source_of_warp(dataset, layer.target)
-    with stage("read"), open_georeferenced(dataset) as src:
+    with stage("read"), sources.open_described(dataset) as src:
         bounds = output.bounds if output.north_up and (src.crs != crs or is_north_up(src.transform)) else None
         if bounds is not None and not source and not _covers_poles(dataset):
             size = {"width": output.width, "height": output.height}
@@ -51,11 +101,10 @@ def read_layer(
             seen = from_afar(src, bounds=bounds, dst_crs=crs, indexes=indexes, resampling=resampling, **size)
             with seen as (raster, grid), Reader(None, dataset=raster) as reader:
                 where = {"bounds_crs": crs, "dst_crs": crs, "indexes": indexes, **size, **grid}
-                image = reader.part(bounds, **where, **options)
+                image: ImageData = reader.part(bounds, **where, **options)
         else:
             image = _read_directly(src, indexes, output, crs, source, options)
-    valid = ~np.ma.getmaskarray(image.array).any(axis=0) if image.alpha_mask is None else ~hidden_pixels(image)
-    return image.array.data.astype(np.float32, copy=False), np.asarray(valid)
+    return image
 
 
 def _covers_poles(dataset: Dataset) -> bool:

@@ -149,7 +149,7 @@ class Pairs:
             boxes = [patch.parts(level.factor) for patch in patches]
             self.prefetch(level, k, boxes)
             jobs = [
-                partial(read_pixels, layer, patch.clip(level.target.dataset.shape))
+                partial(read_pixels, self._rasters.sources, layer, patch.clip(level.target.dataset.shape))
                 for patch in patches
                 for layer in (level.target, level.replacement(k))
             ]
@@ -165,7 +165,7 @@ class Pairs:
         return self._cache.get(ShiftKey.of(level, k), compute)
 
     def scene(self, plane: Plane, k: ReplacementIndex) -> SceneFit:
-        """The scene stage of the k-th replacement: the same whichever tile asks first."""
+        """The scene stage of the k-th replacement: the same whichever tile is requested first."""
 
         def compute() -> SceneFit:
             boxes = sample_boxes(plane.grid)

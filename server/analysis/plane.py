@@ -25,7 +25,7 @@ class LayerClouds:
     """The clouds of a layer on one level: what masks are made of."""
 
     layer: Layer
-    """Whose clouds."""
+    """The layer that has the clouds."""
     source: CloudSource
     """Where they come from."""
     grid: Grid

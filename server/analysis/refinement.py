@@ -48,14 +48,14 @@ class Refinement:
         return self._joined(plane, box).classes
 
     def _kept(self, plane: Plane, box: Box) -> bool:
-        """Whether all blocks under a box are there."""
+        """Whether all blocks under a box are cached."""
         return all(self._cache.peek(RefinedKey.of(plane, n)) for n in box.blocks(BLOCK_CELLS))
 
     def _joined(self, plane: Plane, box: Box) -> MaskTile:
         return joined(box, lambda n: (plane.grid.block(n), self._block(plane, n)))
 
     def prefetch(self, plane: Plane, boxes: list[Box]) -> None:
-        """Infer all that refining the boxes takes, and fit the scene stage it rests on."""
+        """Infer all that refining the boxes needs, and fit the scene stage it rests on."""
         wide = [box.pad(plane.refinement_reach).clip(plane.shape) for box in boxes if not self._kept(plane, box)]
         self._masks.prefetch([(plane.target_clouds, box) for box in wide])
         doubtful = [box for box in wide if self._doubtful(plane, box)]
@@ -74,7 +74,7 @@ class Refinement:
     def tile(self, plane: Plane, box: Box) -> MaskTile:
         """Refined classes over a box inside the scene; the model's probabilities with them.
 
-        From the blocks if they are all there, else for just this box and not kept: the same, bit for bit.
+        From the blocks if all are cached, else for just this box and not kept: the same, bit for bit.
         """
         return self._joined(plane, box) if self._kept(plane, box) else self._refined(plane, box)
 

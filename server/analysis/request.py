@@ -5,7 +5,7 @@ HTTP parameters, recipes and the command line each build the same `Request`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
@@ -19,10 +19,12 @@ from algorithms.options import CloudOptions
 from algorithms.reclassify import MODEL_REMAP, Remap
 from algorithms.sidecar import Needs
 from server.analysis.task import CloudSource, Task
-from server.raster.dataset import Dataset, dataset_crs, describe, match_bands
+from server.raster.composite import only
+from server.raster.dataset import Dataset, dataset_crs, match_bands
 from server.raster.layer import Layer
-from server.raster.opening import file_version
 from server.raster.placing import overlap
+from server.raster.sources import Sources
+from server.scenes.scene import Scene
 
 MOST_BANDS: Final = 32
 """Bands the fill regresses on at most."""
@@ -57,6 +59,10 @@ class Request:
     """Reflectance at digital number 0."""
     nodata: float | None = None
     """Value without data."""
+    assets: tuple[str, ...] = ()
+    """Bands to show, by name, where nothing else says which."""
+    shown: tuple[int, ...] = ()
+    """Of a target of several files the bands that the answer shows, 1-based; without any red, green and blue."""
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -80,35 +86,91 @@ class Request:
             mask = check(self.mask) if self.mask else None
         return replace(self, target=target, replacements=tuple(replacements), mask=mask)
 
-    def dataset(self, url: str) -> Dataset:
-        """A raster's description, with what the request says in place of the raster's own metadata.
+    def scene(self, sources: Sources, url: str) -> Scene | None:
+        """The scene of several files that a name stands for, its bands named as the request says; None for one file.
 
         Raises:
-            BandError: `bands` does not name every band. Errors of `describe`.
+            BandError: `bands` does not name every band of a list of files. Errors of `Sources.scene`.
         """
-        return _corrected(
-            get_dataset(url), self.bands, self.level, self.reflectance_scale, self.reflectance_offset, self.nodata
-        )
+        scene = sources.scene(url)
+        return scene.renamed(common_names(self.bands)) if scene is not None and scene.whole and self.bands else scene
 
-    def target_dataset(self) -> Dataset:
-        """The target's description; see `dataset`."""
-        return self.dataset(self.target)
+    def dataset(self, sources: Sources, url: str, numbers: tuple[int, ...] = ()) -> Dataset:
+        """A raster's description, with what the request says in place of the raster's own metadata.
 
-    def chosen_model(self) -> CloudModel:
+        Args:
+            sources: what describes rasters.
+            url: the raster's name.
+            numbers: of a scene the bands to describe, 1-based; all without any.
+
+        Raises:
+            BandError: `bands` does not name every band. Errors of `Sources.dataset`.
+        """
+        scene = self.scene(sources, url)
+        found = sources.dataset(url) if scene is None else sources.composed(scene, numbers)
+        bands = self.bands if scene is None else ()
+        return _corrected(found, bands, self.level, self.reflectance_scale, self.reflectance_offset, self.nodata)
+
+    def numbers(self, sources: Sources, *, analysed: bool = True) -> tuple[int, ...]:
+        """Of a target of several files the bands that are read, 1-based and in order; nothing for one file.
+
+        Args:
+            sources: what knows scenes.
+            analysed: whether those count that masks and fills are made from, next to those shown.
+        """
+        scene = self.scene(sources, self.target)
+        if scene is None:
+            return ()
+        return tuple(sorted({*(self.shown or scene.picture), *(scene.analysed if analysed else ())}))
+
+    def target_dataset(self, sources: Sources, *, analysed: bool = True) -> Dataset:
+        """The target's description, with the bands of `numbers`; see `dataset`."""
+        return self.dataset(sources, self.target, self.numbers(sources, analysed=analysed))
+
+    def whole(self, sources: Sources) -> Request:
+        """The same with all bands of the target shown, or those of `assets`: for a file rather than a picture.
+
+        Raises:
+            ParameterError: a name that means no band.
+        """
+        scene = self.scene(sources, self.target)
+        if scene is None:
+            return self
+        return replace(self, shown=scene.asked(self.assets) if self.assets else tuple(range(1, 1 + len(scene.bands))))
+
+    def _replacement(self, sources: Sources, url: str, target: Dataset) -> Dataset:
+        """A replacement's description: of a scene those bands that the target has."""
+        scene = self.scene(sources, url)
+        if scene is None or (scene.whole and None in target.names):
+            return self.dataset(sources, url)
+        return self.dataset(sources, url, scene.numbers_of(tuple(name for name in target.names if name)))
+
+    def chosen_model(self, sources: Sources) -> CloudModel:
         """The network that finds the target's clouds where no mask is given.
 
         Raises:
             BandError, ModelError, ParameterError: see `select_model`.
         """
-        target = self.target_dataset()
+        return self._model_of(self.target_dataset(sources))
+
+    def _model_of(self, target: Dataset) -> CloudModel:
         return select_model(list(target.names), level=target.level, model=self.model)
 
-    def task(self, options: CloudOptions, needs: Needs = "fill") -> Task:
+    def task(
+        self,
+        sources: Sources,
+        options: CloudOptions,
+        needs: Needs = "fill",
+        shown: tuple[int, ...] | None = None,
+    ) -> Task:
         """What to analyse for an algorithm.
 
         Args:
+            sources: what describes the rasters.
             options: the algorithm's.
             needs: what it reads of the side-car.
+            shown: 1-based bands of the target's description that the answer shows; None for all. Others drop out of
+                the analysis where a replacement lacks them.
 
         Raises:
             ParameterError: a replacement is needed and missing, or of another place. BandError: bands that do not
@@ -119,22 +181,23 @@ class Request:
             raise ParameterError("this algorithm needs a `replacement`: give the URL of another date of the same place")
         if len(self.replacements) > MOST_REPLACEMENTS:
             raise ParameterError(f"{len(self.replacements)} replacements are given; up to {MOST_REPLACEMENTS} are used")
-        target = self.target_dataset()
+        target = self.target_dataset(sources)
         if fills and len(target.indexes) > MOST_BANDS:
             raise BandError(
                 f"{target.url!r} has {len(target.indexes)} bands; the fill takes up to {MOST_BANDS}: leave some out"
             )
         # What the mask shows is what is filled: with a replacement, its refined form.
         refine = options.refine and self.mask is None and bool(self.replacements)
-        others = [self.dataset(url) for url in self.replacements] if fills or refine else []
+        others = [self._replacement(sources, url, target) for url in self.replacements] if fills or refine else []
         for other in others:
             _check_overlap(target, other)
+        target = shared_bands(target, others, shown)
         if self.mask:
-            clouds = CloudSource(remap=self.remap, classes=get_dataset(self.mask))
+            clouds = CloudSource(remap=self.remap, classes=sources.dataset(self.mask))
             # With the user's word for the clouds no model runs: replacements count as clear where they have data.
             other_clouds = CloudSource(remap=self.remap)
         else:
-            clouds = other_clouds = CloudSource(remap=self.remap or MODEL_REMAP, model=self.chosen_model())
+            clouds = other_clouds = CloudSource(remap=self.remap or MODEL_REMAP, model=self._model_of(target))
         return Task(
             target=Layer(target, target, target.indexes),
             replacements=tuple(Layer(other, target, match_bands(target, other)) for other in others),
@@ -146,6 +209,37 @@ class Request:
         )
 
 
+def shared_bands(target: Dataset, others: Sequence[Dataset], shown: tuple[int, ...] | None) -> Dataset:
+    """The target with those bands that every replacement has, by name.
+
+    Where names do not tell, or none is missing, all of them: `match_bands` pairs them, or says why not.
+
+    Args:
+        target: the target.
+        others: its replacements.
+        shown: numbers of the bands that the answer shows; None for all.
+
+    Raises:
+        BandError: a replacement lacks a band that is shown.
+    """
+    names = target.names
+    if None in names or len(set(names)) < len(names):
+        return target
+    lacking = {name: other for other in reversed(others) for name in names if name not in other.names}
+    kept = [index for index, name in zip(target.indexes, names, strict=True) if name not in lacking]
+    if not lacking or not kept:
+        return target
+    wanted = target.indexes if shown is None else [index for index in shown if index in target.indexes]
+    if lost := [index for index in wanted if index not in kept]:
+        name = names[target.indexes.index(lost[0])]
+        other = lacking[name]
+        raise BandError(
+            f"replacement {other.url!r} has bands {[n or '?' for n in other.names]} and lacks {name}: "
+            "show other bands, or give a replacement that has it"
+        )
+    return only(target, kept)
+
+
 def split_names(text: str) -> tuple[str, ...]:
     """Names separated by commas."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
@@ -155,6 +249,7 @@ _WRITTEN: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "replacement": ("replacements", tuple),
     "mask_remap": ("remap", Remap),
     "bands": ("bands", split_names),
+    "assets": ("assets", lambda names: tuple(part for name in names for part in split_names(name))),
 }
 """Parameters that a URL or a command line writes in another way than `Request` keeps them: field and how to read it."""
 
@@ -175,16 +270,6 @@ def fields_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
         if field in known and value not in (None, "", (), []):
             found[field] = read(value)
     return found
-
-
-def get_dataset(url: str) -> Dataset:
-    """The description of a dataset, read again when the file changes."""
-    return _described(url, file_version(url))
-
-
-@lru_cache(maxsize=256)
-def _described(url: str, version: str) -> Dataset:  # noqa: ARG001  (version is part of the key)
-    return describe(url)
 
 
 @lru_cache(maxsize=256)

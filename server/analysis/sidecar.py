@@ -18,7 +18,7 @@ from algorithms.shift import NO_SHIFT
 from algorithms.sidecar import CloudSidecar, Needs, PixelFill
 from server.analysis.blocks import ALL_DATA, NO_DATA, BlockFill
 from server.analysis.engine import Analysis
-from server.analysis.footing import has_data_in, stand_on_data
+from server.analysis.footing import WARPED, has_data_in, stand_on_data
 from server.analysis.plane import Plane
 from server.analysis.task import ReplacementIndex, Task
 from server.raster.cache import assemble
@@ -32,7 +32,7 @@ ReadReplacement = Callable[[ReplacementIndex], tuple[npt.NDArray[np.float32], np
 """Reads the k-th replacement on the output grid: (B, H, W) values and (H, W) validity."""
 
 FINE_PIXELS: Final = 2.0
-"""Native pixels per output pixel from which on single ones are not told apart, and overviews are read."""
+"""Native pixels per output pixel from which single ones are not resolved, and overviews are read."""
 STEPS_PER_CELL: Final = 4096
 """Positions per cell. Whole steps rid a tile and its quarters of the last bits in which their transforms differ."""
 EDGE_CELLS: Final = 1e-7
@@ -74,7 +74,7 @@ def look_at(task: Task, output: OutputGrid, grid: Grid | None = None) -> View | 
     """
     target = task.target.dataset
     pixels = native_pixels(target, output)
-    grid = grid or grid_for(target, pixels)
+    grid = grid or grid_for(target, pixels, follows=task.clouds.users)
     where = positions(target, output)
     span = where.span()
     if span is None:
@@ -110,7 +110,7 @@ def _lookup(
 def _standing(
     analysis: Analysis, view: View, box: Box, data: npt.NDArray[np.uint8], shown: npt.NDArray[np.bool_] | None
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Where output pixels stand, in cells; pixels that have data where it is.
+    """Where output pixels lie, in cells; pixels that show data lie where it is.
 
     Args:
         analysis: cached pixels.
@@ -195,6 +195,12 @@ def fill_sidecar(
     with stage("adjust"):
         rows, cols, lost = _standing(analysis, view, box, data, shown)
         source_px = _lookup(view, source, box, rows, cols, UNFILLED)
+        if shown is not None and task.buffer == 0:
+            # Nothing is filled around the mask: a pixel beside it that shows one of its pixels would stay cloud.
+            filled = has_data_in((source != 0) & (source != UNFILLED), box, side=1 << view.pooled)
+            unit = max(1.0, view.pixel) / view.plane.factor
+            rows, cols, _ = stand_on_data(rows, cols, shown & (source_px == 0), unit, filled, reaches=WARPED)
+            source_px = _lookup(view, source, box, rows, cols, UNFILLED)
         source_px[lost] = 0
 
     def replaced(k: ReplacementIndex, y: npt.NDArray[np.intp], x: npt.NDArray[np.intp]) -> Sampled:

@@ -1,4 +1,4 @@
-"""The analysis as the settings want it, and models loaded ahead of the first tile."""
+"""The analysis according to the settings, and models loaded ahead of the first tile."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from algorithms.errors import ModelError
 from algorithms.models import MODELS
 from algorithms.sessions import SESSIONS, Runtime
 from server.analysis.engine import Analysis
+from server.raster.sources import Sources
 from server.settings import Settings
 
 
-def make_analysis(settings: Settings) -> Analysis:
+def make_analysis(settings: Settings, sources: Sources) -> Analysis:
     """An analysis with its caches and threads; the models' runtime is set up for the whole process."""
     SESSIONS.configure(
         Runtime(
@@ -18,7 +19,9 @@ def make_analysis(settings: Settings) -> Analysis:
             concurrency=settings.model_concurrency,
         )
     )
-    return Analysis(cache_bytes=settings.cache_bytes, threads=settings.model_concurrency, ahead=settings.prefetch)
+    return Analysis(
+        sources, cache_bytes=settings.cache_bytes, threads=settings.model_concurrency, ahead=settings.prefetch
+    )
 
 
 def preload(models: tuple[str, ...]) -> None:

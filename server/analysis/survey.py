@@ -1,4 +1,4 @@
-"""What several blocks look at, looked at once."""
+"""The ground that several blocks look at, read once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from server.raster.grid import Box
 from server.work.pool import FairPool
 
 SURVEY_CELLS: Final = 3 << 17
-"""Cells at most of the blocks of a survey, which looks at about twice as many: 40 MB with six bands."""
+"""Most cells of the blocks of a survey, which looks at about twice as many: 40 MB with six bands."""
 SURVEYED: Final = 1
 """The replacement that is surveyed: the first, which fills nearly everything."""
 
@@ -34,7 +34,7 @@ class SurveyedPairs(PairSource):
     survey: Neighbourhood
     """The one look."""
     beyond: PairSource
-    """Whom to ask for anything else."""
+    """The source for anything else."""
 
     def covers(self, k: ReplacementIndex, box: Box) -> bool:
         """Whether the survey shows a box in the k-th replacement."""
@@ -73,7 +73,7 @@ class Surveyor:
         self._threads = threads
 
     def source(self, plane: Plane, cores: list[Box]) -> PairSource:
-        """Where the fills of boxes get both dates from: a survey, unless each had better look for itself."""
+        """Where the fills of boxes get both dates from: a survey, unless direct reads are cheaper."""
         direct = DirectPairs(plane, self._pairs)
         survey = self._survey(plane, cores)
         return direct if survey is None else SurveyedPairs(plane, survey, direct)

@@ -26,6 +26,11 @@ class CloudSource:
     """A user's class raster instead of the network."""
 
     @property
+    def users(self) -> bool:
+        """Whether it is a user's raster, rather than a network or nothing."""
+        return self.classes is not None
+
+    @property
     def rule(self) -> str:
         """Which classes count as cloud: the remap string, or the default in words."""
         if self.remap is not None:
@@ -40,7 +45,7 @@ class Task:
     target: Layer
     """The cloudy raster."""
     replacements: tuple[Layer, ...]
-    """Other dates, in the order of preference."""
+    """Other dates, in order of preference."""
     clouds: CloudSource
     """Where the target's clouds come from."""
     replacement_clouds: CloudSource
@@ -50,11 +55,11 @@ class Task:
     options: FillOptions
     """The adjustment."""
     refine: bool = False
-    """Whether the replacements help to tell the target's clouds."""
+    """Whether the replacements help to find the target's clouds."""
 
     @property
     def indexes(self) -> range:
-        """The replacements' indexes, in the order of preference."""
+        """The replacements' indexes, in order of preference."""
         return range(1, 1 + len(self.replacements))
 
     def replacement(self, k: ReplacementIndex) -> Layer:

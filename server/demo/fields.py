@@ -14,7 +14,7 @@ SPACING = 150
 """Mean distance between the centres of districts in pixels (1.5 km): the scale on which the fields' angle changes."""
 
 CHANGED = 0.115
-"""Share of the fields whose crop is drawn anew for the other date; by chance some keep theirs, a tenth changes."""
+"""Share of the fields whose crop is drawn again for the other date; by chance some keep theirs, a tenth changes."""
 
 _STRIPS, _FIELDS = 32, 64  # of a district that can be told apart; a power of two each, more than ever fit
 _HASH = 1 << 14  # length of the table of random numbers that the field edges are looked up in
@@ -27,8 +27,8 @@ class Fields:
     Attributes:
         cloudy: Index into `CROPS` on the cloudy date.
         clear: The same on the other date.
-        vigour: How well the crop stands, 0..255 around 128.
-        turn: How differently it stands on the other date, 0..255 around 128.
+        vigour: How well the crop grows, 0..255 around 128.
+        turn: How differently it grows on the other date, 0..255 around 128.
         rows: Wave of the rows and tramlines within the field, -127..127.
         track: Share of the pixel taken by tracks between fields, in 1/255.
         hedge: Share of the pixel taken by hedges and lines of trees, in 1/255.

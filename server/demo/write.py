@@ -78,7 +78,9 @@ def write_demo(directory: Path, *, size: int = 2048, seed: int = 0) -> DemoScene
             with contextlib.suppress(OSError):  # not made yet, or something else has been put into it
                 folder.rmdir()
         if isinstance(error, (OSError, RasterioError, CPLE_BaseError)):
-            message = f"directory {directory}: the scene cannot be written ({error}); choose a writable one with room"
+            message = (
+                f"directory {directory}: the scene cannot be written ({error}); choose a writable one with free space"
+            )
             raise ParameterError(message) from error
         raise
     return scene

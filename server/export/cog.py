@@ -13,21 +13,22 @@ from typing import Any, Final
 
 from server.export.publication import finished_path
 from server.export.work import UnwritableError, partial_folder
-from server.raster.opening import open_raster
+from server.raster.dataset import Dataset
+from server.raster.sources import Sources
 
 LOSSLESS: Final = ("deflate", "lzw", "zstd", "lzma")
-"""Compressions that are taken over from the target; any other becomes the first of these."""
+"""Compressions that are kept from the target; any other becomes the first of these."""
 
 
-def compression_of(url: str) -> str:
+def compression_of(sources: Sources, target: Dataset) -> str:
     """The compression to write with: the target's own where it loses nothing."""
-    with open_raster(url) as src:
+    with sources.open_described(target) as src:
         own = src.compression.value.lower() if src.compression else ""
     return own if own in LOSSLESS else LOSSLESS[0]
 
 
 def write_cog(vrt: Path, out: Path, *, compression: str, resampling: str, workers: int) -> None:
-    """Write a VRT as a COG, under the name under which finished outputs wait for their own.
+    """Write a VRT as a COG, under the temporary name of a finished output.
 
     Args:
         vrt: what to write.
@@ -60,7 +61,7 @@ def write_cog(vrt: Path, out: Path, *, compression: str, resampling: str, worker
         (scratch / "cog.tif").replace(finished_path(out))
     except OSError as error:
         raise UnwritableError(
-            f"{str(out)!r} cannot be written: {error}; make room and run the command again"
+            f"{str(out)!r} cannot be written: {error}; free disk space and run the command again"
         ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -69,10 +70,10 @@ def write_cog(vrt: Path, out: Path, *, compression: str, resampling: str, worker
 
 
 def _translate(source: Path, out: Path, options: dict[str, Any]) -> None:
-    """Run GDAL in a process of its own, which ends when this one is interrupted.
+    """Run GDAL in a separate process, which ends when this one is interrupted.
 
     Raises:
-        OSError: it failed; the message tells why.
+        OSError: it failed; the message says why.
     """
     here = Path(__file__).parents[2]
     command = [sys.executable, "-m", "server.export.translate", str(source), str(out), json.dumps(options)]

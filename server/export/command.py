@@ -8,11 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from algorithms.options import OPTIONS
+
+if TYPE_CHECKING:
+    from server.export.job import ExportJob
+    from server.settings import Settings
 
 AS_THEY_ARE = ("workers", "provenance", "overwrite")
 """Options that are fields of an `ExportJob`."""
@@ -21,7 +25,7 @@ Command = Callable[..., Any]
 
 
 def _algorithm_options(command: Command) -> Command:
-    """Every option of the algorithm; what is left out stays as the recipe says, or at its default."""
+    """Every option of the algorithm; one that is left out keeps the recipe's value or its default."""
     for option in reversed(list(OPTIONS.values())):
         flag, told = option.name.replace("_", "-"), f"{option.description}."
         if option.type is bool:
@@ -39,45 +43,46 @@ def _algorithm_options(command: Command) -> Command:
 @click.option("--mask", help="Raster of cloud classes to use instead of the model.")
 @click.option("--mask-remap", help="ArcGIS remap string from classes to 0/1, e.g. '1 1;2 1;3 1'.")
 @click.option("--model", help="Cloud model (see `clearsky models`).")
-@click.option("--level", help="Processing level, l1c or l2a, where the raster does not tell.")
+@click.option("--level", help="Processing level, l1c or l2a, where the raster does not state it.")
 @click.option("--bands", help="Common names of the bands in order, e.g. blue,green,red,nir.")
 @click.option("--reflectance-scale", type=float, help="Reflectance per digital number.")
 @click.option("--reflectance-offset", type=float, help="Reflectance at digital number 0.")
 @click.option("--recipe", help="Recipe by name or file; other options override it, and TARGET may be left out.")
 @_algorithm_options
 @click.option("--workers", type=click.IntRange(1, 1024), help="Threads; by default one per core.")
-@click.option("--provenance", type=click.Path(path_type=Path), help="File that tells where every pixel comes from.")
-@click.option("--analysis-resolution", default="fine", show_default=True, help="fine, as tiles have it, or native.")
-@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@click.option("--provenance", type=click.Path(path_type=Path), help="File that records where every pixel comes from.")
+@click.option("--analysis-resolution", default="fine", show_default=True, help="fine, as for tiles, or native.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
 def export(paths: tuple[str, ...], **options: Any) -> None:
     """Write the whole raster TARGET without its clouds as a Cloud Optimized GeoTIFF OUT.
 
-    An interrupted export goes on where it ended when the same command is run again.
+    An interrupted export resumes where it stopped when the same command is run again.
     """
     from server.export.job import ExportJob  # noqa: PLC0415  (start-up of the other commands)
     from server.export.scene import export_scene  # noqa: PLC0415
+    from server.settings import Settings  # noqa: PLC0415
 
     given = {name: value for name, value in options.items() if value not in (None, (), "")}
     with _one_line():
-        job = ExportJob(**_arguments(paths, given))
+        settings = Settings()
+        job = ExportJob(**_arguments(paths, given, settings))
         with _interruptible(job.out):
             if sys.stderr.isatty():
-                _with_bar(job)
+                _with_bar(job, settings)
             else:
-                export_scene(job)
+                export_scene(job, settings)
     click.echo(f"Wrote {', '.join(str(path) for path in job.outputs())}")
 
 
-def _arguments(paths: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
-    """The fields of an `ExportJob`: what the recipe says, and over it what the command line says."""
+def _arguments(paths: tuple[str, ...], given: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """The fields of an `ExportJob`: the recipe's values, overridden by the command line's."""
     from dataclasses import replace  # noqa: PLC0415
 
     from algorithms.removal import CloudRemoval  # noqa: PLC0415
     from server.analysis.request import Request, fields_of  # noqa: PLC0415
     from server.recipes.store import load_recipe  # noqa: PLC0415
-    from server.settings import get_settings  # noqa: PLC0415
 
-    recipe = load_recipe(given["recipe"], get_settings().recipes) if "recipe" in given else None
+    recipe = load_recipe(given["recipe"], settings.recipes) if "recipe" in given else None
     if recipe and len(paths) == 1:
         paths = (recipe.request.target, *paths)
     if len(paths) != 2:
@@ -95,7 +100,7 @@ def _arguments(paths: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _one_line() -> Iterator[None]:
-    """Let every error that an export can meet end in one line."""
+    """Report every error that an export can meet in one line."""
     from pydantic import ValidationError  # noqa: PLC0415
     from rasterio._err import CPLE_BaseError  # noqa: PLC0415
     from rasterio.errors import RasterioError  # noqa: PLC0415
@@ -121,7 +126,7 @@ def _innermost(error: BaseException) -> BaseException:
 
 @contextmanager
 def _interruptible(out: Path) -> Iterator[None]:
-    """Let Ctrl-C and a request to terminate end in one line that says how to go on."""
+    """Report Ctrl-C and a request to terminate in one line that says how to resume."""
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -131,7 +136,7 @@ def _interruptible(out: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         click.echo(
-            f"clearsky: interrupted; what is finished stays in {out}.partial, and the same command goes on from there",
+            f"clearsky: interrupted; finished pieces stay in {out}.partial, and the same command resumes from there",
             err=True,
         )
         sys.exit(130)
@@ -139,7 +144,7 @@ def _interruptible(out: Path) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _with_bar(job: Any) -> None:
+def _with_bar(job: ExportJob, settings: Settings) -> None:
     """Export with a progress bar on the terminal."""
     from server.export.scene import export_scene  # noqa: PLC0415
 
@@ -149,4 +154,4 @@ def _with_bar(job: Any) -> None:
             bar.length = total
             bar.update(done - bar.pos)
 
-        export_scene(job, progress, lambda text: click.echo(f"\n{text}", err=True, nl=False))
+        export_scene(job, settings, progress, lambda text: click.echo(f"\n{text}", err=True, nl=False))

@@ -1,4 +1,4 @@
-"""Which rasters a user of the command line may name: any file and any address, but by plain names."""
+"""Which rasters a user of the command line may name: any file and any address, but only by plain names."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ from pathlib import Path
 
 from algorithms.errors import ParameterError
 from server.errors import SourceForbiddenError, SourceMissingError
-from server.remote.sources import admit_own
+from server.remote.names import parse_address
+from server.scenes.bandlist import files_of, joined
 
 
 def own_source(name: str) -> str:
+    """The dataset to open, or the list of files; see `_own_file`."""
+    return joined([_own_file(file) for file in files_of(name)])
+
+
+def _own_file(name: str) -> str:
     """The dataset to open for a name given on the user's own command line.
 
-    The server's allow-list does not apply: who can run the command can read the file. What stays refused are names
-    that make GDAL open something else than the one raster named.
+    The server's allow-list does not apply: whoever can run the command can read the file. Names
+    that make GDAL open anything but the one raster named are still refused.
 
     Raises:
         ParameterError: a virtual file name, a connection string or an unknown scheme. SourceMissingError: no such file.
@@ -22,7 +28,7 @@ def own_source(name: str) -> str:
         raise ParameterError(f"{name!r} is one of GDAL's virtual file names; give a path or an https or s3 address")
     if "://" in name and not name.startswith("file://"):
         try:
-            return admit_own(name)
+            return str(parse_address(name))
         except SourceForbiddenError as error:
             raise ParameterError(str(error)) from error
     path = Path(name.removeprefix("file://")).expanduser()

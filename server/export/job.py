@@ -11,12 +11,13 @@ from algorithms.errors import ParameterError
 from algorithms.removal import CloudRemoval
 from server.analysis.request import Request
 from server.export.inputs import own_source
+from server.scenes.bandlist import files_of
 from server.work.cores import usable_cores
 
 AnalysisResolution = Literal["fine", "native"]
 
 ENDINGS: Final = (".tif", ".tiff")
-"""Endings of the names of outputs."""
+"""Suffixes of outputs."""
 LONGEST_NAME: Final = 240
 """Bytes of an output's name: file systems take 255, and the work folder's name is longer by an ending."""
 
@@ -37,11 +38,11 @@ class ExportJob:
     workers: int = field(default_factory=usable_cores)
     """Threads."""
     provenance: Path | None = None
-    """Where to write where every pixel comes from."""
+    """File that records where every pixel comes from."""
     resolution: AnalysisResolution = "fine"
     """Where statistics are taken."""
     overwrite: bool = False
-    """Whether files that exist may be replaced."""
+    """Whether existing files may be replaced."""
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -57,14 +58,14 @@ class ExportJob:
         """The same job, its rasters found, and every output in a place where a file may be written.
 
         Args:
-            replaceable: outputs that may be there, since an earlier run of ours left them.
+            replaceable: outputs that may exist, since an earlier run of ours left them.
 
         Raises:
             ParameterError, SourceMissingError: see `own_source`. ParameterError: an output is an input, the other
                 output, or exists, or its folder cannot be written to.
         """
         job = replace(self, request=self.request.checked(own_source))
-        self._check_outputs(job.request.sources, replaceable)
+        self._check_outputs(tuple(file for url in job.request.sources for file in files_of(url)), replaceable)
         return job
 
     def _check_outputs(self, inputs: tuple[str, ...], replaceable: frozenset[Path]) -> None:
@@ -81,24 +82,24 @@ class ExportJob:
             if path.exists() and not (self.overwrite or path in replaceable):
                 raise exists_already(given)
             if path.exists() and not path.is_file():
-                raise ParameterError(f"{str(given)!r} is no regular file; give another name")
+                raise ParameterError(f"{str(given)!r} is not a regular file; give another name")
             if not path.parent.is_dir():
-                raise ParameterError(f"{str(given)!r}: the folder {str(path.parent)!r} does not exist; make it first")
+                raise ParameterError(f"{str(given)!r}: the folder {str(path.parent)!r} does not exist; create it first")
             if not os.access(path.parent, os.W_OK):
                 raise ParameterError(f"{str(given)!r}: the folder {str(path.parent)!r} cannot be written to")
 
 
 def exists_already(path: Path) -> ParameterError:
-    """The error for an output that is there."""
-    return ParameterError(f"{str(path)!r} exists already; give another name, or --overwrite")
+    """The error for an output that already exists."""
+    return ParameterError(f"{str(path)!r} already exists; give another name, or --overwrite")
 
 
 def _check_name(path: Path) -> None:
-    """Refuse a name that says another format than the one written, or that no file can have."""
+    """Refuse a name that implies another format than the one written, or that no file can have."""
     if path.suffix.lower() not in ENDINGS and not path.is_dir():
         raise ParameterError(
             f"{str(path)!r} does not end in {' or '.join(ENDINGS)}, but a Cloud Optimized GeoTIFF is written; "
-            f"give for example {path.stem or 'out'}.tif"
+            f"use for example {path.stem or 'out'}.tif"
         )
     if len(path.name.encode()) > LONGEST_NAME:
         raise ParameterError(f"{path.name[:40] + '...'!r} is longer than {LONGEST_NAME} bytes; give a shorter name")

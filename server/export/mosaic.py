@@ -10,7 +10,8 @@ from xml.etree import ElementTree as ET
 import rasterio.shutil
 
 from server.export.plan import Piece
-from server.raster.opening import open_raster
+from server.raster.dataset import Dataset
+from server.raster.sources import Sources
 
 GDAL_TYPES: Final = {
     "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
@@ -21,12 +22,12 @@ GDAL_TYPES: Final = {
 Source = tuple[Piece, Path]
 
 
-def target_description(url: str, scratch: Path) -> ET.Element:
+def target_description(sources: Sources, target: Dataset, scratch: Path) -> ET.Element:
     """The target as a VRT: grid, CRS, bands with their names, units, scales, colours and tags.
 
     What describes its pixels or its file rather than its content is left out: statistics, and how it was compressed.
     """
-    with open_raster(url) as src:
+    with sources.open_described(target) as src:
         rasterio.shutil.copy(src, scratch, driver="VRT")
     root = ET.fromstring(scratch.read_bytes())  # noqa: S314  (written by GDAL a line ago)
     scratch.unlink()
@@ -42,7 +43,7 @@ def target_description(url: str, scratch: Path) -> ET.Element:
 
 
 def add_tags(root: ET.Element, tags: Mapping[str, str]) -> None:
-    """Put tags beside the dataset's own."""
+    """Add tags to the dataset's own."""
     items = next((m for m in root.findall("Metadata") if not m.get("domain")), None)
     if items is None:
         items = ET.Element("Metadata")
@@ -54,7 +55,7 @@ def add_tags(root: ET.Element, tags: Mapping[str, str]) -> None:
 
 
 def put_sources(root: ET.Element, sources: Iterable[Source], dtype: str) -> None:
-    """Let every band, the mask left aside, show the pieces instead of the target's file."""
+    """Let every band, but not the mask, show the pieces instead of the target's file."""
     pieces = list(sources)
     for band in root.findall("VRTRasterBand"):
         _replace_sources(band, pieces, dtype, band.get("band") or "1")

@@ -23,11 +23,11 @@ from server.analysis.plane import Plane
 from server.analysis.sidecar import classes_sidecar, fill_sidecar
 from server.export.plan import Piece, blocks_under, ground_around
 from server.raster.dataset import dataset_crs
-from server.raster.opening import open_raster
 from server.raster.sampling import OutputGrid
+from server.raster.sources import Sources
 
 TILE_PIXELS: Final = 256
-"""Side in pixels of the tiles of a piece's file: whoever puts the pieces together holds some of each."""
+"""Side in pixels of the tiles of a piece's file: the process that puts the pieces together holds some of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,12 @@ class PieceFiller:
         """The files of a piece, in the order they are written."""
         return (*["mask"] * self.needs_mask, *["provenance"] * self.provenance, "image")
 
+    @property
+    def _sources(self) -> Sources:
+        return self.analysis.rasters.sources
+
     def prepare(self, pieces: list[Piece]) -> None:
-        """Compute and keep all that filling pieces takes: masks first, which squares would else make around each."""
+        """Compute and keep what filling pieces needs: masks first, which squares would otherwise make around each."""
         numbers = blocks_under(self.plane, pieces)
         around = self.plane.mask_cells(ground_around(self.plane, numbers))
         self.analysis.pairs.classes(self.plane.masks, around)
@@ -74,7 +78,7 @@ class PieceFiller:
     def fill(self, piece: Piece) -> FilledPiece:
         """Read a piece and fill its clouds."""
         target = self.plane.target.dataset
-        with open_raster(target.url, target.version) as src:
+        with self._sources.open_described(target) as src:
             image = read(src, window=piece.window, indexes=target.indexes, nodata=target.nodata)
             others = [i for i in src.indexes if i not in target.indexes]
             alpha = src.read(others, window=piece.window) if others else None
@@ -103,7 +107,9 @@ class PieceFiller:
             needs="fill",
             bands=bands,
             grid=self.plane.grid,
-            read_replacement=lambda k: read_layer(self.plane.replacement(k), bands, output, crs, self.reading),
+            read_replacement=lambda k: read_layer(
+                self._sources, self.plane.replacement(k), bands, output, crs, self.reading
+            ),
         )
 
     def _open(
@@ -113,7 +119,7 @@ class PieceFiller:
         alpha: npt.NDArray[Any] | None,
         own_mask: npt.NDArray[np.uint8] | None,
     ) -> None:
-        """Mark pixels as without data, in the way that the target has for it."""
+        """Mark pixels as without data, in the target's own way."""
         nodata = self.plane.target.dataset.nodata
         if nodata is not None:
             data[:, lost] = nodata
@@ -153,7 +159,7 @@ class PieceFiller:
         return result
 
     def encode(self, piece: Piece, pixels: npt.NDArray[Any]) -> bytes:
-        """A piece as a GeoTIFF, uncompressed: it is read twice, and soon gone."""
+        """A piece as a GeoTIFF, uncompressed: it is read twice and soon removed."""
         target = self.plane.target.dataset
         count, height, width = pixels.shape
         profile = {

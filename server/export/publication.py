@@ -1,4 +1,4 @@
-"""Finished files get their names: all of them or none, and what a kill cuts short the next run completes."""
+"""Finished files get their names: all of them or none, and the next run completes what a kill cuts short."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Publication:
 
     @classmethod
     def begun(cls, folder: Path) -> Publication | None:
-        """The one that a work folder records; None where none was begun, or a file of it is neither here nor there."""
+        """The one that a work folder records; None where none was begun, or a file of it is in neither place."""
         try:
             recorded: dict[str, list[int]] = json.loads((folder / JOURNAL).read_text(encoding="utf-8"))
             publication = cls({Path(name): list(identity) for name, identity in recorded.items()})
@@ -63,7 +63,7 @@ class Publication:
         return len(self.published) == len(self.files)
 
     def finish(self) -> None:
-        """Give the rest of the outputs their names; if one cannot have it, none has.
+        """Give the rest of the outputs their names; if one cannot get it, none does.
 
         Raises:
             UnwritableError: a file cannot be moved.
@@ -98,10 +98,10 @@ class Publication:
 
 
 def publish(work: WorkFolder, outs: list[Path]) -> None:
-    """Give finished outputs their names, their content safely on the disk before.
+    """Give finished outputs their names, once their content is safely on the disk.
 
     Raises:
-        UnwritableError: one cannot have its name; then none has.
+        UnwritableError: one cannot get its name; then none does.
     """
     files: dict[Path, list[int]] = {}
     for out in outs:

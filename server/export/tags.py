@@ -1,4 +1,4 @@
-"""What a file tells about how it was made: sources, dates, model, parameters, software."""
+"""What a file records about how it was made: sources, dates, model, parameters, software."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from algorithms.options import OPTIONS
 from algorithms.removal import CloudRemoval
 from server import __version__
 from server.analysis.task import Task
-from server.raster.opening import open_raster
+from server.raster.dataset import Dataset
+from server.raster.sources import Sources
+from server.scenes.bandlist import expanded, is_band_list
 
 TAG_PREFIX: Final = "CLEARSKY_"
 """Beginning of the tags' names."""
@@ -22,13 +24,13 @@ DATE_KEYS: Final = (
     "ACQUISITION_DATE", "ACQUISITIONDATETIME", "DATE_ACQUIRED", "SENSING_TIME", "DATATAKE_1_DATATAKE_SENSING_START",
     "PRODUCT_START_TIME", "DATETIME", "START_DATETIME", "DATE", "TIFFTAG_DATETIME",
 )  # fmt: skip
-"""Tags that tell when an image was taken, the most reliable first, compared without regard to case."""
+"""Tags that state when an image was taken, the most reliable first, compared without regard to case."""
 
 _DATE: Final = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_:/]?(0[1-9]|1[0-2])[-_:/]?(0[1-9]|[12]\d|3[01])(?!\d)")
 
 
 def acquisition_date(tags: Mapping[str, str], name: str) -> str | None:
-    """The day an image was taken as YYYY-MM-DD, from its tags, else from its name; None where neither tells."""
+    """The day an image was taken as YYYY-MM-DD, from its tags, else from its name; None where neither states it."""
     known = {key.upper(): value for key, value in tags.items()}
     for text in [*(known.get(key, "") for key in DATE_KEYS), name]:
         if found := _DATE.search(text):
@@ -38,13 +40,22 @@ def acquisition_date(tags: Mapping[str, str], name: str) -> str | None:
 
 def source_id(url: str) -> str:
     """What to call a raster: its file name, or its address without what may be secret."""
+    if is_band_list(url):
+        return ", ".join(map(source_id, expanded(url)))
     if "://" not in url:
         return PurePosixPath(url).name
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}{parts.path}"
 
 
-def scene_tags(task: Task, algorithm: CloudRemoval, resolution: str) -> dict[str, str]:
+def _own_tags(sources: Sources, dataset: Dataset) -> Mapping[str, str]:
+    """Tags of a raster; of a scene those of its first file."""
+    with sources.open(dataset.parts[0].url if dataset.parts else dataset.url) as src:
+        tags: Mapping[str, str] = src.tags()
+    return tags
+
+
+def scene_tags(sources: Sources, task: Task, algorithm: CloudRemoval, resolution: str) -> dict[str, str]:
     """Tags of both files: every source with its date, the model with its checksum, parameters, software version."""
     tags = {
         "VERSION": __version__,
@@ -60,8 +71,7 @@ def scene_tags(task: Task, algorithm: CloudRemoval, resolution: str) -> dict[str
     for name, layer in zip(names, [task.target, *task.replacements], strict=True):
         url = layer.dataset.url
         tags[name] = source_id(url)
-        with open_raster(url) as src:
-            date = acquisition_date(src.tags(), source_id(url))
+        date = acquisition_date(_own_tags(sources, layer.dataset), source_id(url))
         if date:
             tags[f"{name}_DATE"] = date
     if task.clouds.classes is not None:

@@ -1,6 +1,6 @@
-"""Run as a program of its own: one GDAL translation, `python -m server.export.translate IN OUT '{"driver": ...}'`.
+"""Run as a separate program: one GDAL translation, `python -m server.export.translate IN OUT '{"driver": ...}'`.
 
-A translation of a scene takes minutes inside GDAL. As a process it can be stopped at any time, and what GDAL's
+A translation of a scene takes minutes inside GDAL. As a separate process it can be stopped at any time, and what GDAL's
 libraries print when the disk is full stays out of the user's terminal.
 """
 
@@ -19,7 +19,7 @@ from rasterio.errors import RasterioError
 TRANSLATE_OPTIONS: Final = {"GDAL_MAX_DATASET_POOL_SIZE": "16"}
 """Pieces kept open at a time: GDAL's 100 hold so many buffers that memory grows with the scene."""
 FAILED_STATUS: Final = 1
-"""Exit status; the last line on stderr tells why."""
+"""Exit status; the last line on stderr says why."""
 
 
 def main() -> None:
@@ -37,10 +37,10 @@ def main() -> None:
 
 
 def check_complete(path: str) -> None:
-    """Refuse a GeoTIFF whose tiles end behind the file's end: GDAL does not notice a disk full at the last write.
+    """Refuse a GeoTIFF whose tiles end beyond the file's end: GDAL does not notice a disk full at the last write.
 
     Raises:
-        OSError: it is so.
+        OSError: The file ends before a tile that it lists.
     """
     with open(path, "rb") as file:  # noqa: PTH123
         size = file.seek(0, 2)
@@ -52,7 +52,7 @@ def check_complete(path: str) -> None:
                     int(src.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", 1) or 0) for what in ("OFFSET", "SIZE")
                 )
                 if start + length > size:
-                    raise OSError(f"no room: the file ends at {size} of at least {start + length} bytes")
+                    raise OSError(f"no disk space: the file ends at {size} of at least {start + length} bytes")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ MANIFEST: Final = "manifest.json"
 SUMS: Final = "sums.txt"
 """A line per file of a finished piece: name, size, CRC-32."""
 UNFINISHED_SUFFIX: Final = ".part"
-"""Ending of files that are being written."""
+"""Suffix of files that are being written."""
 
 
 class UnwritableError(ClearSkyError):
@@ -29,7 +29,7 @@ class UnwritableError(ClearSkyError):
 
 
 def partial_folder(out: Path) -> Path:
-    """Where all that is unfinished about an output is, beside it."""
+    """The folder next to an output that holds everything unfinished."""
     return out.with_name(out.name + ".partial")
 
 
@@ -43,7 +43,7 @@ def _text(manifest: dict[str, object]) -> bytes:
 
 
 def _sum(content: bytes) -> tuple[int, int]:
-    """Size and CRC-32, which finds what disks do to files; nobody forges their own."""
+    """Size and CRC-32, which detects what disks do to files; nobody forges their own."""
     return len(content), zlib.crc32(content)
 
 
@@ -60,7 +60,7 @@ def _recorded_sums(path: Path) -> dict[str, tuple[int, int]]:
 
 def _no_room(path: Path, error: OSError) -> UnwritableError:
     return UnwritableError(
-        f"{str(path)!r} cannot be written: {error.strerror}; make room and run the command again: it goes on from there"
+        f"{str(path)!r} cannot be written: {error.strerror}; free disk space and run the command again: it resumes"
     )
 
 
@@ -93,7 +93,7 @@ class WorkFolder:
             for stale in work.folder.glob(f"*{UNFINISHED_SUFFIX}"):
                 stale.unlink()
         except OSError as error:
-            raise UnwritableError(f"{str(root)!r} cannot be used as work folder: {error}; remove it") from error
+            raise UnwritableError(f"{str(root)!r} cannot be used as the work folder: {error}; remove it") from error
         work.write(MANIFEST, _text(manifest))
         return work
 
@@ -112,10 +112,10 @@ class WorkFolder:
             return False
 
     def write_piece(self, piece: Piece, kind: str, content: bytes) -> None:
-        """Put on record what a file of a piece is, then write it: whatever is there has its record.
+        """Record what a file of a piece is, then write it: every file that exists has its record.
 
         Raises:
-            UnwritableError: no room, or no permission.
+            UnwritableError: no disk space, or no permission.
         """
         path = self.path(piece, kind)
         size, checksum = _sum(content)
@@ -128,10 +128,10 @@ class WorkFolder:
         self.sums[path.name] = size, checksum
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file that is either complete or not there.
+        """Write a file that is either complete or missing.
 
         Raises:
-            UnwritableError: no room, or no permission.
+            UnwritableError: no disk space, or no permission.
         """
         temporary = self.folder / f"{name}{UNFINISHED_SUFFIX}"
         try:

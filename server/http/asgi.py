@@ -19,5 +19,5 @@ def below_root(scope: Scope) -> str:
 
 
 async def respond(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    """Send a response in the application's place."""
+    """Send a response instead of the application."""
     await response(scope, receive, cast(Any, send))

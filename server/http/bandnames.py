@@ -31,7 +31,7 @@ def band_number(word: str, labels: Labels, *, names_first: bool) -> int | None:
 
 
 def known_bands(labels: Labels) -> str:
-    """The bands there are, for messages."""
+    """The known bands, for messages."""
     return ", ".join(f"{k} {'/'.join(dict.fromkeys(own))}".strip() for k, own in enumerate(labels, start=1))
 
 
@@ -70,5 +70,5 @@ def _replaced(expression: str, word: Callable[[str], str]) -> str:
 def _found(word: str, labels: Labels, names_first: bool) -> int:
     number = band_number(word, labels, names_first=names_first)
     if number is None:
-        raise ParameterError(f"{word[:40]!r} is no band; there are {known_bands(labels)}")
+        raise ParameterError(f"{word[:40]!r} is not a band; there are {known_bands(labels)}")
     return number

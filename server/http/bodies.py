@@ -31,9 +31,9 @@ class BoundedBodies:
         """The whole body as one message, or the client's hang-up.
 
         Raises:
-            BodyTooLargeError: more bytes than allowed are announced, or come.
+            BodyTooLargeError: more bytes than allowed are announced or sent.
         """
-        remedy = f"up to {self._most} are read; simplify the geometry (the operator sets CLEARSKY_MAX_BODY_BYTES)"
+        remedy = f"up to {self._most} are accepted; simplify the geometry (the operator sets CLEARSKY_MAX_BODY_BYTES)"
         announced = Headers(scope=scope).get("content-length", "")
         if announced.isdecimal() and (len(announced) > 18 or int(announced) > self._most):
             raise BodyTooLargeError(f"the body has {announced[:20]} bytes; {remedy}")

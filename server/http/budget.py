@@ -16,7 +16,7 @@ from server.errors import TooLargeError
 from server.raster.distant import UNREACHABLE, Bounds, native_pixel
 
 FARTHEST: Final = 1e12
-"""Coordinate beyond which no CRS has any place."""
+"""Coordinate beyond which no CRS has any points."""
 ALWAYS: Final = 16
 """Bytes per pixel of masks and their conversions while an image is encoded."""
 EXPRESSION_ITEM: Final = 8
@@ -59,7 +59,7 @@ class Answer:
 
     @property
     def pixel_bytes(self) -> int:
-        """Bytes per pixel at the most, as measured: docs/reliability.md."""
+        """Most bytes per pixel, as measured: docs/reliability.md."""
         read = self.bands * (self.itemsize + 1)
         results, item = self.bands, max(self.itemsize, 4 if self.unscaled else 0)
         total = read + ALWAYS + self.coverage**2
@@ -111,21 +111,23 @@ def image_bounds(bbox: Bounds, bounds_crs: CRS, dst_crs: CRS) -> Bounds:
     """Bounds of an image in its own CRS.
 
     Raises:
-        ParameterError: they are not finite, hold no area, or cannot be transformed.
+        ParameterError: they are not finite, have no area, or cannot be transformed.
     """
     if not all(abs(edge) <= FARTHEST for edge in bbox):  # NaN is not either
         raise ParameterError(f"bounds {_shown(bbox)} are beyond any CRS; give four numbers up to {FARTHEST:g}")
     if bbox[0] >= bbox[2] or bbox[1] >= bbox[3]:
-        raise ParameterError(f"bounds {_shown(bbox)} hold no area; give left, bottom, right, top")
+        raise ParameterError(f"bounds {_shown(bbox)} have no area; give left, bottom, right, top")
     if bounds_crs == dst_crs:
         return bbox
     try:
         bounds = transform_bounds(bounds_crs, dst_crs, *bbox, densify_pts=21)
     except UNREACHABLE as error:
-        raise ParameterError(f"bounds {_shown(bbox)} cannot be had in the CRS of the image; give others") from error
+        raise ParameterError(
+            f"bounds {_shown(bbox)} cannot be expressed in the CRS of the image; give others"
+        ) from error
     left, bottom, right, top = bounds
     if not all(math.isfinite(edge) for edge in bounds) or left >= right or bottom >= top:
-        raise ParameterError(f"bounds {_shown(bbox)} cannot be had in the CRS of the image; give others")
+        raise ParameterError(f"bounds {_shown(bbox)} cannot be expressed in the CRS of the image; give others")
     return left, bottom, right, top
 
 
@@ -180,7 +182,7 @@ def whole_shape(
     """Rows and columns that rio-tiler makes of a whole raster, and its bounds, in `dst_crs` if that is given.
 
     Raises:
-        ParameterError: the raster cannot be had in that CRS.
+        ParameterError: the raster cannot be warped to that CRS.
     """
     rows, cols, bounds = src.height, src.width, tuple(src.bounds)
     if dst_crs is not None and dst_crs != src.crs:
@@ -188,7 +190,7 @@ def whole_shape(
             affine, cols, rows = calculate_default_transform(src.crs, dst_crs, cols, rows, *bounds)
         except UNREACHABLE as error:
             raise ParameterError(
-                f"the raster cannot be had in {dst_crs.to_string()[:80]}; choose another CRS"
+                f"the raster cannot be warped to {dst_crs.to_string()[:80]}; choose another CRS"
             ) from error
         bounds = (affine.c, affine.f + affine.e * rows, affine.c + affine.a * cols, affine.f)
     shape = output_size(

@@ -1,7 +1,7 @@
-"""What a query parameter may hold, by its name: bounds on numbers, lengths and counts.
+"""What a query parameter may contain, by its name: bounds on numbers, lengths and counts.
 
 TiTiler's routes declare types; most bounds they leave to numpy, GDAL and memory. A parameter that is not here has no
-bound beside the length of the whole query. Text that is not even of its type is left to TiTiler, which says so.
+bound but the length of the whole query. Text that is not even of its type is left to TiTiler, which refuses it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MOST_BANDS: Final = 512
 MOST_ZOOM: Final = 30
 """Zoom level up to which tile matrix sets are listed: 1 mm a pixel."""
 MOST_SIDE: Final = 1_000_000
-"""`width`, `height`, `max_size`: what really fits is the budget's to say."""
+"""`width`, `height`, `max_size`: the budget decides what really fits."""
 MOST_MARGIN: Final = 4096
 """`buffer` and `padding`, pixels."""
 MOST_BINS: Final = 10_000
@@ -55,11 +55,11 @@ def _count(name: str, values: Values, most: int) -> None:
 
 def _length(name: str, value: str, most: int) -> None:
     if len(value) > most:
-        raise ParameterError(f"{name} has {len(value)} characters; up to {most} are read")
+        raise ParameterError(f"{name} has {len(value)} characters; up to {most} are accepted")
 
 
 def _float(text: str) -> float | None:
-    """The number a text holds; None for other text, which the parameter's type refuses."""
+    """The number that a text states; None for other text, which the parameter's type refuses."""
     try:
         return float(text) if len(text) <= LONGEST_NUMBER else math.inf
     except ValueError:
@@ -126,7 +126,9 @@ def _rescale(name: str, values: Values) -> Values:
     for value in values:
         ends = [_float(part.strip(" []")) for part in value.split(",")]
         if any(end is not None and not math.isfinite(end) for end in ends) or (len(ends) == 2 and ends[0] == ends[1]):
-            raise ParameterError(f"rescale={value[:LONGEST_NUMBER]} is no range; write two finite numbers, e.g. 0,3000")
+            raise ParameterError(
+                f"rescale={value[:LONGEST_NUMBER]} is not a range; write two finite numbers, e.g. 0,3000"
+            )
     return values
 
 
@@ -135,11 +137,11 @@ def _histogram_bins(name: str, values: Values) -> Values:
     for value in values:
         edges = [_float(part) for part in value.split(",")]
         if len(edges) > MOST_BINS:
-            raise ParameterError(f"{name} has {len(edges)} edges; up to {MOST_BINS} are counted")
+            raise ParameterError(f"{name} has {len(edges)} edges; up to {MOST_BINS} bins are accepted")
         if len(edges) == 1:
             _within(name, value, 1, MOST_BINS)
         elif None not in edges and any(a >= b for a, b in pairwise(edges)):  # type: ignore[operator]
-            raise ParameterError(f"{name}={value[:LONGEST_NUMBER]} does not rise; write for example 0,100,200")
+            raise ParameterError(f"{name}={value[:LONGEST_NUMBER]} does not increase; write for example 0,100,200")
     return values
 
 
@@ -150,7 +152,7 @@ def _histogram_range(name: str, values: Values) -> Values:
         if len(ends) != 2 or ends[0] is None or ends[1] is None:
             continue
         if not (math.isfinite(ends[0]) and math.isfinite(ends[1]) and ends[0] < ends[1]):
-            raise ParameterError(f"{name}={value[:LONGEST_NUMBER]} is no range; write for example 0,3000")
+            raise ParameterError(f"{name}={value[:LONGEST_NUMBER]} is not a range; write for example 0,3000")
     return values
 
 
@@ -158,7 +160,7 @@ def _box(name: str, values: Values) -> Values:
     _count(name, values, 1)
     for value in values:
         if any(not math.isfinite(edge) for part in value.split(",") if (edge := _float(part)) is not None):
-            raise ParameterError(f"{name}={value[:LONGEST_NUMBER]} holds a number that is not finite")
+            raise ParameterError(f"{name}={value[:LONGEST_NUMBER]} contains a number that is not finite")
     return values
 
 
@@ -170,7 +172,7 @@ def _zooms(name: str, values: Values) -> Values:
             _within(name, level, 0, MOST_ZOOM)
         numbers = [_float(level) for level in levels]
         if len(numbers) == 2 and None not in numbers and numbers[0] > numbers[1]:  # type: ignore[operator]
-            raise ParameterError(f"{name}={value[:LONGEST_NUMBER]} falls; write the lower zoom first")
+            raise ParameterError(f"{name}={value[:LONGEST_NUMBER]} decreases; write the lower zoom first")
     return values
 
 

@@ -1,4 +1,4 @@
-"""ASGI middleware that gives every request its ticket, answers in time, and takes the ticket back from who hangs up."""
+"""ASGI middleware that gives every request its ticket, answers in time, and takes it back when the client hangs up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from server.work.ticket import Ticket, current_ticket
 logger = logging.getLogger("clearsky")
 
 GRACE: Final = 0.25
-"""Seconds in which a request's own thread may notice that its time is over."""
+"""Seconds within which a request's own thread may notice that its time is over."""
 
 _UNTROUBLED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """Answered by the event loop, and all the more when threads are stuck."""
@@ -36,7 +36,7 @@ class Claims:
         Args:
             app: the application.
             timeout: seconds for an answer.
-            most_left: threads whose requests were given up, at the most.
+            most_left: most threads whose requests were given up.
         """
         self.app = app
         self._timeout = timeout
@@ -51,7 +51,7 @@ class Claims:
         self._left = {ticket for ticket in self._left if ticket.held}
         if len(self._left) >= self._most_left and below_root(scope) not in _UNTROUBLED:
             logger.error("%d threads are stuck in reads that take too long; refusing requests", len(self._left))
-            busy = BusyError(f"{len(self._left)} reads that were given up have not ended yet; ask again later")
+            busy = BusyError(f"{len(self._left)} reads that were given up have not ended yet; try again later")
             await respond(error_response(busy), scope, receive, send)
             return
         ticket = Ticket(self._timeout)

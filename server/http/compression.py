@@ -13,11 +13,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from server.http.asgi import Message, Receive, Scope, Send
 
 LEAST: Final = 1024
-"""Bytes from which on compression is worth its header."""
+"""Bytes from which compression is worth its header."""
 MOST: Final = 16 << 20
 """Bytes of text that are held back to be compressed."""
 ASIDE: Final = 256 << 10
-"""Bytes from which on a thread compresses, so that other requests' answers do not wait."""
+"""Bytes from which a thread compresses, so that other requests' answers do not wait."""
 GZIP_LEVEL: Final = 6
 BROTLI_QUALITY: Final = 5
 """The best that is as fast as gzip."""
@@ -30,7 +30,7 @@ _CODECS: Final[dict[str, Compress]] = {
     "br": lambda data: bytes(brotli.compress(data, quality=BROTLI_QUALITY)),
     "gzip": lambda data: gzip.compress(data, GZIP_LEVEL, mtime=0),
 }
-"""In the order of preference."""
+"""In order of preference."""
 
 
 def accepted_coding(accept: str) -> str | None:
@@ -79,7 +79,7 @@ class _Answer:
         await self._send(message)
 
     async def _finished(self, *, complete: bool) -> bytes:
-        """What was held: compressed, with the headers that say so, unless it is short or not all there is."""
+        """The held text: compressed, with the headers that say so, unless it is short or incomplete."""
         data, self._body = bytes(self._body), bytearray()
         if self._start is None or self._coding is None or not complete or len(data) < LEAST:
             return data

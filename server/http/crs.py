@@ -1,7 +1,7 @@
-"""The one parser for coordinate reference systems that a request names.
+"""The one parser for the coordinate reference systems that requests name.
 
 rasterio hands text to GDAL's `SetFromUserInput`, which fetches addresses and opens files. Here a text is recognised by
-its form first, and each form goes to a function of GDAL or PROJ that takes nothing else.
+its form first, and each form goes to a function of GDAL or PROJ that accepts nothing else.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ _FILES: Final = re.compile(
     r"parameter_?file|bound_?crs|grids\s*=\s*(?!@null(?![\w,./]))|\+init\b|\+proj\s*=\s*pipeline|@(?!null\b)",
     re.IGNORECASE,
 )
-"""What refers to files in WKT and PROJJSON, or in a PROJ string that WKT holds as an extension. `+nadgrids=@null`, "no
-grid", stands in GDAL's own WKT of EPSG:3857."""
+"""What refers to files in WKT and PROJJSON, or in a PROJ string that WKT has as an extension. `+nadgrids=@null`, "no
+grid", occurs in GDAL's own WKT of EPSG:3857."""
 
 
 def _refusal(text: str, why: str) -> ParameterError:
@@ -59,7 +59,7 @@ def _refusal(text: str, why: str) -> ParameterError:
 
 @lru_cache(maxsize=1)
 def _authorities() -> dict[str, str]:
-    """PROJ's names of authorities by their capitals."""
+    """PROJ's names of authorities by their upper case."""
     return {name.upper(): name for name in pyproj.database.get_authorities()}
 
 
@@ -78,20 +78,20 @@ def _by_code(text: str, authority: str, code: str, version: str = "") -> CRS:
 def _by_proj_string(text: str) -> CRS:
     keys = {part.split("=", 1)[0].lstrip("+").lower() for part in text.split()}
     if strange := sorted(keys - _PROJ_KEYS):
-        raise _refusal(text, f"uses +{', +'.join(strange)}, which a request may not")
+        raise _refusal(text, f"uses +{', +'.join(strange)}, which a request must not")
     return CRS.from_wkt(pyproj.CRS.from_string(text).to_wkt())
 
 
 def _by_wkt(text: str) -> CRS:
     if _FILES.search(text):
-        raise _refusal(text, "refers to grids or other files, which a request may not")
+        raise _refusal(text, "refers to grids or other files, which a request must not")
     return CRS.from_wkt(text)
 
 
 def _by_projjson(text: str) -> CRS:
     described = parse_json(text, "crs")
     if not isinstance(described, dict) or _FILES.search(text):
-        raise _refusal(text, "is no PROJJSON, or refers to grids or other files")
+        raise _refusal(text, "is not PROJJSON, or refers to grids or other files")
     return CRS.from_wkt(pyproj.CRS.from_json(json.dumps(described)).to_wkt())
 
 

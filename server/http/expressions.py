@@ -1,7 +1,7 @@
-"""Band arithmetic that a request may ask for: bounded, and without what hangs or ends the process.
+"""Band arithmetic that a request may ask for: bounded, and free of what hangs or ends the process.
 
-rio-tiler admits a syntax tree by its kinds of nodes and numexpr then works on it. Two things that pass do harm. numexpr
-computes powers of constants as Python's integers, which for `9**9**9` holds every thread for minutes. And it divides
+rio-tiler admits a syntax tree by its kinds of nodes and numexpr then works on it. Two things that pass do harm: numexpr
+computes powers of constants as Python's integers, which for `9**9**9` blocks every thread for minutes. And it divides
 integers by the processor's instruction, which ends the whole process for the least integer divided by -1, as in
 `(b1*0-2147483647-1) % (b1*0-1)`.
 """
@@ -39,15 +39,15 @@ def check_expression(expression: str) -> None:
     """Refuse an expression that is too long, or that harms the process.
 
     Raises:
-        ParameterError: with what is wrong and what to write. What rio-tiler refuses is left to it.
+        ParameterError: with what is wrong and what to write. What rio-tiler refuses is left to rio-tiler.
     """
     if len(expression) > LONGEST:
-        raise ParameterError(f"expression has {len(expression)} characters; up to {LONGEST} are read")
+        raise ParameterError(f"expression has {len(expression)} characters; up to {LONGEST} are accepted")
     parts = [part for part in expression.split(";") if part.strip()]
     if not parts:
         raise ParameterError(f"expression {expression[:80]!r} is empty; {_REMEDY}")
     if len(parts) > MOST_PARTS:
-        raise ParameterError(f"expression has {len(parts)} parts; up to {MOST_PARTS} are computed")
+        raise ParameterError(f"expression has {len(parts)} parts; up to {MOST_PARTS} are accepted")
     for part in parts:
         _check_part(part.strip())
 
@@ -76,9 +76,9 @@ def _check_node(part: str, node: ast.AST) -> None:
     if isinstance(node, ast.Constant):
         value = node.value
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise ParameterError(f"{shown} holds {str(value)[:40]!r}, which is not a finite number")
+            raise ParameterError(f"{shown} contains {str(value)[:40]!r}, which is not a finite number")
         if isinstance(value, int) and abs(value) >= 2**63:
-            raise ParameterError(f"{shown} holds an integer beyond 64 bits; write it as {value:.6e}")
+            raise ParameterError(f"{shown} contains an integer beyond 64 bits; write it as {value:.6e}")
     elif isinstance(node, ast.Call):
         name = node.func.id if isinstance(node.func, ast.Name) else "?"
         if name in REDUCTIONS or name not in numexpr_functions:
@@ -92,7 +92,7 @@ def _check_node(part: str, node: ast.AST) -> None:
                 )
         if isinstance(node.op, (ast.Mod, ast.FloorDiv)) and not _positive(node.right):
             raise ParameterError(
-                f"{shown} divides by something else than a positive number with % or //; use / instead"
+                f"{shown} divides by something other than a positive number with % or //; use / instead"
             )
 
 
@@ -124,7 +124,7 @@ def expression_bands(expression: str) -> tuple[int, ...]:
     """Numbers of the bands that an expression takes, in their order.
 
     Raises:
-        ParameterError: a name that is no band. InvalidExpression: what rio-tiler refuses.
+        ParameterError: a name that is not a band. InvalidExpression: what rio-tiler refuses.
     """
     validate_expression(expression)
     names: set[str] = set()
@@ -134,7 +134,9 @@ def expression_bands(expression: str) -> tuple[int, ...]:
             called = {node.func for node in ast.walk(tree) if isinstance(node, ast.Call)}
             names |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node not in called}
     if strange := sorted(name for name in names if _NAME.fullmatch(name) is None):
-        raise ParameterError(f"expression {expression[:80]!r} names {strange[0][:40]!r}, which is no band; {_REMEDY}")
+        raise ParameterError(
+            f"expression {expression[:80]!r} names {strange[0][:40]!r}, which is not a band; {_REMEDY}"
+        )
     if not names:
         raise ParameterError(f"expression {expression[:80]!r} names no band; {_REMEDY}")
     return tuple(sorted({int(name[1:]) for name in names}))

@@ -55,9 +55,9 @@ def check_shape(shape: dict[str, Any]) -> None:
                 f"the geometry holds {str(position)[:80]}, which is no position; give two numbers"
             ) from None
         if not (math.isfinite(x) and math.isfinite(y)):
-            raise ParameterError(f"the geometry holds {x:g},{y:g}, which is not finite; give numbers")
+            raise ParameterError(f"the geometry contains {x:g},{y:g}, which is not finite; give numbers")
         xs.append(x)
         ys.append(y)
     kind = geometry.get("type") if isinstance(geometry, dict) else None
     if not xs or min(xs) == max(xs) or min(ys) == max(ys):
-        raise ParameterError(f"the geometry ({kind}) holds no area; give a polygon")
+        raise ParameterError(f"the geometry ({kind}) has no area; give a polygon")

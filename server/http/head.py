@@ -8,7 +8,7 @@ from server.http.asgi import Message, Receive, Scope, Send
 
 
 class HeadAsGet:
-    """Runs HEAD as GET and leaves the body out: FastAPI's routes know GET alone."""
+    """Runs HEAD as GET and leaves the body out: FastAPI's routes know only GET."""
 
     def __init__(self, app: Any) -> None:
         self.app = app

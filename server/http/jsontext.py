@@ -37,14 +37,14 @@ def parse_json(text: str, name: str) -> Any:
     """The value of a JSON text.
 
     Args:
-        text: the text; its length is the caller's to bound.
+        text: the text; the caller bounds its length.
         name: of the parameter, for the error.
 
     Raises:
         ParameterError: not JSON, deeper than `DEEPEST`, or with a number that is not finite or absurdly long.
     """
     if (depth := _depth(text)) > DEEPEST:
-        raise ParameterError(f"{name} is nested {depth} levels deep; up to {DEEPEST} are read")
+        raise ParameterError(f"{name} is nested {depth} levels deep; up to {DEEPEST} are accepted")
     try:
         return json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:

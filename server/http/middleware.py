@@ -15,24 +15,24 @@ from algorithms.errors import ClearSkyError
 from server import __version__
 from server.analysis.request import Request, fields_of
 from server.http.asgi import Message, Receive, Scope, Send, below_root
-from server.raster.opening import file_version
-from server.remote.sources import check_source
+from server.http.shared import sources_of
+from server.scenes.bandlist import joined
 from server.work.ticket import holding
 from server.work.trace import Trace, current
 
 CHECKERS = 2
 """Threads that look up the state of datasets, per request thread: apart from these, so that a server that stalls does
-not take them, and more than all servers that stall can hold (see `Gate`), so that local files do not wait for any."""
+not block them, and more than all servers that stall can hold (see `Gate`), so that local files do not wait for any."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What an answer depends on beside its address and the software."""
+    """What an answer depends on besides its address and the software."""
 
     sources: Sequence[str]
     """Datasets, checked."""
     parts: Sequence[str] = ()
-    """Further text that tells answers apart."""
+    """Further text that distinguishes answers."""
 
 
 Resolver = Callable[[Scope], Inputs]
@@ -43,7 +43,8 @@ def named_in_query(scope: Scope) -> Inputs:
     """The datasets that the query names."""
     query = QueryParams(scope["query_string"])
     named = {"replacement": query.getlist("replacement"), "mask": query.get("mask")}
-    return Inputs(Request(query.get("url", ""), **fields_of(named)).checked(check_source).sources)
+    request = Request(joined(query.getlist("url") or [""]), **fields_of(named))
+    return Inputs(request.checked(sources_of(scope["app"]).check).sources)
 
 
 def entity_tag(scope: Scope, resolve: Resolver) -> str | None:
@@ -52,7 +53,7 @@ def entity_tag(scope: Scope, resolve: Resolver) -> str | None:
     parts = [__version__, scope["path"], repr(query), Headers(scope=scope).get("accept", "")]
     try:
         inputs = resolve(scope)
-        parts += [*inputs.parts, *(file_version(source) for source in inputs.sources)]
+        parts += [*inputs.parts, *(sources_of(scope["app"]).version(source) for source in inputs.sources)]
     except (ClearSkyError, OSError):
         return None
     return '"' + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32] + '"'
@@ -71,7 +72,7 @@ class PathPrefix:
         self.prefix = "/" + prefix.strip("/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Tell the application the prefix, and put it before the path where it was stripped."""
+        """Pass the prefix to the application, and put it before the path where it was stripped."""
         if scope["type"] in ("http", "websocket"):
             path = scope["path"]
             kept = path == self.prefix or path.startswith(self.prefix + "/")
@@ -93,7 +94,7 @@ class ImageHeaders:
         return next((resolve for prefix, resolve in self._resolvers.items() if path.startswith(prefix)), None)
 
     async def _tag(self, scope: Scope, resolve: Resolver) -> str | None:
-        """The tag, looked up aside: the state of a remote dataset is asked of its server."""
+        """The tag, looked up in another thread: the state of a remote dataset is requested from its server."""
         return await to_thread.run_sync(_held_tag, scope, resolve, limiter=self._checkers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""The errors in `/openapi.json`: what is really answered, in the place of what FastAPI and TiTiler suppose."""
+"""The errors in `/openapi.json`: the real answers, in place of what FastAPI and TiTiler suppose."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pydantic import BaseModel, Field
 PROBLEM: Final = "Problem"
 """Name of the model of every error's answer."""
 SUPPOSED: Final = ("HTTPValidationError", "ValidationError")
-"""FastAPI's models of a bad parameter, which nothing here answers."""
+"""FastAPI's models of a bad parameter, which no answer here uses."""
 BAD_VALUE: Final = {"400": "A parameter or a dataset that cannot be used", "414": "A query that is too long"}
 BAD_BODY: Final = {"408": "A body that does not arrive in time", "413": "A body that is too large"}
 DATASET_ERRORS: Final = {
     "403": "A dataset that may not be read",
-    "404": "A dataset that does not exist, or a place outside of it",
+    "404": "A dataset that does not exist, or a place outside it",
     "502": "A dataset that is damaged, or whose server fails",
-    "503": "The answer takes too long, or a dataset changed while it was read; ask again",
+    "503": "The answer takes too long, or a dataset changed while it was read; try again",
     "504": "A dataset whose server does not send in time",
 }
 """Statuses of routes that read datasets, and what they mean."""

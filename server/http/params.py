@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from fastapi import Depends, Query
+from fastapi import Request as HttpRequest
 from pydantic import ValidationError
+from starlette.datastructures import QueryParams
 from titiler.core.algorithm.base import BaseAlgorithm
 from titiler.core.dependencies import DefaultDependency
 
@@ -15,9 +17,11 @@ from algorithms.errors import ParameterError
 from algorithms.models import MODELS
 from algorithms.removal import CLOUD_ALGORITHMS
 from server.analysis.request import Request, fields_of
-from server.http.shared import SharedAnalysis, SharedSettings
+from server.http.choice import choose
+from server.http.shared import SharedAnalysis, SharedSettings, SharedSources
 from server.http.stock import STOCK_ALGORITHMS, settable
-from server.remote.sources import check_source
+from server.raster.sources import Sources
+from server.scenes.bandlist import joined
 
 ALGORITHMS = STOCK_ALGORITHMS.register(cast(Any, CLOUD_ALGORITHMS))
 """TiTiler's own algorithms and ours."""
@@ -55,7 +59,7 @@ def make_algorithm(name: str, parameters: dict[str, Any]) -> BaseAlgorithm:
     algorithm = ALGORITHMS.get(name)
     known = ", ".join(settable(algorithm))
     if strange := sorted(parameters.keys() - settable(algorithm)):
-        raise ParameterError(f"algorithm_params: {strange[0][:80]!r} is no parameter of {name} (known: {known})")
+        raise ParameterError(f"algorithm_params: {strange[0][:80]!r} is not a parameter of {name} (known: {known})")
     try:
         return algorithm(**parameters)
     except ValidationError as error:
@@ -66,7 +70,7 @@ def make_algorithm(name: str, parameters: dict[str, Any]) -> BaseAlgorithm:
 def process(
     algorithm: Annotated[
         AlgorithmName | None,
-        Query(description="Algorithm; `cloud_removal` as soon as there is a `replacement`"),
+        Query(description="Algorithm; by default `cloud_removal` if there is a `replacement`"),
     ] = None,
     algorithm_params: Annotated[
         str | None,
@@ -87,10 +91,15 @@ def process(
 class RequestParams:
     """The rasters and where their clouds come from."""
 
-    url: Annotated[str, Query(description="Target raster: path or URL")]
+    url: Annotated[
+        list[str],
+        Query(
+            description="Target: path or URL of a raster, or of a scene; repeated (or with braces) one file per band"
+        ),
+    ]
     replacement: Annotated[
         list[str] | None,
-        Query(description="Another date of the same place; may be repeated: the first clear at a pixel fills it"),
+        Query(description="Another date of the same place; may be repeated; the first clear one at a pixel fills it"),
     ] = None
     mask: Annotated[str | None, Query(description="Raster of cloud classes to use instead of the model")] = None
     mask_remap: Annotated[
@@ -98,28 +107,54 @@ class RequestParams:
     ] = None
     model: Annotated[str | None, Query(description=f"Cloud model: {', '.join(MODELS)}")] = None
     level: Annotated[
-        Literal["l1c", "l2a"] | None, Query(description="Processing level, where the dataset does not tell")
+        Literal["l1c", "l2a"] | None, Query(description="Processing level, where the dataset does not state it")
     ] = None
     bands: Annotated[str | None, Query(description="Common names of the bands in order, e.g. `blue,green,red,nir`")] = (
         None
     )
     reflectance_scale: Annotated[float | None, Query(description="Reflectance per digital number")] = None
     reflectance_offset: Annotated[float | None, Query(description="Reflectance at digital number 0")] = None
+    assets: Annotated[
+        list[str] | None, Query(description="Bands to show by name, e.g. `red`, `B04`; may be repeated, or with commas")
+    ] = None
 
 
-def asked_request(asked: Annotated[RequestParams, Depends()]) -> Request:
+def asked_request(asked: Annotated[RequestParams, Depends()], sources: SharedSources, request: HttpRequest) -> Request:
     """The request, every dataset it names admitted.
 
     Raises:
-        SourceForbiddenError, SourceMissingError: see `check_source`. RemapError: a remap string that cannot be read.
+        SourceForbiddenError, SourceMissingError: see `Sources.check`. RemapError: a remap string that cannot be read.
+        ParameterError: a band that there is not.
     """
-    return Request(asked.url, **fields_of(vars(asked))).checked(check_source)
+    given = {name: value for name, value in vars(asked).items() if name != "url"}
+    found = Request(joined(asked.url), **fields_of(given)).checked(sources.check)
+    return replace(found, shown=shown_bands(found, sources, request.query_params))
+
+
+def shown_bands(request: Request, sources: Sources, query: QueryParams) -> tuple[int, ...]:
+    """Which bands of a scene a query shows, so that no others are opened; nothing where it leaves that open."""
+    scene = request.scene(sources, request.target)
+    if scene is None:
+        return ()
+    numbers = [int(value) for value in query.getlist("bidx") if value.isdecimal()]
+    every = {number: number for number in range(1, 1 + len(scene.bands))}
+    expression = query.get("expression")
+    return choose(
+        scene.labels,
+        every,
+        indexes=numbers,
+        expression=expression,
+        assets=request.assets,
+        default=(),
+        names_first=True,
+    ).numbers
 
 
 @dataclass
 class ReaderParams(DefaultDependency):
-    """What the reader needs beside the request."""
+    """What the reader needs besides the request."""
 
+    sources: SharedSources
     analysis: SharedAnalysis
     settings: SharedSettings
     process: Annotated[BaseAlgorithm | None, Depends(process)] = None

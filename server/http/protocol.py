@@ -57,17 +57,17 @@ class PatientProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def on_message_begin(self) -> None:
-        """Count anew for each request of a connection."""
+        """Start the count again for each request of a connection."""
         self._framing = 0
         super().on_message_begin()
 
     def on_body(self, body: bytes) -> None:
-        """What is body is bounded elsewhere."""
+        """Bodies are bounded elsewhere."""
         self._framing -= len(body)
         super().on_body(body)
 
     def on_headers_complete(self) -> None:
-        """The head is there in time."""
+        """The head has arrived in time."""
         self._head_arrived()
         super().on_headers_complete()
 

@@ -25,7 +25,7 @@ def checked_query(query: bytes) -> bytes:
         QueryTooLongError, ParameterError: with the parameter, its value and the remedy.
     """
     if len(query) > LONGEST_QUERY:
-        raise QueryTooLongError(f"the query has {len(query)} bytes; up to {LONGEST_QUERY} are read")
+        raise QueryTooLongError(f"the query has {len(query)} bytes; up to {LONGEST_QUERY} are accepted")
     try:
         pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
     except ValueError as error:

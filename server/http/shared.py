@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
 from server.analysis.engine import Analysis
+from server.raster.sources import Sources
 from server.settings import Settings
+
+
+def sources_of(app: Any) -> Sources:
+    """An application's rasters."""
+    sources: Sources = app.state.services.sources
+    return sources
+
+
+async def shared_sources(request: Request) -> Sources:
+    """The application's rasters."""
+    return sources_of(request.app)
 
 
 async def shared_settings(request: Request) -> Settings:
@@ -22,5 +34,6 @@ async def shared_analysis(request: Request) -> Analysis:
     return analysis
 
 
+SharedSources = Annotated[Sources, Depends(shared_sources)]
 SharedSettings = Annotated[Settings, Depends(shared_settings)]
 SharedAnalysis = Annotated[Analysis, Depends(shared_analysis)]

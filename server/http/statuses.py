@@ -69,14 +69,14 @@ LONGEST_DETAIL: Final = 2000
 """Characters of an answer's detail."""
 
 _REFUSALS: Final = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, AssertionError, RecursionError)
-"""What libraries raise when a request's values make no sense to them."""
+"""Errors that libraries raise when a request's values make no sense to them."""
 _OURS: Final = frozenset({"server", "algorithms"})
 _NO_WAY: Final = re.compile(r"coordinate operation|transformation|reprojection", re.IGNORECASE)
 _PATH: Final = re.compile(r"(?:/[^\s/:;,'\"()]+){2,}/?")
 
 
 def status_of(error: Exception) -> int:
-    """The status for an error; places in CRS between which nothing leads are no damage."""
+    """The status for an error; a missing transformation between CRS is not damage."""
     if isinstance(error, CPLE_BaseError) and _NO_WAY.search(str(error)):
         return 400
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
@@ -101,23 +101,23 @@ def _detail(error: Exception, status: int) -> str:
     if isinstance(error, ClearSkyError):
         return str(error)
     if isinstance(error, CPLE_BaseError) and status >= 500:
-        return f"the dataset cannot be read: {_without_paths(str(error))}; it is damaged, or of a kind not supported"
+        return f"the dataset cannot be read: {_without_paths(str(error))}; it is damaged, or of an unsupported kind"
     if isinstance(error, MemoryError):
         return "the answer needs more memory than there is; ask for a smaller image"
     if status < 500 or isinstance(error, RasterioError):
         return _without_paths(str(error))
-    return f"internal error {request_id.get()}; the server's log tells more under this number"
+    return f"internal error {request_id.get()}; the server's log has details under this number"
 
 
 def error_response(error: Exception) -> Response:
     """The answer for an error; one that is the server's own fault is logged, once, with the request's number.
 
-    What a library raises at values that no check foresaw is the request's fault: 400, and logged, so that the check can
+    An error of a library at values that no check foresaw is the request's fault: 400, and logged, so that the check can
     be written.
     """
     status = status_of(error)
     if status == 500 and isinstance(error, _REFUSALS) and _raised_by_library(error):
-        logger.warning("%s: not foreseen: %r", request_id.get(), error, exc_info=error)
+        logger.warning("%s: unexpected: %r", request_id.get(), error, exc_info=error)
         detail = f"the request's values cannot be used together: {_without_paths(str(error))[:200]}; change them"
         return JSONResponse({"detail": detail}, status_code=400)
     if status >= 500:
@@ -131,7 +131,7 @@ async def _answer(_: Request, error: Exception) -> Response:
 
 
 async def _outside(request: Request, error: Exception) -> Response:
-    """A tile beside the dataset: kept as long as a tile inside."""
+    """A tile outside the dataset: cached as long as a tile inside."""
     settings = request.app.state.services.settings
     response = Response(status_code=204) if settings.empty_outside else error_response(error)
     response.headers["Cache-Control"] = settings.cachecontrol

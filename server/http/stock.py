@@ -1,4 +1,4 @@
-"""TiTiler's own algorithms, which refuse what they cannot work on instead of failing."""
+"""TiTiler's own algorithms, which refuse unsuitable images instead of failing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DESCRIBING_PREFIXES: Final = ("input_", "output_")
 def settable(algorithm: type[BaseAlgorithm]) -> list[str]:
     """Names of an algorithm's parameters.
 
-    TiTiler keeps what describes an algorithm in fields beside them, and would let a request set these, too: an
+    TiTiler keeps what describes an algorithm in fields next to them, and would let a request set these, too: an
     `output_dtype` of `S1000000` takes a megabyte per pixel.
     """
     return [

@@ -1,4 +1,4 @@
-"""`/validate`: whether a raster is a cloud-optimized GeoTIFF, as TiTiler tells, but opened as every raster is."""
+"""`/validate`: whether a raster is a cloud-optimized GeoTIFF, by TiTiler's check, but opened as every raster is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from titiler.core.factory import FactoryExtension, TilerFactory
 from titiler.core.resources.responses import JSONResponse
 
 from server.analysis.request import Request
-from server.raster.opening import open_raster
+from server.http.shared import SharedSources
 from server.work.ticket import holding
 
 
@@ -36,9 +36,11 @@ class ValidateExtension(FactoryExtension):
         def validate(
             # An annotation is text here and could not name the factory.
             src_path: Any = Depends(factory.path_dependency),  # noqa: B008
+            *,
+            sources: SharedSources,
             strict: Annotated[bool, Query(description="Treat warnings as errors")] = False,
         ) -> Info:
             """Validate a COG."""
             url = self.request_of(src_path).target
-            with holding(), open_raster(url) as src:
+            with holding(), sources.open(url) as src:
                 return cog_info(src.name, strict=strict).model_copy(update={"Path": url})

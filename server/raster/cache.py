@@ -14,22 +14,24 @@ import numpy.typing as npt
 
 from algorithms.cells import Cells, bilinear, cell_means
 from algorithms.shift import NO_SHIFT, SHIFT_MARGIN, Shift, move
+from server.raster.composite import mixed
 from server.raster.grid import BlockNumber, Box, Grid
 from server.raster.layer import Layer
 from server.raster.reading import READ_CELLS, Pixels, read_cells, read_pixels
+from server.raster.sources import Sources
 from server.work.cache import TileCache
 
 READ_PIXELS: Final = 512
 """Side in pixels of the blocks in which pixels are read and kept: the tile of a common COG."""
 EXPECTED_BLOCKS: Final = 4096
-"""Blocks at most that are remembered to be wanted as pixels, too."""
+"""Most blocks remembered as needed in pixels, too."""
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class PixelsKey:
-    """What a block of native pixels is kept as."""
+    """The cache key of a block of native pixels."""
 
     layer: Layer
     number: BlockNumber
@@ -37,7 +39,7 @@ class PixelsKey:
 
 @dataclass(frozen=True, slots=True)
 class CellsKey:
-    """What a block of cells is kept as."""
+    """The cache key of a block of cells."""
 
     layer: Layer
     shift: Shift
@@ -64,13 +66,15 @@ def assemble(
 class RasterCache:
     """Reads rasters in blocks, each once however many places need it."""
 
-    def __init__(self, cache: TileCache) -> None:
+    def __init__(self, sources: Sources, cache: TileCache) -> None:
+        self.sources: Final = sources
+        """What opens the rasters."""
         self._cache = cache
         self._expected: cachetools.LRUCache[PixelsKey, bool] = cachetools.LRUCache(EXPECTED_BLOCKS)
         self._lock = threading.Lock()
 
     def expect_pixels(self, layer: Layer, box: Box) -> None:
-        """Tell that native pixels under a box will be wanted: whoever reads the cells there then keeps the pixels."""
+        """Announce that native pixels under a box are needed soon: reading the cells there then keeps the pixels."""
         numbers = list(box.clip(layer.target.shape).blocks(READ_PIXELS))
         with self._lock:
             self._expected.update((PixelsKey(layer, number), True) for number in numbers)
@@ -78,21 +82,23 @@ class RasterCache:
     def _pixels(self, layer: Layer, number: BlockNumber) -> Pixels:
         """A block of native pixels."""
         box = _native(layer).block(number, READ_PIXELS)
-        return self._cache.get(PixelsKey(layer, number), partial(read_pixels, layer, box))
+        return self._cache.get(PixelsKey(layer, number), partial(read_pixels, self.sources, layer, box))
 
     def pixels(self, layer: Layer, box: Box, shift: Shift = NO_SHIFT, bands: tuple[int, ...] | None = None) -> Pixels:
         """A layer's pixels over a box inside its target, the layer moved by `shift`; all bands or some of them."""
         native = _native(layer)
         wide = box if shift == NO_SHIFT else box.pad(SHIFT_MARGIN).clip(native.shape)
         picked = slice(None) if bands is None else list(bands)
-        pixels = Pixels(
-            assemble(lambda n: self._pixels(layer, n).values[picked], wide, native, READ_PIXELS),
-            self.there(layer, wide),
-        )
+        valid = whole = self.there(layer, wide)
+        if layer.is_target:
+            whole = assemble(lambda n: self._pixels(layer, n).whole, wide, native, READ_PIXELS).astype(bool, copy=False)
+        values = assemble(lambda n: self._pixels(layer, n).values[picked], wide, native, READ_PIXELS)
+        pixels = Pixels(values, valid, whole)
         if shift == NO_SHIFT:
             return pixels
         at = box.within(wide)
-        return Pixels(move(pixels.clean, pixels.valid, shift)[(slice(None), *at)], pixels.valid[at])
+        moved = move(pixels.clean, pixels.valid, shift)[(slice(None), *at)]
+        return Pixels(moved, pixels.valid[at], pixels.whole[at])
 
     def cells(self, layer: Layer, grid: Grid, box: Box, shift: Shift = NO_SHIFT) -> Cells:
         """Values of a layer moved by `shift` over a box of cells inside the scene."""
@@ -127,15 +133,15 @@ class RasterCache:
 
         def compute() -> Cells:
             if shift == NO_SHIFT and not self._from_pixels(layer, grid, number):
-                return read_cells(layer, grid, block)
+                return read_cells(self.sources, layer, grid, block)
             pixels = self.pixels(layer, block.times(grid.factor).clip(layer.target.shape), shift)
-            return cell_means(pixels.values, pixels.valid, grid.factor)
+            return cell_means(pixels.values, pixels.valid, grid.factor, whole=pixels.whole)
 
         return self._cache.get(CellsKey(layer, shift, grid, number), compute)
 
     def _from_pixels(self, layer: Layer, grid: Grid, number: BlockNumber) -> bool:
-        """Whether a block of cells is a block of pixels that is there or expected to be wanted."""
-        if READ_CELLS * grid.factor != READ_PIXELS:
+        """Whether a block of cells is a block of pixels that is cached or expected to be needed."""
+        if READ_CELLS * grid.factor != READ_PIXELS or mixed(layer.dataset):
             return False
         key = PixelsKey(layer, number)
         with self._lock:

@@ -12,7 +12,7 @@ from rio_tiler.utils import non_alpha_indexes
 
 from algorithms.bands import common_names
 from algorithms.errors import BandError
-from server.raster.opening import file_version, open_raster
+from server.raster.stack import StackBand
 from server.raster.turns import full_turn
 from server.raster.upright import georeferenced, hull
 from server.raster.usable import check_place, check_real
@@ -22,7 +22,7 @@ _L2A: Final = re.compile(r"L2A|LEVEL[-_ ]?2A|L2SP|L2SR|SURFACE[-_ ]REFLECTANCE|\
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A raster as the analysis sees it: immutable and hashable, so that it can stand in a cache key."""
+    """A raster as the analysis sees it: immutable and hashable, so that it can be part of a cache key."""
 
     url: str
     """What to open."""
@@ -54,6 +54,8 @@ class Dataset:
     """Processing level."""
     bounds: tuple[float, float, float, float]
     """Least x and y, greatest x and y in the CRS, whichever way the raster is turned."""
+    parts: tuple[StackBand, ...] = ()
+    """Of a scene of several files what holds each band of `indexes`; empty for a raster of one file."""
 
     def __hash__(self) -> int:
         # Looked up thousands of times per tile: what tells datasets apart nearly always, not every field.
@@ -90,7 +92,7 @@ class Dataset:
         return round(row), round(col)
 
 
-def _reflectance(src: Any, indexes: tuple[int, ...]) -> tuple[tuple[float, ...], tuple[float, ...], str]:
+def reflectance_of(src: Any, indexes: tuple[int, ...]) -> tuple[tuple[float, ...], tuple[float, ...], str]:
     """Scales, offsets and where they come from."""
     scales = tuple(float(src.scales[i - 1] or 1.0) for i in indexes)
     offsets = tuple(float(src.offsets[i - 1] or 0.0) for i in indexes)
@@ -110,25 +112,29 @@ def _reflectance(src: Any, indexes: tuple[int, ...]) -> tuple[tuple[float, ...],
 
 
 def _level(src: Any, url: str) -> str:
-    """Processing level from tags, band names or the file name; top of atmosphere where nothing tells."""
+    """Processing level from tags, band names or the file name; top of atmosphere where nothing states it."""
     texts = [f"{key}={value}" for key, value in src.tags().items() if key.upper() not in ("LICENSE", "SOURCE")]
     texts += [d for d in src.descriptions if d and d.upper().startswith("SR_B")]
     surface = any(_L2A.search(text) for text in texts) or any(text.upper().startswith("SR_B") for text in texts)
     return "l2a" if surface or re.search(r"MSIL2A|_L2A|L2SP|L2SR", url) else "l1c"
 
 
-def describe(url: str) -> Dataset:
-    """Read what the analysis needs to know of a raster, in its own words.
+def describe(src: Any, url: str, version: str) -> Dataset:
+    """Read what the analysis needs to know of an open raster, in its own words.
+
+    Args:
+        src: the raster.
+        url: what it is opened by.
+        version: its state.
 
     Raises:
-        SourceMissingError, SourceUnreadableError: see `open_raster`; or its place or its numbers are of no use.
+        SourceUnreadableError: its georeferencing or its data type cannot be used.
     """
-    version = file_version(url)
-    with open_raster(url, version) as src, georeferenced(src) as ground:
+    with georeferenced(src) as ground:
         indexes = tuple(non_alpha_indexes(src))
         check_place(ground, url)
         check_real(src, url)
-        scales, offsets, source = _reflectance(src, indexes)
+        scales, offsets, source = reflectance_of(src, indexes)
         return Dataset(
             url=url,
             version=version,

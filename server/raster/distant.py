@@ -1,7 +1,7 @@
 """Rasters seen from afar: what is read for an image does not grow with the ground that the image covers.
 
 rio-tiler warps at native resolution and then takes one pixel of many. Far out that is a warp of 4 million pixels a side
-for one tile, most of it beside the raster. Where more than `MOST_WARPED` pixels along a side would be warped for one of
+for one tile, most of it off the raster. Where more than `MOST_WARPED` pixels along a side would be warped for one of
 the image, the raster is read decimated first, by its overviews where it has any, and that is warped.
 """
 
@@ -38,7 +38,7 @@ MOST_PIXELS: Final = 2048 * 2048
 Bounds = tuple[float, float, float, float]
 
 UNREACHABLE: Final = (RasterioError, CPLE_BaseError, ArithmeticError, ValueError)
-"""What a place raises that has no image in another CRS, or the Moon's on Earth."""
+"""Errors for a place that has no image in another CRS, such as the Moon's on Earth."""
 
 
 @lru_cache(maxsize=256)

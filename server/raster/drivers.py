@@ -12,10 +12,10 @@ import rasterio
 from server.remote.libgdal import gdal_library
 
 BY_SUFFIX: Final = {".jp2": "JP2OpenJPEG", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-"""Drivers by the end of the name; GeoTIFF (COG included) for every other."""
+"""Drivers by the name's suffix; GeoTIFF (COG included) for every other."""
 
 NEEDED: Final = frozenset({"GTiff", "COG", "MEM", "Memory", "VRT", *BY_SUFFIX.values()})
-"""Drivers that stay. A file can name datasets of any driver there is, and some fetch what they are told (`GTI`, `WMS`,
+"""Drivers that stay. A file can name datasets of any driver there is, and some fetch what it names (`GTI`, `WMS`,
 `ZARR`, `HTTP`). VRT, the most dangerous of those left, is needed: rasterio makes one to compute the extent of a warp,
 and another to warp. It is never offered a file, and `server.raster.opening` refuses files that name others. `Memory`
 (in newer versions part of `MEM`) holds the shapes that rasterio burns into a mask."""
@@ -27,9 +27,9 @@ def driver_for(url: str) -> str:
 
 
 def restrict_drivers() -> None:
-    """Take every driver that is not needed out of GDAL, whatever this build of it has.
+    """Remove every driver that is not needed from GDAL, whatever this build has.
 
-    The list goes into the environment, too, for a GDAL that registers its drivers anew, and for subprocesses.
+    The list goes into the environment, too, for a GDAL that registers its drivers again, and for subprocesses.
     """
     gdal = gdal_library()
     with rasterio.Env() as env:  # registers the drivers

@@ -28,7 +28,7 @@ UNTRUSTED: Final = {
     # zlib takes 1.7 to 2.3 times as long.
     "GDAL_TIFF_DEFLATE_SUBCODEC": "ZLIB",
 }
-"""Further options for files of which nobody but their author says anything: those of public hosts."""
+"""Further options for files that only their author vouches for: those of public hosts."""
 
 
 def configure_gdal() -> None:

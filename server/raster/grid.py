@@ -9,6 +9,7 @@ from typing import Final
 
 from pyproj import CRS, Geod
 
+from algorithms.cells import AVERAGED_FACTOR
 from algorithms.models import MODELS
 from server.errors import SourceUnreadableError
 from server.raster.dataset import Dataset
@@ -19,12 +20,17 @@ BlockNumber = tuple[int, int]
 BLOCK_CELLS: Final = 128
 """Side in cells of the blocks in which masks and fills are computed and cached."""
 WIDE_BLOCK_CELLS: Final = 512
-"""Side of the blocks of fills at the coarse level, where a view takes in much ground: a block reads a rim around itself
+"""Side of the blocks of fills at the coarse level, where a view covers much ground: a block reads a rim around itself
 that weighs the less the larger it is."""
 COARSE_SHARE: Final = 0.75
 """Share of a coarse cell that a pixel must have for the coarse level: 57 m at zoom 11 in middle latitudes."""
+LEVEL_STEP: Final = 4
+"""Pixels per side of a cell from one level to the next where a user's mask is followed in its own pixels: a power of
+two, which overviews have."""
+LEAST_CELLS: Final = 32
+"""Cells along the shorter side of a scene at the coarsest of these levels, at least."""
 FINEST_PIXEL_METRES: Final = 1e-5
-"""Size of a pixel below which it cannot be one: a hundredth of a millimetre."""
+"""Size below which a pixel cannot be real: a hundredth of a millimetre."""
 FINEST_METRES, COARSEST_METRES = MODELS["ukis-6b-l1c"].resolution
 """Ground size of a cell in metres at which the cloud models are used."""
 
@@ -129,7 +135,7 @@ class Grid:
 
     @property
     def fine(self) -> bool:
-        """Whether it is a level near native resolution, rather than one for views that take in much ground."""
+        """Whether it is a level near native resolution, rather than one for views that cover much ground."""
         return self.side == BLOCK_CELLS
 
     def mask_cells(self, box: Box) -> tuple[Grid, Box]:
@@ -167,12 +173,12 @@ def _resolution(dataset: Dataset) -> float:
     """Ground size of a pixel in metres, for grids to be made of.
 
     Raises:
-        SourceUnreadableError: there is none, or it is absurd: the raster lies beside its CRS.
+        SourceUnreadableError: there is none, or it is absurd: the raster lies outside its CRS.
     """
     resolution = ground_resolution(dataset)
     if not FINEST_PIXEL_METRES <= resolution < math.inf:  # NaN is not either
         raise SourceUnreadableError(
-            f"{dataset.url!r} has pixels of {resolution:g} m; its place is damaged, georeference it again"
+            f"{dataset.url!r} has pixels of {resolution:g} m; its georeferencing is damaged; assign it again"
         )
     return resolution
 
@@ -181,31 +187,57 @@ def _grid(dataset: Dataset, factor: int, side: int = BLOCK_CELLS) -> Grid:
     return Grid(factor=factor, rows=-(-dataset.height // factor), cols=-(-dataset.width // factor), side=side)
 
 
-def fine_grid(dataset: Dataset) -> Grid:
-    """The level for views near native resolution: the least power of two that makes cells of 20 m or more."""
+def fine_grid(dataset: Dataset, *, follows: bool = False) -> Grid:
+    """The level for views near native resolution: the least power of two that makes cells of 20 m or more.
+
+    Args:
+        dataset: the target.
+        follows: whether masks are a user's. Where a cell would be more than a few pixels wide every pixel is a cell, so
+            that the mask is followed in its own pixels; only the cloud models need cells of 20 m.
+    """
     resolution = _resolution(dataset)
     factor = 1
     # 5 % tolerance: a nominal 10 m pixel of a geographic raster measures 9.9 m or so.
     while resolution * factor < 0.95 * FINEST_METRES:
         factor *= 2
-    return _grid(dataset, factor)
+    return _grid(dataset, 1 if follows and factor > AVERAGED_FACTOR else factor)
 
 
-def coarse_grid(dataset: Dataset) -> Grid:
-    """The level for every view coarser: the largest multiple of the fine level's cells of at most 60 m."""
-    fine = fine_grid(dataset)
+def coarse_grid(dataset: Dataset, *, follows: bool = False) -> Grid:
+    """The level for every view coarser: the largest multiple of the fine level's cells of at most 60 m.
+
+    `follows` as for `fine_grid`: there it is the coarsest of several levels.
+    """
+    fine = fine_grid(dataset, follows=follows)
+    if fine.factor == 1 and fine_grid(dataset).factor > AVERAGED_FACTOR:
+        return _levels(dataset)[-1]
     size = _resolution(dataset) * fine.factor
     times = math.floor(1.05 * COARSEST_METRES / size)
     return _grid(dataset, fine.factor * times, WIDE_BLOCK_CELLS) if times > 1 else fine
 
 
-def native_grid(dataset: Dataset) -> Grid:
+def _levels(dataset: Dataset) -> list[Grid]:
+    """The levels of a raster whose user's mask is followed in its own pixels, from fine to coarse.
+
+    `LEVEL_STEP` apart, so that a view takes in no more cells than one of a coarser raster does.
+    """
+    factors = [1]
+    most = min(1.05 * COARSEST_METRES / _resolution(dataset), min(dataset.shape) / LEAST_CELLS)
+    while factors[-1] * LEVEL_STEP <= most:
+        factors.append(factors[-1] * LEVEL_STEP)
+    return [_grid(dataset, factor, BLOCK_CELLS if factor == 1 else WIDE_BLOCK_CELLS) for factor in factors]
+
+
+def native_grid(dataset: Dataset, *, follows: bool = False) -> Grid:
     """Every pixel a cell, with the masks of the fine level: finer than that the cloud models are not used."""
-    fine = fine_grid(dataset)
+    fine = fine_grid(dataset, follows=follows)
     return fine if fine.factor == 1 else Grid(factor=1, rows=dataset.height, cols=dataset.width, masks=fine)
 
 
-def grid_for(dataset: Dataset, pixels: float) -> Grid:
-    """The level for a view whose pixels are `pixels` native pixels wide."""
+def grid_for(dataset: Dataset, pixels: float, *, follows: bool = False) -> Grid:
+    """The level for a view whose pixels are `pixels` native pixels wide; `follows` as for `fine_grid`."""
+    if follows and fine_grid(dataset).factor > AVERAGED_FACTOR:
+        levels = _levels(dataset)
+        return max((g for g in levels if pixels >= COARSE_SHARE * g.factor), key=lambda g: g.factor, default=levels[0])
     coarse = coarse_grid(dataset)
     return coarse if pixels >= COARSE_SHARE * coarse.factor else fine_grid(dataset)

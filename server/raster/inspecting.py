@@ -1,7 +1,7 @@
 """Looking at what GDAL reads while it opens a raster: a coordinate reference system that makes PROJ open a file.
 
-PROJ opens such files while the raster is opened, before anybody could look at its coordinate reference system: a named
-pipe would stop the thread for ever, any other name tells whether a file exists.
+PROJ opens such files while the raster is opened, before its coordinate reference system can be checked: a named
+pipe would block the thread for ever, any other name reveals whether a file exists.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _NAMES_FILES: Final = re.compile(
 
 
 class Inspected:
-    """A file whose content is looked at until it is open; where it is refused there are no more bytes."""
+    """A file whose content is inspected until it is open; once refused, it has no more bytes."""
 
-    def __init__(self, file: RandomAccess, url: str) -> None:
+    def __init__(self, file: RandomAccess, url: str, *, opening: bool = True) -> None:
         self._file = file
         self._url = url
-        self._opening = True
+        self._opening = opening
         self.fault: Exception | None = None
         """Why it is refused."""
 
     def opened(self) -> None:
-        """Look no longer: what follows is pixels."""
+        """Stop inspecting: what follows is pixels."""
         self._opening = False
 
     @property

@@ -1,4 +1,4 @@
-"""JPEG tiles smaller than their place in a GeoTIFF: libtiff warns, and leaves what was in memory in the rest of it."""
+"""JPEG tiles smaller than their place in a GeoTIFF: libtiff warns, and leaves the rest of it as it was in memory."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Listener(logging.Filter):
         if _here.open and _WARNING in record.getMessage():
             url, file = _here.open[-1]
             file.fault = file.fault or SourceFaultError(
-                f"{url!r} is damaged: a JPEG tile in it has another size than its header says; replace it"
+                f"{url!r} is damaged: a JPEG tile in it has a size other than its header says; replace the file"
             )
         return True
 

@@ -1,29 +1,18 @@
-"""Described rasters on the ground: opened on their lattices, and whether two of them overlap."""
+"""Described rasters on the ground: whether two of them overlap."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from rasterio.errors import RasterioError
 from rasterio.warp import transform_bounds
 
 from server.raster.dataset import Dataset, dataset_crs
-from server.raster.opening import open_raster
 from server.raster.sampling import on_lattice
-from server.raster.upright import georeferenced
 
 PROBES: Final = 33
-"""Points along each side of a raster that are looked for in the other one."""
-
-
-@contextmanager
-def open_georeferenced(dataset: Dataset) -> Iterator[Any]:
-    """The raster on the lattice that its description has. Raises as `open_raster` does."""
-    with open_raster(dataset.url, dataset.version) as raw, georeferenced(raw) as src:
-        yield src
+"""Points along each side of a raster that are looked up in the other one."""
 
 
 def overlap(one: Dataset, two: Dataset) -> bool:

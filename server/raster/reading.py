@@ -14,14 +14,17 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as PixelWindow
 
 from algorithms.cells import AVERAGED_FACTOR, Cells, cell_means
+from server.raster.composite import own_layer, resolution_groups
 from server.raster.dataset import Dataset, dataset_crs
 from server.raster.grid import Box, Grid
 from server.raster.layer import Layer
-from server.raster.opening import open_raster
-from server.raster.placing import open_georeferenced
+from server.raster.sources import Sources
 from server.raster.turns import source_of_warp
+from server.raster.units import nodata_counts
 from server.raster.upright import validity_options
-from server.remote.files import get_remotes, is_remote
+from server.remote.files import is_remote
+
+Bools = npt.NDArray[np.bool_]
 
 READ_CELLS: Final = 256
 """Side in cells of the blocks in which rasters are read: 512 native pixels at factor 2, the tile of a common COG."""
@@ -32,9 +35,17 @@ class Pixels:
     """Native pixels."""
 
     values: npt.NDArray[Any]
-    """(B, h, w), in the type they are stored in."""
+    """(B, h, w) in the target's units, in the type they are stored in unless they are converted."""
     valid: npt.NDArray[np.bool_]
-    """(h, w)."""
+    """(h, w), pixels with data; of a replacement those with a number in every band."""
+    whole: npt.NDArray[np.bool_]
+    """(h, w), pixels with a number in every band: they can be compared with another date's."""
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes; one array for both kinds of pixels counts once."""
+        masks = {id(mask): mask.nbytes for mask in (self.valid, self.whole)}
+        return self.values.nbytes + sum(masks.values())
 
     @property
     def clean(self) -> npt.NDArray[np.float32]:
@@ -51,19 +62,62 @@ def _step(factor: int, shift: tuple[int, int]) -> int:
     return 1 if shift[0] % step or shift[1] % step else step
 
 
-def _there(pixels: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_]:
-    """(H, W), pixels of (B, H, W) that are finite and not `nodata` in every band."""
-    there = np.ones(pixels.shape[1:], bool)
-    whole_numbers = np.issubdtype(pixels.dtype, np.integer)
-    # Compared in the pixels' own type, which is several times as fast; a value it cannot hold is nowhere.
-    if nodata is not None and (not whole_numbers or _holds(pixels.dtype, nodata)):
-        missing = pixels.dtype.type(nodata)
-        for band in pixels:
-            there &= band != missing
-    if not whole_numbers:
-        for band in pixels:
-            there &= np.isfinite(band)
-    return there
+@dataclass(frozen=True, slots=True)
+class _Missing:
+    """What stands for no data in a raster."""
+
+    nodata: float | None
+    """The value that does; numbers that are not finite do, too."""
+    counts: tuple[bool, ...]
+    """For each band whether that value is a number where other bands have data."""
+
+    @classmethod
+    def of(cls, dataset: Dataset, indexes: tuple[int, ...]) -> _Missing:
+        """In some bands of a raster."""
+        return cls(dataset.nodata, nodata_counts(dataset, indexes))
+
+    def found(self, pixels: npt.NDArray[Any]) -> tuple[Bools, Bools]:
+        """(H, W) pixels of (B, H, W) with data in any band, and those with a number in every band."""
+        integers, nodata = np.issubdtype(pixels.dtype, np.integer), self.nodata
+        # Compared in the pixels' own type, which is several times as fast; a value it cannot hold is nowhere.
+        holds = nodata is not None and (not integers or _holds(pixels.dtype, nodata))
+        if integers and not holds:
+            everywhere = np.ones(pixels.shape[1:], bool)
+            return everywhere, everywhere
+        there, whole = np.zeros(pixels.shape[1:], bool), np.ones(pixels.shape[1:], bool)
+        for band, counts in zip(pixels, self.counts, strict=True):
+            finite = None if integers else np.isfinite(band)
+            if holds:
+                has = band != pixels.dtype.type(nodata)
+                has = has if finite is None else has & finite
+            else:
+                assert finite is not None  # noqa: S101  (floats, if no nodata value)
+                has = finite
+            there |= has
+            if not counts:
+                whole &= has
+            elif finite is not None:
+                whole &= finite
+        return there, whole & there
+
+    def guess(self, pixels: npt.NDArray[Any], partial: Bools) -> None:
+        """Give bands without a number the mean of the others, in place.
+
+        Such pixels are compared with nothing: the guess serves the cloud model, and clouds are gray.
+
+        Args:
+            pixels: (B, H, W).
+            partial: (H, W), pixels with numbers in some bands only.
+        """
+        y, x = np.nonzero(partial)
+        if len(y) == 0:
+            return
+        values = pixels[:, y, x]
+        known = np.isfinite(values)
+        if self.nodata is not None:
+            known &= (values != self.nodata) | np.array(self.counts)[:, None]
+        mean = np.where(known, values, 0).sum(axis=0, dtype=np.float64) / np.maximum(known.sum(axis=0), 1)
+        pixels[:, y, x] = np.where(known, values, mean).astype(pixels.dtype)
 
 
 def _holds(dtype: np.dtype[Any], value: float) -> bool:
@@ -73,46 +127,71 @@ def _holds(dtype: np.dtype[Any], value: float) -> bool:
 
 
 def _read(
-    src: Any, indexes: tuple[int, ...], box: Box, factor: int, nodata: float | None, shift: tuple[int, int]
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_], int]:
+    src: Any, indexes: tuple[int, ...], box: Box, factor: int, missing: _Missing, shift: tuple[int, int]
+) -> tuple[Pixels, int]:
     """Read a dataset that lies on the target's lattice, `shift` rows and columns off, under a box of cells.
 
     Returns:
-        (B, H, W) values, (H, W) validity, and how many of them make a cell along a side.
+        The pixels, and how many of them make a cell along a side.
     """
     step = _step(factor, shift)
     top, left = box.top * factor - shift[0], box.left * factor - shift[1]
     bottom, right = box.bottom * factor - shift[0], box.right * factor - shift[1]
-    # Whole steps only: a stretched read would shift the last pixels.
-    height, width = src.height // step * step, src.width // step * step
-    inner = Box(max(top, 0), min(bottom, height), max(left, 0), min(right, width))
     rows, cols = (bottom - top) // step, (right - left) // step
     values: npt.NDArray[Any] = np.zeros((len(indexes), rows, cols), np.float32)
     valid = np.zeros((rows, cols), bool)
-    if inner.bottom > inner.top and inner.right > inner.left:
-        window = PixelWindow(inner.left, inner.top, inner.right - inner.left, inner.bottom - inner.top)
-        shape = (window.height // step, window.width // step)
-        ready = step == 1 or step in src.overviews(indexes[0])
-        pixels = src.read(
-            indexes,
-            window=window,
-            out_shape=(len(indexes), *shape),
-            resampling=Resampling.average,
-            out_dtype=None if ready else "float32",  # averages of whole numbers are none
-        )
-        there = _there(pixels, nodata)
-        if nodata is None:
-            there &= src.dataset_mask(window=window, out_shape=shape) > 0
-        if shape == valid.shape:
-            values, valid = pixels, there
-        else:
-            row, col = (inner.top - top) // step, (inner.left - left) // step
-            values[:, row : row + shape[0], col : col + shape[1]] = np.where(there, pixels, 0)
-            valid[row : row + shape[0], col : col + shape[1]] = there
-    return values, valid, factor // step
+    whole = valid.copy()
+    overviews = src.overviews(indexes[0])
+    spans = (_spans(top, bottom, src.height, step), _spans(left, right, src.width, step))
+    for (row, row_end, high), (col, col_end, wide) in product(*spans):
+        window = PixelWindow(col, row, col_end - col, row_end - row)
+        pixels = _read_window(src, indexes, window, (high, wide), missing, ready=step == 1 or step in overviews)
+        if (high, wide) == valid.shape:
+            return pixels, factor // step
+        y, x = (row - top) // step, (col - left) // step
+        place = slice(y, y + high), slice(x, x + wide)
+        values[(slice(None), *place)] = np.where(pixels.valid, pixels.values, 0)
+        valid[place], whole[place] = pixels.valid, pixels.whole
+    return Pixels(values, valid, whole), factor // step
 
 
-def announce(layer: Layer, grid: Grid, boxes: list[Box]) -> None:
+def _spans(start: int, stop: int, size: int, step: int) -> list[tuple[int, int, int]]:
+    """The part of an axis of `size` pixels from `start` to `stop`: first and last pixel, and steps in between.
+
+    What is left at the end, less than a step, is a span of its own: a stretched read would shift the last pixels.
+    """
+    start, stop = max(start, 0), min(stop, size)
+    cut = max(start, min(stop, size // step * step))
+    spans = [(start, cut, (cut - start) // step), (cut, stop, 1)]
+    return [span for span in spans if span[0] < span[1]]
+
+
+def _read_window(
+    src: Any,
+    indexes: tuple[int, ...],
+    window: PixelWindow,
+    shape: tuple[int, int],
+    missing: _Missing,
+    *,
+    ready: bool,
+) -> Pixels:
+    """A window of a dataset as so many rows and columns; `ready`: whether it has overviews of that size."""
+    pixels = src.read(
+        indexes,
+        window=window,
+        out_shape=(len(indexes), *shape),
+        resampling=Resampling.average,
+        out_dtype=None if ready else "float32",  # averages of whole numbers are none
+    )
+    there, whole = missing.found(pixels)
+    missing.guess(pixels, there & ~whole)
+    if missing.nodata is None:
+        masked = src.dataset_mask(window=window, out_shape=shape) > 0
+        there, whole = there & masked, whole & masked
+    return Pixels(pixels, there, whole)
+
+
+def announce(sources: Sources, layer: Layer, grid: Grid, boxes: list[Box]) -> None:
     """Tell which boxes of cells will be read, so that the bytes of a remote raster come in few requests.
 
     Only native pixels on the target's lattice are announced, where the requests for blocks add up.
@@ -124,7 +203,7 @@ def announce(layer: Layer, grid: Grid, boxes: list[Box]) -> None:
     if shift is None or _step(factor, shift) > 1:
         return
     boxes = [box.align(READ_CELLS).clip(grid.shape) for box in boxes]
-    with open_raster(dataset.url, dataset.version) as src:
+    with sources.open(dataset.url, dataset.version) as src:
         if src.gcps[0]:  # its blocks do not lie on the lattice
             return
         height, width = src.block_shapes[0]
@@ -142,16 +221,26 @@ def announce(layer: Layer, grid: Grid, boxes: list[Box]) -> None:
             start, size = (src.get_tag_item(name, "TIFF", bidx=band) for name in names)
             if start and size:  # absent where a sparse file has no block, and in other formats
                 spans.append((int(start), int(start) + int(size)))
-    get_remotes().pieces.announce(dataset.url, dataset.version, spans)
+    sources.announce(dataset, spans)
 
 
-def _read_layer(layer: Layer, factor: int, box: Box) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_], int]:
-    """`_read` for any layer, warped bilinearly where it lies on another grid than its target."""
+def _read_layer(sources: Sources, layer: Layer, factor: int, box: Box) -> tuple[Pixels, int]:
+    """`_read` for any layer, in the target's units."""
+    pixels, size = _read_on_lattice(sources, layer, factor, box)
+    if layer.is_target:
+        return pixels, size
+    values = pixels.values if (convert := layer.conversion) is None else convert(pixels.values)
+    return Pixels(values, pixels.whole, pixels.whole), size
+
+
+def _read_on_lattice(sources: Sources, layer: Layer, factor: int, box: Box) -> tuple[Pixels, int]:
+    """`_read` for any layer, in its own units; warped bilinearly where it lies on another grid than its target."""
     dataset, target = layer.dataset, layer.target
-    with open_georeferenced(dataset) as src:
+    missing = _Missing.of(dataset, layer.indexes)
+    with sources.open_described(dataset) as src:
         shift = dataset.same_grid(target)
         if shift is not None:
-            return _read(src, layer.indexes, box, factor, dataset.nodata, shift)
+            return _read(src, layer.indexes, box, factor, missing, shift)
         options: dict[str, Any] = {
             "crs": dataset_crs(target),
             "transform": target.affine,
@@ -160,64 +249,94 @@ def _read_layer(layer: Layer, factor: int, box: Box) -> tuple[npt.NDArray[Any], 
             "resampling": Resampling.bilinear,
         }
         options |= validity_options(src, dataset.nodata) | source_of_warp(dataset, target)
+        if not all(missing.counts):
+            options["UNIFIED_SRC_NODATA"] = "NO"  # or a band's nodata value is averaged with the numbers around it
         with WarpedVRT(src, **options) as warped:
-            return _read(warped, layer.indexes, box, factor, dataset.nodata, (0, 0))
+            return _read(warped, layer.indexes, box, factor, missing, (0, 0))
 
 
-def read_cells(layer: Layer, grid: Grid, box: Box) -> Cells:
-    """Read a layer on a box of its target's cells."""
-    values, valid, factor = _read_layer(layer, grid.factor, box)
-    if factor == grid.factor:  # native pixels: a cell that the scene's border cuts averages what it has
+def read_cells(sources: Sources, layer: Layer, grid: Grid, box: Box) -> Cells:
+    """Read a layer on a box of its target's cells: of bands of several grids each from its own pixels."""
+    groups = resolution_groups(layer, grid.factor)
+    if groups.keys() == {1}:
+        return _cells_of_one_grid(sources, layer, grid.factor, box)
+    found = {
+        positions: _cells_of_one_grid(sources, own_layer(layer, ratio, positions), grid.factor // ratio, box)
+        for ratio, positions in groups.items()
+    }
+    values = np.empty((len(layer.indexes), *box.shape), np.float32)
+    for positions, cells in found.items():
+        values[list(positions)] = cells.values
+    # Bands whose nodata value is a number where others have data take no cell away.
+    strict = [positions for positions in found if not all(nodata_counts(layer.dataset, _picked(layer, positions)))]
+
+    def joined(name: str) -> Bools:
+        have = np.logical_or.reduce([getattr(cells, name) for cells in found.values()])
+        return np.asarray(np.logical_and.reduce([have, *(getattr(found[positions], name) for positions in strict)]))
+
+    return Cells(values, joined("valid"), joined("full"))
+
+
+def _picked(layer: Layer, positions: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(layer.indexes[position] for position in positions)
+
+
+def _cells_of_one_grid(sources: Sources, layer: Layer, of: int, box: Box) -> Cells:
+    """Cells of `of` pixels along a side of the layer's target."""
+    pixels, factor = _read_layer(sources, layer, of, box)
+    values, valid, whole = pixels.values, pixels.valid, pixels.whole
+    if factor == of:  # native pixels: a cell that the scene's border cuts averages what it has
         rows, cols = box.times(factor).clip(layer.target.shape).shape
-        values, valid = values[:, :rows, :cols], valid[:rows, :cols]
-    return cell_means(values, valid, factor)
+        values, valid, whole = values[:, :rows, :cols], valid[:rows, :cols], whole[:rows, :cols]
+    return cell_means(values, valid, factor, whole=whole)
 
 
-def read_pixels(layer: Layer, box: Box) -> Pixels:
+def read_pixels(sources: Sources, layer: Layer, box: Box) -> Pixels:
     """Read a layer on a box of its target's native pixels."""
-    values, valid, _ = _read_layer(layer, 1, box)
-    return Pixels(values, valid)
+    return _read_layer(sources, layer, 1, box)[0]
 
 
-def read_classes(dataset: Dataset, target: Dataset, grid: Grid, box: Box) -> npt.NDArray[np.floating[Any]]:
+def read_classes(
+    sources: Sources, dataset: Dataset, target: Dataset, grid: Grid, box: Box
+) -> npt.NDArray[np.floating[Any]]:
     """Read a user's class raster on the target's native pixels under a box of cells.
 
     Returns:
         (rows * factor, cols * factor), NaN where there is no data.
     """
-    return _classes(dataset, target, box.times(grid.factor), 1)
+    return _classes(sources, dataset, target, box.times(grid.factor), 1)
 
 
-def sample_classes(dataset: Dataset, target: Dataset, step: int) -> npt.NDArray[np.floating[Any]]:
+def sample_classes(sources: Sources, dataset: Dataset, target: Dataset, step: int) -> npt.NDArray[np.floating[Any]]:
     """Read a user's class raster at the middle of squares of `step` native pixels of the target.
 
     Returns:
         (ceil(H / step), ceil(W / step)), NaN where there is no data.
     """
-    return _classes(dataset, target, Box(0, -(-target.height // step), 0, -(-target.width // step)), step)
+    return _classes(sources, dataset, target, Box(0, -(-target.height // step), 0, -(-target.width // step)), step)
 
 
-def sample_validity(dataset: Dataset, step: int) -> npt.NDArray[np.bool_]:
+def sample_validity(sources: Sources, dataset: Dataset, step: int) -> npt.NDArray[np.bool_]:
     """(ceil(H / step), ceil(W / step)), whether a raster has data about the middle of squares of `step` of its pixels.
 
     Everywhere, where telling would take reading all of a large raster: one without overviews.
     """
     shape = (-(-dataset.height // step), -(-dataset.width // step))
-    with open_georeferenced(dataset) as src:
+    with sources.open_described(dataset) as src:
         if step > 1 and not src.overviews(1):
             return np.ones(shape, bool)
         options = {"out_shape": shape, "resampling": Resampling.nearest}
-        there = _there(src.read(dataset.indexes, **options), dataset.nodata)
+        there, _ = _Missing.of(dataset, dataset.indexes).found(src.read(dataset.indexes, **options))
         if dataset.nodata is None:
-            there &= src.dataset_mask(out_shape=shape) > 0
+            there = there & src.dataset_mask(out_shape=shape) > 0
     return there
 
 
-def _classes(dataset: Dataset, target: Dataset, box: Box, step: int) -> npt.NDArray[np.floating[Any]]:
+def _classes(sources: Sources, dataset: Dataset, target: Dataset, box: Box, step: int) -> npt.NDArray[np.floating[Any]]:
     """The nearest class of every square of `step` native pixels in a box of such squares."""
     # float32 holds every number of 16 bits; bits packed into 32 need more.
     dtype = "float32" if np.dtype(dataset.dtype).itemsize <= 2 or dataset.dtype == "float32" else "float64"
-    with open_georeferenced(dataset) as src:
+    with sources.open_described(dataset) as src:
         options: dict[str, Any] = {
             "crs": dataset_crs(target),
             "transform": target.affine @ Affine.scale(step) @ Affine.translation(box.left, box.top),

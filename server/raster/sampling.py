@@ -20,7 +20,7 @@ NODE_PIXELS: Final = 16
 """Output pixels between exactly transformed points; between them positions are interpolated linearly (error below
 1/100 output pixel nearly everywhere, and the same for a tile and its quarters)."""
 BENT_PIXELS: Final = 0.05
-"""Error in output pixels from which on positions are computed one by one: 1 ms per 1000 pixels."""
+"""Error in output pixels from which positions are computed one by one: 1 ms per 1000 pixels."""
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]

@@ -61,7 +61,7 @@ def _centred(crs: str, middle: float) -> CRS:
     """A geographic CRS whose longitudes lie within half a turn of `middle`, by GDAL's extension of WKT.
 
     Its name and the order of its axes differ from the original's, since GDAL does not transform between CRS that it
-    takes for the same, and keeps transforms by name.
+    considers the same, and caches transforms by name.
     """
     text = CRS.from_wkt(crs).to_wkt(version="WKT1_GDAL")
     text = re.sub(r',AUTHORITY\["[^"]*","[^"]*"\]\]$', "]", text)

@@ -32,7 +32,7 @@ def hull(affine: Affine, width: int, height: int) -> tuple[float, float, float, 
 
 
 def validity_options(src: Any, nodata: float | None) -> dict[str, Any]:
-    """Options of a warp that keep apart what has data: by the nodata value, else by the band of alpha or a new one.
+    """Options of a warp that distinguish pixels with data: by the nodata value, else by the band of alpha or a new one.
 
     A second band of alpha is an error of GDAL's.
     """
@@ -82,7 +82,7 @@ def read_upright(
         bounds: left, bottom, right, top.
         height: rows of the image.
         width: columns of the image.
-        max_size: rows or columns at most, where neither is given.
+        max_size: most rows or columns, where neither is given.
         buffer: pixels around the part.
         align_bounds_with_dataset: whether the part grows to whole pixels.
         options: further arguments of rio-tiler's `read`.

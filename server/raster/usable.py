@@ -1,4 +1,4 @@
-"""Whether a raster can be shown at all: where it lies, and what stands for no data in it."""
+"""Whether a raster can be shown at all: its georeferencing, and its value for no data."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from algorithms.errors import ParameterError
 from server.errors import SourceUnreadableError
 
 LARGEST: Final = 1e12
-"""Coordinates and sizes of pixels beyond which no CRS has any place."""
+"""Coordinates and sizes of pixels beyond which no CRS has any points."""
 SMALLEST: Final = 1e-12
-"""Size of a pixel below which positions cannot be told apart."""
+"""Size of a pixel below which positions cannot be distinguished."""
 
 
 def check_georeference(src: Any, url: str) -> None:
-    """Refuse a raster whose geotransform leads nowhere.
+    """Refuse a raster whose geotransform cannot be used.
 
     Raises:
         SourceUnreadableError: the geotransform is not finite, or has no inverse.
     """
     numbers = tuple(src.transform)[:6]
-    remedy = "its place is damaged; georeference it again (gdal_edit -a_ullr)"
+    remedy = "its georeferencing is damaged; assign it again (gdal_edit -a_ullr)"
     if not all(math.isfinite(value) and abs(value) <= LARGEST for value in numbers):
         raise SourceUnreadableError(f"{url!r} has the geotransform {numbers}: {remedy}")
     a, b, _, d, e, _ = numbers
@@ -53,7 +53,7 @@ def check_place(src: Any, url: str) -> None:
     check_crs(src, url)
     if not (src.crs.is_geographic or src.crs.is_projected) and _is_local(src.crs.to_wkt()):
         raise SourceUnreadableError(
-            f"{url!r} has a local CRS, which is nowhere on the earth; assign another one (gdal_edit -a_srs)"
+            f"{url!r} has a local CRS, which has no place on the earth; assign another one (gdal_edit -a_srs)"
         )
 
 
@@ -66,7 +66,7 @@ def check_real(src: Any, url: str) -> None:
     """Refuse to make pixels of complex numbers.
 
     Raises:
-        SourceUnreadableError: the raster holds such.
+        SourceUnreadableError: the raster holds complex numbers.
     """
     if "complex" in src.dtypes[0]:
         raise SourceUnreadableError(
@@ -88,4 +88,6 @@ def check_nodata(nodata: float | None, src: Any) -> None:
         return
     limits = np.iinfo(dtype)
     if not (float(nodata).is_integer() and limits.min <= nodata <= limits.max):
-        raise ParameterError(f"nodata={nodata:g} is no {dtype}; give a whole number from {limits.min} to {limits.max}")
+        raise ParameterError(
+            f"nodata={nodata:g} does not fit {dtype}; give a whole number from {limits.min} to {limits.max}"
+        )

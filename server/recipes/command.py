@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from server.raster.sources import Sources
     from server.recipes.model import Recipe
 
 
@@ -19,7 +20,7 @@ def recipe() -> None:
 
 
 def _told(found: Recipe) -> str:
-    """One line on what a recipe does."""
+    """One line that says what a recipe does."""
     request = found.request
     options = " ".join(f"{name}={value}" for name, value in found.options.items())
     filled = (
@@ -30,24 +31,30 @@ def _told(found: Recipe) -> str:
     return f"{found.name}: {request.target} {filled}; {clouds}; {options}"
 
 
-def _problems(name: str, taken: dict[str, str], *, offline: bool) -> list[str]:
-    """What is wrong with a recipe; tells what it does where nothing is."""
+def _problems(name: str, folder: Path | None, sources: Sources | None, taken: dict[str, str]) -> list[str]:
+    """What is wrong with a recipe; prints what it does if nothing is.
+
+    Args:
+        name: of the recipe, or its file.
+        folder: of recipes known by name.
+        sources: what opens its rasters; None leaves them alone.
+        taken: names of recipes and where they are from, to which this one's is added.
+    """
     from server.errors import RecipeError, RecipeMissingError  # noqa: PLC0415
     from server.recipes.rasters import raster_problems  # noqa: PLC0415
     from server.recipes.store import load_recipe  # noqa: PLC0415
-    from server.settings import get_settings  # noqa: PLC0415
 
     try:
-        found = load_recipe(name, get_settings().recipes)
+        found = load_recipe(name, folder)
     except RecipeError as error:
         return list(error.problems)
     except RecipeMissingError as error:
         return [str(error)]
     if found.name in taken:
         where = found.document.at(("name",))
-        return [f"{where}: name={found.name!r}: {taken[found.name]} has this name already; choose another"]
+        return [f"{where}: name={found.name!r}: {taken[found.name]} already has this name; choose another"]
     taken[found.name] = found.document.name
-    problems = [] if offline else raster_problems(found)
+    problems = [] if sources is None else raster_problems(found, sources)
     if not problems:
         click.echo(_told(found))
     return problems
@@ -55,11 +62,16 @@ def _problems(name: str, taken: dict[str, str], *, offline: bool) -> list[str]:
 
 @recipe.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--offline", is_flag=True, help="Check the files alone; do not open the rasters they name.")
+@click.option("--offline", is_flag=True, help="Check only the files; do not open the rasters they name.")
 def check(files: tuple[str, ...], *, offline: bool) -> None:
     """Check recipes: the files, and whether the server may open the rasters and they fit together."""
+    from server.raster.sources import Sources  # noqa: PLC0415
+    from server.settings import Settings  # noqa: PLC0415
+
+    settings = Settings()
+    sources = None if offline else Sources.of(settings)
     taken: dict[str, str] = {}
-    problems = [problem for name in files for problem in _problems(name, taken, offline=offline)]
+    problems = [problem for name in files for problem in _problems(name, settings.recipes, sources, taken)]
     for problem in problems:
         click.echo(" ".join(problem.split()), err=True)
     if problems:
@@ -75,12 +87,12 @@ def _seen_from(url: str, out: Path | None) -> str:
 
 @recipe.command("from-rft")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@click.option("--target", help="Cloudy raster; instead of the template's.")
-@click.option("--replacement", multiple=True, help="Other date; may be repeated.")
+@click.option("--target", help="Cloudy raster, instead of the template's.")
+@click.option("--replacement", multiple=True, help="Another date; may be repeated.")
 @click.option("--mask", help="Raster of cloud classes; without one a cloud model finds the clouds.")
-@click.option("--name", help="The recipe's name; by default made of the template's.")
+@click.option("--name", help="The recipe's name; by default made from the template's.")
 @click.option("--exact", is_flag=True, help="The settings of Esri's function instead of ClearSky's better ones.")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write; else printed.")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write; default: print.")
 def from_rft(
     file: Path,
     target: str | None,
@@ -107,7 +119,7 @@ def from_rft(
     if output is None:
         click.echo(text, nl=False)
     elif output.exists():
-        raise click.ClickException(f"{str(output)!r} exists already; remove it or write another file")
+        raise click.ClickException(f"{str(output)!r} already exists; remove it or write another file")
     else:
         output.write_text(text, encoding="utf-8")
         click.echo(f"Wrote {output}")

@@ -51,7 +51,7 @@ def write_recipe(
         exact: write the settings of Esri's function.
 
     Returns:
-        YAML with the notes as comments; and the notes. A raster that nobody named is null, which `recipe check` tells.
+        YAML with the notes as comments; and the notes. A raster nobody named is null, which `recipe check` reports.
 
     Raises:
         RecipeError: a name that cannot be one.
@@ -71,7 +71,7 @@ def write_recipe(
     else:
         notes.append("filled by regression with residual correction; --exact writes the settings of Esri's function")
         if buffer is None:
-            notes.append(f"Esri's function widens the mask by {ESRI_BUFFER} steps; the default of this recipe is less")
+            notes.append(f"Esri's function widens the mask by {ESRI_BUFFER} steps; this recipe's default is smaller")
     for key, value in (("target", target), ("replacements", others[0])):
         if value is None:
             notes.append(f"fill in `{key}`: the template leaves it open")

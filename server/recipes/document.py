@@ -43,7 +43,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """YAML that every reader takes alike: quotes whatever some reader would take for more than text."""
+    """YAML that every reader reads alike: quotes whatever a reader might take for more than text."""
 
 
 for _tag, _pattern, _first in (
@@ -94,7 +94,7 @@ def _scalar(node: yaml.ScalarNode, where: str) -> Any:
         if kind == "float" and math.isfinite(number := float(text)):
             return number
     except (ValueError, KeyError):
-        raise RecipeError(f"{where}: {text[:40]!r} is no {kind}; write a plain value without tags") from None
+        raise RecipeError(f"{where}: {text[:40]!r} is not of type {kind}; write a plain value without tags") from None
     raise RecipeError(f"{where}: {text[:40]!r} with tag {kind!r} is not accepted; write a plain value without tags")
 
 
@@ -114,7 +114,7 @@ def _value(node: yaml.Node, key: Key, name: str, lines: dict[Key, int]) -> Any:
         if not isinstance(word, str):
             raise RecipeError(f"{name}:{line}: a key must be a plain word; put it in quotes")
         if (*key, word) in lines:
-            raise RecipeError(f"{name}:{line}: {word[:40]!r} stands here twice; remove one")
+            raise RecipeError(f"{name}:{line}: {word[:40]!r} occurs twice here; remove one")
         lines[*key, word] = line
         value = _value(child, (*key, word), name, lines)
         if value is not None:
@@ -160,7 +160,7 @@ def read_document(content: bytes, name: str) -> Document:
     lines: dict[Key, int] = {}
     values = _value(node, (), name, lines) if node else None
     if not isinstance(values, dict):
-        raise RecipeError(f"{name}:1: holds no `key: value` lines; write at least `name:` and `target:`")
+        raise RecipeError(f"{name}:1: has no `key: value` lines; write at least `name:` and `target:`")
     return Document(name, values, lines)
 
 

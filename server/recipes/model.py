@@ -15,9 +15,9 @@ from algorithms.options import OPTIONS
 from algorithms.removal import CloudRemoval
 from server.analysis.request import Request
 from server.errors import SourceError
+from server.raster.sources import Sources
 from server.recipes.document import Document, read_document
 from server.recipes.schema import Render, validate
-from server.remote.sources import check_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Recipe:
     render: Render
     """How the picture looks."""
     document: Document
-    """Where every value stands."""
+    """File and line of every value."""
     digest: str
     """Changes with the file's content."""
 
@@ -52,13 +52,13 @@ class Recipe:
         except (InputError, SourceError) as error:
             raise type(error)(f"{self.document.at(key)}: {error}") from error
 
-    def admitted(self) -> Recipe:
+    def admitted(self, sources: Sources) -> Recipe:
         """The same with every raster's name checked.
 
         Raises:
-            SourceForbiddenError, SourceMissingError: see `check_source`; the message begins with file and line.
+            SourceForbiddenError, SourceMissingError: see `Sources.check`; the message begins with file and line.
         """
-        return replace(self, request=self.request.checked(check_source, self._blame_source))
+        return replace(self, request=self.request.checked(sources.check, self._blame_source))
 
     def _blame_source(self, field: str, *index: int) -> AbstractContextManager[None]:
         """`blame` for a field of the request that names a dataset."""

@@ -1,9 +1,9 @@
-"""Dependencies of the routes below `/recipes/{name}`: what a request leaves open comes from the recipe."""
+"""Dependencies of the routes under `/recipes/{name}`: what a request leaves open comes from the recipe."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Path, Query, Request
@@ -23,13 +23,13 @@ from algorithms.errors import ParameterError
 from algorithms.removal import CloudAlgorithm
 from server.http.params import AlgorithmName, RequestParams, process
 from server.http.reader import PairReader, open_request
-from server.http.shared import SharedAnalysis, SharedSettings
+from server.http.shared import SharedAnalysis, SharedSettings, SharedSources, sources_of
 from server.recipes.model import Recipe
-from server.recipes.rasters import band_indexes
+from server.recipes.rasters import band_indexes, shown_bands_of
 from server.recipes.store import Recipes
 
 FIXED: Final = {field.name for field in fields(RequestParams)}
-"""Parameters of `/cog` that a recipe decides alone."""
+"""Parameters of `/cog` that only the recipe sets."""
 
 TILE_PARAMETERS: Final[list[Callable[..., Any]]] = [
     TileParams,
@@ -54,14 +54,17 @@ def named_recipe(
 
     Raises:
         RecipeMissingError, RecipeError: there is none, or a broken one. ParameterError: the request names what the
-            recipe decides. SourceForbiddenError, SourceMissingError: a raster.
+            recipe sets. SourceForbiddenError, SourceMissingError: a raster.
     """
     recipe = recipes_of(request.app).get(name)
     if fixed := sorted(FIXED & request.query_params.keys()):
         raise ParameterError(
-            f"{', '.join(fixed)} cannot be given: the recipe {name!r} decides; leave it out, or ask below /cog"
+            f"{', '.join(fixed)} cannot be given: the recipe {name!r} sets this; leave it out, or use /cog"
         )
-    return recipe.admitted()
+    sources = sources_of(request.app)
+    recipe = recipe.admitted(sources)
+    shown = shown_bands_of(recipe, sources, request.query_params)
+    return replace(recipe, request=replace(recipe.request, shown=shown)) if shown else recipe
 
 
 Named = Annotated[Recipe, Depends(named_recipe)]
@@ -80,10 +83,11 @@ def _own_picture(query: Mapping[str, str]) -> bool:
 def recipe_bands(
     asked: Annotated[BidxExprParams, Depends()],
     recipe: Named,
+    sources: SharedSources,
 ) -> BidxExprParams:
     """Bands or expression; a request that gives one of them replaces both."""
     if asked.indexes is None and asked.expression is None:
-        return BidxExprParams(indexes=band_indexes(recipe), expression=recipe.render.expression)
+        return BidxExprParams(indexes=band_indexes(recipe, sources), expression=recipe.render.expression)
     return asked
 
 
@@ -140,8 +144,9 @@ def recipe_process(
 
 @dataclass
 class RecipeParams(DefaultDependency):
-    """What the reader needs beside the recipe."""
+    """What the reader needs besides the recipe."""
 
+    sources: SharedSources
     analysis: SharedAnalysis
     settings: SharedSettings
     process: Annotated[BaseAlgorithm | None, Depends(recipe_process)] = None

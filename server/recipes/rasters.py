@@ -1,4 +1,4 @@
-"""A recipe held against its rasters: the numbers of its bands, and whether everything fits together."""
+"""A recipe checked against its rasters: the numbers of its bands, and whether everything fits together."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import Any
 
 from rasterio.errors import RasterioError
 from rio_tiler.expression import parse_expression
+from starlette.datastructures import QueryParams
 
 from algorithms.bands import common_names
 from algorithms.errors import BandError, ClearSkyError, InputError
-from server.analysis.request import get_dataset
 from server.errors import SourceError
+from server.http.params import shown_bands
 from server.raster.dataset import Dataset
+from server.raster.sources import Sources
 from server.recipes.model import Recipe
-from server.remote.sources import check_source
 
 
-def band_indexes(recipe: Recipe) -> list[int] | None:
+def band_indexes(recipe: Recipe, sources: Sources) -> list[int] | None:
     """1-based numbers of the bands to show.
 
     Raises:
@@ -27,13 +28,17 @@ def band_indexes(recipe: Recipe) -> list[int] | None:
     """
     if not recipe.render.bands:
         return None
-    return [_index(recipe, k, band) for k, band in enumerate(recipe.render.bands)]
+    return [_index(recipe, sources, k, band) for k, band in enumerate(recipe.render.bands)]
 
 
-def _index(recipe: Recipe, k: int, band: str | int) -> int:
+def _index(recipe: Recipe, sources: Sources, k: int, band: str | int) -> int:
     if isinstance(band, int):
         return band
-    target = recipe.request.target_dataset()
+    scene = recipe.request.scene(sources, recipe.request.target)
+    if scene is not None:
+        with recipe.blame("render", "bands", k):
+            return scene.asked([band])[0]
+    target = recipe.request.target_dataset(sources)
     for name in (band.lower(), *common_names([band])):
         if name in target.names:
             return target.indexes[target.names.index(name)]
@@ -41,15 +46,28 @@ def _index(recipe: Recipe, k: int, band: str | int) -> int:
         raise BandError(f"band {band!r} is not in the target, which has {_known(target)}; show one of these")
 
 
+def shown_bands_of(recipe: Recipe, sources: Sources, query: QueryParams) -> tuple[int, ...]:
+    """Which bands of a scene a query, or else the recipe, shows; nothing for a raster of one file."""
+    request = recipe.request
+    if request.scene(sources, request.target) is None:
+        return ()
+    if shown := shown_bands(request, sources, query):
+        return shown
+    if recipe.render.expression:
+        return shown_bands(request, sources, QueryParams({"expression": recipe.render.expression}))
+    return tuple(band_indexes(recipe, sources) or ())
+
+
 def _known(target: Dataset) -> str:
     return ", ".join(f"{i} {name or ''}".strip() for i, name in zip(target.indexes, target.names, strict=True))
 
 
-def raster_problems(recipe: Recipe) -> list[str]:
-    """What hinders a recipe when its rasters are opened: one line each, with file and line.
+def raster_problems(recipe: Recipe, sources: Sources) -> list[str]:
+    """What is wrong with a recipe once its rasters are opened: one line each, with file and line.
 
     Args:
         recipe: a recipe whose rasters have not been checked.
+        sources: what checks and describes them.
     """
     problems: list[str] = []
 
@@ -63,31 +81,33 @@ def raster_problems(recipe: Recipe) -> list[str]:
             return None
 
     asked = recipe.request
-    target = attempt(partial(check_source, asked.target), "target")
-    others = [attempt(partial(check_source, url), "replacements", k) for k, url in enumerate(asked.replacements)]
-    mask = attempt(partial(check_source, asked.mask), "mask", "source") if asked.mask else None
+    target = attempt(partial(sources.check, asked.target), "target")
+    others = [attempt(partial(sources.check, url), "replacements", k) for k, url in enumerate(asked.replacements)]
+    mask = attempt(partial(sources.check, asked.mask), "mask", "source") if asked.mask else None
     if mask:
-        attempt(partial(get_dataset, mask), "mask", "source")
+        attempt(partial(sources.dataset, mask), "mask", "source")
     request = replace(asked, target=target or "", mask=mask)
-    dataset = attempt(request.target_dataset, "target") if target else None
+    dataset = attempt(partial(request.target_dataset, sources), "target") if target else None
     if dataset is None:
         return problems
-    attempt(partial(_check_picture, recipe, dataset), "render")
+    attempt(partial(_check_picture, recipe, sources, dataset), "render")
     if others and not asked.mask:
         key = ("mask", "model") if asked.model else ("target",)
-        if attempt(request.chosen_model, *key) is None:
+        if attempt(partial(request.chosen_model, sources), *key) is None:
             return problems
     if asked.mask and not mask:
         return problems
     for k, other in enumerate(others):
         if other:
-            attempt(partial(replace(request, replacements=(other,)).task, recipe.algorithm), "replacements", k)
+            attempt(partial(replace(request, replacements=(other,)).task, sources, recipe.algorithm), "replacements", k)
     return problems
 
 
-def _check_picture(recipe: Recipe, target: Dataset) -> None:
-    """Raise BandError where the recipe shows a band that is not there."""
+def _check_picture(recipe: Recipe, sources: Sources, target: Dataset) -> None:
+    """Raise BandError where the recipe shows a missing band."""
     render = recipe.render
-    asked = parse_expression(render.expression) if render.expression else band_indexes(recipe) or ()
-    if missing := [band for band in asked if band not in target.indexes]:
+    asked = parse_expression(render.expression) if render.expression else band_indexes(recipe, sources) or ()
+    scene = recipe.request.scene(sources, recipe.request.target)
+    known = target.indexes if scene is None else range(1, 1 + len(scene.bands))
+    if missing := [band for band in asked if band not in known]:
         raise BandError(f"band {missing[0]} is not in the target, which has {_known(target)}; show one of these")

@@ -52,7 +52,7 @@ class Template:
     buffer: int | None = None
     """Buffer steps."""
     notes: list[str] = field(default_factory=list)
-    """What could not be converted, or was understood in a way worth knowing."""
+    """What could not be converted, or was converted in a way worth knowing."""
 
 
 def _plain(text: str | None) -> str:
@@ -158,7 +158,7 @@ def _whole(text: str, name: str, option: str, file: str) -> int:
         message = error.errors()[0]["msg"]
         raise RecipeError(f"{file}: {name}={text!r}: {message}; correct the template") from error
     except (ValueError, OverflowError) as error:
-        raise RecipeError(f"{file}: {name}={text!r} is no whole number; correct the template") from error
+        raise RecipeError(f"{file}: {name}={text!r} is not a whole number; correct the template") from error
     return int(value)
 
 
@@ -223,7 +223,7 @@ def read_template(file: Path) -> Template:
     if not ours:
         names = ", ".join(repr(_title(function)) for function, _ in found) or "no function at all"
         raise RecipeError(
-            f"{file}: holds no Stepwise Local Radiometric Adjustment but {names}; convert the template that has it"
+            f"{file}: has no Stepwise Local Radiometric Adjustment but {names}; convert the template that has it"
         )
     function, arguments = ours[0]
     if function is not root:

@@ -15,6 +15,7 @@ from server.http.middleware import Inputs
 from server.http.openapi import PAGE_OR_JSON
 from server.http.pages import TEMPLATES
 from server.http.render import render
+from server.http.shared import sources_of
 from server.http.validate import ValidateExtension
 from server.recipes.params import (
     TILE_PARAMETERS,
@@ -65,7 +66,8 @@ section.broken {{ border-color: #c0392b }} nav a {{ margin-right: 1rem }} small 
 
 def named_in_recipe(scope: Scope) -> Inputs:
     """What the answers below `/recipes/NAME/` depend on: the recipe and the datasets it names."""
-    recipe = recipes_of(scope["app"]).get(below_root(scope).split("/")[2]).admitted()
+    app = scope["app"]
+    recipe = recipes_of(app).get(below_root(scope).split("/")[2]).admitted(sources_of(app))
     return Inputs(recipe.request.sources, [recipe.digest])
 
 

@@ -1,4 +1,4 @@
-"""What a recipe file may say: the keys, their types and ranges, and how errors are told."""
+"""What a recipe file may contain: the keys, their types and ranges, and how errors are reported."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Mask(_Part):
     """Where the clouds come from: a model, or a raster of classes."""
 
     model: Annotated[str, AfterValidator(_model)] | None = None
-    """Id of a cloud model; `auto` chooses by bands and level, as does no word at all."""
+    """Id of a cloud model; `auto`, the default, chooses by bands and level."""
     source: Source | None = None
     """Raster of cloud classes."""
     remap: Annotated[Remap, PlainValidator(_remap)] | None = None
@@ -108,7 +108,7 @@ class Mask(_Part):
 
 
 class Render(_Part):
-    """How the picture looks where a request says nothing."""
+    """How the picture looks unless a request says otherwise."""
 
     bands: Annotated[tuple[str | Annotated[int, Field(ge=1)], ...], AfterValidator(_some)] | None = None
     """Names or 1-based numbers of the bands to show."""
@@ -135,7 +135,7 @@ class Render(_Part):
 
 
 class Written(_Part):
-    """The keys of a recipe beside the algorithm's options."""
+    """The keys of a recipe besides the algorithm's options."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
     title: str = ""
@@ -164,7 +164,7 @@ _KEYS: Final[dict[Key, list[str]]] = {
 _REMEDY: Final = {
     "string_type": "put it in quotes",
     "string_too_short": "fill it in",
-    "string_pattern_mismatch": "use up to 64 letters, digits, - and _, since it stands in addresses",
+    "string_pattern_mismatch": "use up to 64 letters, digits, - and _, since it is part of addresses",
     "tuple_type": "write a list: [a, b]",
     "model_type": "write `key: value` pairs",
 }

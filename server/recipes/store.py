@@ -21,15 +21,15 @@ SUFFIXES: Final = (".yaml", ".yml", ".json")
 """Files that are recipes."""
 
 INTERVAL: Final = 1.0
-"""Seconds between two looks at the folder."""
+"""Seconds between two checks of the folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A file that is no usable recipe."""
+    """A file that is not a usable recipe."""
 
     name: str
-    """The recipe's name as far as it can be told, else the file's."""
+    """The recipe's name as far as it is known, else the file's."""
     file: str
     """The file's name."""
     error: RecipeError
@@ -38,7 +38,7 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Recipes:
-    """What a folder held when it was last looked at."""
+    """What a folder contained when it was last checked."""
 
     good: Mapping[str, Recipe]
     """Recipes by name."""
@@ -75,7 +75,7 @@ def _load(file: Path) -> Recipe | Broken:
     except RecipeError as error:
         problem = error
     except OSError as error:
-        problem = RecipeError(f"{file.name}:1: cannot be read: {error.strerror}; check the file's rights")
+        problem = RecipeError(f"{file.name}:1: cannot be read: {error.strerror}; check the file's permissions")
     for text in problem.problems:
         logger.error("recipe %s", text)
     return Broken(name, file.name, problem)
@@ -92,7 +92,7 @@ class RecipeFolder:
         self._recipes = Recipes({})
 
     def recipes(self) -> Recipes:
-        """What the folder holds now."""
+        """What the folder contains now."""
         if self._folder is not None and time.monotonic() - self._looked >= INTERVAL:
             with self._lock:
                 if time.monotonic() - self._looked >= INTERVAL:
@@ -135,7 +135,7 @@ def _named(entries: list[Recipe | Broken]) -> Recipes:
         elif entry.name in good:
             first = good[entry.name].document.name
             where = entry.document.at(("name",))
-            problem = RecipeError(f"{where}: name={entry.name!r}: {first} has this name already; choose another")
+            problem = RecipeError(f"{where}: name={entry.name!r}: {first} already has this name; choose another")
             logger.error("recipe %s", problem)
             broken.append(Broken(entry.name, entry.document.name, problem))
         else:

@@ -19,13 +19,13 @@ from server.remote.transfer import CONNECT
 KEPT: Final = 60.0
 """Seconds for which a name's addresses are remembered."""
 FAILED: Final = 5.0
-"""Seconds for which a name without addresses is."""
+"""The same for a name without addresses."""
 NAMES: Final = 4096
 """Names that are remembered."""
 PER_NAME: Final = 4
-"""Threads that wait for one name's addresses at most."""
+"""Most threads that wait for one name's addresses."""
 WAITING: Final = 8
-"""Threads that wait for any name's."""
+"""Most threads that wait for any name's."""
 
 SPECIAL: Final = tuple(
     ipaddress.ip_network(text)
@@ -42,7 +42,7 @@ SPECIAL: Final = tuple(
 )  # fmt: skip
 """Ranges that are not public. Metadata services of clouds lie in them: 169.254.169.254 (most), 100.100.100.200
 (Alibaba), 192.0.0.192 (Oracle). IPv6 addresses that carry an IPv4 one (compatible, translated, NAT64, 6to4, Teredo)
-count as special whatever they carry: who is behind the gateway is not known here."""
+count as special whatever they carry: it is unknown here who is behind the gateway."""
 _GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
 
 

@@ -27,7 +27,7 @@ class PrivatePeerError(Exception):
 
 
 class _TimeLimit(threading.local):
-    """When the running thread's fetch must be over: a server that sends a byte now and then must not go on for ever."""
+    """When the running thread's fetch must be over: a server that sends a byte now and then must not prolong it."""
 
     silence: float = 30.0
     deadline: float = float("inf")

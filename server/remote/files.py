@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -13,12 +12,13 @@ import cachetools
 from algorithms.errors import ClearSkyError
 from server import __version__
 from server.errors import SourceBusyError, SourceChangedError, SourceDeniedError, SourceFaultError, SourceMissingError
+from server.remote.allowlist import AllowList
 from server.remote.gate import Gate
 from server.remote.objects import ObjectTransfer
 from server.remote.pieces import CHUNK, Pieces
 from server.remote.transfer import Identity, Part, Transfer, again, host_of
 from server.remote.web import WebTransfer
-from server.settings import get_settings
+from server.settings import Settings
 
 HEAD: Final = 2
 """Pieces that the look at a file's state brings along: the header of most cloud-optimized GeoTIFFs."""
@@ -52,19 +52,22 @@ def _good(known: Identity | ClearSkyError) -> Identity:
 
 
 class Remotes:
-    """States and pieces of remote files, shared by all requests of the process."""
+    """States and pieces of remote files, shared by all requests of an application."""
 
-    def __init__(self, *, cache_bytes: int, check: float, timeout: float, threads: int = 40) -> None:
+    def __init__(
+        self, allowed: AllowList, *, cache_bytes: int, check: float, timeout: float, threads: int = 40
+    ) -> None:
         """Make it.
 
         Args:
+            allowed: where redirects may lead, and which hosts may have private addresses.
             cache_bytes: for pieces of files.
             check: seconds after which a file's state is looked up again.
             timeout: seconds for one request to a server.
             threads: threads that requests run in; servers that stall can hold a quarter each, and half in all.
         """
         agent = f"ClearSky/{__version__}"
-        self._web: Transfer = WebTransfer(timeout=timeout, agent=agent)
+        self._web: Transfer = WebTransfer(allowed, timeout=timeout, agent=agent)
         self._objects: Transfer = ObjectTransfer(timeout=timeout, agent=agent)
         share = max(2, threads // 4)
         self._gate = Gate(per_host=share, total=2 * share, patience=PATIENCE)
@@ -75,6 +78,17 @@ class Remotes:
         self._known: cachetools.TTLCache[str, Identity | ClearSkyError] = cachetools.TTLCache(FILES, check)
         self._checking = threading.Condition()
         self._check = cachetools.cached(self._known, key=lambda url: url, condition=self._checking)(self._look)
+
+    @classmethod
+    def of(cls, settings: Settings, allowed: AllowList) -> Remotes:
+        """Remote files as the settings want them."""
+        return cls(
+            allowed,
+            cache_bytes=settings.source_cache_bytes,
+            check=settings.source_check,
+            timeout=settings.source_timeout,
+            threads=settings.request_threads,
+        )
 
     def identity(self, url: str) -> Identity:
         """State of a file, looked up again when it is a few seconds old; a failure is remembered as long.
@@ -145,15 +159,3 @@ class Remotes:
                 "try again or tell its provider"
             )
         return part.data
-
-
-@lru_cache(maxsize=1)
-def get_remotes() -> Remotes:
-    """The process's remote files, configured from the settings."""
-    settings = get_settings()
-    return Remotes(
-        cache_bytes=settings.source_cache_bytes,
-        check=settings.source_check,
-        timeout=settings.source_timeout,
-        threads=settings.request_threads,
-    )

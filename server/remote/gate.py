@@ -15,7 +15,7 @@ from server.errors import SourceBusyError, SourceTimeoutError
 from server.work.pool import stepped_aside
 
 REMEMBERED: Final = 1024
-"""Hosts of which is known that they did not answer."""
+"""Hosts known not to have answered."""
 FORGIVEN: Final = 60.0
 """Seconds after which that is forgotten."""
 
@@ -37,8 +37,8 @@ class _Room:
 class Gate:
     """Lets threads wait for hosts, so many for each and so many in all.
 
-    Where there is no place, a thread queues as long as places become free: a host that answers is only shared. Once
-    none has become free for `patience` seconds, those who queue and those who come are turned away at once. A host
+    Where there is no place, a thread queues as long as places become free: a host that answers is merely shared. Once
+    none has become free for `patience` seconds, threads that queue and new ones are turned away at once. A host
     that did not answer in time has one place, and no queue, until it answers.
     """
 
@@ -60,7 +60,7 @@ class Gate:
         with self._freed:
             room = self._rooms.setdefault(host, _Room(self._per_host, moved=time.monotonic()))
             if host in self._silent and room.inside:
-                raise SourceBusyError(f"{host} did not answer in time, and is being asked again; try again later")
+                raise SourceBusyError(f"{host} did not answer in time and is being retried; try again later")
             try:
                 self._queue(host, room)
             except SourceBusyError:
@@ -97,7 +97,7 @@ class Gate:
                 left = full.moved + self._patience - time.monotonic()
                 if left <= 0:
                     raise SourceBusyError(
-                        f"{room.inside} requests wait for {host} already, and it does not answer; try again later"
+                        f"{room.inside} requests already wait for {host}, which does not answer; try again later"
                         if full is room
                         else f"{self._all.inside} requests wait for servers that do not answer; try again later"
                     )

@@ -34,13 +34,13 @@ _CALLBACKS: Final = {
     "stat": CFUNCTYPE(c_int, c_void_p, c_char_p, c_void_p, c_int)(_stat),
     "read_dir": CFUNCTYPE(c_void_p, c_void_p, c_char_p, c_int)(_read_dir),
 }
-"""Kept here for ever: GDAL holds pointers to them."""
+"""Kept here permanently: GDAL holds pointers to them."""
 
 
 def seal() -> None:
-    """Take every file system but `KEPT` away from GDAL, that of real paths included, for the life of the process.
+    """Remove every file system but `KEPT` from GDAL, that of real paths included, for the life of the process.
 
-    `server.raster.opening` refuses rasters that refer to other files; whatever it may not know of ends here. To be
+    `server.raster.opening` refuses rasters that refer to other files; whatever it misses ends here. To be
     called at start, while nobody opens files; afterwards rasterio neither opens nor writes a path.
     """
     gdal = gdal_library()

@@ -15,7 +15,7 @@ def gdal_library() -> ctypes.CDLL:
     """GDAL's C API: found through rasterio's own module, or (Windows) among its libraries.
 
     Raises:
-        ImportError: it is not there.
+        ImportError: it cannot be found.
     """
     module = Path(rasterio._base.__file__)
     for path in (module, *(module.parents[1] / "rasterio.libs").glob("gdal*")):

@@ -1,4 +1,4 @@
-"""A local file as GDAL reads it: a regular file, opened once, of which no more is read than was there then."""
+"""A local file as GDAL reads it: a regular file, opened once, and read no further than its size at that time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LocalFile:
     """An open regular file; after the first failure there are no more bytes.
 
     Raises:
-        SourceMissingError: it does not exist. SourceUnreadableError: it is no regular file, or may not be read.
+        SourceMissingError: it does not exist. SourceUnreadableError: it is not a regular file, or may not be read.
     """
 
     def __init__(self, path: str) -> None:
@@ -38,7 +38,9 @@ class LocalFile:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise SourceMissingError(f"{path!r} does not exist; check the name") from error
         except (OSError, ValueError) as error:
-            raise SourceUnreadableError(f"{path!r} cannot be opened: {_reason(error)}; check its rights") from error
+            raise SourceUnreadableError(
+                f"{path!r} cannot be opened: {_reason(error)}; check its permissions"
+            ) from error
         if not regular:
             raise _no_file(path)
         self.stat = os.fstat(self._number)
@@ -56,7 +58,7 @@ class LocalFile:
         return self.stat.st_size
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         number, self._number = self._number, -1  # a number that the system gives away again must not be read
         os.close(number)
 
@@ -77,7 +79,7 @@ class LocalFile:
             self.fault = SourceFaultError(f"{self._path!r} cannot be read: {_reason(error)}; check its disk")
             return b""
         if len(data) < wanted:
-            self.fault = SourceChangedError(f"{self._path!r} became shorter while it was read; ask again")
+            self.fault = SourceChangedError(f"{self._path!r} became shorter while it was read; try again")
             return b""
         return data
 
@@ -101,7 +103,7 @@ def _at(number: int, size: int, offset: int) -> bytes:
 
 
 def _no_file(path: str) -> SourceUnreadableError:
-    return SourceUnreadableError(f"{path!r} is no regular file; give a raster")
+    return SourceUnreadableError(f"{path!r} is not a regular file; give a raster")
 
 
 def _reason(error: Exception) -> str:

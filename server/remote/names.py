@@ -1,7 +1,7 @@
-r"""Addresses of datasets in one form: what is compared with the allow-list is what is asked for.
+r"""Addresses of datasets in one form: what is compared with the allow-list is what is requested.
 
 Servers differ in what they make of `%2e%2e`, `..;`, `\\` or `//host`: every name that any of them may take for another
-place is refused, and the rest is written in one way (RFC 3986, section 6) before anybody looks at it.
+place is refused, and the rest is written in one way (RFC 3986, section 6) before it is used.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 _PATH: Final = "/!$&'()*+,;=:@-._~"
 _QUERY: Final = _PATH + "?"
 _ROUNDS: Final = 4
-"""Times that a path is decoded to find what a server behind a server behind a proxy may make of it."""
+"""Times that a path is decoded to find what nested servers and proxies may make of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def _host(text: str, host: str) -> str:
 
 
 def _path(text: str, path: str) -> str:
-    """A path with one way to write each character, in which nothing climbs."""
+    """A path with one way to write each character, in which nothing leads upwards."""
     if path.startswith("//"):
         raise _refuse(text, "its path begins with `//`, which some servers take for a host")
     written = _encoded(text, path, _PATH)
@@ -149,7 +149,7 @@ def _path(text: str, path: str) -> str:
         for part in re.split(r"[/\\]", unicodedata.normalize("NFKC", decoded)):
             name = part.split(";", 1)[0]
             if name and not name.strip(". "):
-                raise _refuse(text, f"the part {part[:20]!r} of its path climbs")
+                raise _refuse(text, f"the part {part[:20]!r} of its path leads upwards")
         if decoded == before:
             return _ESCAPE.sub(_shortest, written)
     raise _refuse(text, "its path is percent-encoded over and over")

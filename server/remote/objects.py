@@ -95,6 +95,6 @@ class ObjectTransfer:
         reason = " ".join(str(error).split())
         if "timed out" in reason or "timeout" in reason.lower():
             return SourceTimeoutError(
-                f"{url!r} was not sent within {self._timeout:g} s; try again, or give CLEARSKY_SOURCE_TIMEOUT more"
+                f"{url!r} was not sent within {self._timeout:g} s; try again, or raise CLEARSKY_SOURCE_TIMEOUT"
             )
         return SourceFaultError(f"{url!r} cannot be fetched: {reason[:300]}")

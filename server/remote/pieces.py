@@ -17,13 +17,13 @@ from server.remote.transfer import Identity, again
 CHUNK: Final = 16 << 10
 """Bytes of the pieces in which files are kept."""
 LONGEST: Final = 8 << 20
-"""Bytes fetched with one request at most."""
+"""Most bytes fetched with one request."""
 HELPERS: Final = 8
-"""Requests to one host beside those that the waiting threads make themselves."""
+"""Requests to one host besides those that the waiting threads make themselves."""
 THREADS: Final = 4 * HELPERS
 """The same, to all hosts."""
 ANNOUNCED: Final = 64
-"""Files of which is remembered what will be read."""
+"""Files whose announced reads are remembered."""
 
 Key = tuple[str, str, int]
 
@@ -133,7 +133,7 @@ class Pieces:
                 self._helpers += Counter()  # drops what is zero
 
     def announce(self, url: str, version: str, spans: Iterable[tuple[int, int]]) -> None:
-        """Note bytes (start, stop) that will be read soon: who fetches those before them fetches them along."""
+        """Note bytes (start, stop) that will be read soon: a request for those before them brings them along."""
         numbers = {n for start, stop in spans for n in range(start // CHUNK, -(-stop // CHUNK))}
         with self._lock:
             self._announced.setdefault((url, version), set()).update(numbers)
@@ -175,7 +175,7 @@ class Pieces:
         return pieces
 
     def _give_up(self, identity: Identity, run: range, error: BaseException) -> None:
-        """Tell all who wait for pieces that these do not come."""
+        """Inform all who wait for pieces that these do not come."""
         with self._lock:
             futures = self._taken(identity, run)
         for future in futures:

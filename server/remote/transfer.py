@@ -26,7 +26,7 @@ class Stamp:
     """Time of the last modification, as the server writes it."""
 
     def agrees(self, other: Stamp) -> bool:
-        """Whether both can be of one state: what only one of them tells is no contradiction."""
+        """Whether both can be of one state: what only one of them states is no contradiction."""
         pairs = ((self.etag, other.etag), (self.modified, other.modified))
         return self.size == other.size and all(a == b for a, b in pairs if a is not None and b is not None)
 
@@ -76,7 +76,7 @@ class Transfer(Protocol):
     """Fetches ranges of files by one protocol; bounded in time, retries included."""
 
     def fetch(self, url: str, start: int, stop: int, unless: Stamp | None = None) -> Part:
-        """Bytes `start` to `stop` (excluded; fewer where the file ends), or word that nothing changed.
+        """Bytes `start` to `stop` (excluded; fewer where the file ends), or the news that nothing changed.
 
         Raises:
             SourceMissingError, SourceForbiddenError, SourceTimeoutError, SourceFaultError.

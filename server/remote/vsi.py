@@ -3,7 +3,7 @@
 GDAL's `/vsicurl/` follows redirects wherever they lead, keeps failures in a cache of its own and does not notice a
 file that changes half-way; with a path of its own it looks at whatever lies next to a local file. Its plug-in
 interface (`VSIInstallPluginHandler`, part of the C API since GDAL 3.0) lets the process read the bytes itself.
-rasterio's `opener=` rests on the same interface, but registers a plug-in per open file, which is not safe in threads;
+rasterio's `opener=` rests on the same interface, but registers a plug-in per open file, which is not thread-safe;
 here one plug-in serves all files for the life of the process.
 """
 
@@ -175,7 +175,7 @@ _CALLBACKS: Final = {
     "eof": CFUNCTYPE(c_int, c_void_p)(_eof),
     "close": CFUNCTYPE(c_int, c_void_p)(_close),
 }  # fmt: skip
-"""Kept here for ever: GDAL holds pointers to them."""
+"""Kept here permanently: GDAL holds pointers to them."""
 
 
 _MEMBERS: Final = (

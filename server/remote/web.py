@@ -19,9 +19,9 @@ from server.errors import (
     SourceMissingError,
     SourceTimeoutError,
 )
+from server.remote.allowlist import AllowList
 from server.remote.connections import PrivatePeerError, connections, time_limit
 from server.remote.names import WEB, Address, parse_address
-from server.remote.sources import check_address, named_by_prefix
 from server.remote.transfer import ATTEMPTS, CONNECT, Part, Stamp
 
 PAUSE: Final = 0.2
@@ -36,7 +36,7 @@ _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 
 
 class _TransientError(Exception):
-    """A failure that another attempt may not have."""
+    """A failure that another attempt may avoid."""
 
     def __init__(self, error: SourceFaultError) -> None:
         super().__init__(str(error))
@@ -50,7 +50,8 @@ class WebTransfer:
     that no prefix on the list names must end at a public peer.
     """
 
-    def __init__(self, *, timeout: float, agent: str) -> None:
+    def __init__(self, allowed: AllowList, *, timeout: float, agent: str) -> None:
+        self._allowed = allowed
         self._timeout = timeout
         self._headers = {"User-Agent": agent, "Accept-Encoding": "identity"}
         self._listed = connections(public=False)
@@ -86,23 +87,36 @@ class WebTransfer:
                         return self._part(answer, url, str(where), (start, stop), unless, deadline)
                 finally:
                     answer.close()
-                where = _hop(url, where, target)
+                where = self._hop(url, where, target)
         except (ConnectTimeoutError, ReadTimeoutError) as error:
             raise _TransientError(self._late(url)) from error
         except HTTPError as error:
             reason = " ".join(str(error).split())[:200]
             raise _TransientError(
-                SourceFaultError(f"{url!r} cannot be fetched: {reason}; try again or tell its provider")
+                SourceFaultError(f"{url!r} cannot be fetched: {reason}; try again or inform its provider")
             ) from error
         raise SourceFaultError(f"{url!r} redirects more than {HOPS} times; give the final address")
 
+    def _hop(self, url: str, here: Address, target: str) -> Address:
+        """Where a redirect leads, if a request might have named it."""
+        try:
+            written = target.encode("latin-1", "replace").decode("utf-8", "replace").replace(" ", "%20")
+            address = parse_address(urldefrag(urljoin(str(here), written)).url)
+            if address.scheme not in WEB:
+                raise SourceForbiddenError(f"{str(address)!r} is not a web address")
+            return self._allowed.check_address(address)
+        except SourceForbiddenError as error:
+            raise SourceForbiddenError(f"{url!r} redirects: {error}") from error
+        except ValueError as error:
+            raise SourceForbiddenError(f"{url!r} redirects to {target[:200]!r}, which is not an address") from error
+
     def _late(self, url: str) -> SourceTimeoutError:
         return SourceTimeoutError(
-            f"{url!r} was not sent within {self._timeout:g} s; try again, or give CLEARSKY_SOURCE_TIMEOUT more"
+            f"{url!r} was not sent within {self._timeout:g} s; try again, or raise CLEARSKY_SOURCE_TIMEOUT"
         )
 
     def _ask(self, where: Address, headers: dict[str, str], deadline: float) -> Any:
-        pools = self._listed if named_by_prefix(where) else self._public
+        pools = self._listed if self._allowed.named(where) else self._public
         pool = pools.connection_from_host(where.host, where.port, where.scheme)
         silence = max(min(self._timeout / ATTEMPTS, deadline - time.monotonic()), 0.001)
         timeout = Timeout(connect=min(CONNECT, silence), read=silence)
@@ -137,7 +151,7 @@ class WebTransfer:
         return Part(data, stamp, where)
 
     def _body(self, answer: Any, url: str, length: int, deadline: float) -> bytes:
-        """The whole body, and no more than announced."""
+        """The whole body, and no more than was announced."""
         pieces: list[bytes] = []
         got = 0
         while piece := answer.read1(_PIECE, decode_content=False):
@@ -149,40 +163,28 @@ class WebTransfer:
                 raise self._late(url)
         if got != length:
             raise _TransientError(
-                SourceFaultError(f"{url!r} came with {got} bytes instead of {length}; try again or tell its provider")
+                SourceFaultError(f"{url!r} came with {got} bytes instead of {length}; try again or inform its provider")
             )
         return b"".join(pieces)
 
 
 def _validator(answer: Any, name: str) -> str | None:
-    """A header that goes back with the next request, unless it has what no header may have."""
+    """A header to send with the next request, unless it contains what no header may."""
     value: str | None = answer.headers.get(name)
     return value if value and value.isascii() and value.isprintable() and len(value) <= 1024 else None
 
 
-def _hop(url: str, here: Address, target: str) -> Address:
-    """Where a redirect leads, if a request might have named it."""
-    try:
-        written = target.encode("latin-1", "replace").decode("utf-8", "replace").replace(" ", "%20")
-        address = parse_address(urldefrag(urljoin(str(here), written)).url)
-        if address.scheme not in WEB:
-            raise SourceForbiddenError(f"{str(address)!r} is not a web address")
-        return check_address(address)
-    except SourceForbiddenError as error:
-        raise SourceForbiddenError(f"{url!r} redirects: {error}") from error
-    except ValueError as error:
-        raise SourceForbiddenError(f"{url!r} redirects to {target[:200]!r}, which is not an address") from error
-
-
 def _refuse(url: str, status: int, start: int) -> NoReturn:
-    """The error that an answer without bytes stands for."""
+    """The error for an answer without bytes."""
     if status in (404, 410):
         raise SourceMissingError(f"{url!r} does not exist (its server answers {status}); check the name")
     if status in (401, 403):
         raise SourceDeniedError(f"{url!r} is refused by its server ({status}); give a public or signed address")
     if status == 416 and start:
-        raise SourceChangedError(f"{url!r} changed while it was read: it is shorter now; ask again")
-    error = SourceFaultError(f"{url!r} cannot be fetched: its server answers {status}; try again or tell its provider")
+        raise SourceChangedError(f"{url!r} changed while it was read: it is shorter now; try again")
+    error = SourceFaultError(
+        f"{url!r} cannot be fetched: its server answers {status}; try again or inform its provider"
+    )
     if status in _TRANSIENT:
         raise _TransientError(error)
     raise error
@@ -193,13 +195,13 @@ def _span(answer: Any, url: str, wanted: tuple[int, int]) -> tuple[int, int, int
     start, stop = wanted
     length = answer.headers.get("content-length", "")
     if answer.headers.get("content-encoding", "identity") != "identity":
-        raise SourceFaultError(f"{url!r} is sent compressed, so that its parts cannot be read; tell its provider")
+        raise SourceFaultError(f"{url!r} is sent compressed, so its parts cannot be read; inform its provider")
     if answer.status == HTTPStatus.OK:
         # A server may send a small file whole; of a large one that would be paid again with every part.
         if start == 0 and _LENGTH.fullmatch(length) and int(length) <= stop:
             return 0, int(length), int(length)
         raise SourceFaultError(
-            f"the server of {url!r} sends no parts of files (it ignores `Range`); put the file where ranges work"
+            f"the server of {url!r} sends no parts of files (it ignores `Range`); use a server that supports ranges"
         )
     match = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
     if match is None:

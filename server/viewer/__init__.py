@@ -16,7 +16,8 @@ from fastapi.responses import FileResponse, Response
 from algorithms.options import OPTIONS, Option
 from server.errors import SourceError
 from server.http.pages import Assets
-from server.remote.sources import check_source
+from server.http.shared import sources_of
+from server.raster.sources import Sources
 
 _FOLDER: Final = Path(__file__).parent
 
@@ -28,22 +29,23 @@ _POLICY: Final = (
 _HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
 
 
-def _demo_file(path: Path) -> str | None:
+def _demo_file(path: Path, sources: Sources) -> str | None:
     """A file of the demo scene as a request would name it, if it exists."""
     try:
-        check_source(str(path))
+        sources.check(str(path))
     except SourceError:  # missing, or not admitted
         return None
     return str(path)
 
 
-def viewer_defaults(demo: Path) -> dict[str, Any]:
-    """What the page shows where its address says nothing: the demo scene, and the algorithm's options.
+def viewer_defaults(demo: Path, sources: Sources) -> dict[str, Any]:
+    """What the page shows by default: the demo scene, and the algorithm's options.
 
     Args:
         demo: folder of the demo scene.
+        sources: which rasters may be read.
     """
-    url, replacement = _demo_file(demo / "cloudy.tif"), _demo_file(demo / "clear.tif")
+    url, replacement = (_demo_file(demo / name, sources) for name in ("cloudy.tif", "clear.tif"))
     complete = url is not None and replacement is not None
     return {
         "url": url if complete else None,
@@ -53,7 +55,7 @@ def viewer_defaults(demo: Path) -> dict[str, Any]:
 
 
 def _field(option: Option) -> dict[str, Any]:
-    """What the page makes a field of: a slider if there is a range, a list if there are choices, else a switch."""
+    """The field for an option: a slider if there is a range, a list if there are choices, else a switch."""
     values = {} if option.range is None else asdict(option.range)
     shown = {"name": option.name, "default": option.default, "description": option.description}
     return {**shown, "choices": option.choices, **values}
@@ -76,7 +78,7 @@ def add_viewer(app: FastAPI) -> None:
     @app.get("/viewer/defaults.json", include_in_schema=False)
     def defaults() -> dict[str, Any]:
         """The demo scene, if it has been made, and the options that have fields."""
-        return viewer_defaults(app.state.services.settings.demo)
+        return viewer_defaults(app.state.services.settings.demo, sources_of(app))
 
     # Routes rather than mounts: a mount below a root path answers only requests that still carry the prefix, so it
     # fails behind a proxy that strips it.

@@ -61,7 +61,7 @@ class TileCache:
         return value
 
     def peek(self, key: Hashable) -> bool:
-        """Whether a value is there now."""
+        """Whether a value is cached now."""
         with self._condition:
             return key in self._entries
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
-"""Where a container's limit stands: microseconds of processor time per period, or `max`."""
+"""Where a container's limit is found: microseconds of processor time per period, or `max`."""
 
 
 def usable_cores(quota: Path = QUOTA) -> int:

@@ -28,7 +28,7 @@ _glibc: Final = _library()
 
 
 def limit_heaps(count: int) -> None:
-    """Let threads share heaps: in one of its own each would leave holes, a fifth of an export's memory."""
+    """Let threads share heaps: with a heap each they would leave holes, a fifth of an export's memory."""
     if _glibc is not None:
         _glibc.mallopt(-8, count)  # M_ARENA_MAX
 

@@ -17,7 +17,7 @@ T = TypeVar("T")
 NICENESS: Final = 5
 """Lower priority of the workers, where the system has one per thread: a tile that is ready to be encoded goes first."""
 POLL_SECONDS: Final = 0.1
-"""Seconds after which a waiting request looks whether anybody still wants its answer."""
+"""Seconds after which a waiting request checks whether its answer is still wanted."""
 
 
 class _Batch(Generic[T]):
@@ -88,7 +88,7 @@ class FairPool:
                 self._add()
 
     def _step_back(self) -> None:
-        """Work again; who is one too many then ends, after its job."""
+        """Work again; a surplus worker then ends, after its job."""
         with self._wake:
             self._workers += 1
             self._wake.notify_all()

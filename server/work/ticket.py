@@ -61,8 +61,8 @@ class Ticket:
     def overdue(self) -> OverdueError:
         """The error for an answer that is not ready in time."""
         return OverdueError(
-            f"the answer was not ready within {self._seconds or 0:g} s; what is done is kept, so ask again, or for a "
-            "smaller image (the operator sets CLEARSKY_REQUEST_TIMEOUT)"
+            f"the answer was not ready within {self._seconds or 0:g} s; finished work is kept, so try again or ask for "
+            "a smaller image (the operator sets CLEARSKY_REQUEST_TIMEOUT)"
         )
 
 

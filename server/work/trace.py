@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 LONGEST_WARNING: Final = 1000
-"""Characters of a header at most: servers in between refuse longer ones."""
+"""Most characters of a header: servers in between refuse longer ones."""
 
 
 @dataclass
@@ -41,7 +41,7 @@ current: ContextVar[Trace | None] = ContextVar("clearsky_trace", default=None)
 
 
 def warn(message: str) -> None:
-    """Tell the client of the running request something that is no error."""
+    """Inform the client of the running request of something that is not an error."""
     if (trace := current.get()) is not None and message not in trace.warnings:
         trace.warnings.append(message)
 

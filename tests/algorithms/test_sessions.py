@@ -161,7 +161,7 @@ def test_a_missing_package_is_an_error() -> None:
 )
 def test_statistics_that_are_none_are_an_error(package: Path, fake_session: type[FakeSession], content: bytes) -> None:
     (package / "model.json").write_bytes(content)
-    with pytest.raises(ModelError, match=r"'fake'.*model\.json holds no training statistics of 4 bands"):
+    with pytest.raises(ModelError, match=r"'fake'.*model\.json has no training statistics of 4 bands"):
         Sessions().load(card(statistics=content))
     assert fake_session.built == 0
 

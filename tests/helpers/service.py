@@ -22,9 +22,9 @@ from starlette.testclient import TestClient
 
 from server.analysis.engine import Analysis
 from server.app import create_app
-from server.remote.files import get_remotes
+from server.raster.sources import Sources
 from server.services import Services
-from server.settings import Settings, use_settings
+from server.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,7 +38,7 @@ def chosen(allowed: Path | str, settings: dict[str, str]) -> dict[str, str]:
 def application(allowed: Path | str, **settings: str) -> Iterator[TestClient]:
     """A client of an application of its own, with empty caches."""
     given = Settings(**chosen(allowed, settings))  # type: ignore[arg-type]  # text, which pydantic reads
-    with settings_used(given), TestClient(create_app(given), raise_server_exceptions=False) as client:
+    with TestClient(create_app(given), raise_server_exceptions=False) as client:
         yield client
 
 
@@ -48,16 +48,15 @@ def analysis_of(client: TestClient) -> Analysis:
     return services.analysis
 
 
-@contextmanager
-def settings_used(settings: Settings | None) -> Iterator[None]:
-    """The process's settings for a while, None for the environment's; nothing is known of remote files then."""
-    before = use_settings(settings)
-    get_remotes.cache_clear()
-    try:
-        yield
-    finally:
-        use_settings(before)
-        get_remotes.cache_clear()
+def sources_of(client: TestClient) -> Sources:
+    """The rasters of a client's application."""
+    services: Services = client.app.state.services  # type: ignore[attr-defined]
+    return services.sources
+
+
+def sources_by(allowed: Path | str, **settings: str) -> Sources:
+    """Rasters with settings of their own, and no application."""
+    return Sources.of(Settings(**chosen(allowed, settings)))  # type: ignore[arg-type]  # text, which pydantic reads
 
 
 def free_port() -> int:

@@ -35,7 +35,7 @@ TEMPLATES: Final = Jinja2Templates(
 
 
 class Assets(StaticFiles):
-    """Static files that browsers ask for again, so that an upgrade of the server never meets an old script."""
+    """Static files that browsers revalidate, so that an upgrade of the server never meets an old script."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         """The file, or 304 where the browser's copy is current."""

@@ -23,18 +23,19 @@ from server.export.plan import ground_around
 from server.raster.grid import Box, fine_grid
 from server.work.pool import FairPool
 from tests.helpers.scenes import Demo
+from tests.helpers.service import sources_by
 
 
 @pytest.fixture(scope="module")
 def plane(demo_scene: Demo) -> Plane:
     scene = demo_scene(1120)
-    task = Request(str(scene.cloudy), (str(scene.clear),)).task(CloudOptions())
+    task = Request(str(scene.cloudy), (str(scene.clear),)).task(sources_by(""), CloudOptions())
     return Plane(task, fine_grid(task.target.dataset))
 
 
 @pytest.fixture
 def analysis() -> Iterator[Analysis]:
-    analysis = Analysis(cache_bytes=256 << 20, threads=2)
+    analysis = Analysis(sources_by(""), cache_bytes=256 << 20, threads=2)
     yield analysis
     analysis.close()
 

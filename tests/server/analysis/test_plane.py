@@ -18,6 +18,7 @@ from server.analysis.request import Request
 from server.analysis.task import Task
 from server.raster.grid import Box, Grid, fine_grid
 from tests.helpers.scenes import write_raster
+from tests.helpers.service import sources_by
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     folder = tmp_path_factory.mktemp("plane")
     values = np.full((6, 300, 200), 1000, np.uint16)
     files = [write_raster(folder / f"{name}.tif", values) for name in ("target", "first", "second", "third")]
-    return Request(files[0], tuple(files[1:])).task(CloudOptions())
+    return Request(files[0], tuple(files[1:])).task(sources_by(""), CloudOptions())
 
 
 @pytest.fixture(scope="module")

@@ -22,9 +22,11 @@ from server.analysis.request import Request
 from server.cli import main
 from server.export.job import ExportJob
 from server.http.params import RequestParams, asked_request
+from server.http.shared import shared_sources
+from server.raster.sources import Sources
 from server.recipes.model import recipe_of
 from tests.helpers.scenes import make_pair, write_raster
-from tests.helpers.service import application
+from tests.helpers.service import application, sources_by
 
 NAMES = ("target", "first", "second", "mask")
 
@@ -57,8 +59,9 @@ def placed(asked: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {name: place(value) for name, value in asked.items()}
 
 
-def by_http(asked: dict[str, Any]) -> Request:
+def by_http(sources: Sources, asked: dict[str, Any]) -> Request:
     app, seen = FastAPI(), []
+    app.dependency_overrides[shared_sources] = lambda: sources
 
     @app.get("/")
     def note(request: Annotated[Request, Depends(asked_request)]) -> None:
@@ -68,7 +71,7 @@ def by_http(asked: dict[str, Any]) -> Request:
     return seen[0]
 
 
-def by_recipe(asked: dict[str, Any]) -> Request:
+def by_recipe(sources: Sources, asked: dict[str, Any]) -> Request:
     values = {"name": "r", "target": asked["url"], "replacements": asked.get("replacement", [])}
     values["mask"] = {
         key: asked[name]
@@ -78,7 +81,7 @@ def by_recipe(asked: dict[str, Any]) -> Request:
     values |= {name: asked[name] for name in ("level", "reflectance_scale", "reflectance_offset") if name in asked}
     if "bands" in asked:
         values["bands"] = [part.strip() for part in asked["bands"].split(",")]
-    return recipe_of(yaml.safe_dump(values).encode(), Path("/r.yaml")).admitted().request
+    return recipe_of(yaml.safe_dump(values).encode(), Path("/r.yaml")).admitted(sources).request
 
 
 def by_command(asked: dict[str, Any], out: Path, *, recipe: Path | None = None) -> Request:
@@ -103,9 +106,9 @@ def by_command(asked: dict[str, Any], out: Path, *, recipe: Path | None = None) 
 @pytest.mark.parametrize("asked", ASKED, ids=[",".join(asked) or "target" for asked in ASKED])
 def test_three_doors_to_one_request(folder: Path, tmp_path: Path, asked: dict[str, Any]) -> None:
     asked = placed({"url": "target"} | asked, folder)
-    with application(folder):
-        http, recipe = by_http(asked), by_recipe(asked)
-        command = by_command(asked, tmp_path / "out.tif")
+    sources = sources_by(folder)
+    http, recipe = by_http(sources, asked), by_recipe(sources, asked)
+    command = by_command(asked, tmp_path / "out.tif")
     assert http == recipe == command
     assert len({http, recipe, command}) == 1
     assert http.target == asked["url"]
@@ -130,10 +133,10 @@ def test_options_of_the_command_override_the_recipe(folder: Path, tmp_path: Path
 
 
 def test_every_field_can_be_asked_for() -> None:
-    """TiTiler has a parameter of its own for `nodata`."""
+    """TiTiler has a parameter of its own for `nodata`; `shown` follows from `bidx`, `assets` and `expression`."""
     renamed = {"url": "target", "replacement": "replacements", "mask_remap": "remap"}
     parameters = {renamed.get(field.name, field.name) for field in fields(RequestParams)}
-    assert parameters | {"nodata"} == {field.name for field in fields(Request)}
+    assert parameters | {"nodata", "shown"} == {field.name for field in fields(Request)}
 
 
 sources = st.text(min_size=1, max_size=5)
@@ -164,13 +167,14 @@ def test_no_dataset_is_opened_before_every_name_is_admitted(folder: Path, name: 
 
 def test_what_a_request_says_stands_in_place_of_the_rasters_own_metadata(folder: Path) -> None:
     url = str(folder / "target.tif")
-    own = Request(url).target_dataset()
+    sources = sources_by(folder)
+    own = Request(url).target_dataset(sources)
     names = ("red", "green", "blue", "nir", "swir16", "swir22")
-    said = Request(url, bands=names, level="l2a", reflectance_offset=-0.1, nodata=9).target_dataset()
+    said = Request(url, bands=names, level="l2a", reflectance_offset=-0.1, nodata=9).target_dataset(sources)
     assert (said.names, said.level, said.offsets, said.nodata) == (names, "l2a", (-0.1,) * 6, 9)
     assert said.scales == own.scales
     assert said.reflectance_source == "the request"
     kept = {"names", "level", "offsets", "nodata", "reflectance_source"}
     assert replace(said, **{name: getattr(own, name) for name in kept}) == own
     with pytest.raises(BandError, match="names 2 bands, the raster has 6"):
-        Request(url, bands=("red", "nir")).target_dataset()
+        Request(url, bands=("red", "nir")).target_dataset(sources)

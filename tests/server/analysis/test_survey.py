@@ -19,18 +19,22 @@ from server.analysis.survey import SurveyedPairs, Surveyor
 from server.raster.grid import Box, fine_grid
 from server.work.pool import FairPool
 from tests.helpers.scenes import Demo
+from tests.helpers.service import sources_by
 
 
 @pytest.fixture(scope="module")
 def plane(demo_scene: Demo) -> Plane:
     scene = demo_scene(1536)
-    task = Request(str(scene.cloudy), (str(scene.clear),)).task(CloudOptions())
+    task = Request(str(scene.cloudy), (str(scene.clear),)).task(sources_by(""), CloudOptions())
     return Plane(task, fine_grid(task.target.dataset))
 
 
 @pytest.fixture
 def analyses() -> Iterator[tuple[Analysis, Analysis]]:
-    pair = Analysis(cache_bytes=256 << 20, threads=2), Analysis(cache_bytes=256 << 20, threads=3)
+    pair = (
+        Analysis(sources_by(""), cache_bytes=256 << 20, threads=2),
+        Analysis(sources_by(""), cache_bytes=256 << 20, threads=3),
+    )
     yield pair
     for analysis in pair:
         analysis.close()

@@ -89,7 +89,7 @@ def test_other_parameters_do_not_replace_what_was_published_whole(
     killed(arguments, 2)
     before = out.read_bytes(), provenance.read_bytes()
     assert run(*arguments, "--adjustment", "moment") == 2
-    assert "exists already" in capfd.readouterr().err
+    assert "already exists" in capfd.readouterr().err
     assert (out.read_bytes(), provenance.read_bytes()) == before
 
 
@@ -101,7 +101,7 @@ def test_a_file_of_somebody_else_is_not_taken_for_ours(
     provenance.unlink()
     provenance.write_text("mine")
     assert run(*arguments) == 2
-    assert "exists already" in capfd.readouterr().err
+    assert "already exists" in capfd.readouterr().err
     assert provenance.read_text() == "mine"
 
 

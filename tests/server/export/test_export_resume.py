@@ -16,6 +16,7 @@ from server.analysis.request import Request
 from server.export import plan
 from server.export.job import ExportJob
 from server.export.scene import export_scene
+from server.settings import Settings
 from tests.helpers.exports import finished, run, start
 from tests.helpers.scenes import read_raster
 
@@ -42,7 +43,7 @@ def test_killed_half_way_a_second_run_goes_on(
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=20)
     assert (process.returncode, len(said.splitlines())) == (130, 1)
-    assert "goes on from there" in said
+    assert "resumes from there" in said
     assert not killed.exists()
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     seen: list[int] = []
@@ -51,7 +52,7 @@ def test_killed_half_way_a_second_run_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(plan, "PIECE_PIXELS", (32, 64))
         job = ExportJob(Request(target, (other,), mask), Path(out))
-        export_scene(job, lambda done, _: seen.append(done))
+        export_scene(job, Settings(), lambda done, _: seen.append(done))
     assert there < 60
     assert min(seen) >= there
     assert max(seen) == 60
@@ -79,5 +80,5 @@ def test_no_room_leaves_nothing_under_the_final_name(
     _, said = process.communicate(timeout=60)
     assert (process.returncode, len(said.splitlines())) == (2, 1), said
     assert "cannot be written" in said
-    assert "make room" in said
+    assert "free disk space" in said
     assert not (tmp_path / "out.tif").exists()

@@ -39,9 +39,9 @@ def test_expressions_name_bands(expression: str, numbers: str) -> None:
 
 
 def test_unknown_bands_are_named_with_those_that_are_known() -> None:
-    with pytest.raises(ParameterError, match="'swir' is no band; there are 1 blue/B02, 2 green/B03"):
+    with pytest.raises(ParameterError, match="'swir' is not a band; there are 1 blue/B02, 2 green/B03"):
         numbers_of(["red", "swir"], LABELS, names_first=True)
-    with pytest.raises(ParameterError, match="'swir' is no band"):
+    with pytest.raises(ParameterError, match="'swir' is not a band"):
         numbered("red-swir", LABELS, names_first=True)
 
 

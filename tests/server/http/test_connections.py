@@ -23,7 +23,7 @@ from server.app import create_app
 from server.http import protocol
 from server.settings import Settings
 from tests.helpers.scenes import make_pair, write_raster
-from tests.helpers.service import chosen, free_port, serve_command, settings_used
+from tests.helpers.service import chosen, free_port, serve_command
 
 FEATURE = (
     b'{"type":"Feature","properties":{},"geometry":{"type":"Polygon","coordinates":'
@@ -44,19 +44,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def served(folder: Path, **settings: str) -> Iterator[str]:
     """A server in this process as `clearsky serve` runs it."""
     given = Settings(**chosen(folder, settings))  # type: ignore[arg-type]
-    with settings_used(given):
-        app = create_app(given)
-        config = uvicorn.Config(app, port=free_port(), log_level="error", http=protocol.PatientProtocol, ws="none")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        try:
-            yield f"http://127.0.0.1:{config.port}"
-        finally:
-            server.should_exit = True
-            thread.join(15)
+    app = create_app(given)
+    config = uvicorn.Config(app, port=free_port(), log_level="error", http=protocol.PatientProtocol, ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{config.port}"
+    finally:
+        server.should_exit = True
+        thread.join(15)
 
 
 def connect(base: str) -> socket.socket:

@@ -14,9 +14,8 @@ from rasterio.transform import from_origin
 from starlette.testclient import TestClient
 
 from server.errors import SourceFaultError, SourceUnreadableError
-from server.raster.opening import open_raster
 from tests.helpers.rangeserver import RangeServer, range_server
-from tests.helpers.service import application, raster
+from tests.helpers.service import application, raster, sources_of
 
 SIDE = 512
 OTHER = 77
@@ -94,21 +93,20 @@ def test_a_raster_cut_short_is_an_error(
 
 @pytest.mark.parametrize("where", ["local", "remote"])
 @pytest.mark.parametrize("profile", IMAGES, ids=name_of)
-@pytest.mark.usefixtures("client")
 def test_a_picture_cut_short_is_an_error(
-    folder: Path, served: RangeServer, profile: dict[str, Any], where: str
+    client: TestClient, folder: Path, served: RangeServer, profile: dict[str, Any], where: str
 ) -> None:
     base = served.base if where == "remote" else f"{folder}/"
-    whole = (folder / name_of(profile)).read_bytes()
+    sources, whole = sources_of(client), (folder / name_of(profile)).read_bytes()
     for kept in (0.97, 0.6, 0.3):
         for name in (name_of(profile), f"other-{name_of(profile)}"):
-            with open_raster(base + name) as src:
+            with sources.open(base + name) as src:
                 src.read()
         cut = folder / f"cut{kept}-{where}-{name_of(profile)}"
         cut.write_bytes(whole[: int(kept * len(whole))])
         with (
             pytest.raises((SourceFaultError, SourceUnreadableError), match=cut.name),
-            open_raster(base + cut.name) as src,
+            sources.open(base + cut.name) as src,
         ):
             src.read()
 

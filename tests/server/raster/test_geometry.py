@@ -14,10 +14,9 @@ from rasterio.transform import Affine, array_bounds, from_origin
 from rasterio.warp import Resampling, reproject, transform
 from starlette.testclient import TestClient
 
-from server.analysis.request import get_dataset
 from server.raster.sampling import OutputGrid, native_pixels, positions
 from tests.helpers.scenes import BANDS, ORIGIN, UTM, Pair, make_pair, write_raster
-from tests.helpers.service import application, raster
+from tests.helpers.service import application, raster, sources_by
 
 ROWS, COLS = 160, 190
 OPTIONS = {"algorithm_params": json.dumps({"buffer": 1})}
@@ -30,6 +29,9 @@ FLIPS = {
 TURNS = {f"turned by {angle}": ORIGIN @ Affine.rotation(angle) for angle in (20, 45, 90, 135, 200, -70)}
 TURNS["turned and mirrored"] = ORIGIN @ Affine.rotation(30) @ Affine.scale(1, -1)
 LATTICES = {name: lattice for name, (lattice, _) in FLIPS.items()} | TURNS
+
+SOURCES = sources_by("")
+"""For local files, which nobody has to admit."""
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +218,7 @@ def test_a_map_turned_by_45_degrees_keeps_clear_ground(client: TestClient, folde
 def test_pixels_are_measured_by_their_area(folder: Path, angle: float, east: float, north: float) -> None:
     lattice = ORIGIN @ Affine.rotation(angle)
     url = write_raster(folder / "area.tif", np.ones((6, 40, 50), np.uint16), transform=lattice)
-    target = get_dataset(url)
+    target = SOURCES.dataset(url)
     grid = OutputGrid(target.crs, (10 * east, 0, 5e5, 0, -10 * north, 4.6e6), 64, 64)
     assert native_pixels(target, grid) == pytest.approx(np.sqrt(east * north), rel=1e-6)
 
@@ -298,7 +300,7 @@ def test_a_replacement_of_another_place_is_refused(
 def test_positions_beside_a_seam_or_a_hole_of_the_projection_are_exact(folder: Path) -> None:
     world = np.ones((1, 90, 180), np.uint8)
     url = write_raster(folder / "all.tif", world, crs="EPSG:4326", transform=from_origin(-180, 90, 2, 2), nodata=None)
-    target = get_dataset(url)
+    target = SOURCES.dataset(url)
     grid = OutputGrid.from_bounds(CRS.from_epsg(3413).to_wkt(), (-4e6, -4e6, 4e6, 4e6), 300, 300)
     rows, cols = positions(target, grid).all()
     y, x = np.mgrid[:300, :300]
@@ -315,7 +317,7 @@ def test_positions_in_a_view_of_the_world_are_exact(folder: Path) -> None:
     url = write_raster(folder / "all.tif", world, crs="EPSG:4326", transform=from_origin(-180, 90, 2, 2), nodata=None)
     edge = 20037508.342789244
     grid = OutputGrid.from_bounds(CRS.from_epsg(3857).to_wkt(), (-edge, -edge, edge, edge), 256, 256)
-    rows, _ = positions(get_dataset(url), grid).all()
+    rows, _ = positions(SOURCES.dataset(url), grid).all()
     y = edge - (np.arange(256) + 0.5) * 2 * edge / 256
     lat = np.asarray(transform(CRS.from_epsg(3857), "EPSG:4326", np.zeros(256), y)[1])
     np.testing.assert_allclose(rows, np.broadcast_to(((90 - lat) / 2)[:, None], (256, 256)), atol=0.05)

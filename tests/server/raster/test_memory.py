@@ -15,12 +15,12 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-import server.raster.opening
 from algorithms.errors import ClearSkyError
 from server.errors import SourceFaultError
-from server.raster.opening import open_raster
+from server.raster.sources import Sources
+from server.remote.allowlist import AllowList
 from tests.helpers.rangeserver import RangeServer, range_server
-from tests.helpers.service import application
+from tests.helpers.service import sources_by
 from tests.helpers.tiff import epsg, make_tiff
 
 SIDE = 256
@@ -66,8 +66,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def served(folder: Path) -> Iterator[RangeServer]:
-    with range_server(folder) as served, application(f"{folder},{served.base}"):
+    with range_server(folder) as served:
         yield served
+
+
+@pytest.fixture(scope="module")
+def sources(served: RangeServer) -> Sources:
+    return sources_by(served.base)
 
 
 Reading = Callable[[Any], np.ndarray]
@@ -78,16 +83,16 @@ READINGS: list[Reading] = [
 ]
 
 
-def read_over(folder: Path, url: str, fill: int, reading: Reading) -> np.ndarray | str:
+def read_over(sources: Sources, folder: Path, url: str, fill: int, reading: Reading) -> np.ndarray | str:
     """A raster's pixels, or the name of its error, read while freed memory is full of a value."""
     for suffix in ("tif", "png"):
-        with open_raster(f"{folder}/fill{fill}.{suffix}") as src:
+        with sources.open(f"{folder}/fill{fill}.{suffix}") as src:
             src.read()
     sizes = (1024, 4096, 8192, 16384, 32768, 65536, 196608) * 4
     spent = [np.full(size, fill, np.uint8) for size in sizes]
     del spent
     try:
-        with open_raster(url) as src:
+        with sources.open(url) as src:
             if src.width * src.height * src.count > 1 << 21:
                 return "too large"
             return reading(src)
@@ -95,9 +100,9 @@ def read_over(folder: Path, url: str, fill: int, reading: Reading) -> np.ndarray
         return type(error).__name__
 
 
-def same_over_both(folder: Path, url: str, reading: Reading) -> np.ndarray | str:
+def same_over_both(sources: Sources, folder: Path, url: str, reading: Reading) -> np.ndarray | str:
     """What is read, the same over both fills."""
-    first, second = (read_over(folder, url, fill, reading) for fill in FILLS)
+    first, second = (read_over(sources, folder, url, fill, reading) for fill in FILLS)
     assert isinstance(first, str) == isinstance(second, str), (first, second)
     np.testing.assert_array_equal(first, second)
     return first
@@ -126,15 +131,17 @@ def damage(content: bytes, rng: random.Random) -> bytes:
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", PROFILES)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # messages of GDAL that are no UTF-8
-def test_a_damaged_raster_reads_the_same_or_fails(folder: Path, served: RangeServer, name: str, seed: int) -> None:
+def test_a_damaged_raster_reads_the_same_or_fails(
+    sources: Sources, folder: Path, served: RangeServer, name: str, seed: int
+) -> None:
     rng = random.Random(f"{name}{seed}")
     content = (folder / name).read_bytes()
     for k in range(4):
         path = folder / f"damaged{seed}-{k}-{name}"
         path.write_bytes(damage(content, rng))
         # Where libdeflate is used it may leave the end of a tile: see `test_a_tile_that_holds_too_much`.
-        with mock.patch.object(server.raster.opening, "vouched_for", return_value=False):
-            same_over_both(folder, served.base + path.name, rng.choice(READINGS))
+        with mock.patch.object(AllowList, "vouched_for", return_value=False):
+            same_over_both(sources, folder, served.base + path.name, rng.choice(READINGS))
         path.unlink()
 
 
@@ -145,14 +152,13 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 @pytest.mark.parametrize("rows", [0, 1, SIDE // 2, SIDE - 1])
 @pytest.mark.parametrize(("colour", "samples"), [(0, 1), (2, 3), (6, 4)])
-@pytest.mark.usefixtures("served")
-def test_a_png_with_too_few_rows_fails(folder: Path, rows: int, colour: int, samples: int) -> None:
+def test_a_png_with_too_few_rows_fails(sources: Sources, folder: Path, rows: int, colour: int, samples: int) -> None:
     header = struct.pack(">IIBBBBB", SIDE, SIDE, 8, colour, 0, 0, 0)
     pixels = zlib.compress((b"\0" + bytes([150]) * (SIDE * samples)) * rows)
     path = folder / f"rows{rows}-{colour}.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b""))
     for reading in READINGS if rows < SIDE - 1 else READINGS[:2]:  # a third of the rows leaves out the last
-        assert same_over_both(folder, str(path), reading) == "SourceFaultError"
+        assert same_over_both(sources, folder, str(path), reading) == "SourceFaultError"
 
 
 def patched(content: bytes, tag: int, value: int) -> bytes:
@@ -168,26 +174,25 @@ def patched(content: bytes, tag: int, value: int) -> bytes:
 
 
 @pytest.mark.parametrize(("tag", "value"), [(278, SIDE), (278, 64), (256, SIDE + 100), (256, 4 * SIDE)])
-@pytest.mark.usefixtures("served")
-def test_jpeg_tiles_smaller_than_their_place_are_damage(folder: Path, tag: int, value: int) -> None:
+def test_jpeg_tiles_smaller_than_their_place_are_damage(sources: Sources, folder: Path, tag: int, value: int) -> None:
     path = folder / f"small{tag}-{value}.tif"
     path.write_bytes(patched((folder / "strips-jpeg.tif").read_bytes(), tag, value))
     for reading in READINGS:
-        assert same_over_both(folder, str(path), reading) == "SourceFaultError"
-    with pytest.raises(SourceFaultError, match="JPEG tile"), open_raster(str(path)) as src:
+        assert same_over_both(sources, folder, str(path), reading) == "SourceFaultError"
+    with pytest.raises(SourceFaultError, match="JPEG tile"), sources.open(str(path)) as src:
         src.read()
-    with open_raster(str(folder / "strips-jpeg.tif")) as src:  # of which the other's fault is none
+    with sources.open(str(folder / "strips-jpeg.tif")) as src:  # of which the other's fault is none
         src.read()
 
 
 @pytest.mark.parametrize("public", [True, False])
-def test_a_tile_that_holds_too_much(folder: Path, served: RangeServer, public: bool) -> None:
+def test_a_tile_that_holds_too_much(sources: Sources, folder: Path, served: RangeServer, public: bool) -> None:
     """A public host's raster is decoded by zlib, which fills the tile; those that the operator names by libdeflate."""
     stored = b"\x78\x01\x01" + struct.pack("<HH", 65535, 0) + bytes([150]) * 65535
     small = np.zeros((64, 64), np.uint8)
     content = make_tiff(small, epsg(32633) | {259: (3, [8]), 279: (4, [len(stored)])})[: -small.size] + stored
     (folder / "much.tif").write_bytes(content)
-    with mock.patch.object(server.raster.opening, "vouched_for", return_value=not public):
-        read = [read_over(folder, f"{served.base}much.tif", fill, READINGS[0]) for fill in FILLS]
+    with mock.patch.object(AllowList, "vouched_for", return_value=not public):
+        read = [read_over(sources, folder, f"{served.base}much.tif", fill, READINGS[0]) for fill in FILLS]
         if public:
             assert all(bool(np.all(values == 150)) for values in read)

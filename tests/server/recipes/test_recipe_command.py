@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import rasterio
-from starlette.testclient import TestClient
 
 from server.demo import write_demo
 from tests.helpers.recipes import clearsky
@@ -18,8 +17,9 @@ from tests.helpers.service import ROOT, application, raster
 
 
 def test_check_tells_what_good_recipes_do(
-    scene: Path, client: TestClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    scene: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("CLEARSKY_ALLOWED_SOURCES", str(scene))
     files = [scene / "recipes" / f"{name}.yaml" for name in ("masked", "model", "index", "plain")]
     assert clearsky(monkeypatch, "check", *files) == 0
     told = capsys.readouterr()
@@ -32,19 +32,15 @@ def test_check_tells_what_good_recipes_do(
 
 
 def test_check_names_what_is_wrong(
-    scene: Path,
-    client: TestClient,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("CLEARSKY_ALLOWED_SOURCES", str(scene))
     head = f"name: a\ntarget: {scene}/t.tif\n"
     rgb = f"name: b\ntarget: {scene}/four.tif\nbands: [red, green, blue, alpha]\nreplacements: [{scene}/four.tif]\n"
     far = make_pair(size=(64, 64)).replacement
     write_raster(scene / "far.tif", far, transform=rasterio.Affine(10, 0, 700_000, 0, -10, 4_600_000))
     cases = {
-        head
-        + f"replacements:\n- {scene}/r.tif\n- {scene}/four.tif\n": ":5: replacement '.*four.tif' has 4 bands.*same",
+        head + f"replacements:\n- {scene}/r.tif\n- {scene}/four.tif\n": ":5: replacement '.*four.tif' .* lacks swir16",
         head + f"replacements: [{scene}/far.tif]\n": ":3: replacement '.*far.tif' covers .* does not overlap",
         head + "replacements: [/etc/hostname]\n": ":3: '/etc/hostname' is not allowed.*CLEARSKY_ALLOWED_SOURCES",
         head + f"mask: {{source: {scene}/none.tif}}\n": ":3: '.*none.tif' does not exist",
@@ -75,7 +71,7 @@ def test_check_names_what_is_wrong(
     assert ["cannot be read" in told.err, "copy.yaml:3:" in told.err, "copy.yaml:4:" in told.err] == [True] * 3
     copy.write_text("name: plain\ntarget: t.tif\n")
     assert clearsky(monkeypatch, "check", "--offline", good, copy) == 2
-    assert "has this name already" in capsys.readouterr().err
+    assert "already has this name" in capsys.readouterr().err
     assert clearsky(monkeypatch, "check") == 2
 
 
@@ -83,8 +79,9 @@ def test_the_examples_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     write_demo(tmp_path / "demo-scene", size=256)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     files = sorted((tmp_path / "examples" / "recipes").iterdir())
+    monkeypatch.setenv("CLEARSKY_ALLOWED_SOURCES", str(tmp_path))
+    assert clearsky(monkeypatch, "check", *files) == 0, capsys.readouterr().err
     with application(tmp_path, recipes=str(tmp_path / "examples" / "recipes")) as client:
-        assert clearsky(monkeypatch, "check", *files) == 0, capsys.readouterr().err
         entries = client.get("/recipes").json()["recipes"]
         assert len(entries) == len(files) >= 2
         for entry in entries:

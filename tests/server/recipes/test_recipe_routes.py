@@ -149,7 +149,7 @@ def test_the_list(client: TestClient) -> None:
         "worse.yaml": "worse",
         "zweite.yml": "model",
     }
-    assert "zweite.yml:1: name='model': model.yaml has this name already" in told["broken"][2]["problems"][0]
+    assert "zweite.yml:1: name='model': model.yaml already has this name" in told["broken"][2]["problems"][0]
     for link in told["recipes"][names.index("masked")]["links"]:
         z, x, y = TILE.split("/")[1:]
         url = link["href"].replace("{z}", z).replace("{x}", x).replace("{y}", y)

@@ -92,7 +92,7 @@ def test_esris_own_template(
     assert "target: is missing" in said
     assert "replacements.0=None" in said
     assert clearsky(monkeypatch, "from-rft", tmp_path / "slra.rft.xml", "-o", out) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("exact", [False, True])

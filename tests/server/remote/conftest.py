@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from server.settings import get_settings
 from tests.helpers.rangeserver import RangeServer, range_server
 from tests.helpers.remote import (
     CHECK,
@@ -22,7 +21,7 @@ from tests.helpers.remote import (
     write_cog,
 )
 from tests.helpers.scenes import make_pair
-from tests.helpers.service import application, settings_used
+from tests.helpers.service import application
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +52,11 @@ def local_image(client: TestClient, folder: Path) -> bytes:
     return good(client, at(f"{folder}/"))
 
 
-@pytest.fixture
-def impatient(client: TestClient) -> Iterator[None]:
-    """The same application with little time for servers."""
-    with settings_used(get_settings().model_copy(update={"source_timeout": TIMEOUT})):
-        yield
+@pytest.fixture(scope="module")
+def impatient(folder: Path, served: RangeServer) -> Iterator[TestClient]:
+    """An application with little time for servers."""
+    with application(f"{folder},{served.base}", source_check=str(CHECK), source_timeout=str(TIMEOUT)) as client:
+        yield client
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from rasterio.errors import RasterioIOError
 from starlette.testclient import TestClient
 
 from server.errors import SourceFaultError
-from server.raster.opening import open_raster
 from tests.helpers.rangeserver import RangeServer
 from tests.helpers.remote import (
     PATH,
@@ -25,6 +24,7 @@ from tests.helpers.remote import (
     rewrite,
     settled,
 )
+from tests.helpers.service import sources_by
 
 FAILURES = [
     ("cut", "opening", 502, "cannot be fetched"),
@@ -52,13 +52,12 @@ def test_a_failing_server_fails_clearly_and_only_itself(
     fails_and_recovers(client, served, fresh, local_image, trouble, status, told, when == "reading")
 
 
-@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(("trouble", "late"), [("stall", False), ("stall", True), ("pause", True), ("drip", True)])
 def test_a_server_that_does_not_go_on(
-    client: TestClient, served: RangeServer, fresh: Path, local_image: bytes, trouble: str, late: bool
+    impatient: TestClient, served: RangeServer, fresh: Path, local_image: bytes, trouble: str, late: bool
 ) -> None:
     begun = time.monotonic()
-    fails_and_recovers(client, served, fresh, local_image, trouble, 504, "not sent within", late)
+    fails_and_recovers(impatient, served, fresh, local_image, trouble, 504, "not sent within", late)
     assert time.monotonic() - begun < 10 * TIMEOUT
 
 
@@ -118,7 +117,7 @@ def test_what_fails_now_and_then_is_asked_again(
 
 @pytest.mark.parametrize("seed", range(2))
 def test_faults_at_random_give_errors_or_the_right_pixels(
-    client: TestClient, served: RangeServer, fresh: Path, local_image: bytes, seed: int
+    impatient: TestClient, served: RangeServer, fresh: Path, local_image: bytes, seed: int
 ) -> None:
     """Every request of a server for itself: it answers, fails, cuts, or has another file by now."""
     rng = np.random.default_rng(seed)
@@ -126,7 +125,7 @@ def test_faults_at_random_give_errors_or_the_right_pixels(
     right, state = {local_image}, 0
     for number in range(3):
         rewrite(fresh, seed=20 + number)
-        right.add(good(client, at(f"{fresh}/")))
+        right.add(good(impatient, at(f"{fresh}/")))
 
     def trouble(path: str, start: int) -> Any:
         nonlocal state
@@ -142,7 +141,7 @@ def test_faults_at_random_give_errors_or_the_right_pixels(
     statuses = set()
     for _ in range(6):
         settled()
-        answer = client.get(PATH, params=at(address(served, fresh)))
+        answer = impatient.get(PATH, params=at(address(served, fresh)))
         statuses.add(answer.status_code)
         assert answer.status_code in (200, 403, 404, 502, 503, 504), answer.text
         assert answer.status_code != 200 or answer.content in right
@@ -150,23 +149,23 @@ def test_faults_at_random_give_errors_or_the_right_pixels(
     assert len(statuses) > 1
     served.trouble = None
     settled()
-    assert good(client, at(address(served, fresh))) == good(client, at(f"{fresh}/"))
+    assert good(impatient, at(address(served, fresh))) == good(impatient, at(f"{fresh}/"))
 
 
-@pytest.mark.usefixtures("impatient")
 def test_waiting_requests_do_not_fail_one_after_the_other(
-    client: TestClient, served: RangeServer, fresh: Path, local_image: bytes
+    impatient: TestClient, served: RangeServer, fresh: Path, local_image: bytes
 ) -> None:
     served.trouble = lambda path, start: "stall" if fresh.name in path else None
     params = at(address(served, fresh))
     answers: list[int] = []
     threads = [
-        threading.Thread(target=lambda: answers.append(client.get(PATH, params=params).status_code)) for _ in range(8)
+        threading.Thread(target=lambda: answers.append(impatient.get(PATH, params=params).status_code))
+        for _ in range(8)
     ]
     begun = time.monotonic()
     for thread in threads:
         thread.start()
-    assert good(client, at(f"{fresh}/")) == local_image
+    assert good(impatient, at(f"{fresh}/")) == local_image
     for thread in threads:
         thread.join()
     assert time.monotonic() - begun < 5 * TIMEOUT
@@ -185,8 +184,9 @@ def test_a_local_file_cut_short(client: TestClient, fresh: Path, local_image: by
     assert good(client, at(f"{fresh}/")) == local_image
 
 
-def test_an_error_of_the_reader_is_no_word_about_the_file(client: TestClient, served: RangeServer) -> None:
-    with pytest.raises(ZeroDivisionError), open_raster(f"{served.base}target.tif"):
+def test_an_error_of_the_reader_is_no_word_about_the_file(served: RangeServer) -> None:
+    sources = sources_by(served.base)
+    with pytest.raises(ZeroDivisionError), sources.open(f"{served.base}target.tif"):
         _ = 1 / 0
-    with pytest.raises(SourceFaultError), open_raster(f"{served.base}target.tif"):
+    with pytest.raises(SourceFaultError), sources.open(f"{served.base}target.tif"):
         raise RasterioIOError("Read failed")

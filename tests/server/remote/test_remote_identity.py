@@ -16,7 +16,6 @@ from starlette.testclient import TestClient
 from benchmarks.remote import measure, middle_tile
 from benchmarks.service import file_server
 from server.http.reader import PairReader
-from server.raster.opening import file_version, open_raster
 from tests.helpers.rangeserver import RangeServer
 from tests.helpers.remote import (
     PATH,
@@ -27,7 +26,7 @@ from tests.helpers.remote import (
     settled,
 )
 from tests.helpers.scenes import Demo
-from tests.helpers.service import application
+from tests.helpers.service import sources_by, sources_of
 
 
 @pytest.mark.parametrize("validators", [("etag", "last-modified"), ("weak", "last-modified"), ()])
@@ -58,7 +57,7 @@ def test_the_state_of_a_file_is_asked_once_however_many_want_it(served: RangeSer
     url = f"{served.base}target.tif"
     settled()
     served.reset()
-    threads = [threading.Thread(target=file_version, args=(url,)) for _ in range(16)]
+    threads = [threading.Thread(target=sources_of(client).version, args=(url,)) for _ in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -66,16 +65,15 @@ def test_the_state_of_a_file_is_asked_once_however_many_want_it(served: RangeSer
     assert served.reset().requests == 1
 
 
-def test_opening_again_asks_nothing(served: RangeServer, folder: Path) -> None:
-    with application(f"{folder},{served.base}", source_check="600"):
-        url = f"{served.base}target.tif"
-        with open_raster(url) as src:
-            expected = src.read(window=((0, 256), (0, 256)))
-        served.reset()
-        for _ in range(5):
-            with open_raster(url) as src:
-                np.testing.assert_array_equal(src.read(window=((0, 256), (0, 256))), expected)
-        assert served.reset().requests == 0
+def test_opening_again_asks_nothing(served: RangeServer) -> None:
+    sources, url = sources_by(served.base, source_check="600"), f"{served.base}target.tif"
+    with sources.open(url) as src:
+        expected = src.read(window=((0, 256), (0, 256)))
+    served.reset()
+    for _ in range(5):
+        with sources.open(url) as src:
+            np.testing.assert_array_equal(src.read(window=((0, 256), (0, 256))), expected)
+    assert served.reset().requests == 0
 
 
 def test_a_file_that_changes_half_way(client: TestClient, served: RangeServer, fresh: Path) -> None:

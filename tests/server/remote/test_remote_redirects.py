@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from server.raster.opening import open_raster
 from tests.helpers.rangeserver import RangeServer, range_server
 from tests.helpers.remote import (
     PATH,
@@ -21,7 +20,8 @@ from tests.helpers.remote import (
     at,
     good,
 )
-from tests.helpers.service import application
+from tests.helpers.scenes import read_raster
+from tests.helpers.service import application, sources_by
 
 
 @pytest.fixture
@@ -60,12 +60,11 @@ def test_a_signed_address_that_expired_is_asked_for_again(
     valid = ["1"]
     served.trouble = lambda path, start: f"{other.base}{path.rsplit('/', 1)[-1]}?signed={valid[0]}"
     other.trouble = lambda path, start: None if path.endswith(f"signed={valid[0]}") else 403
-    with application(f"{folder},{served.base},{other.base}", source_check="600"):
-        with open_raster(f"{served.base}target.tif") as src:
-            valid[0] = "2"
-            remote = src.read()
-        with open_raster(f"{folder}/target.tif") as src:
-            np.testing.assert_array_equal(remote, src.read())
+    sources = sources_by(f"{served.base},{other.base}", source_check="600")
+    with sources.open(f"{served.base}target.tif") as src:
+        valid[0] = "2"
+        remote = src.read()
+    np.testing.assert_array_equal(remote, read_raster(folder / "target.tif"))
 
 
 def test_redirects_without_end(client: TestClient, served: RangeServer, fresh: Path) -> None:

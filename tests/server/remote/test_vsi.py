@@ -16,14 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.errors import SourceChangedError, SourceMissingError, SourceUnreadableError
-from server.remote.files import get_remotes
 from server.remote.libgdal import gdal_library
 from server.remote.localfile import HEAD, LocalFile
 from server.remote.pieces import CHUNK
 from server.remote.remotefile import RemoteFile
 from server.remote.vsi import LARGEST_READ, RandomAccess, mounted
 from tests.helpers.rangeserver import RangeServer, range_server
-from tests.helpers.service import application
+from tests.helpers.service import sources_by
 
 SIZE = 5 * CHUNK + 1234
 CONTENT = bytes(range(1, 252)) * (SIZE // 251) + b"\xff" * (SIZE % 251)
@@ -96,18 +95,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def served(folder: Path) -> Iterator[RangeServer]:
-    with range_server(folder) as served, application(served.base, source_check="600"):
+    with range_server(folder) as served:
         yield served
 
 
 @pytest.fixture(scope="module", params=["memory", "local", "remote"])
 def make(request: pytest.FixtureRequest, folder: Path, served: RangeServer) -> Callable[[], Any]:
     """Makes the same file, wherever it is."""
-    url = f"{served.base}plain.bin"
+    url, remotes = f"{served.base}plain.bin", sources_by(served.base, source_check="600").remotes
     makers: dict[str, Callable[[], Any]] = {
         "memory": Text,
         "local": lambda: LocalFile(str(folder / "plain.bin")),
-        "remote": lambda: RemoteFile(get_remotes(), get_remotes().identity(url)),
+        "remote": lambda: RemoteFile(remotes, remotes.identity(url)),
     }
     return makers[request.param]
 
@@ -203,8 +202,9 @@ def test_only_mounted_names_open_and_nothing_is_written() -> None:
 def test_after_a_failure_there_are_no_more_bytes(folder: Path, trouble: Any) -> None:
     path = folder / f"failing-{trouble}.bin"
     path.write_bytes(CONTENT)
-    with range_server(folder) as server, application(server.base, source_timeout="2"):
-        file = RemoteFile(get_remotes(), get_remotes().identity(server.base + path.name))
+    with range_server(folder) as server:
+        remotes = sources_by(server.base, source_timeout="2").remotes
+        file = RemoteFile(remotes, remotes.identity(server.base + path.name))
         with handle_of(file) as handle:
             assert read(handle, 0, 1, 100) == (100, CONTENT[:100])
             if trouble == "garbage-size":

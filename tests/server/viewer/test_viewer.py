@@ -20,11 +20,12 @@ from rasterio.warp import transform
 from scipy.ndimage import distance_transform_edt
 
 from algorithms.options import OPTIONS
+from server.raster.sources import Sources
 from server.settings import Settings
 from server.viewer import viewer_defaults
 from tests.helpers.browser import Browser
 from tests.helpers.scenes import Demo
-from tests.helpers.service import server_process, settings_used
+from tests.helpers.service import server_process
 
 IDLE = "document.getElementById('map').getAttribute('aria-busy') === 'false'"
 CLOUD_COLOUR = np.array([0xFF, 0x3D, 0x8B])  # of the overlay's class "Cloud"
@@ -395,13 +396,13 @@ def test_page_and_assets(server: str) -> None:
 def test_defaults_name_a_complete_demo_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     demo = Path("demo")
-    with settings_used(Settings(demo=demo)):
-        assert viewer_defaults(demo)["url"] is None
-        demo.mkdir()
-        (demo / "cloudy.tif").touch()
-        assert viewer_defaults(demo)["url"] is None
-        (demo / "clear.tif").touch()
-        defaults = viewer_defaults(demo)
+    sources = Sources.of(Settings(demo=demo))
+    assert viewer_defaults(demo, sources)["url"] is None
+    demo.mkdir()
+    (demo / "cloudy.tif").touch()
+    assert viewer_defaults(demo, sources)["url"] is None
+    (demo / "clear.tif").touch()
+    defaults = viewer_defaults(demo, sources)
     assert (defaults["url"], defaults["replacement"]) == ("demo/cloudy.tif", ["demo/clear.tif"])
 
 

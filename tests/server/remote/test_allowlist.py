@@ -15,30 +15,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-import server.remote.sources
+import server.remote.allowlist
 from algorithms.errors import ClearSkyError, ParameterError
+from server.app import create_app
 from server.cli import cli
 from server.errors import SourceForbiddenError, SourceMissingError
+from server.remote.allowlist import AllowList
 from server.remote.names import parse_address
-from server.remote.sources import allowed_sources, check_source
 from server.settings import Settings
 from tests.helpers.rangeserver import RangeServer, range_server
 from tests.helpers.remote import write_cog
 from tests.helpers.scenes import make_pair
-from tests.helpers.service import application, chosen, settings_used
+from tests.helpers.service import application
 from tests.server.remote.test_names import CLIMBING, MALFORMED
 
 PLACES = {"public.example.com": ("93.184.216.34",), "inside.example.com": ("93.184.216.34", "10.0.0.1")}
 
 
 @contextmanager
-def settings(allowed: str, **others: str) -> Iterator[None]:
-    """Settings for the length of a test, and names that stand for the addresses above."""
-    with (
-        settings_used(Settings(**chosen(allowed, others))),  # type: ignore[arg-type]  # text, which pydantic reads
-        mock.patch.object(server.remote.sources, "resolve", lambda host: PLACES.get(host, ())),
-    ):
-        yield
+def allow_list(allowed: str) -> Iterator[AllowList]:
+    """The allow-list of a setting; meanwhile names stand for the addresses above."""
+    settings = Settings(allowed_sources=allowed)  # type: ignore[arg-type]  # text, which pydantic reads
+    with mock.patch.object(server.remote.allowlist, "resolve", lambda host: PLACES.get(host, ())):
+        yield AllowList.of(settings)
 
 
 ADMITTED = [
@@ -100,13 +99,13 @@ ADMITTED = [
 @pytest.mark.parametrize(("allowed", "good", "bad"), ADMITTED, ids=[case[0] or "nothing" for case in ADMITTED])
 def test_what_a_list_admits(tmp_path: Path, allowed: str, good: list[str], bad: list[str]) -> None:
     (tmp_path / "a.tif").touch()
-    with settings(allowed.format(folder=tmp_path)):
+    with allow_list(allowed.format(folder=tmp_path)) as listed:
         for url in good:
             named = url.format(folder=tmp_path)
-            assert check_source(named) == (str(parse_address(named)) if "://" in named else named)
+            assert listed.check(named) == (str(parse_address(named)) if "://" in named else named)
         for url in bad:
             with pytest.raises(SourceForbiddenError, match="CLEARSKY_ALLOWED_SOURCES"):
-                check_source(url)
+                listed.check(url)
 
 
 LOCAL = [
@@ -125,17 +124,17 @@ def test_what_is_no_admitted_file_is_refused_or_missing(tmp_path: Path, name: st
     (tmp_path / "out").symlink_to("/etc")
     (tmp_path / "sub").mkdir()
     os.mkfifo(tmp_path / "pipe")
-    with settings(str(tmp_path)), pytest.raises((SourceForbiddenError, SourceMissingError)) as told:
-        check_source(name.format(folder=tmp_path))
+    with allow_list(str(tmp_path)) as listed, pytest.raises((SourceForbiddenError, SourceMissingError)) as told:
+        listed.check(name.format(folder=tmp_path))
     str(told.value).encode()
 
 
 @given(st.text(max_size=300))
 def test_any_text_is_admitted_missing_or_refused(text: str) -> None:
-    with settings("/nowhere,https:*"):
+    with allow_list("/nowhere,https:*") as listed:
         for start in ("", "/", "~", "/nowhere/", "https://", "file://", "s3://"):
             try:
-                check_source(start + text)
+                listed.check(start + text)
             except (SourceForbiddenError, SourceMissingError) as error:
                 str(error).encode()
 
@@ -143,19 +142,32 @@ def test_any_text_is_admitted_missing_or_refused(text: str) -> None:
 def test_a_folder_may_be_named_from_home(tmp_path: Path) -> None:
     (tmp_path / "scenes").mkdir()
     (tmp_path / "scenes" / "a.tif").touch()
-    with mock.patch.dict(os.environ, {"HOME": str(tmp_path)}), settings("~/scenes"):
-        assert check_source("~/scenes/a.tif") == str(tmp_path / "scenes" / "a.tif")
+    with mock.patch.dict(os.environ, {"HOME": str(tmp_path)}), allow_list("~/scenes") as listed:
+        assert listed.check("~/scenes/a.tif") == str(tmp_path / "scenes" / "a.tif")
         with pytest.raises(SourceForbiddenError):
-            check_source("~/a.tif")
+            listed.check("~/a.tif")
 
 
-def test_a_list_that_cannot_be_understood_is_told_at_start() -> None:
-    with settings("https://example.com/../,/data"):
-        with pytest.raises(ParameterError, match=r"CLEARSKY_ALLOWED_SOURCES.*climbs"):
-            allowed_sources()
-        answer = CliRunner().invoke(cli, ["serve", "--port", "1"])
-        assert isinstance(answer.exception, ClearSkyError)
-        assert "climbs" in str(answer.exception)
+def test_a_list_that_cannot_be_understood_is_told_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLEARSKY_ALLOWED_SOURCES", "https://example.com/../,/data")
+    with pytest.raises(ParameterError, match=r"CLEARSKY_ALLOWED_SOURCES.*leads upwards"):
+        create_app()
+    answer = CliRunner().invoke(cli, ["serve", "--port", "1"])
+    assert isinstance(answer.exception, ClearSkyError)
+    assert "leads upwards" in str(answer.exception)
+
+
+def test_what_the_user_names_is_fetched_and_nothing_below_it(tmp_path: Path) -> None:
+    settings = Settings(allowed_sources=(str(tmp_path),))
+    listed = AllowList.of(settings, own=["http://127.0.0.1/a", "https://127.0.0.1/b?x=1"])
+    for url in ("http://127.0.0.1/a", "https://127.0.0.1/b?x=1"):
+        assert listed.check(url) == url
+        assert listed.vouched_for(url)
+    for url in ("http://127.0.0.1/a/c", "http://127.0.0.1/b?x=1", "https://127.0.0.1/b"):
+        with pytest.raises(SourceForbiddenError):
+            listed.check(url)
+    with pytest.raises(SourceForbiddenError):
+        AllowList.of(settings).check("http://127.0.0.1/a")
 
 
 @pytest.mark.parametrize(
@@ -169,8 +181,9 @@ def test_a_list_that_cannot_be_understood_is_told_at_start() -> None:
         ),
     ],
 )
-def test_the_server_says_what_may_be_read(allowed: str, words: list[str]) -> None:
-    with settings(allowed), mock.patch("uvicorn.run"), mock.patch("server.demo.write_demo"):
+def test_the_server_says_what_may_be_read(monkeypatch: pytest.MonkeyPatch, allowed: str, words: list[str]) -> None:
+    monkeypatch.setenv("CLEARSKY_ALLOWED_SOURCES", allowed)
+    with mock.patch("uvicorn.run"), mock.patch("server.demo.write_demo"):
         answer = CliRunner().invoke(cli, ["serve"])
     assert answer.exit_code == 0, answer.output
     for word in words:

@@ -1,0 +1,51 @@
+"""What the size of a raster's pixels keeps the cloud models from, said where they are used."""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+from typing import Final
+
+from algorithms.cells import AVERAGED_FACTOR
+from server.analysis.task import Task
+from server.raster.dataset import Dataset
+from server.raster.grid import fine_grid, ground_resolution
+from server.work.trace import warn
+
+logger = logging.getLogger("clearsky")
+
+FEW_CELLS: Final = 16
+"""Cells along the shorter side of a scene below which a model has too little around a cloud to tell it by."""
+WIDE_FACTOR: Final = 16
+"""Pixels per side of a cell from which on the ground filled around a cloud for nothing is worth a word."""
+
+
+def warn_of_resolution(task: Task) -> None:
+    """Tell the client of the running request what the model cannot do at the target's resolution."""
+    if task.clouds.model is not None and (text := resolution_warning(task.target.dataset)) is not None:
+        warn(text)
+
+
+@lru_cache(maxsize=256)
+def resolution_warning(target: Dataset) -> str | None:
+    """What a model cannot do at a target's resolution; None if nothing. Logged the first time."""
+    grid = fine_grid(target)
+    if grid.factor <= AVERAGED_FACTOR:
+        return None
+    pixel = ground_resolution(target)
+    text = None
+    if min(grid.shape) < FEW_CELLS:
+        text = (
+            f"the cloud model looks at cells of {pixel * grid.factor:.3g} m, of which {target.url!r}, with pixels of "
+            f"{pixel:.2g} m, has {grid.rows} x {grid.cols}: too few to find clouds in, which may stay as they are; "
+            "give a `mask`, which is followed pixel by pixel"
+        )
+    elif grid.factor > WIDE_FACTOR:
+        text = (
+            f"the cloud model looks at cells of {pixel * grid.factor:.3g} m, {grid.factor} x {grid.factor} pixels of "
+            f"{target.url!r}: clear ground is filled up to so far around clouds; give a `mask`, which is followed "
+            "pixel by pixel"
+        )
+    if text is not None:
+        logger.warning(text)
+    return text

@@ -1,0 +1,68 @@
+"""What `/info` says of a target beside its metadata: what ClearSky takes from it, and understands of a user's mask."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from algorithms.errors import BandError, InputError, ModelError
+from algorithms.options import CloudOptions
+from server.analysis.engine import Analysis
+from server.analysis.request import Request
+from server.analysis.resolution import resolution_warning
+from server.errors import SourceUnreadableError
+from server.raster.grid import coarse_grid, fine_grid
+from server.raster.sources import Sources
+
+
+def described_target(request: Request, sources: Sources, analysis: Analysis) -> dict[str, Any]:
+    """What ClearSky takes from the target, or why it cannot use it.
+
+    Raises:
+        SourceError: a raster that cannot be had.
+    """
+    try:
+        return _described(request, sources, analysis)
+    except (InputError, SourceUnreadableError) as error:
+        # What cannot be filled can be looked at, as it can in TiTiler.
+        return {"unusable": str(error)}
+
+
+def _described(request: Request, sources: Sources, analysis: Analysis) -> dict[str, Any]:
+    target = request.target_dataset(sources)
+    unsure: str | None = None
+    try:
+        chosen = request.chosen_model(sources).id
+        unsure = resolution_warning(target)
+    except (BandError, ModelError) as error:
+        chosen = f"none: {error}"
+    follows = request.mask is not None
+    described = {
+        "bands": target.names,
+        "level": target.level,
+        "model": chosen,
+        "reflectance": {
+            "scale": target.scales,
+            "offset": target.offsets,
+            "source": target.reflectance_source,
+        },
+        "analysis": {
+            "factor": fine_grid(target, follows=follows).factor,
+            "coarse_factor": coarse_grid(target, follows=follows).factor,
+        },
+        "replacements": request.replacements,
+    }
+    if follows:
+        return described | _described_mask(request, sources, analysis)
+    return described | ({} if unsure is None else {"warnings": [unsure]})
+
+
+def _described_mask(request: Request, sources: Sources, analysis: Analysis) -> dict[str, Any]:
+    """What is understood of the user's mask."""
+    task = replace(request, replacements=()).task(sources, CloudOptions(), "classes")
+    analysis.marked.warn(task)
+    found = analysis.marked.of(task)
+    assert found is not None  # noqa: S101  (there is a mask)
+    mask = {"source": found.mask, "rule": found.rule, "values": found.values, "nodata": found.nodata}
+    mask |= {"fraction": round(found.fraction, 4), "step": found.step}
+    return {"mask": mask, "warnings": [found.warning] if found.warning else []}

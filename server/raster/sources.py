@@ -1,0 +1,142 @@
+"""Sources: which rasters may be read, and the one door through which they are opened and described."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, Final
+
+from algorithms.errors import ParameterError
+from server.raster.dataset import Dataset, describe
+from server.raster.mounting import file_version
+from server.raster.opening import open_raster, open_stack
+from server.raster.scenes import describe_band, describe_scene
+from server.raster.stack import StackBand
+from server.raster.upright import georeferenced
+from server.remote.allowlist import AllowList
+from server.remote.files import Remotes
+from server.scenes.bandlist import band_list, expanded, files_of, is_band_list, joined
+from server.scenes.scene import Scene, SceneBand
+from server.settings import Settings
+
+DESCRIPTIONS: Final = 256
+"""Descriptions that are remembered, each of about 2 kB."""
+PARTS: Final = 2048
+"""Files of scenes whose description is remembered."""
+
+
+class Sources:
+    """The rasters of one application: its allow-list, its remote files and what is known of them.
+
+    Names are given as `check` returns them, or come from the process's own user.
+    """
+
+    def __init__(self, allowed: AllowList, remotes: Remotes) -> None:
+        self.allowed: Final = allowed
+        """Which rasters requests may name."""
+        self.remotes: Final = remotes
+        """States and pieces of remote files."""
+        self._described = lru_cache(maxsize=DESCRIPTIONS)(self._describe)
+        self._parts = lru_cache(maxsize=PARTS)(self._describe_part)
+
+    @classmethod
+    def of(cls, settings: Settings, own: Iterable[str] = ()) -> Sources:
+        """Sources as the settings want them.
+
+        Args:
+            settings: what the operator has set.
+            own: datasets that the process's own user names, which the allow-list does not apply to.
+
+        Raises:
+            ParameterError: an entry of the allow-list that cannot be understood.
+        """
+        allowed = AllowList.of(settings, [file for url in own for file in files_of(url)])
+        return cls(allowed, Remotes.of(settings, allowed))
+
+    def check(self, url: str) -> str:
+        """The name to open, in its one form, if a request may name it. Raises as `AllowList.check` does."""
+        if is_band_list(url):
+            return joined([self.allowed.check(file) for file in expanded(url)])
+        return self.allowed.check(url)
+
+    def version(self, url: str) -> str:
+        """Identity of the content, of a scene that of its files. Raises as `file_version` does."""
+        if is_band_list(url):
+            return " ".join(map(self.version, expanded(url)))
+        return file_version(url, self.remotes)
+
+    @contextmanager
+    def open(self, url: str, version: str | None = None) -> Iterator[Any]:
+        """Open a raster of one file, in the state `version` if that is given. See `open_raster`.
+
+        Raises:
+            ParameterError: a scene of several files.
+        """
+        if self.scene(url) is not None:
+            raise ParameterError(f"{url!r} is a scene of several files: name one of them")
+        with open_raster(url, version, remotes=self.remotes, vouched=self.allowed.vouched_for(url)) as src:
+            yield src
+
+    @contextmanager
+    def open_described(self, dataset: Dataset) -> Iterator[Any]:
+        """Open a raster, of one file or several, on the lattice that its description has. Raises as `open` does."""
+        if dataset.parts:
+            vouched = self.allowed.vouched_for
+            with open_stack(dataset.url, dataset.parts, remotes=self.remotes, vouched=vouched) as src:
+                yield src
+            return
+        with self.open(dataset.url, dataset.version) as src, georeferenced(src) as ground:
+            yield ground
+
+    def scene(self, url: str) -> Scene | None:
+        """The scene of several files that a name stands for; None for a raster of one file.
+
+        Raises:
+            SourceForbiddenError, SourceMissingError: see `check`. ParameterError: a list that cannot be read.
+        """
+        if is_band_list(url):
+            return band_list(url, expanded(url))
+        return None
+
+    def dataset(self, url: str) -> Dataset:
+        """The description of a raster of one file, read again when the file changes.
+
+        Raises:
+            SourceMissingError, SourceUnreadableError: see `open_raster`; or its place or its numbers are of no use.
+        """
+        return self._described(url, self.version(url))
+
+    def composed(self, scene: Scene, numbers: tuple[int, ...] = ()) -> Dataset:
+        """The description of some bands of a scene, read again when their files change.
+
+        Args:
+            scene: see `scene`.
+            numbers: of the bands, 1-based; all without any.
+
+        Raises:
+            SourceMissingError, SourceUnreadableError: see `open_raster`; or a file's place or numbers are of no use.
+            BandError: bands that do not fit onto one grid.
+        """
+        return describe_scene(scene, numbers or range(1, 1 + len(scene.bands)), self._part)
+
+    def _part(self, band: SceneBand) -> StackBand:
+        url = self.check(band.url)
+        return self._parts(band, url, self.version(url))
+
+    def _describe_part(self, band: SceneBand, url: str, version: str) -> StackBand:
+        with self.open(url, version) as src:
+            return describe_band(src, band, url, version)
+
+    def _describe(self, url: str, version: str) -> Dataset:
+        with self.open(url, version) as src:
+            return describe(src, url, version)
+
+    def announce(self, dataset: Dataset, spans: Iterable[tuple[int, int]]) -> None:
+        """Tell which bytes of a remote raster will be read, so that they come in few requests.
+
+        Args:
+            dataset: the raster.
+            spans: first byte, and the one after the last.
+        """
+        self.remotes.pieces.announce(dataset.url, dataset.version, spans)

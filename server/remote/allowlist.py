@@ -1,0 +1,164 @@
+"""Which datasets a request may name: the allow-list, applied to every dataset parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from algorithms.errors import ParameterError
+from server.errors import SourceForbiddenError, SourceMissingError
+from server.remote.addresses import is_public_address, resolve
+from server.remote.names import Address, parse_address
+from server.settings import Settings
+
+PUBLIC: Final = "https:*"
+"""Entry of the list that admits every public https host."""
+
+_REMEDY = "the operator can admit it with CLEARSKY_ALLOWED_SOURCES"
+
+
+@dataclass(frozen=True, slots=True)
+class AllowList:
+    """Which datasets requests may name, and which addresses they may be led to.
+
+    Default-deny: local files only below the admitted folders (symbolic links resolved), remote ones only with
+    a known scheme; without a list, or with `https:*` on it, any https host whose every address is public.
+    """
+
+    folders: tuple[Path, ...]
+    """Local folders and files, links resolved; the demo scene is always one."""
+    prefixes: tuple[Address, ...]
+    """Addresses: they and what is below them."""
+    hosts: tuple[str, ...]
+    """Hosts and buckets, in lower case; a leading `*.` stands for any subdomain."""
+    public: bool
+    """Whether every public https host is admitted."""
+    own: frozenset[Address] = frozenset()
+    """Addresses that the process's own user named: who can run a command can fetch them anyway. A server has none."""
+
+    @classmethod
+    def of(cls, settings: Settings, own: Iterable[str] = ()) -> AllowList:
+        """What the settings admit, and the datasets that the process's own user named.
+
+        Raises:
+            ParameterError: an entry that cannot be understood. SourceForbiddenError: a malformed address in `own`.
+        """
+        folders, prefixes, hosts = [settings.demo], [], []
+        for entry in settings.allowed_sources:
+            if entry == PUBLIC:
+                continue
+            if "://" in entry and not entry.startswith("file://"):
+                try:
+                    prefixes.append(parse_address(entry))
+                except SourceForbiddenError as error:
+                    raise ParameterError(f"CLEARSKY_ALLOWED_SOURCES: {error}; correct the entry") from error
+            elif _looks_local(entry):
+                folders.append(_path(entry))
+            else:
+                hosts.append(entry.lower().removesuffix("."))
+        named = list(own)
+        folders += [Path(url) for url in named if "://" not in url]
+        return cls(
+            tuple(dict.fromkeys(folder.resolve() for folder in folders)),
+            tuple(prefixes),
+            tuple(hosts),
+            not settings.allowed_sources or PUBLIC in settings.allowed_sources,
+            frozenset(parse_address(url) for url in named if "://" in url),
+        )
+
+    def describe(self) -> Iterator[str]:
+        """What may be read, a line each."""
+        yield from (f"files below {folder}" for folder in self.folders)
+        yield from (f"{prefix} and below" for prefix in self.prefixes)
+        yield from (f"https, s3, gs and az on {host}" for host in self.hosts)
+        yield "every public https host" if self.public else f"no other https host ({PUBLIC} admits the public ones)"
+
+    def check(self, url: str) -> str:
+        """The dataset name to open, in its one form, if a request may name it.
+
+        Raises:
+            SourceForbiddenError: not admitted. SourceMissingError: a local file that does not exist.
+            SourceTimeoutError, SourceBusyError: its address could not be resolved.
+        """
+        if "\0" in url or url.lower().startswith("/vsi"):
+            raise _forbid(url, "GDAL's virtual file names are not accepted")
+        if url.startswith("file://"):
+            return self._check_local(url)
+        if "://" not in url:
+            if ":" in url.split("/", 1)[0]:
+                raise _forbid(url, "GDAL's connection strings are not accepted")
+            return self._check_local(url)
+        return str(self.check_address(parse_address(url)))
+
+    def _check_local(self, url: str) -> str:
+        try:
+            resolved = _path(url).resolve()
+        except (OSError, ValueError, RuntimeError) as error:  # characters that no name has; links in a circle
+            raise _no_file(url) from error
+        if not any(resolved.is_relative_to(root) for root in self.folders):
+            raise _forbid(url, "local files are served only from admitted folders")
+        try:
+            regular = resolved.is_file()
+        except (OSError, ValueError) as error:  # too long
+            raise _no_file(url) from error
+        if not regular:
+            raise _no_file(url)
+        return str(resolved)
+
+    def check_address(self, address: Address) -> Address:
+        """An address, if a request may name it, or be led to it.
+
+        Raises:
+            SourceForbiddenError: not admitted. SourceTimeoutError, SourceBusyError: its address could not be resolved.
+        """
+        url = str(address)
+        if self.named(address) or (address.scheme != "http" and _host_admitted(address.host, self.hosts)):
+            return address
+        if address.scheme != "https":
+            raise _forbid(url, "neither its host nor its prefix is on the list")
+        if not self.public:
+            raise _forbid(url, f"neither its host nor its prefix is on the list, nor is {PUBLIC}")
+        addresses = resolve(address.host)
+        if not addresses or not all(is_public_address(ip) for ip in addresses):
+            raise _forbid(url, f"host {address.host!r} is unknown or has a private address")
+        return address
+
+    def named(self, address: Address) -> bool:
+        """Whether the list names an address by prefix: the operator's word that it may be fetched, private or not."""
+        return address in self.own or any(address.below(prefix) for prefix in self.prefixes)
+
+    def vouched_for(self, url: str) -> bool:
+        """Whether the operator names where a dataset comes from, rather than any public host."""
+        if "://" not in url:
+            return True
+        address = parse_address(url)
+        return self.named(address) or _host_admitted(address.host, self.hosts)
+
+
+def _looks_local(entry: str) -> bool:
+    """A folder or file rather than a host name: absolute, relative with a dot, or there."""
+    return entry.startswith(("/", ".", "~", "file://")) or "/" in entry or Path(entry).exists()
+
+
+def _path(name: str) -> Path:
+    """A local name as a path; `~` of a user that does not exist is a name like any other."""
+    path = Path(name.removeprefix("file://"))
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
+def _host_admitted(host: str, hosts: tuple[str, ...]) -> bool:
+    host = host.lower()
+    return any(host == entry or (entry.startswith("*.") and host.endswith(entry[1:])) for entry in hosts)
+
+
+def _forbid(url: str, why: str) -> SourceForbiddenError:
+    return SourceForbiddenError(f"{url[:200]!r} is not allowed: {why}; {_REMEDY}")
+
+
+def _no_file(url: str) -> SourceMissingError:
+    return SourceMissingError(f"{url[:300]!r} does not exist; check the path")

@@ -1,0 +1,1 @@
+"""What scenes are: documents and names of several files, read into one description."""

@@ -1,0 +1,84 @@
+"""Scenes given as a list of files, one for each band: `{B02,B03,B04}.tif`, or several addresses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import product
+from pathlib import PurePosixPath
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from algorithms.bands import common_names
+from algorithms.errors import ParameterError
+from server.scenes.scene import Scene, SceneBand
+
+MOST_FILES: Final = 64
+"""Files of one list."""
+_BRACES: Final = re.compile(r"\{([^{}]*)\}")
+_BAND: Final = re.compile(r"(?:^|[._-])((?:SR_)?B(?:0?[1-9]|1[0-2]|8A)(?:_[0-9]{2}m)?)$", re.IGNORECASE)
+
+
+def is_band_list(url: str) -> bool:
+    """Whether a name stands for several files."""
+    return "{" in url
+
+
+def joined(urls: Sequence[str]) -> str:
+    """Several addresses as one name.
+
+    Raises:
+        ParameterError: one that cannot be part of it.
+    """
+    if len(urls) == 1:
+        return urls[0]
+    if strange := next((url for url in urls if set(url) & set("{},")), None):
+        raise ParameterError(f"{strange[:200]!r} cannot be one of several: it holds braces or a comma")
+    return "{" + ",".join(urls) + "}"
+
+
+def expanded(url: str) -> tuple[str, ...]:
+    """The addresses that a name with braces stands for, in their order.
+
+    Raises:
+        ParameterError: braces that do not close, or too many files.
+    """
+    parts = _BRACES.split(url)
+    if any("{" in part or "}" in part for part in parts):
+        raise ParameterError(f"{url[:200]!r} has braces that do not close; write {{B02,B03,B04}}.tif")
+    choices = [[part] if k % 2 == 0 else part.split(",") for k, part in enumerate(parts)]
+    count = 1
+    for choice in choices:
+        count *= len(choice)
+    if count > MOST_FILES:
+        raise ParameterError(f"{url[:200]!r} stands for {count} files; up to {MOST_FILES} are read")
+    found = tuple("".join(combination).strip() for combination in product(*choices))
+    if not all(found) or len(set(found)) < len(found):
+        raise ParameterError(f"{url[:200]!r} names a file twice or not at all; name each band once")
+    return found
+
+
+def files_of(url: str) -> tuple[str, ...]:
+    """The files that a name stands for: those of a list, else itself."""
+    return expanded(url) if is_band_list(url) else (url,)
+
+
+def file_label(url: str) -> str:
+    """What a file's band is called: `B02`, `SR_B4`, `B8A_20m` at the end of its name, else the name without ending."""
+    stem = PurePosixPath(unquote(urlsplit(url).path if "://" in url else url)).stem
+    return found[1] if (found := _BAND.search(stem)) else stem
+
+
+def band_list(url: str, files: Sequence[str]) -> Scene:
+    """The scene of a list of files, its bands named by their files.
+
+    Args:
+        url: the whole list's name.
+        files: the files' admitted names.
+    """
+    labels = [file_label(file) for file in files]
+    names = common_names(labels)
+    bands = [
+        SceneBand(name=name, asset=label, url=file) for name, label, file in zip(names, labels, files, strict=True)
+    ]
+    return Scene(url=url, bands=tuple(bands), whole=True)

@@ -1,0 +1,102 @@
+"""What a scene is: bands in files, and what its documents say of them and of the acquisition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from algorithms.bands import ROLES
+from algorithms.errors import BandError, ParameterError
+
+PICTURE: Final = ("red", "green", "blue")
+"""Bands shown where a request names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class SceneBand:
+    """One band of a scene: where it is, and what its numbers mean."""
+
+    name: str | None
+    """Common name, `blue`; None where it cannot be told."""
+    asset: str
+    """What the product calls it: the asset's key, `B02`."""
+    url: str
+    """Address or path of its file."""
+    index: int = 1
+    """1-based number of the band in the file."""
+    resolution: float | None = None
+    """Ground size of a pixel in metres, where the document says so."""
+    scale: float | None = None
+    """Reflectance per digital number; None: the file decides."""
+    offset: float | None = None
+    """Reflectance at digital number 0; None: the file decides."""
+    nodata: float | None = None
+    """Value without data, where the document says so."""
+    source: str = "the file"
+    """Where scale and offset come from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A scene of several files."""
+
+    url: str
+    """What names it."""
+    bands: tuple[SceneBand, ...]
+    """Bands of reflectance, in the order of the document."""
+    level: str | None = None
+    """Processing level, `l1c` or `l2a`; None where nothing tells."""
+    whole: bool = False
+    """Whether its user chose the bands: a list of files, all of which the fill then works with."""
+    warnings: tuple[str, ...] = field(default=())
+    """What is odd about it."""
+
+    def renamed(self, names: Sequence[str | None]) -> Scene:
+        """The same with other common names.
+
+        Raises:
+            BandError: not one for every band.
+        """
+        if len(names) != len(self.bands):
+            raise BandError(
+                f"bands={','.join(name or '?' for name in names)} names {len(names)} bands, the scene has "
+                f"{len(self.bands)}; name every one"
+            )
+        return replace(
+            self, bands=tuple(replace(band, name=name) for band, name in zip(self.bands, names, strict=True))
+        )
+
+    def numbers_of(self, names: tuple[str, ...]) -> tuple[int, ...]:
+        """1-based numbers of the bands of some common names, those that there are."""
+        own = [band.name for band in self.bands]
+        return tuple(own.index(name) + 1 for name in names if name in own)
+
+    def asked(self, words: Sequence[str]) -> tuple[int, ...]:
+        """1-based numbers of the bands that words mean: common names or the product's own, in any case.
+
+        Raises:
+            ParameterError: a word that means none.
+        """
+        own = [{label.casefold() for label in labels} for labels in self.labels]
+        found = [next((k for k, labels in enumerate(own, start=1) if word.casefold() in labels), 0) for word in words]
+        if 0 in found:
+            known = ", ".join("/".join(dict.fromkeys(labels)) for labels in self.labels)
+            raise ParameterError(f"{words[found.index(0)]!r} is not a band of {self.url!r}, which has {known}")
+        return tuple(found)
+
+    @property
+    def labels(self) -> tuple[tuple[str, ...], ...]:
+        """What each band answers to."""
+        return tuple(tuple(label for label in (band.name, band.asset) if label) for band in self.bands)
+
+    @property
+    def analysed(self) -> tuple[int, ...]:
+        """Numbers of the bands that masks and fills are made from, whatever is shown."""
+        return tuple(range(1, 1 + len(self.bands))) if self.whole else tuple(sorted(self.numbers_of(ROLES)))
+
+    @property
+    def picture(self) -> tuple[int, ...]:
+        """Numbers of the bands shown where a request names none: red, green and blue, or the first."""
+        found = self.numbers_of(PICTURE)
+        return found if len(found) == len(PICTURE) else (1,)
