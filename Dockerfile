@@ -1,10 +1,11 @@
 FROM python:3.12-slim AS build
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY algorithms ./algorithms
 COPY server ./server
 RUN python -m venv /opt/clearsky \
- && /opt/clearsky/bin/pip install --no-cache-dir --constraint constraints.txt .
+ && /opt/clearsky/bin/pip install --no-cache-dir --require-hashes --requirement requirements.lock \
+ && /opt/clearsky/bin/pip install --no-cache-dir --no-deps .
 
 FROM python:3.12-slim
 # rasterio's wheel loads libexpat from the system.

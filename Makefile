@@ -6,7 +6,12 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --constraint constraints.txt --editable
 
-.PHONY: serve test coverage lint types lock clean
+# Tools of the supply chain, in an environment of their own: they bring packages that nothing else needs.
+SUPPLY := .venv/supply/bin
+SUPPLY_TOOLS := uv==0.13.9 cyclonedx-bom==7.5.0 pip-audit==2.10.1
+HASHES := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+
+.PHONY: serve test coverage lint types lock hashes licences sbom audit clean
 
 serve: .venv/serve.stamp
 	$(BIN)/clearsky serve --host $(HOST) --port $(PORT)
@@ -25,9 +30,25 @@ lint: .venv/lint.stamp
 types: .venv/lint.stamp
 	$(BIN)/mypy
 
-# The lock file: every version the suite last passed with, so that a build a year from now still works.
+# The lock files: every version the suite last passed with, so that a build a year from now still works; and what the
+# container installs, with the checksums of the files.
 lock: .venv/lock.stamp
 	$(PIP) freeze --exclude-editable > constraints.txt
+	$(MAKE) hashes
+
+hashes: .venv/supply.stamp
+	$(SUPPLY)/uv pip compile --quiet $(HASHES) --constraint constraints.txt pyproject.toml --output-file requirements.lock
+
+licences: .venv/serve.stamp
+	$(BIN)/python .ci/licences.py > docs/licences.md
+
+# A bill of materials for a release, CycloneDX.
+sbom: .venv/supply.stamp
+	$(SUPPLY)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible --output-file sbom.json
+
+# Known vulnerabilities; fails, too, where the service that knows them cannot be asked.
+audit: .venv/supply.stamp
+	$(SUPPLY)/pip-audit --strict --disable-pip --progress-spinner off --requirement requirements.lock
 
 .venv/python.stamp:
 	$(PYTHON) -c 'import sys; sys.exit("ClearSky needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -48,6 +69,11 @@ lock: .venv/lock.stamp
 
 .venv/lock.stamp: .venv/python.stamp pyproject.toml
 	$(PIP) install --quiet --upgrade --editable '.[test,fast,lint,bench]'
+	touch $@
+
+.venv/supply.stamp: .venv/python.stamp Makefile
+	$(PYTHON) -m venv .venv/supply
+	$(SUPPLY)/python -m pip --disable-pip-version-check install --quiet $(SUPPLY_TOOLS)
 	touch $@
 
 clean:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import rasterio
 
 import server.analysis.survey
 from algorithms.options import CloudOptions
@@ -18,14 +19,20 @@ from server.analysis.request import Request
 from server.analysis.survey import SurveyedPairs, Surveyor
 from server.raster.grid import Box, fine_grid
 from server.work.pool import FairPool
-from tests.helpers.scenes import Demo
+from tests.helpers.scenes import Demo, write_raster
 from tests.helpers.service import sources_by
 
 
 @pytest.fixture(scope="module")
-def plane(demo_scene: Demo) -> Plane:
-    scene = demo_scene(1536)
-    task = Request(str(scene.cloudy), (str(scene.clear),)).task(sources_by(""), CloudOptions())
+def plane(demo_scene: Demo, tmp_path_factory: pytest.TempPathFactory) -> Plane:
+    """Six blocks by six: a small scene, repeated in mirror image."""
+    scene, folder = demo_scene(512), tmp_path_factory.mktemp("survey")
+    files = []
+    for source in (scene.cloudy, scene.clear):
+        with rasterio.open(source) as src:
+            wide = np.pad(src.read(), [(0, 0), (0, 1024), (0, 1024)], mode="symmetric")
+            files.append(write_raster(folder / source.name, wide, crs=src.crs, transform=src.transform))
+    task = Request(files[0], (files[1],)).task(sources_by(""), CloudOptions())
     return Plane(task, fine_grid(task.target.dataset))
 
 
