@@ -67,7 +67,7 @@ def small_item(folder: Path, values: np.ndarray, **properties: Any) -> Path:
             "eo:bands": [{"name": key, "common_name": name}],
             "raster:bands": [{"scale": 1e-4, "offset": -0.1, "nodata": 0}],
         }
-    item = {
+    item: dict[str, Any] = {
         "type": "Feature",
         "stac_version": "1.0.0",
         "id": "S2B_MSIL2A_20250731T131909_N0511_R095_T33TUN_20250731T170000",
@@ -125,7 +125,7 @@ def test_a_file_is_filled_from_an_item(client: TestClient, folder: Path, items: 
     """In the file's own numbers, which have no offset."""
     path = tile_over(str(folder / "cloudy" / "B02.tif"))
     target = write_raster(folder / "alone.tif", PAIR.target, descriptions=BANDS)
-    asked = {"url": target, "bidx": [3, 2, 1], "mask": items["mask"]}
+    asked: dict[str, Any] = {"url": target, "bidx": [3, 2, 1], "mask": items["mask"]}
     from_file = pixels(client.get(f"/cog/{path}", params=asked | {"replacement": str(folder / "clear.tif")}))
     from_item = pixels(client.get(f"/cog/{path}", params=asked | {"replacement": items["replacement"]}))
     assert np.percentile(np.abs(from_file[:3].astype(float) - from_item[:3]), 99) < 60
