@@ -21,7 +21,6 @@ import uvicorn
 from algorithms.fill import UNFILLED
 from algorithms.sessions import SESSIONS
 from server.analysis.blocks import ALL_DATA, NO_DATA, SOME_DATA, BlockFields, BlockFill, reduce_fill
-from server.app import create_app
 from server.raster.grid import Box
 from tests.helpers.scenes import Demo, write_raster
 from tests.helpers.service import application, free_port, serve_command
@@ -55,8 +54,8 @@ def whole(scene: dict[str, str], width: int, **options: str) -> str:
 @contextmanager
 def in_this_process(scene: dict[str, str], **settings: str) -> Iterator[str]:
     """A server on a real socket whose counters can be read."""
-    with application(Path(scene["url"]).parent, **settings):
-        config = uvicorn.Config(create_app(), port=free_port(), log_level="error")
+    with application(Path(scene["url"]).parent, **settings) as client:
+        config = uvicorn.Config(client.app, port=free_port(), log_level="error")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run)
         thread.start()
@@ -74,7 +73,9 @@ def hang_up(base: str, path: str, *, after: int) -> None:
     before = inferences()
     with socket.create_connection(("127.0.0.1", urlsplit(base).port or 0)) as line:
         line.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        end = time.monotonic() + 60
         while inferences() < before + after:
+            assert time.monotonic() < end, "no inference is made"
             time.sleep(0.005)
 
 
