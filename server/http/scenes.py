@@ -94,9 +94,8 @@ def _bands(request: Request, sources: Sources, url: str) -> list[dict[str, Any]]
             found.append({"name": band.name, "asset": band.asset, "file": band.url, "error": str(error)})
         else:
             part = dataset.parts[0]
-            found.append(
-                _band(dataset, 0, band.asset, part.url, part.index) | {"source": _source(dataset, band.source)}
-            )
+            file = part.url if part.member is None else f"{part.url}!{part.member.name}"
+            found.append(_band(dataset, 0, band.asset, file, part.index) | {"source": _source(dataset, band.source)})
     return found
 
 

@@ -21,6 +21,7 @@ from server.remote.files import Remotes, is_remote
 from server.remote.localfile import LocalFile
 from server.remote.remotefile import RemoteFile
 from server.remote.vsi import mounted
+from server.scenes.scene import Member
 
 logger = logging.getLogger("clearsky")
 
@@ -62,6 +63,24 @@ def check_unchanged(url: str, was: str | None, now: str | None) -> None:
         raise SourceChangedError(f"{url!r} changed while it was read; ask again")
 
 
+class Stored:
+    """A file stored within another one."""
+
+    def __init__(self, file: LocalFile, member: Member) -> None:
+        self._file = file
+        self._start = member.offset
+        self.size: Final = member.size
+        """Bytes."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Bytes from `offset` on; fewer at the end of the file, none after a failure."""
+        return self._file.read(self._start + offset, min(size, max(self.size - offset, 0)))
+
+    def read_many(self, ranges: list[tuple[int, int]]) -> list[bytes] | None:
+        """Several pieces (offset, size) at once; None after a failure."""
+        return self._file.read_many([(self._start + at, min(size, max(self.size - at, 0))) for at, size in ranges])
+
+
 @dataclass(frozen=True, slots=True)
 class Mounted:
     """A file that GDAL can open."""
@@ -74,7 +93,15 @@ class Mounted:
     """The file and its side-cars."""
 
 
-def mount(url: str, version: str | None, stack: ExitStack, remotes: Remotes, *, inspected: bool = True) -> Mounted:
+def mount(
+    url: str,
+    version: str | None,
+    stack: ExitStack,
+    remotes: Remotes,
+    *,
+    member: Member | None = None,
+    inspected: bool = True,
+) -> Mounted:
     """Mount a file until a stack is closed.
 
     Args:
@@ -82,6 +109,7 @@ def mount(url: str, version: str | None, stack: ExitStack, remotes: Remotes, *, 
         version: its state, see `file_version`; None for any.
         stack: what closes it.
         remotes: what reads addresses.
+        member: which part of the file, if it is a local archive.
         inspected: whether to look at what is read until it is open; a file that passed in the same state need not be
             looked at again.
 
@@ -96,6 +124,10 @@ def mount(url: str, version: str | None, stack: ExitStack, remotes: Remotes, *, 
         return Mounted(stack.enter_context(mounted(seen)), seen, (remote,))
     file = LocalFile(url)
     stack.callback(file.close)
+    if member is not None:
+        check_unchanged(url, version, _local_version(file.stat, {}))
+        seen = Inspected(Stored(file, member), f"{url}!{member.name}", opening=inspected)
+        return Mounted(stack.enter_context(mounted(seen)), seen, (file,))
     states = {suffix: state for suffix in SIDECARS if (state := _lstat(url + suffix)) is not None}
     check_unchanged(url, version, _local_version(file.stat, states))
     sidecars: dict[str, LocalFile] = {}

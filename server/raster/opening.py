@@ -19,10 +19,13 @@ from server.raster.partial import Watched, whole_tiles
 from server.raster.stack import StackBand, stack_xml
 from server.remote.files import Remotes, is_remote
 from server.remote.vsi import mounted
+from server.scenes.scene import Member
 
 
 @contextmanager
-def open_raster(url: str, version: str | None = None, *, remotes: Remotes, vouched: bool) -> Iterator[Any]:
+def open_raster(
+    url: str, version: str | None = None, *, remotes: Remotes, vouched: bool, member: Member | None = None
+) -> Iterator[Any]:
     """Open a raster of an admitted format, in the state `version` if that is given.
 
     GDAL sees the raster's bytes and those of its side-cars, and no path or address. Errors inside the `with` that
@@ -34,13 +37,14 @@ def open_raster(url: str, version: str | None = None, *, remotes: Remotes, vouch
         version: its state, see `file_version`; None for any.
         remotes: what reads addresses.
         vouched: whether the operator names where it comes from; if not, GDAL bounds what it decodes.
+        member: which part of the file, if it is a local archive.
 
     Raises:
         SourceMissingError: not there. SourceUnreadableError: not a raster, one of another format, or one that refers
             to other files. SourceFaultError: damaged, or its server fails. SourceChangedError: in another state.
     """
     with ExitStack() as stack:
-        src, files, name = _opened(url, version, stack, remotes, vouched=vouched)
+        src, files, name = _opened(url, version, stack, remotes, vouched=vouched, member=member)
         if src.compression is Compression.jpeg or len(files) > 1:
             stack.enter_context(whole_tiles(url, files[0]))
         with _failures_named(url, {name: url}, files, remotes):
@@ -63,18 +67,20 @@ def open_stack(
         SourceMissingError, SourceFaultError, SourceChangedError: see `open_raster`. BandError: bands that do not fit.
     """
     with ExitStack() as stack:
-        names: dict[str, str] = {}
+        names: dict[tuple[str, Member | None], str] = {}
         files: list[Watched] = []
         for band in bands:
-            if band.url not in names:
-                found = mount(band.url, band.version, stack, remotes, inspected=False)
-                names[band.url] = found.name
+            if (band.url, band.member) not in names:
+                found = mount(band.url, band.version, stack, remotes, member=band.member, inspected=False)
+                names[band.url, band.member] = found.name
                 files += found.files
-        if not all(map(vouched, names)):
+        if not all(vouched(file) for file, _ in names):
             stack.enter_context(rasterio.Env(DummySession(), **UNTRUSTED))
-        text = stack_xml(bands, lambda band: names[band.url], lambda xml: stack.enter_context(mounted(Text(xml))))
+        text = stack_xml(
+            bands, lambda band: names[band.url, band.member], lambda xml: stack.enter_context(mounted(Text(xml)))
+        )
         stack.enter_context(whole_tiles(url, files[0]))
-        named = {name: file for file, name in names.items()}
+        named = {name: file for (file, _), name in names.items()}
         with _failures_named(url, named, files, remotes), rasterio.open(text, driver="VRT") as src:
             yield src
 
@@ -127,15 +133,22 @@ def _failures_named(url: str, names: Mapping[str, str], files: Sequence[Watched]
 
 
 def _opened(
-    url: str, version: str | None, stack: ExitStack, remotes: Remotes, *, vouched: bool
+    url: str,
+    version: str | None,
+    stack: ExitStack,
+    remotes: Remotes,
+    *,
+    vouched: bool,
+    member: Member | None,
 ) -> tuple[Any, Sequence[Watched], str]:
     """A raster, the files it is read from, and GDAL's name of it."""
     for attempt in (1, 2):
-        found = mount(url, version, stack, remotes)
+        found = mount(url, version, stack, remotes, member=member)
         if is_remote(url) and not vouched:
             stack.enter_context(rasterio.Env(DummySession(), **UNTRUSTED))
         try:
-            return stack.enter_context(open_checked(url, found.name, found.seen)), found.files, found.name
+            name = url if member is None else f"{url}!{member.name}"
+            return stack.enter_context(open_checked(name, found.name, found.seen)), found.files, found.name
         except SourceUnreadableError as error:
             raise_fault([*found.files, found.seen], error)
             if not is_remote(url):

@@ -63,6 +63,7 @@ def describe_band(src: Any, band: SceneBand, url: str, version: str) -> StackBan
         scale=scales[0] if band.scale is None else band.scale,
         offset=offsets[0] if band.offset is None else band.offset,
         levels=tuple(levels),
+        member=band.member,
         masked=bool(rasterio.enums.MaskFlags.per_dataset in src.mask_flag_enums[band.index - 1]),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final
 
 from algorithms.errors import ParameterError
@@ -16,9 +17,10 @@ from server.raster.scenes import describe_band, describe_scene
 from server.raster.stack import StackBand
 from server.raster.upright import georeferenced
 from server.remote.allowlist import AllowList
-from server.remote.files import Remotes
+from server.remote.files import Remotes, is_remote
 from server.scenes.bandlist import band_list, expanded, files_of, is_band_list, joined
 from server.scenes.item import item_scene
+from server.scenes.products import is_product, product_scene
 from server.scenes.scene import Scene, SceneBand
 from server.settings import Settings
 
@@ -41,6 +43,7 @@ class Sources:
         """States and pieces of remote files."""
         self._described = lru_cache(maxsize=DESCRIPTIONS)(self._describe)
         self._items = lru_cache(maxsize=DESCRIPTIONS)(self._read_item)
+        self._products = lru_cache(maxsize=DESCRIPTIONS)(_read_product)
         self._parts = lru_cache(maxsize=PARTS)(self._describe_part)
 
     @classmethod
@@ -61,19 +64,25 @@ class Sources:
         """The name to open, in its one form, if a request may name it. Raises as `AllowList.check` does."""
         if is_band_list(url):
             return joined([self.allowed.check(file) for file in expanded(url)])
-        return self.allowed.check(url)
+        return self.allowed.check(url, folders=may_be_document(url))
 
     def version(self, url: str) -> str:
         """Identity of the content, of a scene that of its files. Raises as `file_version` does."""
         if is_band_list(url):
             return " ".join(map(self.version, expanded(url)))
-        own = file_version(url, self.remotes)
+        own = self._own_version(url)
         scene = self.scene(url)
         if scene is None:
             return own
         bands = sorted({*scene.analysed, *scene.picture})
         files = dict.fromkeys(self.check(scene.bands[number - 1].url) for number in bands)
         return " ".join([own, *(file_version(file, self.remotes) for file in files)])
+
+    def _own_version(self, url: str) -> str:
+        """State of a file, or of a product's folder."""
+        if not is_remote(url) and Path(url).is_dir():
+            return str(Path(url).stat().st_mtime_ns)
+        return file_version(url, self.remotes)
 
     @contextmanager
     def open(self, url: str, version: str | None = None) -> Iterator[Any]:
@@ -108,7 +117,8 @@ class Sources:
             return band_list(url, expanded(url))
         if not may_be_document(url):
             return None
-        return self._items(url, file_version(url, self.remotes))
+        known = self._products if is_product(url) else self._items
+        return known(url, self._own_version(url))
 
     def _read_item(self, url: str, version: str) -> Scene | None:
         """The scene that a document describes; None for a file that is none."""
@@ -138,10 +148,11 @@ class Sources:
 
     def _part(self, band: SceneBand) -> StackBand:
         url = self.check(band.url)
-        return self._parts(band, url, self.version(url))
+        return self._parts(band, url, self._own_version(url))
 
     def _describe_part(self, band: SceneBand, url: str, version: str) -> StackBand:
-        with self.open(url, version) as src:
+        vouched = self.allowed.vouched_for(url)
+        with open_raster(url, version, remotes=self.remotes, vouched=vouched, member=band.member) as src:
             return describe_band(src, band, url, version)
 
     def _describe(self, url: str, version: str) -> Dataset:
@@ -156,3 +167,8 @@ class Sources:
             spans: first byte, and the one after the last.
         """
         self.remotes.pieces.announce(dataset.url, dataset.version, spans)
+
+
+def _read_product(url: str, _version: str) -> Scene:
+    """The scene that a local product is, in one state."""
+    return product_scene(url)

@@ -16,6 +16,7 @@ import numpy as np
 from affine import Affine
 
 from algorithms.errors import BandError
+from server.scenes.scene import Member
 
 _TYPES: Final = {
     "uint8": "Byte",
@@ -70,6 +71,8 @@ class StackBand:
     """Reflectance at digital number 0."""
     levels: tuple[Level, ...]
     """Its own pixels first, then those of its overviews, each coarser than the one before."""
+    member: Member | None = None
+    """Where in the file its own file is, if that is an archive."""
     masked: bool = False
     """Whether a mask in the file says which pixels have data."""
 

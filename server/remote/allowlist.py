@@ -75,8 +75,12 @@ class AllowList:
         yield from (f"https, s3, gs and az on {host}" for host in self.hosts)
         yield "every public https host" if self.public else f"no other https host ({PUBLIC} admits the public ones)"
 
-    def check(self, url: str) -> str:
+    def check(self, url: str, *, folders: bool = False) -> str:
         """The dataset name to open, in its one form, if a request may name it.
+
+        Args:
+            url: as the request gives it.
+            folders: whether a local folder, of a product of several files, is a name, too.
 
         Raises:
             SourceForbiddenError: not admitted. SourceMissingError: a local file that does not exist.
@@ -85,14 +89,14 @@ class AllowList:
         if "\0" in url or url.lower().startswith("/vsi"):
             raise _forbid(url, "GDAL's virtual file names are not accepted")
         if url.startswith("file://"):
-            return self._check_local(url)
+            return self._check_local(url, folders)
         if "://" not in url:
             if ":" in url.split("/", 1)[0]:
                 raise _forbid(url, "GDAL's connection strings are not accepted")
-            return self._check_local(url)
+            return self._check_local(url, folders)
         return str(self.check_address(parse_address(url)))
 
-    def _check_local(self, url: str) -> str:
+    def _check_local(self, url: str, folders: bool) -> str:
         try:
             resolved = _path(url).resolve()
         except (OSError, ValueError, RuntimeError) as error:  # characters that no name has; links in a circle
@@ -100,7 +104,7 @@ class AllowList:
         if not any(resolved.is_relative_to(root) for root in self.folders):
             raise _forbid(url, "local files are served only from admitted folders")
         try:
-            regular = resolved.is_file()
+            regular = resolved.is_file() or (folders and resolved.is_dir())
         except (OSError, ValueError) as error:  # too long
             raise _no_file(url) from error
         if not regular:

@@ -9,11 +9,13 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from server.errors import SourceUnreadableError
+from server.remote.localfile import LocalFile
 from server.scenes.scene import Member
 
 MOST_FILES: Final = 10_000
@@ -43,8 +45,8 @@ class ProductFiles:
         """
         try:
             if Path(self.url).is_dir():
-                with (Path(self.url) / name).open("rb") as file:
-                    data = file.read(LARGEST + 1)
+                with closing(LocalFile(str((Path(self.url) / name).resolve()))) as file:
+                    data = file.read(0, LARGEST + 1)
             elif self.url.lower().endswith(".zip"):
                 with zipfile.ZipFile(self.url) as archive, archive.open(name) as file:
                     data = file.read(LARGEST + 1)
