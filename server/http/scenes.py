@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from attrs import define
@@ -12,6 +13,7 @@ from titiler.core.resources.responses import JSONResponse
 from algorithms.errors import ClearSkyError
 from server.analysis.engine import Analysis
 from server.analysis.request import Request
+from server.errors import SourceError
 from server.http.metadata import described_target
 from server.http.shared import SharedAnalysis, SharedSources
 from server.raster.dataset import Dataset
@@ -24,22 +26,27 @@ from server.work.ticket import holding
 class SceneExtension(FactoryExtension):
     """Adds `/scene` and `/assets` to a factory."""
 
+    request_of: Callable[[Any], Request] = lambda asked: asked
+    """The request in what the factory's path dependency gives."""
+
     def register(self, factory: TilerFactory) -> None:  # type: ignore[override]
         """Add the routes."""
-        path = Annotated[Request, Depends(factory.path_dependency)]
+        path = Annotated[Any, Depends(factory.path_dependency)]
+        request_of = self.request_of
 
-        def scene(request: Any, sources: SharedSources, analysis: SharedAnalysis) -> dict[str, Any]:
+        def scene(asked: Any, sources: SharedSources, analysis: SharedAnalysis) -> dict[str, Any]:
             """Describe the target and its replacements: bands, files, resolutions, reflectance, masks."""
             with holding():
-                return described_scene(request, sources, analysis)
+                return described_scene(request_of(asked), sources, analysis)
 
-        def assets(request: Any, sources: SharedSources) -> list[str]:
+        def assets(asked: Any, sources: SharedSources) -> list[str]:
             """List the names of the target's bands, as `assets` takes them."""
+            request = request_of(asked)
             with holding():
                 return [band["name"] or band["asset"] for band in _bands(request, sources, request.target)]
 
         for name, route in (("scene", scene), ("assets", assets)):
-            route.__annotations__["request"] = path  # an annotation is text here and could not name the factory
+            route.__annotations__["asked"] = path  # an annotation is text here and could not name the factory
             factory.router.get(
                 f"/{name}", response_class=JSONResponse, operation_id=f"{factory.operation_prefix}{name}"
             )(route)
@@ -56,8 +63,13 @@ def described_scene(request: Request, sources: Sources, analysis: Analysis) -> d
     Raises:
         ClearSkyError: a raster that cannot be had, or a document that describes none.
     """
-    target = described_target(request, sources, analysis)
     scene = request.scene(sources, request.target)
+    try:
+        target = described_target(request, sources, analysis)
+    except SourceError as error:
+        if scene is None:
+            raise
+        target = {"unusable": str(error)}  # some file is missing: which one, its band says
     warnings = [*(scene.warnings if scene else ()), *target.get("warnings", ())]
     if "unusable" in target:
         warnings.append(target["unusable"])

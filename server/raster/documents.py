@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Final
-from urllib.parse import urlsplit
 
 from server.errors import SourceUnreadableError
 from server.raster.checking import raise_fault
@@ -23,7 +23,7 @@ _RASTERS: Final = frozenset({".tif", ".tiff", *BY_SUFFIX})
 
 def may_be_document(url: str) -> bool:
     """Whether a name could be a document's: it does not end as a raster's does."""
-    path = urlsplit(url).path if is_remote(url) else url
+    path = re.split("[?#]", url, maxsplit=1)[0] if is_remote(url) else url
     return PurePosixPath(path).suffix.lower() not in _RASTERS
 
 

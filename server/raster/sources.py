@@ -75,7 +75,7 @@ class Sources:
         if scene is None:
             return own
         bands = sorted({*scene.analysed, *scene.picture})
-        files = dict.fromkeys(self.check(scene.bands[number - 1].url) for number in bands)
+        files = dict.fromkeys(self.allowed.check(scene.bands[number - 1].url) for number in bands)
         return " ".join([own, *(file_version(file, self.remotes) for file in files)])
 
     def _own_version(self, url: str) -> str:
@@ -147,7 +147,7 @@ class Sources:
         return describe_scene(scene, numbers or range(1, 1 + len(scene.bands)), self._part)
 
     def _part(self, band: SceneBand) -> StackBand:
-        url = self.check(band.url)
+        url = self.allowed.check(band.url)  # no list: braces in an Item's address are its own
         return self._parts(band, url, self._own_version(url))
 
     def _describe_part(self, band: SceneBand, url: str, version: str) -> StackBand:

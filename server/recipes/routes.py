@@ -15,6 +15,7 @@ from server.http.middleware import Inputs
 from server.http.openapi import PAGE_OR_JSON
 from server.http.pages import TEMPLATES
 from server.http.render import render
+from server.http.scenes import SceneExtension
 from server.http.shared import sources_of
 from server.http.validate import ValidateExtension
 from server.recipes.params import (
@@ -135,7 +136,11 @@ def add_recipes(app: FastAPI) -> None:
         templates=TEMPLATES,
         router_prefix="/recipes/{name}",
         add_ogc_maps=True,
-        extensions=[wmts, ValidateExtension(request_of=lambda recipe: recipe.request)],
+        extensions=[
+            wmts,
+            ValidateExtension(request_of=lambda recipe: recipe.request),
+            SceneExtension(request_of=lambda recipe: recipe.request),
+        ],
         **dependencies,
     )
     app.get("/recipes", tags=["Recipes"], response_class=HTMLResponse, responses=PAGE_OR_JSON)(list_recipes)

@@ -134,7 +134,8 @@ def _bands(facts: _Facts, key: str, asset: dict[str, Any], file: str) -> Iterato
         places = [raster, band, asset]
         meaning = reflectance_by_rules(
             places,
-            applied=facts.properties.get("earthsearch:boa_offset_applied") is True,
+            # The flag is about Earth Search's own cloud-optimized files; its JPEG 2000 are ESA's.
+            applied=facts.properties.get("earthsearch:boa_offset_applied") is True and not _is_jp2(asset),
             sentinel2=facts.sentinel2,
             baseline=facts.baseline,
             landsat=facts.landsat,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -111,6 +112,10 @@ def _landsat(files: ProductFiles, metadata: str) -> Scene:
     )
     sensor = "oli" if str(image.get("SPACECRAFT_ID")) in ("LANDSAT_8", "LANDSAT_9") else "tm"
     folder = metadata[: metadata.rfind("/") + 1]
+    # Level 1 is what a sun overhead would give: divided by the sine of its elevation it is reflectance (USGS, Landsat 8
+    # Data Users Handbook, 5.3).
+    elevation = _text_number(image.get("SUN_ELEVATION"))
+    light = 1.0 if level == "l2a" or not elevation or elevation <= 0 else math.sin(math.radians(elevation))
     bands = []
     for band in range(1, 10):
         name = f"{folder}{contents.get(f'FILE_NAME_BAND_{band}')}"
@@ -118,7 +123,7 @@ def _landsat(files: ProductFiles, metadata: str) -> Scene:
         common = numbered_name(sensor, f"B{band}")
         if name not in files.members or common is None or common.startswith("lwir"):
             continue
-        place = {"scale": scale, "offset": offset}
+        place = {"scale": scale and scale / light, "offset": offset and offset / light}
         meaning = reflectance_by_rules([place], applied=False, sentinel2=False, baseline=None, landsat=level == "l2a")
         url, member = files.place(name)
         source = "MTL metadata" if scale else meaning.source
@@ -136,7 +141,7 @@ def _landsat(files: ProductFiles, metadata: str) -> Scene:
         collection=f"landsat-c2-{level[:2]}",
         tile=f"{image.get('WRS_PATH')!s:0>3}{image.get('WRS_ROW')!s:0>3}",
         level=level,
-        sun_elevation=_text_number(image.get("SUN_ELEVATION")),
+        sun_elevation=elevation,
         cloud_cover=_text_number(image.get("CLOUD_COVER")),
     )
     return Scene(files.url, standing_in(bands), level, acquisition=acquisition, masks=masks)

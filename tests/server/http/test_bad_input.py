@@ -82,7 +82,7 @@ CASES = [
     (GOOD | {"mask": "text.tif"}, 400, ["text.tif"]),
     (GOOD | {"replacement": "far.tif"}, 400, ["far.tif", "does not overlap"]),
     (GOOD | {"replacement": "nowhere.tif"}, 400, ["nowhere.tif", "coordinate reference system"]),
-    (GOOD | {"replacement": "four.tif"}, 400, ["four.tif", "4 bands", "same bands"]),
+    (GOOD | {"replacement": "four.tif"}, 400, ["four.tif", "lacks swir16", "show other bands"]),
     ({"url": "target.tif", "algorithm": "cloud_removal"}, 400, ["replacement"]),
     ({"url": "target.tif", "algorithm": "fill_source"}, 400, ["replacement"]),
     ({"url": "rgb.tif", "replacement": "rgb_other.tif"}, 400, ["nir", "mask="]),

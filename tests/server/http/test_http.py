@@ -86,10 +86,12 @@ def test_expression_applies_to_the_filled_image(client: TestClient, files: dict[
 def test_unscale_applies_to_the_filled_image(
     client: TestClient, folder: Path, files: dict[str, str], pair: Pair
 ) -> None:
-    url = write_raster(folder / "scaled.tif", pair.target)
-    with rasterio.open(url, "r+") as dst:
-        dst.scales, dst.offsets = [0.5] * 6, [-7.0] * 6
-    sent = whole(client, files | {"url": url, "unscale": "true"})
+    scaled = {"url": pair.target, "replacement": pair.replacement}
+    urls = {name: write_raster(folder / f"scaled {name}.tif", values) for name, values in scaled.items()}
+    for url in urls.values():
+        with rasterio.open(url, "r+") as dst:
+            dst.scales, dst.offsets = [0.5] * 6, [-7.0] * 6
+    sent = whole(client, files | urls | {"unscale": "true"})
     np.testing.assert_allclose(sent, whole(client, files) * 0.5 - 7, rtol=1e-5)
 
 

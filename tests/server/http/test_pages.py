@@ -71,7 +71,7 @@ def pages(client: TestClient, scene: Path) -> list[str]:
             continue
         names = [parameter["name"] for parameter in methods["get"].get("parameters", [])]
         if "html" in filled or "f" in names:
-            parameters = [query(scene)] if filled.startswith("/cog") else []
+            parameters = [query(scene)] if filled.startswith(("/cog", "/stac")) else []
             found.append(filled + "?" + "&".join([*parameters, "f=html"]))
     return found
 

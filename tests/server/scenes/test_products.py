@@ -173,3 +173,23 @@ def test_real_metadata_with_small_files(tmp_path: Path) -> None:
         assert {(b.scale, b.offset) for b in scene.bands} == {(1e-4, -0.1) if safe else (2.75e-5, -0.2)}
         assert scene.acquisition is not None
         assert scene.acquisition.tile == ("33XWJ" if safe else "017036")
+
+
+def test_level_1_of_landsat_is_divided_by_the_height_of_the_sun(tmp_path: Path) -> None:
+    product = _landsat(tmp_path)
+    path = next(product.glob("*_MTL.json"))
+    document = json.loads(path.read_text())
+    parts = document["LANDSAT_METADATA_FILE"]
+    parts["PRODUCT_CONTENTS"]["PROCESSING_LEVEL"] = "L1TP"
+    parts["IMAGE_ATTRIBUTES"]["SUN_ELEVATION"] = "30.0"
+    parts["LEVEL1_RADIOMETRIC_RESCALING"] = {
+        f"REFLECTANCE_{what}_BAND_{k}": value
+        for k in range(1, 8)
+        for what, value in (("MULT", "2e-05"), ("ADD", "-0.1"))
+    }
+    path.write_text(json.dumps(document))
+    scene = product_scene(str(product))
+    assert scene.level == "l1c"
+    for band in scene.bands:
+        assert band.scale == pytest.approx(4e-5)
+        assert band.offset == pytest.approx(-0.2)
