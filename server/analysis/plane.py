@@ -71,7 +71,7 @@ class Plane:
 
     def replacement_clouds(self, k: ReplacementIndex) -> LayerClouds:
         """The k-th replacement's clouds, on this level."""
-        return LayerClouds(self.replacement(k), self.task.replacement_clouds, self.grid)
+        return LayerClouds(self.replacement(k), self.task.replacement_clouds[k - 1], self.grid)
 
     @property
     def masks(self) -> Plane:

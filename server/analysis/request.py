@@ -16,14 +16,16 @@ from algorithms.errors import BandError, ParameterError
 from algorithms.fill import FillOptions
 from algorithms.models import CloudModel, select_model
 from algorithms.options import CloudOptions
-from algorithms.reclassify import MODEL_REMAP, Remap
+from algorithms.reclassify import Remap
 from algorithms.sidecar import Needs
+from server.analysis.clouds import is_preset, model_clouds, own_clouds, paired, raster_clouds
 from server.analysis.task import CloudSource, Task
 from server.raster.composite import only
 from server.raster.dataset import Dataset, dataset_crs, match_bands
 from server.raster.layer import Layer
 from server.raster.placing import overlap
 from server.raster.sources import Sources
+from server.scenes.masks import parse_bits
 from server.scenes.scene import Scene
 
 MOST_BANDS: Final = 32
@@ -44,7 +46,11 @@ class Request:
     replacements: tuple[str, ...] = ()
     """Other dates, in the order of preference."""
     mask: str | None = None
-    """A raster of cloud classes instead of the model."""
+    """A raster of cloud classes instead of the model, or the kind of the scenes' own masks, see `is_preset`."""
+    mask_bits: tuple[int, ...] = ()
+    """Bits of the mask that mean cloud."""
+    replacement_masks: tuple[str, ...] = ()
+    """Rasters of cloud classes of the replacements, in their order, where `mask` is a raster."""
     remap: Remap | None = None
     """Which classes count as cloud."""
     model: str | None = None
@@ -67,7 +73,8 @@ class Request:
     @property
     def sources(self) -> tuple[str, ...]:
         """Every dataset named."""
-        return (self.target, *self.replacements, *([self.mask] if self.mask else []))
+        masks = () if self.mask is None or is_preset(self.mask) else (self.mask,)
+        return (self.target, *self.replacements, *masks, *self.replacement_masks)
 
     def checked(self, check: Callable[[str], str], at: Within = lambda *_: nullcontext()) -> Request:
         """The same request with every dataset's name as `check` gives it back.
@@ -83,8 +90,12 @@ class Request:
             with at("replacements", k):
                 replacements.append(check(url))
         with at("mask"):
-            mask = check(self.mask) if self.mask else None
-        return replace(self, target=target, replacements=tuple(replacements), mask=mask)
+            mask = check(self.mask) if self.mask and not is_preset(self.mask) else self.mask
+        masks = []
+        for k, url in enumerate(self.replacement_masks):
+            with at("replacement_masks", k):
+                masks.append(check(url))
+        return replace(self, target=target, replacements=tuple(replacements), mask=mask, replacement_masks=tuple(masks))
 
     def scene(self, sources: Sources, url: str) -> Scene | None:
         """The scene of several files that a name stands for, its bands named as the request says; None for one file.
@@ -153,6 +164,28 @@ class Request:
         """
         return self._model_of(self.target_dataset(sources))
 
+    def _clouds(self, sources: Sources, target: Dataset, count: int) -> tuple[CloudSource, tuple[CloudSource, ...]]:
+        """Where the target's clouds come from, and those of so many replacements."""
+        paired(self.replacements, self.replacement_masks)
+        remap, bits = self.remap, self.mask_bits
+        if self.mask is None:
+            model = model_clouds(self._model_of(target), remap)
+            return model, (model,) * count
+        if is_preset(self.mask):
+            found = [
+                own_clouds(sources, self.mask, self.scene(sources, url), url, remap, bits)
+                or model_clouds(self._model_of(target), None)
+                for url in (self.target, *self.replacements[:count])
+            ]
+            return found[0], tuple(found[1:])
+        clouds = raster_clouds(sources, self.mask, remap, bits)
+        assert clouds.classes is not None  # noqa: S101  (a raster)
+        _check_overlap(target, clouds.classes, "mask")
+        if self.replacement_masks:
+            return clouds, tuple(raster_clouds(sources, url, remap, bits) for url in self.replacement_masks[:count])
+        # With the user's word for the clouds no model runs: replacements count as clear where they have data.
+        return clouds, (CloudSource(remap=remap),) * count
+
     def _model_of(self, target: Dataset) -> CloudModel:
         return select_model(list(target.names), level=target.level, model=self.model)
 
@@ -192,12 +225,7 @@ class Request:
         for other in others:
             _check_overlap(target, other)
         target = shared_bands(target, others, shown)
-        if self.mask:
-            clouds = CloudSource(remap=self.remap, classes=sources.dataset(self.mask))
-            # With the user's word for the clouds no model runs: replacements count as clear where they have data.
-            other_clouds = CloudSource(remap=self.remap)
-        else:
-            clouds = other_clouds = CloudSource(remap=self.remap or MODEL_REMAP, model=self._model_of(target))
+        clouds, other_clouds = self._clouds(sources, target, len(others))
         return Task(
             target=Layer(target, target, target.indexes),
             replacements=tuple(Layer(other, target, match_bands(target, other)) for other in others),
@@ -248,6 +276,8 @@ def split_names(text: str) -> tuple[str, ...]:
 _WRITTEN: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "replacement": ("replacements", tuple),
     "mask_remap": ("remap", Remap),
+    "mask_bits": ("mask_bits", parse_bits),
+    "replacement_mask": ("replacement_masks", tuple),
     "bands": ("bands", split_names),
     "assets": ("assets", lambda names: tuple(part for name in names for part in split_names(name))),
 }
@@ -298,8 +328,8 @@ def _corrected(
 
 
 @lru_cache(maxsize=256)
-def _check_overlap(target: Dataset, other: Dataset) -> None:
-    """Refuse a replacement of another place.
+def _check_overlap(target: Dataset, other: Dataset, what: str = "replacement") -> None:
+    """Refuse a replacement or mask of another place.
 
     Raises:
         ParameterError: the two share no ground.
@@ -311,6 +341,6 @@ def _check_overlap(target: Dataset, other: Dataset) -> None:
         for raster in (target, other)
     )
     raise ParameterError(
-        f"replacement {other.url!r} covers {there} and does not overlap the target, {here}: "
-        "give another date of the same place"
+        f"{what} {other.url!r} covers {there} and does not overlap the target, {here}: "
+        f"give {'another date' if what == 'replacement' else 'one'} of the same place"
     )

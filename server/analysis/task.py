@@ -35,6 +35,8 @@ class CloudSource:
         """Which classes count as cloud: the remap string, or the default in words."""
         if self.remap is not None:
             return self.remap.text
+        if self.classes is not None and self.classes.code is not None:
+            return self.classes.code.meaning
         return default_rule(fractions=self.classes is not None and self.classes.fractions)
 
 
@@ -48,8 +50,8 @@ class Task:
     """Other dates, in order of preference."""
     clouds: CloudSource
     """Where the target's clouds come from."""
-    replacement_clouds: CloudSource
-    """Where the replacements' clouds come from."""
+    replacement_clouds: tuple[CloudSource, ...]
+    """Where each replacement's clouds come from."""
     buffer: int
     """Buffer steps of two native pixels around every cloud."""
     options: FillOptions

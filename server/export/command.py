@@ -40,7 +40,11 @@ def _algorithm_options(command: Command) -> Command:
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="TARGET OUT")
 @click.option("--replacement", multiple=True, help="Another date of the same place; repeat it for a second choice.")
-@click.option("--mask", help="Raster of cloud classes to use instead of the model.")
+@click.option("--mask", help="Raster of cloud classes to use instead of the model, or the scenes' own: scl, auto, ...")
+@click.option("--mask-bits", help="Bits of a bit-packed mask that mean cloud or shadow, e.g. 3,4.")
+@click.option(
+    "--replacement-mask", multiple=True, help="Mask of a replacement, in their order, with a raster as --mask."
+)
 @click.option("--mask-remap", help="ArcGIS remap string from classes to 0/1, e.g. '1 1;2 1;3 1'.")
 @click.option("--model", help="Cloud model (see `clearsky models`).")
 @click.option("--level", help="Processing level, l1c or l2a, where the raster does not state it.")

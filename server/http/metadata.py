@@ -59,10 +59,11 @@ def _described(request: Request, sources: Sources, analysis: Analysis) -> dict[s
 
 def _described_mask(request: Request, sources: Sources, analysis: Analysis) -> dict[str, Any]:
     """What is understood of the user's mask."""
-    task = replace(request, replacements=()).task(sources, CloudOptions(), "classes")
+    task = replace(request, replacements=(), replacement_masks=()).task(sources, CloudOptions(), "classes")
     analysis.marked.warn(task)
     found = analysis.marked.of(task)
-    assert found is not None  # noqa: S101  (there is a mask)
+    if found is None:  # `auto` without any
+        return {"mask": None}
     mask = {"source": found.mask, "rule": found.rule, "values": found.values, "nodata": found.nodata}
     mask |= {"fraction": round(found.fraction, 4), "step": found.step}
     return {"mask": mask, "warnings": [found.warning] if found.warning else []}

@@ -42,7 +42,7 @@ Resolver = Callable[[Scope], Inputs]
 def named_in_query(scope: Scope) -> Inputs:
     """The datasets that the query names."""
     query = QueryParams(scope["query_string"])
-    named = {"replacement": query.getlist("replacement"), "mask": query.get("mask")}
+    named = {name: query.getlist(name) for name in ("replacement", "replacement_mask")} | {"mask": query.get("mask")}
     request = Request(joined(query.getlist("url") or [""]), **fields_of(named))
     return Inputs(request.checked(sources_of(scope["app"]).check).sources)
 

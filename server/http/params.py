@@ -22,6 +22,7 @@ from server.http.shared import SharedAnalysis, SharedSettings, SharedSources
 from server.http.stock import STOCK_ALGORITHMS, settable
 from server.raster.sources import Sources
 from server.scenes.bandlist import joined
+from server.scenes.masks import AUTO, PRESETS
 
 ALGORITHMS = STOCK_ALGORITHMS.register(cast(Any, CLOUD_ALGORITHMS))
 """TiTiler's own algorithms and ours."""
@@ -101,7 +102,19 @@ class RequestParams:
         list[str] | None,
         Query(description="Another date of the same place; may be repeated; the first clear one at a pixel fills it"),
     ] = None
-    mask: Annotated[str | None, Query(description="Raster of cloud classes to use instead of the model")] = None
+    mask: Annotated[
+        str | None,
+        Query(
+            description="Raster of cloud classes to use instead of the model, or the scenes' own masks: "
+            f"{', '.join([*PRESETS, AUTO])}"
+        ),
+    ] = None
+    mask_bits: Annotated[
+        str | None, Query(description="Bits of a bit-packed mask that mean cloud or shadow, e.g. `3,4`")
+    ] = None
+    replacement_mask: Annotated[
+        list[str] | None, Query(description="Masks of the replacements, in their order, where `mask` is a raster")
+    ] = None
     mask_remap: Annotated[
         str | None, Query(description="ArcGIS remap string from classes to 0/1, e.g. `1 1;2 1;3 1`")
     ] = None

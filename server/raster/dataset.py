@@ -16,6 +16,7 @@ from server.raster.stack import StackBand
 from server.raster.turns import full_turn
 from server.raster.upright import georeferenced, hull
 from server.raster.usable import check_place, check_real
+from server.scenes.masks import MaskCode
 
 _L2A: Final = re.compile(r"L2A|LEVEL[-_ ]?2A|L2SP|L2SR|SURFACE[-_ ]REFLECTANCE|\bBOA\b", re.IGNORECASE)
 
@@ -56,6 +57,8 @@ class Dataset:
     """Least x and y, greatest x and y in the CRS, whichever way the raster is turned."""
     parts: tuple[StackBand, ...] = ()
     """Of a scene of several files what holds each band of `indexes`; empty for a raster of one file."""
+    code: MaskCode | None = None
+    """How the numbers of a mask become classes; None: they are classes."""
 
     def __hash__(self) -> int:
         # Looked up thousands of times per tile: what tells datasets apart nearly always, not every field.

@@ -14,6 +14,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as PixelWindow
 
 from algorithms.cells import AVERAGED_FACTOR, Cells, cell_means
+from algorithms.masks import NODATA
 from server.raster.composite import own_layer, resolution_groups
 from server.raster.dataset import Dataset, dataset_crs
 from server.raster.grid import Box, Grid
@@ -347,6 +348,14 @@ def _classes(sources: Sources, dataset: Dataset, target: Dataset, box: Box, step
             **source_of_warp(dataset, target),
         }
         with WarpedVRT(src, **options) as warped:
-            values: npt.NDArray[Any] = warped.read(1, out_dtype=dtype)
             there = warped.dataset_mask() > 0
+            values: npt.NDArray[Any]
+            if dataset.code is None:
+                values = warped.read(1, out_dtype=dtype)
+            else:
+                values = dataset.code.classes(
+                    warped.read(dataset.indexes if dataset.code.kind else dataset.indexes[:1])
+                )
+                there &= values != NODATA
+                dtype = "float32"
     return np.where(there, values, np.array(np.nan, dtype))

@@ -20,8 +20,9 @@ from server.remote.allowlist import AllowList
 from server.remote.files import Remotes, is_remote
 from server.scenes.bandlist import band_list, expanded, files_of, is_band_list, joined
 from server.scenes.item import item_scene
+from server.scenes.masks import preset_of
 from server.scenes.products import is_product, product_scene
-from server.scenes.scene import Scene, SceneBand
+from server.scenes.scene import Scene, SceneBand, SceneMask
 from server.settings import Settings
 
 DESCRIPTIONS: Final = 256
@@ -57,7 +58,10 @@ class Sources:
         Raises:
             ParameterError: an entry of the allow-list that cannot be understood.
         """
-        allowed = AllowList.of(settings, [file for url in own for file in files_of(url)])
+        files = [file for url in own for file in files_of(url)]
+        # What a document names next to itself is its user's, too.
+        around = [file.rsplit("/", 1)[0] + "/" for file in files if may_be_document(file)]
+        allowed = AllowList.of(settings, [*files, *around])
         return cls(allowed, Remotes.of(settings, allowed))
 
     def check(self, url: str) -> str:
@@ -145,6 +149,14 @@ class Sources:
             BandError: bands that do not fit onto one grid.
         """
         return describe_scene(scene, numbers or range(1, 1 + len(scene.bands)), self._part)
+
+    def mask(self, mask: SceneMask) -> Dataset:
+        """The description of a mask that comes with a scene. Raises as `composed` does."""
+        bands = (
+            SceneBand(None, mask.asset, mask.url, index, scale=1.0, offset=0.0, member=mask.member)
+            for index in preset_of(mask.kind).bands
+        )
+        return self.composed(Scene(mask.url, tuple(bands)))
 
     def _part(self, band: SceneBand) -> StackBand:
         url = self.allowed.check(band.url)  # no list: braces in an Item's address are its own

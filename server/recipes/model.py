@@ -13,6 +13,7 @@ from typing import Any
 from algorithms.errors import InputError
 from algorithms.options import OPTIONS
 from algorithms.removal import CloudRemoval
+from server.analysis.clouds import is_preset
 from server.analysis.request import Request
 from server.errors import SourceError
 from server.raster.sources import Sources
@@ -88,7 +89,7 @@ def parse_recipe(document: Document, folder: Path, digest: str) -> Recipe:
         request=Request(
             place(written.target),
             tuple(place(url) for url in written.replacements),
-            mask=place(mask.source) if mask.source else None,
+            mask=mask.source if is_preset(mask.source) else place(mask.source) if mask.source else None,
             remap=mask.remap,
             model=None if mask.model == "auto" else mask.model,
             bands=written.bands,

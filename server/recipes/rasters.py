@@ -13,6 +13,7 @@ from starlette.datastructures import QueryParams
 
 from algorithms.bands import common_names
 from algorithms.errors import BandError, ClearSkyError, InputError
+from server.analysis.clouds import is_preset
 from server.errors import SourceError
 from server.http.params import shown_bands
 from server.raster.dataset import Dataset
@@ -83,9 +84,11 @@ def raster_problems(recipe: Recipe, sources: Sources) -> list[str]:
     asked = recipe.request
     target = attempt(partial(sources.check, asked.target), "target")
     others = [attempt(partial(sources.check, url), "replacements", k) for k, url in enumerate(asked.replacements)]
-    mask = attempt(partial(sources.check, asked.mask), "mask", "source") if asked.mask else None
-    if mask:
-        attempt(partial(sources.dataset, mask), "mask", "source")
+    mask = asked.mask
+    if mask and not is_preset(mask):
+        mask = attempt(partial(sources.check, mask), "mask", "source")
+        if mask:
+            attempt(partial(sources.dataset, mask), "mask", "source")
     request = replace(asked, target=target or "", mask=mask)
     dataset = attempt(partial(request.target_dataset, sources), "target") if target else None
     if dataset is None:

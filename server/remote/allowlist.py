@@ -42,6 +42,10 @@ class AllowList:
     def of(cls, settings: Settings, own: Iterable[str] = ()) -> AllowList:
         """What the settings admit, and the datasets that the process's own user named.
 
+        Args:
+            settings: what the operator has set.
+            own: files and addresses; what ends with a slash stands for all below it.
+
         Raises:
             ParameterError: an entry that cannot be understood. SourceForbiddenError: a malformed address in `own`.
         """
@@ -60,6 +64,7 @@ class AllowList:
                 hosts.append(entry.lower().removesuffix("."))
         named = list(own)
         folders += [Path(url) for url in named if "://" not in url]
+        prefixes += [parse_address(url) for url in named if "://" in url and url.endswith("/")]
         return cls(
             tuple(dict.fromkeys(folder.resolve() for folder in folders)),
             tuple(prefixes),

@@ -132,6 +132,29 @@ def mask_classes(kind: str, values: NDArray[Any]) -> NDArray[np.uint8]:
     return classes
 
 
+@dataclass(frozen=True, slots=True)
+class MaskCode:
+    """How a mask's numbers become classes."""
+
+    kind: str | None
+    """One of `PRESETS`; None: by bits."""
+    bits: tuple[int, ...] = ()
+    """Bits that mean cloud."""
+
+    @property
+    def meaning(self) -> str:
+        """What counts as cloud, in words."""
+        if self.kind is not None:
+            return f"{self.kind}: {preset_of(self.kind).meaning}"
+        return f"bits {', '.join(map(str, self.bits))} are cloud"
+
+    def classes(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+        """Rows x columns of classes from bands x rows x columns; see `mask_classes`."""
+        if self.kind is not None:
+            return mask_classes(self.kind, values)
+        return any_bit(values[0], self.bits).astype(np.uint8)
+
+
 def preset_of(kind: str) -> MaskPreset:
     """The preset of a kind.
 

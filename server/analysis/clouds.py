@@ -1,0 +1,76 @@
+"""Where the clouds of a target and its replacements come from: a network, rasters of classes, their own masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from algorithms.errors import ParameterError
+from algorithms.models import CloudModel
+from algorithms.reclassify import MODEL_REMAP, Remap
+from server.analysis.task import CloudSource
+from server.raster.sources import Sources
+from server.scenes.masks import AUTO, PRESETS, MaskCode, chosen_kind
+from server.scenes.scene import Scene
+
+
+def is_preset(mask: str | None) -> bool:
+    """Whether `mask` means the scenes' own masks rather than a raster."""
+    return mask is not None and (mask == AUTO or mask in PRESETS)
+
+
+def own_clouds(
+    sources: Sources, wanted: str, scene: Scene | None, url: str, remap: Remap | None, bits: tuple[int, ...]
+) -> CloudSource | None:
+    """The mask that comes with a scene.
+
+    Args:
+        sources: what describes it.
+        wanted: a kind of mask, or `auto`.
+        scene: the scene; None for a raster of one file.
+        url: what it is called.
+        remap: which of the mask's own values count as cloud, in place of the kind's.
+        bits: which of its bits do.
+
+    Returns:
+        None where `auto` finds none.
+
+    Raises:
+        ParameterError: it does not have such a mask.
+    """
+    masks = scene.masks if scene is not None else ()
+    if not masks:
+        if wanted == AUTO:
+            return None
+        raise ParameterError(f"mask={wanted}: {url!r} comes with no mask; leave `mask` out, or give a raster")
+    kind = chosen_kind(wanted, [mask.kind for mask in masks])
+    mask = next(mask for mask in masks if mask.kind == kind)
+    code = MaskCode(kind) if remap is None and not bits else MaskCode(None, bits) if bits else None
+    return CloudSource(remap=remap, classes=replace(sources.mask(mask), code=code))
+
+
+def raster_clouds(sources: Sources, url: str, remap: Remap | None, bits: tuple[int, ...]) -> CloudSource:
+    """A raster of classes, or of bits.
+
+    Raises:
+        SourceMissingError, SourceUnreadableError: see `Sources.dataset`.
+    """
+    classes = sources.dataset(url)
+    return CloudSource(remap=remap, classes=replace(classes, code=MaskCode(None, bits)) if bits else classes)
+
+
+def model_clouds(model: CloudModel, remap: Remap | None) -> CloudSource:
+    """A network's classes."""
+    return CloudSource(remap=remap or MODEL_REMAP, model=model)
+
+
+def paired(urls: Sequence[str], masks: Sequence[str]) -> None:
+    """Refuse masks of replacements that are not one for each.
+
+    Raises:
+        ParameterError: another number.
+    """
+    if masks and len(masks) != len(urls):
+        raise ParameterError(
+            f"{len(masks)} `replacement_mask` are given for {len(urls)} replacements; give one for each, in their order"
+        )
