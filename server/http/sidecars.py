@@ -48,7 +48,7 @@ def image_sidecar(
     options: dict[str, Any],
     every: Callable[[], ImageData],
 ) -> CloudSidecar:
-    """What an algorithm needs beside an image of the target.
+    """What an algorithm needs next to an image of the target.
 
     Args:
         sources: what opens the replacements.

@@ -37,8 +37,8 @@ def file_version(url: str, remotes: Remotes) -> str:
     """
     if is_remote(url):
         return remotes.identity(url).version
-    beside = {suffix: found for suffix in SIDECARS if (found := _lstat(url + suffix)) is not None}
-    return _local_version(Path(url).stat(), beside)
+    sidecars = {suffix: found for suffix in SIDECARS if (found := _lstat(url + suffix)) is not None}
+    return _local_version(Path(url).stat(), sidecars)
 
 
 def _lstat(path: str) -> os.stat_result | None:
@@ -145,7 +145,7 @@ def mount(
         stack.callback(sidecar.close)
         sidecars[suffix] = sidecar
     if sidecars:
-        # Elsewhere GDAL is told that there is nothing beside a file; here it may look into the folder mounted below.
+        # Elsewhere GDAL is told that there is nothing next to a file; here it may look into the folder mounted below.
         stack.enter_context(rasterio.Env(DummySession(), GDAL_DISABLE_READDIR_ON_OPEN="FALSE"))
     seen = Inspected(file, url, opening=inspected)
     return Mounted(stack.enter_context(mounted(seen, sidecars)), seen, (file, *sidecars.values()))

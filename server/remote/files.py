@@ -156,6 +156,6 @@ class Remotes:
         if len(part.data) != stop - start:
             raise SourceFaultError(
                 f"{identity.url!r} came with {len(part.data)} bytes instead of {stop - start}; "
-                "try again or tell its provider"
+                "try again, or report it to its provider"
             )
         return part.data

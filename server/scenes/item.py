@@ -302,7 +302,7 @@ def _joined(url: str, key: str, href: str) -> str:
     known = absolute is None or href.lower().startswith(tuple(f"{scheme}://" for scheme in SCHEMES))
     if len(href) > LONGEST or not href.isprintable() or "/vsi" in href.lower()[:5] or not (known or local):
         kinds = ", ".join(SCHEMES)
-        raise _refuse(url, f"names {href[:100]!r} for {key[:40]!r}, which is no address of {kinds} or beside the Item")
+        raise _refuse(url, f"names {href[:100]!r} for {key[:40]!r}, which is no address of {kinds} or next to the Item")
     if absolute is not None:
         return href
     try:
