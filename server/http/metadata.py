@@ -1,4 +1,4 @@
-"""What `/info` says of a target on top of its metadata: what ClearSky takes from it, and understands of a user's mask."""
+"""What `/info` says of a target on top of its metadata: what ClearSky takes from it, and reads in a user's mask."""
 
 from __future__ import annotations
 
