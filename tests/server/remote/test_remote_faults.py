@@ -168,7 +168,9 @@ def test_waiting_requests_do_not_fail_one_after_the_other(
     for thread in threads:
         thread.join()
     assert time.monotonic() - begun < 5 * TIMEOUT
-    assert answers == [504] * 8
+    # Those that come after the first failure are turned away at once.
+    assert 504 in answers
+    assert set(answers) <= {503, 504}
 
 
 def test_a_local_file_cut_short(client: TestClient, fresh: Path, local_image: bytes) -> None:
