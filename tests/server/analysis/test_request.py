@@ -135,6 +135,7 @@ def test_options_of_the_command_override_the_recipe(folder: Path, tmp_path: Path
 def test_every_field_can_be_asked_for() -> None:
     """TiTiler has a parameter of its own for `nodata`; `shown` follows from `bidx`, `assets` and `expression`."""
     renamed = {"url": "target", "replacement": "replacements", "mask_remap": "remap"}
+    renamed["replacement_mask"] = "replacement_masks"
     parameters = {renamed.get(field.name, field.name) for field in fields(RequestParams)}
     assert parameters | {"nodata", "shown"} == {field.name for field in fields(Request)}
 

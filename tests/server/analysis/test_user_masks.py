@@ -155,13 +155,13 @@ def test_valid_pixels_alone_count(client: TestClient, folder: Path, files: dict[
     assert "all of the" in warning
 
 
-def test_a_mask_of_another_place_is_told(client: TestClient, folder: Path, files: dict[str, str], pair: Pair) -> None:
+def test_a_mask_of_another_place_is_refused(
+    client: TestClient, folder: Path, files: dict[str, str], pair: Pair
+) -> None:
     elsewhere = from_origin(ORIGIN.c + 50_000, ORIGIN.f, 10, 10)
     mask = write_raster(folder / "elsewhere.tif", pair.mask[None].astype(np.uint8), nodata=None, transform=elsewhere)
-    found, warning = classes(client, files | {"mask": mask})
-    assert not found.any()
-    assert warning is not None
-    assert "place" in warning
+    answer = client.get("/cog/preview.npy", params=files | {"mask": mask, "algorithm": "cloud_mask"})
+    assert (answer.status_code, "does not overlap the target" in answer.json()["detail"]) == (400, True)
 
 
 def test_info_tells_how_a_mask_is_understood(
