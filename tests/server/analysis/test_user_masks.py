@@ -155,7 +155,7 @@ def test_valid_pixels_alone_count(client: TestClient, folder: Path, files: dict[
     assert "all of the" in warning
 
 
-def test_a_mask_of_another_place_is_refused(
+def test_a_mask_elsewhere_is_refused(
     client: TestClient, folder: Path, files: dict[str, str], pair: Pair
 ) -> None:
     elsewhere = from_origin(ORIGIN.c + 50_000, ORIGIN.f, 10, 10)
