@@ -155,9 +155,7 @@ def test_valid_pixels_alone_count(client: TestClient, folder: Path, files: dict[
     assert "all of the" in warning
 
 
-def test_a_mask_elsewhere_is_refused(
-    client: TestClient, folder: Path, files: dict[str, str], pair: Pair
-) -> None:
+def test_a_mask_elsewhere_is_refused(client: TestClient, folder: Path, files: dict[str, str], pair: Pair) -> None:
     elsewhere = from_origin(ORIGIN.c + 50_000, ORIGIN.f, 10, 10)
     mask = write_raster(folder / "elsewhere.tif", pair.mask[None].astype(np.uint8), nodata=None, transform=elsewhere)
     answer = client.get("/cog/preview.npy", params=files | {"mask": mask, "algorithm": "cloud_mask"})
