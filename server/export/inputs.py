@@ -8,6 +8,7 @@ from algorithms.errors import ParameterError
 from server.errors import SourceForbiddenError, SourceMissingError
 from server.remote.names import parse_address
 from server.scenes.bandlist import files_of, joined
+from server.scenes.products import is_product
 
 
 def own_source(name: str) -> str:
@@ -32,6 +33,6 @@ def _own_file(name: str) -> str:
         except SourceForbiddenError as error:
             raise ParameterError(str(error)) from error
     path = Path(name.removeprefix("file://")).expanduser()
-    if not path.is_file():
+    if not path.is_file() and not is_product(str(path)):
         raise SourceMissingError(f"{name!r} does not exist; check the path")
     return str(path.resolve())

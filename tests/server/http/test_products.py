@@ -13,10 +13,13 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
+import rasterio
+from click.testing import CliRunner
 from httpx2 import Response
 from numpy.testing import assert_allclose
 from starlette.testclient import TestClient
 
+from server.export.command import export
 from tests.helpers.archives import coarsened, digital, write_band
 from tests.helpers.scenes import make_pair
 from tests.helpers.service import application
@@ -162,3 +165,13 @@ def test_only_admitted_folders_are_products(client: TestClient, folder: Path, tm
     picture.unlink()
     picture.symlink_to(next(outside.rglob("*B04_10m.jp2")))
     assert client.get("/stac/preview.png", params={"url": str(led)}).status_code == 403
+
+
+def test_a_product_is_exported(folder: Path, tmp_path: Path) -> None:
+    names = [str(folder / date / BUNDLE) for date in ("cloudy", "clear")]
+    asked = ["--replacement", names[1], "--mask", str(folder / "mask30.tif")]
+    result = CliRunner().invoke(export, [names[0], str(tmp_path / "out.tif"), *asked])
+    assert result.exit_code == 0, result.output
+    with rasterio.open(tmp_path / "out.tif") as src:
+        assert src.descriptions == ("blue", "green", "red", "nir", "swir16", "swir22")
+        assert (src.scales[0], src.offsets[0]) == (2.75e-5, -0.2)
