@@ -10,7 +10,6 @@ from typing import Any, Final
 import rasterio
 
 from algorithms.errors import BandError
-from server.errors import SourceUnreadableError
 from server.raster.composite import composed
 from server.raster.dataset import Dataset, reflectance_of
 from server.raster.stack import Level, StackBand
@@ -104,8 +103,3 @@ def _at_once(describe: Callable[[SceneBand], StackBand], bands: Sequence[SceneBa
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def unreadable(url: str, why: str) -> SourceUnreadableError:
-    """The error for a document that describes no scene."""
-    return SourceUnreadableError(f"{url!r} {why}")

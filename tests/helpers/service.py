@@ -7,17 +7,20 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from socket import socket
+from typing import Any
 
 import httpx2
 import numpy as np
 import pytest
 import rasterio
+import uvicorn
 from starlette.testclient import TestClient
 
 from server.analysis.engine import Analysis
@@ -65,6 +68,27 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+@contextmanager
+def listening(app: Any, **options: Any) -> Iterator[str]:
+    """An application on a real socket of this process; gives its address.
+
+    Args:
+        app: the application.
+        options: of uvicorn.
+    """
+    config = uvicorn.Config(app, port=free_port(), log_level="error", **options)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{config.port}"
+    finally:
+        server.should_exit = True
+        thread.join(15)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import contextlib
 import resource
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,13 +16,12 @@ from urllib.parse import quote, urlsplit
 
 import httpx2
 import pytest
-import uvicorn
 
 from server.app import create_app
 from server.http import protocol
 from server.settings import Settings
 from tests.helpers.scenes import make_pair, write_raster
-from tests.helpers.service import chosen, free_port, serve_command
+from tests.helpers.service import chosen, listening, serve_command
 
 FEATURE = (
     b'{"type":"Feature","properties":{},"geometry":{"type":"Polygon","coordinates":'
@@ -44,18 +42,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def served(folder: Path, **settings: str) -> Iterator[str]:
     """A server in this process as `clearsky serve` runs it."""
     given = Settings(**chosen(folder, settings))  # type: ignore[arg-type]
-    app = create_app(given)
-    config = uvicorn.Config(app, port=free_port(), log_level="error", http=protocol.PatientProtocol, ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{config.port}"
-    finally:
-        server.should_exit = True
-        thread.join(15)
+    with listening(create_app(given), http=protocol.PatientProtocol, ws="none") as base:
+        yield base
 
 
 def connect(base: str) -> socket.socket:

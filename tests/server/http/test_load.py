@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,14 +15,13 @@ import httpx2
 import numpy as np
 import pytest
 import rasterio
-import uvicorn
 
 from algorithms.fill import UNFILLED
 from algorithms.sessions import SESSIONS
 from server.analysis.blocks import ALL_DATA, NO_DATA, SOME_DATA, BlockFields, BlockFill, reduce_fill
 from server.raster.grid import Box
 from tests.helpers.scenes import Demo, write_raster
-from tests.helpers.service import application, free_port, serve_command
+from tests.helpers.service import application, listening, serve_command
 
 SIDE = 2200
 
@@ -54,18 +52,8 @@ def whole(scene: dict[str, str], width: int, **options: str) -> str:
 @contextmanager
 def in_this_process(scene: dict[str, str], **settings: str) -> Iterator[str]:
     """A server on a real socket whose counters can be read."""
-    with application(Path(scene["url"]).parent, **settings) as client:
-        config = uvicorn.Config(client.app, port=free_port(), log_level="error")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        try:
-            yield f"http://127.0.0.1:{config.port}"
-        finally:
-            server.should_exit = True
-            thread.join(15)
+    with application(Path(scene["url"]).parent, **settings) as client, listening(client.app) as base:
+        yield base
 
 
 def hang_up(base: str, path: str, *, after: int) -> None:
