@@ -16,7 +16,7 @@ from server import __version__
 from server.analysis.request import Request, fields_of
 from server.http.asgi import Message, Receive, Scope, Send, below_root
 from server.http.shared import sources_of
-from server.scenes.bandlist import joined
+from server.scenes.bandlist import joined_files
 from server.work.ticket import holding
 from server.work.trace import Trace, current
 
@@ -43,7 +43,7 @@ def named_in_query(scope: Scope) -> Inputs:
     """The datasets that the query names."""
     query = QueryParams(scope["query_string"])
     named = {name: query.getlist(name) for name in ("replacement", "replacement_mask")} | {"mask": query.get("mask")}
-    request = Request(joined(query.getlist("url") or [""]), **fields_of(named))
+    request = Request(joined_files(query.getlist("url") or [""]), **fields_of(named))
     return Inputs(request.checked(sources_of(scope["app"]).check).sources)
 
 

@@ -18,7 +18,7 @@ from server.raster.stack import StackBand
 from server.raster.upright import georeferenced
 from server.remote.allowlist import AllowList
 from server.remote.files import Remotes, is_remote
-from server.scenes.bandlist import band_list, expanded, files_of, is_band_list, joined
+from server.scenes.bandlist import band_list, expanded, files_of, is_band_list, joined_files
 from server.scenes.item import item_scene
 from server.scenes.masks import preset_of
 from server.scenes.products import is_product, product_scene
@@ -67,7 +67,7 @@ class Sources:
     def check(self, url: str) -> str:
         """The name to open, in its one form, if a request may name it. Raises as `AllowList.check` does."""
         if is_band_list(url):
-            return joined([self.allowed.check(file) for file in expanded(url)])
+            return joined_files([self.allowed.check(file) for file in expanded(url)])
         return self.allowed.check(url, folders=may_be_document(url))
 
     def version(self, url: str) -> str:

@@ -15,12 +15,12 @@ from server.errors import SourceBusyError, SourceChangedError, SourceDeniedError
 from server.remote.allowlist import AllowList
 from server.remote.gate import Gate
 from server.remote.objects import ObjectTransfer
-from server.remote.pieces import CHUNK, Pieces
+from server.remote.pieces import CHUNK_BYTES, Pieces
 from server.remote.transfer import Identity, Part, Transfer, again, host_of
 from server.remote.web import WebTransfer
 from server.settings import Settings
 
-HEAD: Final = 2
+HEAD_CHUNKS: Final = 2
 """Pieces that the look at a file's state brings along: the header of most cloud-optimized GeoTIFFs."""
 PATIENCE: Final = 1.0
 """Seconds without an answer after which no more threads wait for a host: see `Gate`."""
@@ -109,7 +109,7 @@ class Remotes:
         with self._lock:
             last = self._last.get(url)
         try:
-            part = self._transfer(url).fetch(url, 0, HEAD * CHUNK, last.stamp if last else None)
+            part = self._transfer(url).fetch(url, 0, HEAD_CHUNKS * CHUNK_BYTES, last.stamp if last else None)
         except ClearSkyError as error:
             return again(error)
         if part.data is None and last:

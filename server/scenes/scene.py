@@ -10,6 +10,8 @@ from algorithms.bands import ROLES
 from algorithms.errors import BandError, ParameterError
 from server.scenes.similar import Acquisition
 
+DOCUMENT_BYTES: Final = 8 << 20
+"""Most bytes of a document; Items have 10,000 to 80,000."""
 PICTURE: Final = ("red", "green", "blue")
 """Bands shown where a request names none."""
 
