@@ -154,6 +154,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             "Server-Timing",
             "X-Clearsky-Cloud-Fraction",
             "X-Clearsky-Filled-Fraction",
+            "X-Clearsky-Replacements",
             "X-Clearsky-Warning",
             "X-Request-Id",
         ],

@@ -17,7 +17,7 @@ from server.remote.gate import Gate
 from server.remote.objects import ObjectTransfer
 from server.remote.pieces import CHUNK_BYTES, Pieces
 from server.remote.transfer import Identity, Part, Transfer, again, host_of
-from server.remote.web import WebTransfer
+from server.remote.web import WebDocument, WebTransfer
 from server.settings import Settings
 
 HEAD_CHUNKS: Final = 2
@@ -67,7 +67,7 @@ class Remotes:
             threads: threads that requests run in; servers that stall can hold a quarter each, and half in all.
         """
         agent = f"ClearSky/{__version__}"
-        self._web: Transfer = WebTransfer(allowed, timeout=timeout, agent=agent)
+        self._web: Final = WebTransfer(allowed, timeout=timeout, agent=agent)
         self._objects: Transfer = ObjectTransfer(timeout=timeout, agent=agent)
         share = max(2, threads // 4)
         self._gate = Gate(per_host=share, total=2 * share, patience=PATIENCE)
@@ -123,6 +123,15 @@ class Remotes:
 
     def _transfer(self, url: str) -> Transfer:
         return self._web if urlsplit(url).scheme in ("http", "https") else self._objects
+
+    def document(self, url: str, *, most_bytes: int) -> WebDocument:
+        """The whole answer of a web service, requested now. Raises as `WebTransfer.document` does.
+
+        Raises:
+            SourceBusyError: its server does not answer, and enough threads wait for it.
+        """
+        with self._gate.waiting(host_of(url)):
+            return self._web.document(url, most_bytes=most_bytes)
 
     def failed(self, identity: Identity, error: ClearSkyError) -> None:
         """Remember that a file cannot be read now, so that those who wait for it do not try one after the other.
