@@ -24,6 +24,9 @@ CHECKERS = 2
 """Threads that look up the state of datasets, per request thread: apart from these, so that a server that stalls does
 not block them, and more than all servers that stall can hold (see `Gate`), so that local files do not wait for any."""
 
+NAMING = frozenset({"url", "replacement", "mask", "replacement_mask"})
+"""Parameters that name datasets."""
+
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
@@ -54,10 +57,13 @@ def resolved_sources(app: Any, request: Request) -> Sequence[str]:
 def entity_tag(scope: Scope, resolve: Resolver) -> str | None:
     """Strong tag of an answer, from what it depends on: datasets, parameters, software. None where it is unknown."""
     query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    # Addresses count as they are admitted: without their signatures.
+    query = [(name, "" if name in NAMING and "://" in value else value) for name, value in query]
     parts = [__version__, scope["path"], repr(query), Headers(scope=scope).get("accept", "")]
     try:
         inputs = resolve(scope)
-        parts += [*inputs.parts, *(sources_of(scope["app"]).version(source) for source in inputs.sources)]
+        parts += [*inputs.parts, *inputs.sources]
+        parts += [sources_of(scope["app"]).version(source) for source in inputs.sources]
     except (ClearSkyError, OSError):
         return None
     return '"' + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32] + '"'

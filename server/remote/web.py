@@ -24,6 +24,8 @@ from server.errors import (
 from server.remote.allowlist import AllowList
 from server.remote.connections import PrivatePeerError, connections, time_limit
 from server.remote.names import WEB, Address, parse_address
+from server.remote.redaction import redacted
+from server.remote.signatures import unsigned, unsigned_name
 from server.remote.transfer import ATTEMPTS, CONNECT, Part, Stamp
 
 PAUSE: Final = 0.2
@@ -83,7 +85,7 @@ class WebTransfer:
             headers["If-Modified-Since"] = unless.modified
 
         def read(answer: Any, where: str, deadline: float) -> Part:
-            return self._part(answer, url, where, (start, stop), unless, deadline)
+            return self._part(answer, unsigned_name(url), where, (start, stop), unless, deadline)
 
         return self._repeated(url, headers, read)
 
@@ -100,7 +102,7 @@ class WebTransfer:
         """
 
         def read(answer: Any, where: str, deadline: float) -> WebDocument:
-            return WebDocument(self._whole(answer, url, most_bytes, deadline), where)
+            return WebDocument(self._whole(answer, unsigned_name(url), most_bytes, deadline), where)
 
         return self._repeated(url, {"Accept": "application/geo+json, application/json"}, read)
 
@@ -119,7 +121,7 @@ class WebTransfer:
         raise AssertionError
 
     def _attempt(self, url: str, headers: dict[str, str], read: Callable[[Any, str, float], T], deadline: float) -> T:
-        where = parse_address(url)
+        where, url = parse_address(url), unsigned_name(url)  # messages name the file
         try:
             for _ in range(HOPS + 1):
                 answer = self._ask(where, headers, deadline)
@@ -133,7 +135,7 @@ class WebTransfer:
         except (ConnectTimeoutError, ReadTimeoutError) as error:
             raise _TransientError(self._late(url)) from error
         except HTTPError as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = redacted(" ".join(str(error).split()))[:200]
             raise _TransientError(
                 SourceFaultError(f"{url!r} cannot be fetched: {reason}; try again or inform its provider")
             ) from error
@@ -145,12 +147,14 @@ class WebTransfer:
             written = target.encode("latin-1", "replace").decode("utf-8", "replace").replace(" ", "%20")
             address = parse_address(urldefrag(urljoin(str(here), written)).url)
             if address.scheme not in WEB:
-                raise SourceForbiddenError(f"{str(address)!r} is not a web address")
+                raise SourceForbiddenError(f"{str(unsigned(address))!r} is not a web address")
             return self._allowed.check_address(address)
         except SourceForbiddenError as error:
             raise SourceForbiddenError(f"{url!r} redirects: {error}") from error
         except ValueError as error:
-            raise SourceForbiddenError(f"{url!r} redirects to {target[:200]!r}, which is not an address") from error
+            raise SourceForbiddenError(
+                f"{url!r} redirects to {redacted(target)[:200]!r}, which is not an address"
+            ) from error
 
     def _late(self, url: str) -> SourceTimeoutError:
         return SourceTimeoutError(
@@ -176,7 +180,7 @@ class WebTransfer:
             )
         except PrivatePeerError as error:
             raise SourceForbiddenError(
-                f"{str(where)!r} is not allowed: its host has the private address {error}; "
+                f"{str(unsigned(where))!r} is not allowed: its host has the private address {error}; "
                 "the operator can admit its URL prefix with CLEARSKY_ALLOWED_SOURCES"
             ) from error
 

@@ -90,7 +90,10 @@ def scene_of(item: Mapping[str, Any], url: str) -> Scene:
             size = _resolution(asset, [asset], key, file) or 0.0
             rank = size + (0.5 if _is_jp2(asset) else 0.0)
             if kind not in masks or rank < masks[kind][0]:
-                masks[kind] = rank, SceneMask(kind, key, _joined(url, key, asset["href"]))
+                masks[kind] = (
+                    rank,
+                    SceneMask(kind, key, _joined(url, key, asset["href"]), alternates=_alternates(asset)),
+                )
             continue
         for band in _bands(facts, key, asset, file):
             name = band.name or ""
