@@ -29,6 +29,7 @@ from server.export.mosaic import GDAL_TYPES, add_tags, put_bands, put_mask, put_
 from server.export.piece import PieceFiller
 from server.export.plan import EXPORT_RASTER_SHARE, Piece, blocks_under, strips
 from server.export.publication import Publication, publish, unreported, withdraw
+from server.export.replacements import own_apis, with_replacements
 from server.export.tags import scene_tags
 from server.export.work import WorkFolder, work_folder
 from server.raster.dataset import Dataset
@@ -75,8 +76,9 @@ def export_scene(
     """
     out = job.out.resolve()
     job = job.checked(unreported(out))
-    sources = Sources.of(settings, own=job.request.sources)
+    sources = Sources.of(settings, own=[*job.request.sources, *own_apis(settings)])
     request = job.request.checked(sources.check)  # names go without signatures from here on
+    request = with_replacements(request, settings, sources)
     job = replace(job, request=request.whole(sources))
     task = job.request.task(sources, job.algorithm)
     target = task.target.dataset

@@ -48,6 +48,13 @@ def named_in_query(scope: Scope) -> Inputs:
     return Inputs(resolved_sources(scope["app"], request.checked(sources_of(scope["app"]).check)))
 
 
+def ranked_in_query(scope: Scope) -> Inputs:
+    """The datasets that the query names, and the dates that its target may be filled from."""
+    app = scope["app"]
+    request = queried_request(QueryParams(scope["query_string"])).checked(sources_of(app).check)
+    return Inputs(request.sources, [repr(chooser_of(app).ranking(request))])
+
+
 def resolved_sources(app: Any, request: Request) -> Sequence[str]:
     """The datasets of an admitted request, chosen ones in place of `auto`."""
     sources: Sequence[str] = chooser_of(app).resolved(request).sources

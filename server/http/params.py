@@ -90,8 +90,8 @@ def process(
 
 
 @dataclass
-class RequestParams:
-    """The rasters and where their clouds come from."""
+class TargetParams:
+    """The target and where its clouds come from."""
 
     url: Annotated[
         list[str],
@@ -99,13 +99,6 @@ class RequestParams:
             description="Target: path or URL of a raster, or of a scene; repeated (or with braces) one file per band"
         ),
     ]
-    replacement: Annotated[
-        list[str] | None,
-        Query(
-            description="Another date of the same place; may be repeated; the first clear one at a pixel fills it. "
-            "`auto` has the best dates looked up in the STAC API of the target's archive"
-        ),
-    ] = None
     mask: Annotated[
         str | None,
         Query(
@@ -115,9 +108,6 @@ class RequestParams:
     ] = None
     mask_bits: Annotated[
         str | None, Query(description="Bits of a bit-packed mask that mean cloud or shadow, e.g. `3,4`")
-    ] = None
-    replacement_mask: Annotated[
-        list[str] | None, Query(description="Masks of the replacements, in their order, where `mask` is a raster")
     ] = None
     mask_remap: Annotated[
         str | None, Query(description="ArcGIS remap string from classes to 0/1, e.g. `1 1;2 1;3 1`")
@@ -131,6 +121,22 @@ class RequestParams:
     )
     reflectance_scale: Annotated[float | None, Query(description="Reflectance per digital number")] = None
     reflectance_offset: Annotated[float | None, Query(description="Reflectance at digital number 0")] = None
+
+
+@dataclass
+class RequestParams(TargetParams):
+    """The rasters and where their clouds come from."""
+
+    replacement: Annotated[
+        list[str] | None,
+        Query(
+            description="Another date of the same place; may be repeated; the first clear one at a pixel fills it. "
+            "`auto` has the best dates looked up in the STAC API of the target's archive"
+        ),
+    ] = None
+    replacement_mask: Annotated[
+        list[str] | None, Query(description="Masks of the replacements, in their order, where `mask` is a raster")
+    ] = None
     assets: Annotated[
         list[str] | None, Query(description="Bands to show by name, e.g. `red`, `B04`; may be repeated, or with commas")
     ] = None
@@ -169,6 +175,13 @@ def queried_request(query: QueryParams) -> Request:
     except ValueError as error:
         raise ParameterError(f"{' and '.join(_NUMBERS)} are numbers") from error
     return Request(joined_files(query.getlist("url") or [""]), **fields_of(given))
+
+
+def asked_target(asked: Annotated[TargetParams, Depends()], sources: SharedSources) -> Request:
+    """A request for a target alone, every dataset it names admitted. Raises as `asked_request` does."""
+    given = {name: value for name, value in vars(asked).items() if name != "url"}
+    with holding():
+        return Request(joined_files(asked.url), **fields_of(given)).checked(sources.check)
 
 
 def shown_bands(request: Request, sources: Sources, query: QueryParams) -> tuple[int, ...]:

@@ -114,3 +114,46 @@ def test_the_picture_is_that_of_the_right_date(client: TestClient, api: StacApi)
     assert "X-Clearsky-Replacements" not in named.headers
     other = client.get("/stac/preview.npy", params=asked(api, replacement=api.address("far")))
     assert (pixels(chosen) != pixels(other)).any()
+
+
+def test_all_tiles_agree_and_the_choice_is_made_once(client: TestClient, api: StacApi) -> None:
+    api.searched.clear()
+    bounds = good(client.get("/stac/info", params={"url": api.address("target")})).json()["bounds"]
+    (left, bottom, right, top), names = bounds, set()
+    middle = (left + right) / 2
+    for box in ((left, bottom, middle, top), (middle, bottom, right, top)):
+        path = f"/stac/bbox/{','.join(map(str, box))}/80x160.npy"
+        params = asked(api, coord_crs="EPSG:32633", dst_crs="EPSG:32633")
+        answer = good(client.get(path, params=params))
+        named = client.get(path, params=params | {"replacement": api.address("right_1")})
+        assert_array_equal(pixels(answer), pixels(named))
+        names.add(answer.headers["X-Clearsky-Replacements"])
+    assert names == {"right_1"}
+    assert api.searched == []  # the first test's choice
+
+
+def test_the_scene_names_what_is_chosen(client: TestClient, api: StacApi) -> None:
+    [replacement] = good(client.get("/stac/scene", params=asked(api))).json()["replacements"]
+    assert (replacement["id"], replacement["url"]) == ("right_1", api.address("right_1"))
+    assert replacement["datetime"] == "2025-06-20T10:00:00+00:00"
+
+
+def test_the_ranking_says_why(client: TestClient, api: StacApi) -> None:
+    answer = good(client.get("/stac/replacements", params={"url": api.address("target"), "mask": "scl"}))
+    ranking = answer.json()
+    assert ranking["chosen"] == ["right_1"]
+    assert (ranking["items"], ranking["covered"], ranking["api"]) == (5, 1.0, api.base)
+    assert ranking["target"]["id"] == "target"
+    assert ranking["target"]["cloud_fraction"] == pytest.approx(44 * 36 / 80**2, rel=0.1)
+    first, second = ranking["candidates"]
+    assert [first["id"], second["id"]] == ["right_1", "far"]
+    assert first["score"] > second["score"]
+    assert (first["clear"], first["cloud_cover"], first["chosen"]) == (1.0, 60.0, True)
+    assert {"5 days later", "same tile 33TVG", "100% clear under the target's clouds"} <= set(first["reasons"])
+    reasons = {item["id"]: item["reason"] for item in ranking["left_out"]}
+    assert reasons.keys() == {"target", "cloudy-here", "right_0"}
+    assert "own clouds" in reasons["target"]
+    assert "cloudy wherever" in reasons["cloudy-here"]
+    assert "older version" in reasons["right_0"]
+    one = client.get("/stac/replacements", params={"url": api.address("target"), "mask": "scl", "limit": 1}).json()
+    assert [candidate["id"] for candidate in one["candidates"]] == ["right_1"]
