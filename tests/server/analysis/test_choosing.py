@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import rasterio
 from fastapi import Request as HttpRequest
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 
@@ -24,9 +25,10 @@ from server.errors import (
     SourceTimeoutError,
     SourceUnreadableError,
 )
+from tests.helpers.archives import write_band
 from tests.helpers.scenes import Demo, read_raster
 from tests.helpers.service import sources_by
-from tests.helpers.stacapi import HERE, Answer, StacApi, four_dates, put, stac_api
+from tests.helpers.stacapi import HERE, Answer, StacApi, four_dates, put, scl_with, stac_api
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +95,31 @@ def test_the_api_of_the_settings_goes_before_the_items_own(api: StacApi) -> None
         chooser(api, api.base, allowed=f"{api.folder},{api.base}/collections").ranking(request)
     with pytest.raises(ParameterError, match="https://"):
         chooser(api, "/data/catalogue").ranking(request)
+
+
+def write_safe(folder: Path) -> Path:
+    """The target as the product of Sentinel-2 that it was made from, in four bands."""
+    product = folder / "S2A_MSIL2A_20250615T100000_N0511_R122_T33TVG_20250615T150000.SAFE"
+    picture = "GRANULE/L2A_T33TVG/IMG_DATA/R{0}m/T33TVG_20250615T100000_{1}_{0}m.jp2"
+    with rasterio.open(folder / "target-red.tif") as src:
+        red = src.read(1)
+    for band, metres, values in [*((f"B0{k}", 10, red) for k in (2, 3, 4, 8)), ("SCL", 20, scl_with(HERE))]:
+        path = product / picture.format(metres, band)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_band(path, values, metres)
+    (product / "MTD_MSIL2A.xml").write_text(
+        f"<a><PRODUCT_URI>{product.name}</PRODUCT_URI><PRODUCT_START_TIME>2025-06-15T10:00:00Z</PRODUCT_START_TIME>"
+        "<PROCESSING_BASELINE>05.11</PROCESSING_BASELINE></a>"
+    )
+    return product
+
+
+def test_a_product_in_a_folder_is_searched_for_in_the_api_of_the_settings(api: StacApi) -> None:
+    request = Request(str(write_safe(api.folder)))
+    found = chooser(api, api.base).ranking(request)
+    assert (found.ids, found.collection, found.target.tile) == (("right_1",), "sentinel-2-l2a", "33TVG")
+    with pytest.raises(ParameterError, match="CLEARSKY_STAC_API"):
+        chooser(api).ranking(request)
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,11 @@ def test_the_target_does_not_fill_itself() -> None:
     assert _ids(TARGET, TARGET, again, GOOD) == ["good"]
 
 
+def test_a_neighbour_of_the_same_pass_shows_the_same_clouds() -> None:
+    neighbour = replace(GOOD, id="neighbour", tile="33UXP", when=NOON + timedelta(seconds=20))
+    assert _ids(TARGET, neighbour, GOOD) == ["good"]
+
+
 def test_what_does_not_overlap_is_left_out() -> None:
     assert _ids(TARGET, replace(GOOD, box=(20.0, 47.0, 21.0, 48.0)), replace(GOOD, box=(15.0, 49.0, 16.5, 50.0))) == []
 
@@ -176,6 +181,10 @@ def test_as_many_as_cover_the_clouds_in_the_order_of_the_ranking() -> None:
     assert [found.acquisition.id for found in covering(ranking, clear, most=1)] == ["a"]
     assert [found.acquisition.id for found in covering(ranking, {"d": clear["d"]})] == ["d"]
     assert covering(ranking, {}) == ()
+    clear["a"] = np.array([1, 0, 0, 0], bool)
+    clear["b"] = np.array([1, 1, 0, 0], bool)
+    assert [found.acquisition.id for found in covering(ranking, clear)] == ["a", "b", "c"]
+    assert [found.acquisition.id for found in covering(ranking, clear, gain=0.3)] == ["b", "c"]
 
 
 def test_what_cannot_be_chosen_from_is_refused() -> None:
