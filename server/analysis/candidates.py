@@ -20,7 +20,7 @@ MOST_ITEMS: Final = 200
 MOST_PAGES: Final = 10
 """Pages that are requested; a server may send fewer Items on each than were asked for."""
 PAGE_BYTES: Final = 32 << 20
-"""Bytes of a page: 100 Items of the archives have 2 to 6 MB."""
+"""Bytes of a page: those of the archives have up to 80 kB an Item."""
 LANDING_BYTES: Final = 4 << 20
 """Bytes of an API's landing page, which may list all its collections."""
 SEARCH_SECONDS: Final = 60.0
@@ -124,7 +124,7 @@ def search_candidates(sources: Sources, wanted: SearchTarget) -> SearchResult:
         found = SearchResult(collection)
         for first in _first_pages(wanted, address, found):
             _read_pages(sources, first, found, until)
-        if found.items:
+        if found.scenes or (found.items and collection == wanted.collections[-1]):
             return found
     raise SourceMissingError(
         f"replacement=auto: {wanted.api!r} has no other dates of {wanted.acquisition.id!r} in "

@@ -30,8 +30,10 @@ from server.scenes.search import LeftOut
 from server.scenes.similar import Acquisition, Box, Candidate, covering, ranked, shows_target
 from server.work.trace import note_replacements
 
-KEPT_CHOICES: Final = 256
-"""Choices that are remembered."""
+KEPT_CHOICES: Final = 128
+"""Choices that are remembered, each of up to 150 kB."""
+LISTED_CANDIDATES: Final = 50
+"""Candidates, and Items that are none, that a choice lists."""
 KEPT_SECONDS: Final = 86_400.0
 """Time after which a choice is made again: new dates may be there."""
 ROUND_CANDIDATES: Final = 6
@@ -84,7 +86,7 @@ class Ranking:
     chosen: tuple[Offer, ...]
     """Those it is filled from, in order."""
     offers: tuple[Offer, ...]
-    """All, the best first."""
+    """The best first, those chosen among them."""
     left_out: tuple[LeftOut, ...]
     """Items that are no candidates, and why."""
     warnings: tuple[str, ...]
@@ -281,6 +283,8 @@ class _Choice:
 
     def _ranking(self, ground: CloudedGround, chosen: tuple[Candidate, ...]) -> Ranking:
         offers = {candidate.acquisition.id: self._offer(candidate) for candidate in self._ranked()}
+        taken = tuple(offers[candidate.acquisition.id] for candidate in chosen)
+        listed = tuple(offers.values())[:LISTED_CANDIDATES]
         return Ranking(
             target=self._target,
             api=self._wanted.api,
@@ -288,9 +292,9 @@ class _Choice:
             items=self._found.items,
             cloud_fraction=ground.fraction,
             covered=self._covered(ground, chosen),
-            chosen=tuple(offers[candidate.acquisition.id] for candidate in chosen),
-            offers=tuple(offers.values()),
-            left_out=tuple(LeftOut(name, reason) for name, reason in self._left_out.items()),
+            chosen=taken,
+            offers=(*listed, *(offer for offer in taken if offer not in listed)),
+            left_out=tuple(LeftOut(*item) for item in self._left_out.items())[:LISTED_CANDIDATES],
             warnings=tuple(dict.fromkeys(self._found.warnings)),
         )
 

@@ -49,7 +49,7 @@ def with_replacements(request: Request, settings: Settings, sources: Sources) ->
 @click.argument("item", metavar="ITEM")
 @click.option("--mask", help="Raster of cloud classes, or the scenes' own masks: scl, qa_pixel, ...")
 @click.option("--model", help="Cloud model to look for the target's clouds with (see `clearsky models`).")
-@click.option("--limit", default=10, show_default=True, type=click.IntRange(1, 200), help="Candidates to list.")
+@click.option("--limit", default=10, show_default=True, type=click.IntRange(1, 50), help="Candidates to list.")
 @click.option("--json", "as_json", is_flag=True, help="Print what /stac/replacements answers.")
 def replacements(item: str, mask: str | None, model: str | None, limit: int, *, as_json: bool) -> None:
     """List the dates that ITEM may be filled from: a STAC Item, a .SAFE or a Landsat product.

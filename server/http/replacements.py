@@ -7,8 +7,7 @@ from typing import Annotated, Final
 from fastapi import Depends, FastAPI, Query
 from pydantic import BaseModel, Field
 
-from server.analysis.candidates import MOST_ITEMS
-from server.analysis.choosing import Ranking
+from server.analysis.choosing import LISTED_CANDIDATES, Ranking
 from server.analysis.request import Request
 from server.http.params import asked_target
 from server.http.shared import SharedChooser
@@ -102,7 +101,9 @@ def described_ranking(ranking: Ranking, limit: int = SHOWN_CANDIDATES) -> Replac
 def list_replacements(
     request: Annotated[Request, Depends(asked_target)],
     chooser: SharedChooser,
-    limit: Annotated[int, Query(description="Candidates that are listed", ge=1, le=MOST_ITEMS)] = SHOWN_CANDIDATES,
+    limit: Annotated[
+        int, Query(description="Candidates that are listed", ge=1, le=LISTED_CANDIDATES)
+    ] = SHOWN_CANDIDATES,
 ) -> ReplacementRanking:
     """List the dates that a target may be filled from, ranked as `replacement=auto` ranks them."""
     with holding():

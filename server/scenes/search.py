@@ -15,8 +15,8 @@ from server.scenes.item import scene_of
 from server.scenes.scene import Scene
 from server.scenes.similar import Box
 
-PAGE_ITEMS: Final = 100
-"""Items asked for at a time."""
+PAGE_ITEMS: Final = 50
+"""Items asked for at a time: some servers send no more than 6 MB."""
 CENTRAL_SHARE: Final = 0.5
 """Part of the target, around its middle, that dates must touch: its own tile and orbits that reach into it, rather
 than the slivers of eight neighbours."""

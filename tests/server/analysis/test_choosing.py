@@ -220,6 +220,9 @@ def test_dates_that_cover_the_clouds_together_are_chosen_together(tmp_path: Path
         found = ranking(api)
         assert sorted(found.ids) == ["left", "right"]
         assert found.covered == 1
+        put(api, "cloudless", "2025-06-18", documents)
+        cloudless = chooser(api).ranking(Request(api.address("cloudless"), mask="scl"))
+        assert (cloudless.ids, cloudless.cloud_fraction) == (("left",), 0)  # the nearest
         for item in api.items[1:]:
             item["properties"]["datetime"] = "2025-06-15T10:01:00Z"
         with pytest.raises(SourceMissingError, match=r"own clouds.*name the replacements"):
