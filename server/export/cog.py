@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from server.errors import UnwritableError
 from server.export.publication import finished_path
-from server.export.work import UnwritableError, partial_folder
+from server.export.work import partial_folder
 from server.raster.dataset import Dataset
 from server.raster.sources import Sources
 

@@ -51,6 +51,8 @@ def _algorithm_options(command: Command) -> Command:
 @click.option("--bands", help="Common names of the bands in order, e.g. blue,green,red,nir.")
 @click.option("--reflectance-scale", type=float, help="Reflectance per digital number.")
 @click.option("--reflectance-offset", type=float, help="Reflectance at digital number 0.")
+@click.option("--nodata", type=float, help="Value without data, where the raster does not state it.")
+@click.option("--assets", multiple=True, help="Bands to write, by name, of a target of several files; default: all.")
 @click.option("--recipe", help="Recipe by name or file; other options override it, and TARGET may be left out.")
 @_algorithm_options
 @click.option("--workers", type=click.IntRange(1, 1024), help="Threads; by default one per core.")
