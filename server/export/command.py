@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from algorithms.options import OPTIONS
 
 if TYPE_CHECKING:
     from server.export.job import ExportJob
+    from server.export.scene import ExportReport
     from server.settings import Settings
 
 AS_THEY_ARE = ("workers", "provenance", "overwrite")
@@ -57,13 +59,13 @@ def _algorithm_options(command: Command) -> Command:
 @click.option("--provenance", type=click.Path(path_type=Path), help="File that records where every pixel comes from.")
 @click.option("--analysis-resolution", default="fine", show_default=True, help="fine, as for tiles, or native.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
-def export(paths: tuple[str, ...], **options: Any) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+def export(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Write the whole raster TARGET without its clouds as a Cloud Optimized GeoTIFF OUT.
 
     An interrupted export resumes where it stopped when the same command is run again.
     """
     from server.export.job import ExportJob  # noqa: PLC0415  (start-up of the other commands)
-    from server.export.scene import export_scene  # noqa: PLC0415
     from server.settings import Settings  # noqa: PLC0415
 
     given = {name: value for name, value in options.items() if value not in (None, (), "")}
@@ -71,11 +73,19 @@ def export(paths: tuple[str, ...], **options: Any) -> None:
         settings = Settings()
         job = ExportJob(**_arguments(paths, given, settings))
         with _interruptible(job.out):
-            if sys.stderr.isatty():
-                _with_bar(job, settings)
-            else:
-                export_scene(job, settings)
-    click.echo(f"Wrote {', '.join(str(path) for path in job.outputs())}")
+            report = _run(job, settings)
+    click.echo(json.dumps(report.summary()) if as_json else _in_words(report))
+
+
+def _in_words(report: ExportReport) -> str:
+    """What an export has done, for a terminal."""
+    done = report.summary()
+    confidence = "" if done["mean_confidence"] is None else f" (mean confidence {done['mean_confidence']:.0f} %)"
+    return (
+        f"Wrote {', '.join(done['outputs'])}\n"
+        f"Cloud {done['cloud']:.1%}: filled {done['filled']:.1%}{confidence}, unfilled {done['unfilled']:.1%}; "
+        f"{done['seconds']:.1f} s"
+    )
 
 
 def _arguments(paths: tuple[str, ...], given: dict[str, Any], settings: Settings) -> dict[str, Any]:
@@ -148,14 +158,16 @@ def _interruptible(out: Path) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _with_bar(job: ExportJob, settings: Settings) -> None:
-    """Export with a progress bar on the terminal."""
+def _run(job: ExportJob, settings: Settings) -> ExportReport:
+    """Export, on a terminal with a progress bar."""
     from server.export.scene import export_scene  # noqa: PLC0415
 
+    if not sys.stderr.isatty():
+        return export_scene(job, settings)
     with click.progressbar(length=1, label="Filling", file=sys.stderr) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.length = total
             bar.update(done - bar.pos)
 
-        export_scene(job, settings, progress, lambda text: click.echo(f"\n{text}", err=True, nl=False))
+        return export_scene(job, settings, progress, lambda text: click.echo(f"\n{text}", err=True, nl=False))

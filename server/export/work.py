@@ -98,8 +98,8 @@ class WorkFolder:
         return work
 
     def path(self, piece: Piece, kind: str) -> Path:
-        """Where a piece's file is, or will be."""
-        return self.folder / f"{piece.name}.{kind}.tif"
+        """Where a piece's file of a kind, such as `image.tif`, is or will be."""
+        return self.folder / f"{piece.name}.{kind}"
 
     def has(self, piece: Piece, kinds: Sequence[str]) -> bool:
         """Whether the files of a piece are there as they were written; a disk that was full may hold less."""
