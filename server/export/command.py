@@ -40,7 +40,14 @@ def _algorithm_options(command: Command) -> Command:
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="TARGET OUT")
+@click.argument("paths", nargs=-1, metavar="TARGET [OUT]")
+@click.option(
+    "--per-asset",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="In place of OUT a folder: one file for each band at its own resolution, and a STAC Item.",
+)
+@click.option("--assets", multiple=True, help="Bands that get files with --per-asset, e.g. red,green; all without it.")
 @click.option("--replacement", multiple=True, help="Another date of the same place; repeat it for a second choice.")
 @click.option("--mask", help="Raster of cloud classes to use instead of the model, or the scenes' own: scl, auto, ...")
 @click.option("--mask-bits", help="Bits of a bit-packed mask that mean cloud or shadow, e.g. 3,4.")
@@ -61,7 +68,7 @@ def _algorithm_options(command: Command) -> Command:
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def export(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
-    """Write the whole raster TARGET without its clouds as a Cloud Optimized GeoTIFF OUT.
+    """Write the whole raster TARGET without its clouds as a Cloud Optimized GeoTIFF OUT, or one for each band.
 
     An interrupted export resumes where it stopped when the same command is run again.
     """
@@ -97,19 +104,36 @@ def _arguments(paths: tuple[str, ...], given: dict[str, Any], settings: Settings
     from server.recipes.store import load_recipe  # noqa: PLC0415
 
     recipe = load_recipe(given["recipe"], settings.recipes) if "recipe" in given else None
-    if recipe and len(paths) == 1:
-        paths = (recipe.request.target, *paths)
-    if len(paths) != 2:
-        raise click.UsageError("give the raster to read and the file to write: TARGET OUT")
-    request = replace(recipe.request, target=paths[0]) if recipe else Request(paths[0])
+    target, out = _places(paths, given.get("per_asset"), recipe.request.target if recipe else None)
+    request = replace(recipe.request, target=target) if recipe else Request(target)
     options = {name: given[name] for name in OPTIONS if name in given}
     return {
         "request": replace(request, **fields_of(given)),
-        "out": Path(paths[1]),
+        "out": out,
+        "per_asset": "per_asset" in given,
         "algorithm": CloudRemoval(**((recipe.options if recipe else {}) | options)),
         "resolution": given["analysis_resolution"],
         **{name: given[name] for name in AS_THEY_ARE if name in given},
     }
+
+
+def _places(paths: tuple[str, ...], folder: Path | None, of_recipe: str | None) -> tuple[str, Path]:
+    """The raster to read, and the file or folder to write.
+
+    Raises:
+        click.UsageError: too few are named, or too many.
+    """
+    if folder is not None:
+        if len(paths) > 1:
+            raise click.UsageError(f"{paths[1]!r} and --per-asset {str(folder)!r}: give one of them, OUT or the folder")
+        if not paths and of_recipe is None:
+            raise click.UsageError("give the scene to read: TARGET --per-asset DIR")
+        return (*paths, of_recipe or "")[0], folder
+    if of_recipe is not None and len(paths) == 1:
+        paths = (of_recipe, *paths)
+    if len(paths) != 2:
+        raise click.UsageError("give the raster to read and the file to write: TARGET OUT, or TARGET --per-asset DIR")
+    return paths[0], Path(paths[1])
 
 
 @contextmanager

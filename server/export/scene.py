@@ -21,8 +21,11 @@ from server.analysis.marked import MarkedMasks
 from server.analysis.plane import Plane
 from server.analysis.resolution import resolution_warning
 from server.analysis.task import Task
+from server.export.bandfiller import BandFiller
+from server.export.bands import own_bands, shown_bands
 from server.export.cog import compression_of, write_cog
 from server.export.figures import Figures
+from server.export.folder import FolderWriter, is_masked
 from server.export.job import ExportJob, exists_already
 from server.export.mosaic import GDAL_TYPES, add_tags, put_bands, put_mask, put_sources, target_description
 from server.export.piece import FIGURES_KIND, IMAGE_KIND, MASK_KIND, PROVENANCE_KIND, PieceFiller
@@ -101,7 +104,8 @@ def export_scene(
     job = job.checked(unreported(out))
     sources = Sources.of(settings, own=job.request.sources)
     job = replace(job, request=job.request.whole(sources))
-    task = job.request.task(sources, job.algorithm)
+    shown = shown_bands(job.request, sources) if job.per_asset else None
+    task = job.request.task(sources, job.algorithm, shown=shown)
     target = task.target.dataset
     _check_target(sources, target)
     # Logged before hours of work: a mask that marks nothing, pixels too fine for the model.
@@ -124,7 +128,7 @@ def export_scene(
     SESSIONS.configure(Runtime(settings.model_providers, settings.model_threads, job.workers))
     made = Analysis(sources, cache_bytes=settings.cache_bytes, threads=job.workers, raster_share=EXPORT_RASTER_SHARE)
     with _working(made) as analysis:
-        filler = PieceFiller(
+        whole = PieceFiller(
             analysis,
             plane,
             job.algorithm,
@@ -132,14 +136,24 @@ def export_scene(
             needs_mask=_needs_mask(job, sources, target),
             reading={} if job.request.nodata is None else {"nodata": job.request.nodata},
         )
-        make_pieces(plan, work, filler, job.workers, progress)
+        by_band = _by_band(job, sources, whole) if job.per_asset else None
+        make_pieces(plan, work, by_band or whole, job.workers, progress)
     _check_unchanged(sources, task)
     pieces = [piece for strip in plan for piece in strip]
     figures = sum((Figures.read(work.path(piece, FIGURES_KIND).read_bytes()) for piece in pieces), Figures())
     work.write(SUMMARY, figures.written())
-    _finish(job, sources, target, work, pieces, tags, announce)
+    if by_band is None:
+        _write_files(job, sources, target, work, pieces, tags, announce)
+    else:
+        FolderWriter(job, sources, work, by_band, tags).write(pieces, figures, announce)
+    publish(work, [path.resolve() for path in reversed(job.outputs())])
     work.remove()
     return report(figures)
+
+
+def _by_band(job: ExportJob, sources: Sources, whole: PieceFiller) -> BandFiller:
+    bands = own_bands(job.request, sources, whole.plane.task)
+    return BandFiller(whole, bands, tuple(is_masked(job, sources, band) for band in bands))
 
 
 def _recorded_figures(work: WorkFolder) -> Figures:
@@ -180,6 +194,7 @@ def _manifest(job: ExportJob, task: Task) -> dict[str, object]:
         "task": repr(task),
         "algorithm": job.algorithm.model_dump(),
         "resolution": job.resolution,
+        "per asset": job.per_asset,
         "provenance": job.provenance and str(job.provenance.resolve()),
         "request": repr(job.request),
     }
@@ -212,7 +227,7 @@ def _check_unchanged(sources: Sources, task: Task) -> None:
         check_unchanged(url, version, sources.version(url))
 
 
-def _finish(
+def _write_files(
     job: ExportJob,
     sources: Sources,
     target: Dataset,
@@ -221,7 +236,7 @@ def _finish(
     tags: dict[str, str],
     announce: Callable[[str], None],
 ) -> None:
-    """Put the pieces together; the outputs get their names when all are complete, the image last."""
+    """Put the pieces together; the outputs are at their `finished_path` then."""
 
     def finished(kind: str) -> list[tuple[Piece, Path]]:
         return [(piece, work.path(piece, kind)) for piece in pieces]
@@ -250,7 +265,6 @@ def _finish(
         put_mask(root, finished(MASK_KIND))
     add_tags(root, tags)
     write("image.vrt", root, job.out, compression_of(sources, target), "average")
-    publish(work, [path.resolve() for path in reversed(job.outputs())])
 
 
 __all__ = ["PROVENANCE_BANDS", "Progress", "export_scene"]
