@@ -3,7 +3,7 @@
 A band on the lattice of the whole is filled as in a file of all bands. Of a coarser one, gain and offset of the fill
 are averaged over the pixels of the lattice that lie in one of its own, and applied to the replacement's own pixel:
 an average of the filled pixels of the lattice would be blurred, since these are interpolated. It is taken after all
-where the replacement has no pixel of the same place and size, or is moved.
+where the replacement has no pixel of the same place and size.
 """
 
 from __future__ import annotations
@@ -14,23 +14,18 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from rasterio.crs import CRS
-from rasterio.windows import bounds as window_bounds
 
 from algorithms.fill import UNFILLED
 from algorithms.masks import NODATA
-from algorithms.shift import NO_SHIFT
 from algorithms.sidecar import to_dtype
-from server.analysis.outputs import read_layer
 from server.analysis.task import ReplacementIndex
 from server.export.bands import OwnBand
 from server.export.figures import Figures
 from server.export.piece import FIGURES_KIND, IMAGE_KIND, MASK_KIND, PROVENANCE_KIND, Looked, PieceFiller, encoded
 from server.export.plan import Piece, window_of
-from server.raster.composite import own_layer
-from server.raster.dataset import dataset_crs
+from server.raster.composite import only
 from server.raster.grid import Box
-from server.raster.sampling import OutputGrid
+from server.raster.layer import Layer
 
 Values = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
@@ -135,18 +130,15 @@ class BandFiller:
 
     def _own_replacement(self, k: ReplacementIndex, band: OwnBand, own: Box) -> Replaced | None:
         """The k-th replacement's own pixels under some of a band's; None where it has none of the same place."""
-        plane = self.whole.plane
-        if self.whole.analysis.pairs.shift(plane, k) != NO_SHIFT:
+        plane, index = self.whole.plane, band.position
+        replacement = plane.replacement(k)
+        dataset = only(replacement.dataset, [replacement.indexes[index]])
+        if dataset.same_grid(band.dataset) is None:
             return None
-        layer = own_layer(plane.replacement(k), 1, (band.position,))
-        if layer.dataset.same_grid(band.dataset) is None:
-            return None
-        rows, cols = own.shape
-        bounds = window_bounds(window_of(own), band.dataset.affine)
-        output = OutputGrid.from_bounds(band.dataset.crs, bounds, cols, rows)
-        crs: CRS = dataset_crs(band.dataset)
-        values, valid = read_layer(self.whole.sources, layer, (0,), output, crs, self.whole.reading)
-        return values[0], valid
+        down, right = self.whole.analysis.pairs.shift(plane, k)
+        shift = (down / band.place.down, right / band.place.across)
+        pixels = self.whole.analysis.rasters.pixels(Layer(dataset, band.dataset, dataset.indexes), own, shift)
+        return pixels.clean[0], pixels.valid
 
 
 NONE_FLAT: Final = -1
