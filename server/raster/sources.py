@@ -138,6 +138,12 @@ class Sources:
         data = read_document(url, version, self.remotes)
         return None if data is None else item_scene(data, url)
 
+    def document(self, url: str) -> bytes | None:
+        """The STAC Item that a name stands for, as it is stored; None for anything else. Raises as `scene` does."""
+        if is_band_list(url) or not may_be_document(url) or is_product(url):
+            return None
+        return read_document(url, self._own_version(url), self.remotes)
+
     def dataset(self, url: str) -> Dataset:
         """The description of a raster of one file, read again when the file changes.
 

@@ -20,7 +20,9 @@ from algorithms.errors import BandError, ParameterError
 from algorithms.reclassify import Remap
 from server.analysis.request import Request
 from server.cli import main
+from server.export.figures import Figures
 from server.export.job import ExportJob
+from server.export.scene import ExportReport
 from server.raster.sources import Sources
 from server.recipes.model import recipe_of
 from tests.helpers.scenes import make_pair, write_raster
@@ -110,8 +112,13 @@ def by_command(asked: dict[str, Any], out: Path, *, recipe: Path | None = None) 
     ]
     target = [asked["url"]] if "url" in asked else []
     more = ["--recipe", str(recipe)] if recipe else []
+
+    def exported(job: ExportJob, *_: object) -> ExportReport:
+        seen.append(job.checked())
+        return ExportReport(job.outputs(), Figures(), 0.0)
+
     with (
-        mock.patch.object(server.export.scene, "export_scene", lambda job, *_: seen.append(job.checked())),
+        mock.patch.object(server.export.scene, "export_scene", exported),
         mock.patch.object(sys, "argv", ["clearsky", "export", *target, str(out), *options, *more]),
     ):
         main()

@@ -24,9 +24,7 @@ def below(error: type[ClearSkyError]) -> Iterator[type[ClearSkyError]]:
 
 
 TREE = (algorithms.errors.__name__, server.errors.__name__)
-DECLARED: list[type[ClearSkyError]] = sorted(
-    {e for e in below(ClearSkyError) if e.__module__ in TREE}, key=lambda e: e.__name__
-)
+DECLARED: list[type[ClearSkyError]] = sorted({e for e in below(ClearSkyError) if e.__module__ in TREE}, key=str)
 
 
 def test_the_tree_stands_in_two_modules() -> None:
