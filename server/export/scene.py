@@ -22,7 +22,7 @@ from server.analysis.plane import Plane
 from server.analysis.resolution import resolution_warning
 from server.analysis.task import Task
 from server.export.bandfiller import BandFiller
-from server.export.bands import own_bands, shown_bands
+from server.export.bands import own_bands, written_bands
 from server.export.cog import compression_of, write_cog
 from server.export.figures import Figures
 from server.export.folder import FolderWriter, is_masked
@@ -110,7 +110,7 @@ def export_scene(
             "file: leave them out, or write its bands one by one with --per-asset"
         )
     job = replace(job, request=request.whole(sources))
-    shown = shown_bands(job.request, sources) if job.per_asset else None
+    shown = written_bands(job.request, sources) if job.per_asset else None
     task = job.request.task(sources, job.algorithm, shown=shown)
     target = task.target.dataset
     _check_target(sources, target)
