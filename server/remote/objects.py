@@ -139,10 +139,12 @@ class ObjectTransfer:
         return Part(data, Stamp(meta["size"], meta["e_tag"], modified.astimezone(UTC).isoformat()), url)
 
     def _fault(self, url: str, error: Exception, rule: Rule | None) -> SourceFaultError:
-        reason = redacted(" ".join(str(error).split()))
+        said = " ".join(str(error).split()).replace("retry_timeout", "")
+        late = any(word in said.lower() for word in ("timed out", "timedout", "timeout"))
+        reason = redacted(said.split(" Debug source")[0])
         for secret in filter(None, rule.secrets() if rule else ()):
             reason = reason.replace(secret, "...")
-        if "timed out" in reason or "timeout" in reason.lower():
+        if late:
             return SourceTimeoutError(
                 f"{url!r} was not sent within {self._timeout:g} s; try again, or raise CLEARSKY_SOURCE_TIMEOUT"
             )

@@ -11,6 +11,7 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 Trouble = Any
 """What a server does instead of answering well: `stall`, `whole`, `garbage`, `cut`, `pause`, `drip`, an address to
@@ -89,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(trouble, tuple):
             self.plain(*trouble)
             return
-        path = state.folder / self.path.split("?")[0].lstrip("/")
+        path = state.folder / unquote(self.path.split("?")[0]).lstrip("/")
         if not path.is_file():
             self.plain(404)
             return
