@@ -26,7 +26,8 @@ DECLARED: list[type[ClearSkyError]] = sorted({e for e in below(ClearSkyError) if
 
 
 def test_the_tree_stands_in_two_modules() -> None:
-    names = {error.__name__ for error in [ClearSkyError, *DECLARED]}
+    family: list[type[ClearSkyError]] = [ClearSkyError, *DECLARED]
+    names = {error.__name__ for error in family}
     homes = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for folder in ("algorithms", "server")
