@@ -37,6 +37,10 @@ MOST_REPLACEMENTS: Final = 64
 """The source band, a byte, tells 254 apart; each that a pixel is still cloudy in costs as much as the first."""
 
 
+AUTO_REPLACEMENT: Final = "auto"
+"""Stands among the replacements for the dates that `server.analysis.choosing` finds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """The rasters, where their clouds come from, and what replaces the rasters' own metadata."""
@@ -74,7 +78,13 @@ class Request:
     def sources(self) -> tuple[str, ...]:
         """Every dataset named."""
         masks = () if self.mask is None or is_preset(self.mask) else (self.mask,)
-        return (self.target, *self.replacements, *masks, *self.replacement_masks)
+        replacements = (url for url in self.replacements if url != AUTO_REPLACEMENT)
+        return (self.target, *replacements, *masks, *self.replacement_masks)
+
+    @property
+    def automatic(self) -> bool:
+        """Whether replacements are still to be chosen."""
+        return AUTO_REPLACEMENT in self.replacements
 
     def checked(self, check: Callable[[str], str], at: Within = lambda *_: nullcontext()) -> Request:
         """The same request with every dataset's name as `check` gives it back.
@@ -88,7 +98,7 @@ class Request:
         replacements = []
         for k, url in enumerate(self.replacements):
             with at("replacements", k):
-                replacements.append(check(url))
+                replacements.append(url if url == AUTO_REPLACEMENT else check(url))
         with at("mask"):
             mask = check(self.mask) if self.mask and not is_preset(self.mask) else self.mask
         masks = []

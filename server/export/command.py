@@ -47,7 +47,9 @@ def _algorithm_options(command: Command) -> Command:
     metavar="DIR",
     help="In place of OUT a folder: one file for each band at its own resolution, and a STAC Item.",
 )
-@click.option("--replacement", multiple=True, help="Another date of the same place; repeat it for a second choice.")
+@click.option(
+    "--replacement", multiple=True, help="Another date of the same place, or auto; repeat it for a second choice."
+)
 @click.option("--mask", help="Raster of cloud classes to use instead of the model, or the scenes' own: scl, auto, ...")
 @click.option("--mask-bits", help="Bits of a bit-packed mask that mean cloud or shadow, e.g. 3,4.")
 @click.option(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 from fastapi import Depends, Query
 from fastapi import Request as HttpRequest
@@ -18,11 +18,12 @@ from algorithms.models import MODELS
 from algorithms.removal import CLOUD_ALGORITHMS
 from server.analysis.request import Request, fields_of
 from server.http.choice import choose
-from server.http.shared import SharedAnalysis, SharedSettings, SharedSources
+from server.http.shared import SharedAnalysis, SharedChooser, SharedSettings, SharedSources
 from server.http.stock import STOCK_ALGORITHMS, settable
 from server.raster.sources import Sources
 from server.scenes.bandlist import joined_files
 from server.scenes.masks import AUTO, PRESETS
+from server.work.ticket import holding
 
 ALGORITHMS = STOCK_ALGORITHMS.register(cast(Any, CLOUD_ALGORITHMS))
 """TiTiler's own algorithms and ours."""
@@ -89,8 +90,8 @@ def process(
 
 
 @dataclass
-class RequestParams:
-    """The rasters and where their clouds come from."""
+class TargetParams:
+    """The target and where its clouds come from."""
 
     url: Annotated[
         list[str],
@@ -98,10 +99,6 @@ class RequestParams:
             description="Target: path or URL of a raster, or of a scene; repeated (or with braces) one file per band"
         ),
     ]
-    replacement: Annotated[
-        list[str] | None,
-        Query(description="Another date of the same place; may be repeated; the first clear one at a pixel fills it"),
-    ] = None
     mask: Annotated[
         str | None,
         Query(
@@ -111,9 +108,6 @@ class RequestParams:
     ] = None
     mask_bits: Annotated[
         str | None, Query(description="Bits of a bit-packed mask that mean cloud or shadow, e.g. `3,4`")
-    ] = None
-    replacement_mask: Annotated[
-        list[str] | None, Query(description="Masks of the replacements, in their order, where `mask` is a raster")
     ] = None
     mask_remap: Annotated[
         str | None, Query(description="ArcGIS remap string from classes to 0/1, e.g. `1 1;2 1;3 1`")
@@ -127,21 +121,67 @@ class RequestParams:
     )
     reflectance_scale: Annotated[float | None, Query(description="Reflectance per digital number")] = None
     reflectance_offset: Annotated[float | None, Query(description="Reflectance at digital number 0")] = None
+
+
+@dataclass
+class RequestParams(TargetParams):
+    """The rasters and where their clouds come from."""
+
+    replacement: Annotated[
+        list[str] | None,
+        Query(
+            description="Another date of the same place; may be repeated; the first clear one at a pixel fills it. "
+            "`auto` has the best dates looked up in the STAC API of the target's archive"
+        ),
+    ] = None
+    replacement_mask: Annotated[
+        list[str] | None, Query(description="Masks of the replacements, in their order, where `mask` is a raster")
+    ] = None
     assets: Annotated[
         list[str] | None, Query(description="Bands to show by name, e.g. `red`, `B04`; may be repeated, or with commas")
     ] = None
 
 
-def asked_request(asked: Annotated[RequestParams, Depends()], sources: SharedSources, request: HttpRequest) -> Request:
-    """The request, every dataset it names admitted.
+_FIELDS: Final = {field.name for field in fields(RequestParams)} - {"url"}
+_REPEATED: Final = {"replacement", "replacement_mask", "assets"}
+_NUMBERS: Final = ("reflectance_scale", "reflectance_offset")
+
+
+def asked_request(
+    asked: Annotated[RequestParams, Depends()], sources: SharedSources, chooser: SharedChooser, request: HttpRequest
+) -> Request:
+    """The request, every dataset it names admitted, and its replacements chosen where it says `auto`.
 
     Raises:
         SourceForbiddenError, SourceMissingError: see `Sources.check`. RemapError: a remap string that cannot be read.
         ParameterError: a band that there is not.
     """
     given = {name: value for name, value in vars(asked).items() if name != "url"}
-    found = Request(joined_files(asked.url), **fields_of(given)).checked(sources.check)
+    with holding():
+        found = chooser.resolved(Request(joined_files(asked.url), **fields_of(given)).checked(sources.check))
     return replace(found, shown=shown_bands(found, sources, request.query_params))
+
+
+def queried_request(query: QueryParams) -> Request:
+    """The request in a query, without what it shows; nothing is checked.
+
+    Raises:
+        RemapError, ParameterError: a value that cannot be read.
+    """
+    given: dict[str, Any] = {name: query.get(name) for name in _FIELDS - _REPEATED}
+    given |= {name: query.getlist(name) for name in _REPEATED}
+    try:
+        given |= {name: float(given[name]) for name in _NUMBERS if given[name]}
+    except ValueError as error:
+        raise ParameterError(f"{' and '.join(_NUMBERS)} are numbers") from error
+    return Request(joined_files(query.getlist("url") or [""]), **fields_of(given))
+
+
+def asked_target(asked: Annotated[TargetParams, Depends()], sources: SharedSources) -> Request:
+    """A request for a target alone, every dataset it names admitted. Raises as `asked_request` does."""
+    given = {name: value for name, value in vars(asked).items() if name != "url"}
+    with holding():
+        return Request(joined_files(asked.url), **fields_of(given)).checked(sources.check)
 
 
 def shown_bands(request: Request, sources: Sources, query: QueryParams) -> tuple[int, ...]:
