@@ -81,8 +81,8 @@ def stepwise_adjustment(
         target: (B, H, W) cloudy image, any real number type.
         replacement: (B, H, W) image of another date on the same grid, in its own units.
         mask: (H, W), non-zero (NaN too) where the target is cloud or shadow.
-        window: Radius W in pixels, a multiple of 20 from 20 to 400; 80 means 161 x 161.
-        buffer: Dilation of the mask in steps of 2 px, 0 to 15.
+        window: Radius W in pixels, as `CloudOptions.window`; 80 means 161 x 161.
+        buffer: Dilation of the mask in steps of 2 px, as `CloudOptions.buffer`.
         statistics: ``"colocated"`` or ``"esri"``.
 
     Returns:

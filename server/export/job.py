@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from algorithms.errors import ParameterError
 from algorithms.removal import CloudRemoval
@@ -21,7 +21,7 @@ ENDINGS: Final = (".tif", ".tiff")
 LONGEST_NAME: Final = 240
 """Bytes of an output's name: file systems take 255, and the work folder's name is longer by an ending."""
 
-RESOLUTIONS: Final[tuple[AnalysisResolution, ...]] = ("fine", "native")
+RESOLUTIONS: Final[tuple[AnalysisResolution, ...]] = get_args(AnalysisResolution)
 """Where statistics are taken: on the fine analysis grid, as tiles do, or on every pixel."""
 
 

@@ -13,7 +13,8 @@ from starlette.datastructures import Headers, MutableHeaders, QueryParams
 
 from algorithms.errors import ClearSkyError
 from server import __version__
-from server.analysis.request import Request, fields_of
+from server.analysis.parameters import fields_of
+from server.analysis.request import Request
 from server.http.asgi import Message, Receive, Scope, Send, below_root
 from server.http.shared import sources_of
 from server.scenes.bandlist import joined
