@@ -76,7 +76,8 @@ def export_scene(
     out = job.out.resolve()
     job = job.checked(unreported(out))
     sources = Sources.of(settings, own=job.request.sources)
-    job = replace(job, request=job.request.whole(sources))
+    request = job.request.checked(sources.check)  # names go without signatures from here on
+    job = replace(job, request=request.whole(sources))
     task = job.request.task(sources, job.algorithm)
     target = task.target.dataset
     _check_target(sources, target)

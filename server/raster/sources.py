@@ -18,11 +18,12 @@ from server.raster.stack import StackBand
 from server.raster.upright import georeferenced
 from server.remote.allowlist import AllowList
 from server.remote.files import Remotes, is_remote
-from server.scenes.bandlist import band_list, expanded, files_of, is_band_list, joined
+from server.remote.signatures import unsigned_name
+from server.scenes.bandlist import band_list, expanded, files_of, is_band_list, joined_files
 from server.scenes.item import item_scene
 from server.scenes.masks import preset_of
 from server.scenes.products import is_product, product_scene
-from server.scenes.scene import Scene, SceneBand, SceneMask
+from server.scenes.scene import Scene, SceneBand, SceneMask, scene_digest
 from server.settings import Settings
 
 DESCRIPTIONS: Final = 256
@@ -58,28 +59,36 @@ class Sources:
         Raises:
             ParameterError: an entry of the allow-list that cannot be understood.
         """
-        files = [file for url in own for file in files_of(url)]
+        files = [unsigned_name(file) for url in own for file in files_of(url)]
         # What a document names next to itself is its user's, too.
         around = [file.rsplit("/", 1)[0] + "/" for file in files if may_be_document(file)]
         allowed = AllowList.of(settings, [*files, *around])
         return cls(allowed, Remotes.of(settings, allowed))
 
     def check(self, url: str) -> str:
-        """The name to open, in its one form, if a request may name it. Raises as `AllowList.check` does."""
+        """The name to open, in its one form and without a signature, if whoever asks may read it.
+
+        Raises:
+            As `AllowList.check` and, of web addresses, `Remotes.admit` do.
+        """
         if is_band_list(url):
-            return joined([self.allowed.check(file) for file in expanded(url)])
-        return self.allowed.check(url, folders=may_be_document(url))
+            return joined_files([self._admitted(file) for file in expanded(url)])
+        return self._admitted(url, folders=may_be_document(url))
+
+    def _admitted(self, url: str, *, folders: bool = False) -> str:
+        name = self.allowed.check(url, folders=folders)
+        return self.remotes.admit(name) if is_remote(name) else name
 
     def version(self, url: str) -> str:
         """Identity of the content, of a scene that of its files. Raises as `file_version` does."""
         if is_band_list(url):
             return " ".join(map(self.version, expanded(url)))
-        own = self._own_version(url)
         scene = self.scene(url)
         if scene is None:
-            return own
+            return self._own_version(url)
+        own = self._own_version(url) if is_product(url) else scene_digest(scene)
         bands = sorted({*scene.analysed, *scene.picture})
-        files = dict.fromkeys(self.allowed.check(scene.bands[number - 1].url) for number in bands)
+        files = dict.fromkeys(self._admitted(scene.bands[number - 1].url) for number in bands)
         return " ".join([own, *(file_version(file, self.remotes) for file in files)])
 
     def _own_version(self, url: str) -> str:
@@ -156,10 +165,10 @@ class Sources:
             SceneBand(None, mask.asset, mask.url, index, scale=1.0, offset=0.0, member=mask.member)
             for index in preset_of(mask.kind).bands
         )
-        return self.composed(Scene(mask.url, tuple(bands)))
+        return self.composed(Scene(unsigned_name(mask.url), tuple(bands)))
 
     def _part(self, band: SceneBand) -> StackBand:
-        url = self.allowed.check(band.url)  # no list: braces in an Item's address are its own
+        url = self._admitted(band.url)  # no list: braces in an Item's address are its own
         return self._parts(band, url, self._own_version(url))
 
     def _describe_part(self, band: SceneBand, url: str, version: str) -> StackBand:

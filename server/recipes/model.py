@@ -17,7 +17,7 @@ from server.analysis.clouds import is_preset
 from server.analysis.request import Request
 from server.errors import SourceError
 from server.raster.sources import Sources
-from server.recipes.document import Document, read_document
+from server.recipes.document import Document, read_yaml
 from server.recipes.schema import Render, validate
 
 
@@ -119,5 +119,5 @@ def recipe_of(content: bytes, file: Path, shown: str | None = None) -> Recipe:
     Raises:
         RecipeError: see `parse_recipe`.
     """
-    document = read_document(content, shown or str(file))
+    document = read_yaml(content, shown or str(file))
     return parse_recipe(document, file.parent, hashlib.sha256(content).hexdigest())

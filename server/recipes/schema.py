@@ -31,7 +31,7 @@ from algorithms.reclassify import Remap
 from algorithms.removal import CloudAlgorithm
 from server.analysis.clouds import paired
 from server.errors import RecipeError
-from server.recipes.document import Document, Key
+from server.recipes.document import Document, ValuePath
 from server.scenes.masks import HIGHEST_BIT
 
 
@@ -174,7 +174,7 @@ _File: Final[type[Written]] = create_model(
     __base__=Written,
     **{name: (CloudAlgorithm.model_fields[name].annotation, CloudAlgorithm.model_fields[name]) for name in OPTIONS},  # type: ignore[call-overload]
 )
-_KEYS: Final[dict[Key, list[str]]] = {
+_KEYS: Final[dict[ValuePath, list[str]]] = {
     (): list(_File.model_fields),
     ("mask",): list(Mask.model_fields),
     ("render",): list(Render.model_fields),
@@ -188,7 +188,7 @@ _REMEDY: Final = {
 }
 
 
-def _message(error: Any, key: Key) -> str:
+def _message(error: Any, key: ValuePath) -> str:
     kind, text = error["type"], error["msg"].removeprefix("Value error, ")
     if kind == "missing":
         return f"is missing; add `{key[-1]}: ...`" if isinstance(key[-1], str) else "a number is missing"
@@ -202,9 +202,9 @@ def _message(error: Any, key: Key) -> str:
 
 def _problems(error: ValidationError, document: Document) -> list[str]:
     """One line per value that is wrong, in the order of the file."""
-    found: dict[Key, list[Any]] = {}
+    found: dict[ValuePath, list[Any]] = {}
     for item in error.errors(include_url=False):
-        key: Key = item["loc"]
+        key: ValuePath = item["loc"]
         # pydantic appends the members of a union to the place.
         while item["type"] != "missing" and key not in document.lines and key:
             key = key[:-1]

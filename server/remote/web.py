@@ -22,6 +22,8 @@ from server.errors import (
 from server.remote.allowlist import AllowList
 from server.remote.connections import PrivatePeerError, connections, time_limit
 from server.remote.names import WEB, Address, parse_address
+from server.remote.redaction import redacted
+from server.remote.signatures import unsigned, unsigned_name
 from server.remote.transfer import ATTEMPTS, CONNECT, Part, Stamp
 
 PAUSE: Final = 0.2
@@ -77,7 +79,7 @@ class WebTransfer:
             headers["If-None-Match"] = unless.etag
         elif unless and unless.modified:
             headers["If-Modified-Since"] = unless.modified
-        where = parse_address(url)
+        where, url = parse_address(url), unsigned_name(url)  # messages name the file
         try:
             for _ in range(HOPS + 1):
                 answer = self._ask(where, headers, deadline)
@@ -91,7 +93,7 @@ class WebTransfer:
         except (ConnectTimeoutError, ReadTimeoutError) as error:
             raise _TransientError(self._late(url)) from error
         except HTTPError as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = redacted(" ".join(str(error).split()))[:200]
             raise _TransientError(
                 SourceFaultError(f"{url!r} cannot be fetched: {reason}; try again or inform its provider")
             ) from error
@@ -103,12 +105,14 @@ class WebTransfer:
             written = target.encode("latin-1", "replace").decode("utf-8", "replace").replace(" ", "%20")
             address = parse_address(urldefrag(urljoin(str(here), written)).url)
             if address.scheme not in WEB:
-                raise SourceForbiddenError(f"{str(address)!r} is not a web address")
+                raise SourceForbiddenError(f"{str(unsigned(address))!r} is not a web address")
             return self._allowed.check_address(address)
         except SourceForbiddenError as error:
             raise SourceForbiddenError(f"{url!r} redirects: {error}") from error
         except ValueError as error:
-            raise SourceForbiddenError(f"{url!r} redirects to {target[:200]!r}, which is not an address") from error
+            raise SourceForbiddenError(
+                f"{url!r} redirects to {redacted(target)[:200]!r}, which is not an address"
+            ) from error
 
     def _late(self, url: str) -> SourceTimeoutError:
         return SourceTimeoutError(
@@ -134,7 +138,7 @@ class WebTransfer:
             )
         except PrivatePeerError as error:
             raise SourceForbiddenError(
-                f"{str(where)!r} is not allowed: its host has the private address {error}; "
+                f"{str(unsigned(where))!r} is not allowed: its host has the private address {error}; "
                 "the operator can admit its URL prefix with CLEARSKY_ALLOWED_SOURCES"
             ) from error
 

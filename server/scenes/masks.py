@@ -11,11 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.errors import ParameterError, ShapeError
-from algorithms.masks import NODATA
+from algorithms.masks import CLEAR, CLOUD, NODATA, SHADOW
 
-CLEAR: Final = 0
-CLOUD: Final = 1
-SHADOW: Final = 2
 AUTO: Final = "auto"
 """The first kind of mask that a scene has."""
 HIGHEST_BIT: Final = 63

@@ -18,7 +18,7 @@ from algorithms.reclassify import Remap
 from algorithms.removal import CloudRemoval
 from server.analysis.request import Request
 from server.errors import RecipeError, RecipeMissingError
-from server.recipes.document import MAX_BYTES, read_document, write_values
+from server.recipes.document import RECIPE_BYTES, read_yaml, write_values
 from server.recipes.model import Recipe, recipe_of
 from server.recipes.schema import Mask, Render, Written
 from server.recipes.store import load_recipe
@@ -157,7 +157,7 @@ BAD = [
     (GOOD + "title: a\0b", 3, ["character"]),
     (GOOD + 'title: "\\ud83d"', 3, ["str"]),
     (GOOD.encode() + b"title: \xff", 3, ["0xff", "UTF-8"]),
-    (GOOD + "#" * MAX_BYTES, 1, ["bytes"]),
+    (GOOD + "#" * RECIPE_BYTES, 1, ["bytes"]),
 ]
 
 
@@ -182,7 +182,13 @@ def test_bombs_cost_nothing() -> None:
     laughs = "a: &a [x, x]\n" + "".join(
         f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
     )
-    for text in (laughs, "[" * MAX_BYTES, "{a: " * (MAX_BYTES // 4), "- " * (MAX_BYTES // 2), "a: " + "9" * 60_000):
+    for text in (
+        laughs,
+        "[" * RECIPE_BYTES,
+        "{a: " * (RECIPE_BYTES // 4),
+        "- " * (RECIPE_BYTES // 2),
+        "a: " + "9" * 60_000,
+    ):
         start = time.process_time()
         with pytest.raises(RecipeError):
             read(text)
@@ -250,4 +256,4 @@ def test_a_recipe_by_file_or_name(tmp_path: Path) -> None:
 )
 def test_written_values_are_read_back(texts: dict[str, str], others: list[object]) -> None:
     values = {"list": others, **texts}
-    assert read_document(write_values(values).encode(), "r.yaml").values == values
+    assert read_yaml(write_values(values).encode(), "r.yaml").values == values
