@@ -14,8 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from algorithms.errors import ParameterError, ShapeError
+from algorithms.growing_sums import BoolArray
 from algorithms.options import BUFFER_PIXELS, ESRI_BUFFER, OPTIONS, CloudOptions, Option
-from algorithms.rings import FLOAT32_MAX, BoolArray, fill_rings
+from algorithms.ring_limits import FLOAT32_MAX
+from algorithms.rings import fill_rings
 
 Statistics = Literal["colocated", "esri"]
 STATISTICS: Final = Option("statistics", Statistics, "colocated", "Which pixels of a window count")
