@@ -16,6 +16,7 @@ from titiler.core.dependencies import DefaultDependency
 from algorithms.errors import ParameterError
 from algorithms.models import MODELS
 from algorithms.removal import CLOUD_ALGORITHMS
+from server.analysis.clouds import NO_CLOUDS
 from server.analysis.request import Request, fields_of
 from server.http.choice import choose
 from server.http.shared import SharedAnalysis, SharedSettings, SharedSources
@@ -113,7 +114,11 @@ class RequestParams:
         str | None, Query(description="Bits of a bit-packed mask that mean cloud or shadow, e.g. `3,4`")
     ] = None
     replacement_mask: Annotated[
-        list[str] | None, Query(description="Masks of the replacements, in their order, where `mask` is a raster")
+        list[str] | None,
+        Query(
+            description="Masks of the replacements, in their order, where `mask` is a raster; "
+            f"`{NO_CLOUDS}`: that one has no clouds. Without it the model looks for them"
+        ),
     ] = None
     mask_remap: Annotated[
         str | None, Query(description="ArcGIS remap string from classes to 0/1, e.g. `1 1;2 1;3 1`")
