@@ -76,16 +76,24 @@ def model_clouds(model: CloudModel, remap: Remap | None) -> CloudSource:
     return CloudSource(remap=remap or MODEL_REMAP, model=model)
 
 
-def paired(urls: Sequence[str], masks: Sequence[str]) -> None:
-    """Refuse masks of replacements that are not one for each.
+def paired(urls: Sequence[str], masks: Sequence[str]) -> tuple[str, ...]:
+    """The mask of each replacement; nothing where none is given.
+
+    Args:
+        urls: the replacements.
+        masks: one for each, in their order; a single `NO_CLOUDS` stands for all.
 
     Raises:
         ParameterError: another number.
     """
+    if tuple(masks) == (NO_CLOUDS,):
+        return (NO_CLOUDS,) * len(urls)
     if masks and len(masks) != len(urls):
         raise ParameterError(
-            f"{len(masks)} `replacement_mask` are given for {len(urls)} replacements; give one for each, in their order"
+            f"{len(masks)} `replacement_mask` are given for {len(urls)} replacements; give one for each, in their "
+            f"order, or a single `{NO_CLOUDS}`"
         )
+    return tuple(masks)
 
 
 def warn_unmasked(target: Dataset, reason: str) -> None:

@@ -175,7 +175,7 @@ class Request:
 
     def _clouds(self, sources: Sources, target: Dataset, count: int) -> tuple[CloudSource, tuple[CloudSource, ...]]:
         """Where the target's clouds come from, and those of so many replacements."""
-        paired(self.replacements, self.replacement_masks)
+        masks = paired(self.replacements, self.replacement_masks)
         remap, bits = self.remap, self.mask_bits
         if self.mask is None:
             model = model_clouds(self._model_of(target), remap)
@@ -190,10 +190,10 @@ class Request:
         clouds = raster_clouds(sources, self.mask, remap, bits)
         assert clouds.classes is not None  # noqa: S101  (a raster)
         _check_overlap(target, clouds.classes, "mask")
-        if self.replacement_masks:
+        if masks:
             return clouds, tuple(
                 CLEAR_EVERYWHERE if url == NO_CLOUDS else raster_clouds(sources, url, remap, bits)
-                for url in self.replacement_masks[:count]
+                for url in masks[:count]
             )
         return clouds, (self._clouds_elsewhere(target) if count else CLEAR_EVERYWHERE,) * count
 

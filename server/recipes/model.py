@@ -8,17 +8,20 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from algorithms.errors import InputError
 from algorithms.options import OPTIONS
 from algorithms.removal import CloudRemoval
-from server.analysis.clouds import is_preset
+from server.analysis.clouds import NO_CLOUDS, is_preset
 from server.analysis.request import Request
 from server.errors import SourceError
 from server.raster.sources import Sources
 from server.recipes.document import Document, read_yaml
 from server.recipes.schema import Render, validate
+
+_KEYS: Final = {"mask": ("mask", "source"), "replacement_masks": ("mask", "replacements")}
+"""Where a recipe has fields of a request that it does not call by their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class Recipe:
 
     def _blame_source(self, field: str, *index: int) -> AbstractContextManager[None]:
         """`blame` for a field of the request that names a dataset."""
-        return self.blame(*(("mask", "source") if field == "mask" else (field,)), *index)
+        return self.blame(*_KEYS.get(field, (field,)), *index)
 
 
 def parse_recipe(document: Document, folder: Path, digest: str) -> Recipe:
@@ -90,6 +93,7 @@ def parse_recipe(document: Document, folder: Path, digest: str) -> Recipe:
             place(written.target),
             tuple(place(url) for url in written.replacements),
             mask=mask.source if is_preset(mask.source) else place(mask.source) if mask.source else None,
+            replacement_masks=tuple(url if url == NO_CLOUDS else place(url) for url in mask.replacements),
             remap=mask.remap,
             model=None if mask.model == "auto" else mask.model,
             bands=written.bands,

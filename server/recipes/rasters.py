@@ -13,7 +13,8 @@ from starlette.datastructures import QueryParams
 
 from algorithms.bands import common_names
 from algorithms.errors import BandError, ClearSkyError, InputError
-from server.analysis.clouds import is_preset
+from server.analysis.clouds import NO_CLOUDS, is_preset, paired
+from server.analysis.request import Request
 from server.errors import SourceError
 from server.http.params import shown_bands
 from server.raster.dataset import Dataset
@@ -89,6 +90,7 @@ def raster_problems(recipe: Recipe, sources: Sources) -> list[str]:
         mask = attempt(partial(sources.check, mask), "mask", "source")
         if mask:
             attempt(partial(sources.dataset, mask), "mask", "source")
+    masks = attempt(partial(_replacement_masks, asked, sources), "mask", "replacements") or ()
     request = replace(asked, target=target or "", mask=mask)
     dataset = attempt(partial(request.target_dataset, sources), "target") if target else None
     if dataset is None:
@@ -102,8 +104,15 @@ def raster_problems(recipe: Recipe, sources: Sources) -> list[str]:
         return problems
     for k, other in enumerate(others):
         if other:
-            attempt(partial(replace(request, replacements=(other,)).task, sources, recipe.algorithm), "replacements", k)
+            alone = replace(request, replacements=(other,), replacement_masks=masks[k : k + 1])
+            attempt(partial(alone.task, sources, recipe.algorithm), "replacements", k)
     return problems
+
+
+def _replacement_masks(request: Request, sources: Sources) -> tuple[str, ...]:
+    """The mask of each replacement, checked."""
+    masks = paired(request.replacements, request.replacement_masks)
+    return tuple(url if url == NO_CLOUDS else sources.check(url) for url in masks)
 
 
 def _check_picture(recipe: Recipe, sources: Sources, target: Dataset) -> None:

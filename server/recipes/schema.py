@@ -99,6 +99,8 @@ class Mask(_Part):
     """Raster of cloud classes."""
     remap: Annotated[Remap, PlainValidator(_remap)] | None = None
     """ArcGIS remap string from classes to 0 and 1."""
+    replacements: tuple[Source, ...] = ()
+    """Rasters of the replacements' cloud classes, next to a `source`; `none` for one that has no clouds."""
 
     @model_validator(mode="after")
     def _one(self) -> Mask:

@@ -34,6 +34,7 @@ ASKED: list[dict[str, Any]] = [
     {},
     {"replacement": ["first", "second"]},
     {"replacement": ["first"], "mask": "mask", "mask_remap": "1 1;3 1"},
+    {"replacement": ["first", "second"], "mask": "mask", "replacement_mask": ["none", "second"]},
     {"model": "ukis-4b-l2a", "level": "l2a", "bands": "blue, green,red,nir , swir16,swir22"},
     {"reflectance_scale": 0.0, "reflectance_offset": -0.1},
 ]
@@ -75,7 +76,12 @@ def by_recipe(sources: Sources, asked: dict[str, Any]) -> Request:
     values = {"name": "r", "target": asked["url"], "replacements": asked.get("replacement", [])}
     values["mask"] = {
         key: asked[name]
-        for key, name in (("source", "mask"), ("remap", "mask_remap"), ("model", "model"))
+        for key, name in (
+            ("source", "mask"),
+            ("remap", "mask_remap"),
+            ("model", "model"),
+            ("replacements", "replacement_mask"),
+        )
         if name in asked
     }
     values |= {name: asked[name] for name in ("level", "reflectance_scale", "reflectance_offset") if name in asked}
