@@ -8,6 +8,7 @@ from typing import Any
 
 from algorithms.options import ESRI_BUFFER
 from algorithms.reclassify import MODEL_REMAP, reclassify
+from server.analysis.clouds import NO_CLOUDS
 from server.recipes.document import write_values
 from server.recipes.model import recipe_of
 from server.recipes.rft import Template
@@ -68,8 +69,11 @@ def write_recipe(
     content |= {"buffer": buffer} if buffer is not None else {}
     if exact:
         content |= {"adjustment": "moment", "residual": False, "refine": False}
+        content |= {"replacement_masks": [NO_CLOUDS]} if source else {}
     else:
         notes.append("filled by regression with residual correction; --exact writes the settings of Esri's function")
+        if source:
+            notes.append("clouds of the replacements are looked for, which Esri's function does not do")
         if buffer is None:
             notes.append(f"Esri's function widens the mask by {ESRI_BUFFER} steps; this recipe's default is smaller")
     for key, value in (("target", target), ("replacements", others[0])):

@@ -169,6 +169,9 @@ def test_a_remap_string(
     assert ("left out" in said) is not kept
     values, _ = convert(tmp_path, monkeypatch, capsys, slra(input_mask=chain), "--mask", "m.tif")
     assert values["mask"] == {"source": "m.tif", "remap": remap}
+    values, _ = convert(tmp_path, monkeypatch, capsys, slra(input_mask=chain), "--mask", "m.tif", "--exact")
+    assert values["mask"] == {"source": "m.tif", "remap": remap}
+    assert values["replacement_masks"] == ["none"]
 
 
 INT = "<Value xsi:type='xs:int'>{}</Value>"
