@@ -12,6 +12,11 @@ from server.analysis.clouds import NO_CLOUDS
 from server.recipes.document import write_values
 from server.recipes.model import recipe_of
 from server.recipes.rft import Template
+from server.remote.signatures import shown_name
+
+
+def _unsigned(name: str | None) -> str | None:
+    return shown_name(name) if name else name
 
 
 def _slug(text: str) -> str:
@@ -58,9 +63,10 @@ def write_recipe(
         RecipeError: a name that cannot be one.
     """
     notes = list(template.notes)
-    target = target or template.target
-    others: list[str | None] = [*replacements] or [template.replacement]
-    source = mask or template.mask
+    # Signatures do not last, and a recipe is passed on.
+    target = _unsigned(target or template.target)
+    others: list[str | None] = [*map(_unsigned, replacements)] or [_unsigned(template.replacement)]
+    source = _unsigned(mask or template.mask)
     content: dict[str, Any] = {"name": name or _slug(template.title or Path(template.file).name.split(".")[0])}
     content |= {"title": template.title} if template.title else {}
     content |= {"target": target, "replacements": others, "mask": _mask(template, source, notes)}
