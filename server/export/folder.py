@@ -18,7 +18,16 @@ from server.export.cog import Cog, compression_of, write_cogs
 from server.export.figures import Figures
 from server.export.item import Origin, result_item
 from server.export.job import ExportJob
-from server.export.mosaic import Source, add_tags, keep_band, put_bands, put_mask, put_sources, target_description
+from server.export.mosaic import (
+    Source,
+    add_tags,
+    keep_band,
+    put_bands,
+    put_mask,
+    put_meaning,
+    put_sources,
+    target_description,
+)
 from server.export.piece import IMAGE_KIND, MASK_KIND, PROVENANCE_KIND
 from server.export.plan import Piece
 from server.export.publication import ITEM_FILE, finished_path
@@ -124,6 +133,7 @@ class FolderWriter:
             parts = [part for part in parts if 0 not in part.pixels.shape]
             root = target_description(self.sources, band.dataset, self.work.folder / "target.vrt")
             keep_band(root, band.index)
+            put_meaning(root, band.dataset.scales[0], band.dataset.offsets[0])
             put_sources(root, self._finished(parts, band_kind(number, IMAGE_KIND)), band.dataset.dtype)
             if self.filler.masked[number]:
                 put_mask(root, self._finished(parts, band_kind(number, MASK_KIND)))
