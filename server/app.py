@@ -33,6 +33,7 @@ from server.http.validate import ValidateExtension
 from server.recipes.params import TILE_PARAMETERS
 from server.recipes.routes import add_recipes, named_in_recipe
 from server.remote.guard import seal
+from server.remote.redaction import redact_logs
 from server.services import Services
 from server.settings import Settings
 from server.viewer import add_viewer
@@ -98,6 +99,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         lifespan=_lifespan,
     )
+    redact_logs()
     app.state.services = Services.of(settings)
     cog, stac = _tiles("/cog"), _tiles("/stac")
     matrices = TMSFactory(supported_tms=all_tms, templates=TEMPLATES)

@@ -103,3 +103,24 @@ def test_the_architecture_page_lists_every_module() -> None:
         listed |= {f"{heading.strip('`')}{name}.py" for name in re.findall(r"^\| `(\w+)` \|", body, re.MULTILINE)}
     there = {path.relative_to(ROOT).as_posix() for path in MODULES if path.stem != "__init__"}
     assert listed == there
+
+
+def _public(kind: str) -> dict[str, dict[str, str]]:
+    """Public names at the top of modules, of constants or of functions: name -> module -> what it stands for."""
+    found: dict[str, dict[str, str]] = {}
+    for path in MODULES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if kind == "functions" and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                found.setdefault(node.name, {})[_name(path)] = ""
+            elif kind == "constants" and isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+                for name in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                    if isinstance(name, ast.Name):
+                        found.setdefault(name.id, {})[_name(path)] = ast.unparse(node.value)
+    return {name: where for name, where in found.items() if not name.startswith("_")}
+
+
+def test_a_public_name_has_one_meaning() -> None:
+    """Two modules may declare a constant of one name only with one value, and no function of one name."""
+    constants = {name: where for name, where in _public("constants").items() if len(set(where.values())) > 1}
+    functions = {name: where for name, where in _public("functions").items() if len(where) > 1 and name != "main"}
+    assert (constants, functions) == ({}, {})

@@ -28,7 +28,7 @@ from server.raster.sources import Sources
 from server.scenes.masks import parse_bits
 from server.scenes.scene import Scene
 
-MOST_BANDS: Final = 32
+MOST_FILLED_BANDS: Final = 32
 """Bands the fill regresses on at most."""
 Within = Callable[..., AbstractContextManager[None]]
 """Gives a context from a place in a request."""
@@ -215,9 +215,10 @@ class Request:
         if len(self.replacements) > MOST_REPLACEMENTS:
             raise ParameterError(f"{len(self.replacements)} replacements are given; up to {MOST_REPLACEMENTS} are used")
         target = self.target_dataset(sources)
-        if fills and len(target.indexes) > MOST_BANDS:
+        if fills and len(target.indexes) > MOST_FILLED_BANDS:
             raise BandError(
-                f"{target.url!r} has {len(target.indexes)} bands; the fill takes up to {MOST_BANDS}: leave some out"
+                f"{target.url!r} has {len(target.indexes)} bands; "
+                f"the fill takes up to {MOST_FILLED_BANDS}: leave some out"
             )
         # What the mask shows is what is filled: with a replacement, its refined form.
         refine = options.refine and self.mask is None and bool(self.replacements)

@@ -27,7 +27,7 @@ from server.raster.composite import only
 from server.raster.grid import Box
 from server.raster.layer import Layer
 
-Values = npt.NDArray[Any]
+BandValues = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
 Replaced = tuple[npt.NDArray[np.float32], Bools]
 """(H, W) values of a replacement and where it has any."""
@@ -99,7 +99,7 @@ class BandFiller:
 
     def _filled(
         self, band: OwnBand, own: Box, looked: Looked, box: Box, *, masked: bool
-    ) -> tuple[Values, npt.NDArray[np.uint8] | None]:
+    ) -> tuple[BandValues, npt.NDArray[np.uint8] | None]:
         """Some pixels of a band with their clouds filled, and their mask.
 
         Args:

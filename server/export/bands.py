@@ -109,7 +109,7 @@ def _span(low: int, high: int, start: float, step: float, whole: int, count: int
     return first, max(first, last)
 
 
-def shown_bands(request: Request, sources: Sources) -> tuple[int, ...]:
+def written_bands(request: Request, sources: Sources) -> tuple[int, ...]:
     """1-based bands of the target's description that get files.
 
     Args:
@@ -136,13 +136,13 @@ def own_bands(request: Request, sources: Sources, task: Task) -> tuple[OwnBand, 
     """The bands of a target that get files, in the order they are asked for.
 
     Args:
-        request: see `shown_bands`.
+        request: see `written_bands`.
         sources: what describes the target.
         task: made from it.
     """
     target, scene = task.target.dataset, request.scene(sources, request.target)
     if scene is None:
-        indexes = shown_bands(request, sources)
+        indexes = written_bands(request, sources)
         labels = [target.names[target.indexes.index(k)] or f"b{k}" for k in indexes]
         stem = _stem(request.target) or "band"
         files = _unique([stem if len(target.indexes) == 1 else f"{stem}_{label}" for label in labels], labels)

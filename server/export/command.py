@@ -47,7 +47,6 @@ def _algorithm_options(command: Command) -> Command:
     metavar="DIR",
     help="In place of OUT a folder: one file for each band at its own resolution, and a STAC Item.",
 )
-@click.option("--assets", multiple=True, help="Bands that get files with --per-asset, e.g. red,green; all without it.")
 @click.option("--replacement", multiple=True, help="Another date of the same place; repeat it for a second choice.")
 @click.option("--mask", help="Raster of cloud classes to use instead of the model, or the scenes' own: scl, auto, ...")
 @click.option("--mask-bits", help="Bits of a bit-packed mask that mean cloud or shadow, e.g. 3,4.")
@@ -60,6 +59,8 @@ def _algorithm_options(command: Command) -> Command:
 @click.option("--bands", help="Common names of the bands in order, e.g. blue,green,red,nir.")
 @click.option("--reflectance-scale", type=float, help="Reflectance per digital number.")
 @click.option("--reflectance-offset", type=float, help="Reflectance at digital number 0.")
+@click.option("--nodata", type=float, help="Value without data, where the raster does not state it.")
+@click.option("--assets", multiple=True, help="Bands to write, by name, e.g. red,green; by default all.")
 @click.option("--recipe", help="Recipe by name or file; other options override it, and TARGET may be left out.")
 @_algorithm_options
 @click.option("--workers", type=click.IntRange(1, 1024), help="Threads; by default one per core.")

@@ -19,7 +19,7 @@ from server.export.figures import Figures
 from server.export.item import Origin, result_item
 from server.export.job import ExportJob
 from server.export.mosaic import (
-    Source,
+    PieceFile,
     add_tags,
     keep_band,
     put_bands,
@@ -147,5 +147,5 @@ class FolderWriter:
             put_sources(root, self._finished(pieces, PROVENANCE_KIND), "uint8", first=first)
             yield self._cog(file, root, "deflate", "nearest")
 
-    def _finished(self, parts: list[Piece], kind: str) -> list[Source]:
+    def _finished(self, parts: list[Piece], kind: str) -> list[PieceFile]:
         return [(part, self.work.path(part, kind)) for part in parts]

@@ -61,10 +61,6 @@ class ExportJob:
             raise ParameterError(
                 f"provenance {str(self.provenance)!r}: the folder of --per-asset holds it already; leave it out"
             )
-        if self.request.assets and not self.per_asset:
-            raise ParameterError(
-                f"assets {','.join(self.request.assets)!r} choose among the files of --per-asset; OUT has all bands"
-            )
 
     def outputs(self) -> tuple[Path, ...]:
         """Files or the folder to be written."""

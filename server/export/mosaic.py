@@ -19,7 +19,7 @@ GDAL_TYPES: Final = {
 }  # fmt: skip
 """GDAL's name of every data type that can be filled."""
 
-Source = tuple[Piece, Path]
+PieceFile = tuple[Piece, Path]
 
 
 def target_description(sources: Sources, target: Dataset, scratch: Path) -> ET.Element:
@@ -72,7 +72,7 @@ def put_meaning(root: ET.Element, scale: float, offset: float) -> None:
         ET.SubElement(band, "Offset").text = repr(offset)
 
 
-def put_sources(root: ET.Element, sources: Iterable[Source], dtype: str, *, first: int = 1) -> None:
+def put_sources(root: ET.Element, sources: Iterable[PieceFile], dtype: str, *, first: int = 1) -> None:
     """Let every band, but not the mask, show the pieces instead of the target's file.
 
     Args:
@@ -86,7 +86,7 @@ def put_sources(root: ET.Element, sources: Iterable[Source], dtype: str, *, firs
         _replace_sources(band, pieces, dtype, str(int(band.get("band") or 1) - 1 + first))
 
 
-def put_mask(root: ET.Element, sources: Iterable[Source]) -> None:
+def put_mask(root: ET.Element, sources: Iterable[PieceFile]) -> None:
     """Let the mask of the dataset show the pieces."""
     for old in root.findall("MaskBand"):
         root.remove(old)
@@ -106,7 +106,7 @@ def put_bands(root: ET.Element, bands: Mapping[str, str], nodata: int) -> None:
         ET.SubElement(band, "ColorInterp").text = "Gray" if number == 1 else "Undefined"
 
 
-def _replace_sources(band: ET.Element, pieces: list[Source], dtype: str, number: str) -> None:
+def _replace_sources(band: ET.Element, pieces: list[PieceFile], dtype: str, number: str) -> None:
     for old in [e for e in band if e.tag.endswith("Source")]:
         band.remove(old)
     for piece, path in pieces:

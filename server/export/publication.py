@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from server.export.work import UnwritableError, WorkFolder, partial_folder
+from server.errors import UnwritableError
+from server.export.work import WorkFolder, partial_folder
 
 JOURNAL: Final = "publication.json"
 """In a work folder: the files that are about to get their names."""

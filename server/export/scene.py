@@ -22,7 +22,7 @@ from server.analysis.plane import Plane
 from server.analysis.resolution import resolution_warning
 from server.analysis.task import Task
 from server.export.bandfiller import BandFiller
-from server.export.bands import own_bands, shown_bands
+from server.export.bands import own_bands, written_bands
 from server.export.cog import Cog, compression_of, write_cogs
 from server.export.figures import Figures
 from server.export.folder import FolderWriter, is_masked
@@ -103,8 +103,14 @@ def export_scene(
 
     job = job.checked(unreported(out))
     sources = Sources.of(settings, own=job.request.sources)
-    job = replace(job, request=job.request.whole(sources))
-    shown = shown_bands(job.request, sources) if job.per_asset else None
+    request = job.request.checked(sources.check)  # names go without signatures from here on
+    if request.assets and not job.per_asset and request.scene(sources, request.target) is None:
+        raise ParameterError(
+            f"assets {','.join(request.assets)!r} choose among the files of a scene, and {request.target!r} is one "
+            "file: leave them out, or write its bands one by one with --per-asset"
+        )
+    job = replace(job, request=request.whole(sources))
+    shown = written_bands(job.request, sources) if job.per_asset else None
     task = job.request.task(sources, job.algorithm, shown=shown)
     target = task.target.dataset
     _check_target(sources, target)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from algorithms.errors import ClearSkyError
+from server.errors import UnwritableError
 from server.export.plan import Piece
 
 MANIFEST: Final = "manifest.json"
@@ -22,10 +22,6 @@ SUMS: Final = "sums.txt"
 """A line per file of a finished piece: name, size, CRC-32."""
 UNFINISHED_SUFFIX: Final = ".part"
 """Suffix of files that are being written."""
-
-
-class UnwritableError(ClearSkyError):
-    """A file that cannot be written."""
 
 
 def partial_folder(out: Path) -> Path:

@@ -16,13 +16,16 @@ from server import __version__
 from server.analysis.request import Request, fields_of
 from server.http.asgi import Message, Receive, Scope, Send, below_root
 from server.http.shared import sources_of
-from server.scenes.bandlist import joined
+from server.scenes.bandlist import joined_files
 from server.work.ticket import holding
 from server.work.trace import Trace, current
 
 CHECKERS = 2
 """Threads that look up the state of datasets, per request thread: apart from these, so that a server that stalls does
 not block them, and more than all servers that stall can hold (see `Gate`), so that local files do not wait for any."""
+
+NAMING = frozenset({"url", "replacement", "mask", "replacement_mask"})
+"""Parameters that name datasets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +46,20 @@ def named_in_query(scope: Scope) -> Inputs:
     """The datasets that the query names."""
     query = QueryParams(scope["query_string"])
     named = {name: query.getlist(name) for name in ("replacement", "replacement_mask")} | {"mask": query.get("mask")}
-    request = Request(joined(query.getlist("url") or [""]), **fields_of(named))
+    request = Request(joined_files(query.getlist("url") or [""]), **fields_of(named))
     return Inputs(request.checked(sources_of(scope["app"]).check).sources)
 
 
 def entity_tag(scope: Scope, resolve: Resolver) -> str | None:
     """Strong tag of an answer, from what it depends on: datasets, parameters, software. None where it is unknown."""
     query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    # Addresses count as they are admitted: without their signatures.
+    query = [(name, "" if name in NAMING and "://" in value else value) for name, value in query]
     parts = [__version__, scope["path"], repr(query), Headers(scope=scope).get("accept", "")]
     try:
         inputs = resolve(scope)
-        parts += [*inputs.parts, *(sources_of(scope["app"]).version(source) for source in inputs.sources)]
+        parts += [*inputs.parts, *inputs.sources]
+        parts += [sources_of(scope["app"]).version(source) for source in inputs.sources]
     except (ClearSkyError, OSError):
         return None
     return '"' + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32] + '"'

@@ -21,7 +21,7 @@ from server.http.choice import choose
 from server.http.shared import SharedAnalysis, SharedSettings, SharedSources
 from server.http.stock import STOCK_ALGORITHMS, settable
 from server.raster.sources import Sources
-from server.scenes.bandlist import joined
+from server.scenes.bandlist import joined_files
 from server.scenes.masks import AUTO, PRESETS
 
 ALGORITHMS = STOCK_ALGORITHMS.register(cast(Any, CLOUD_ALGORITHMS))
@@ -140,7 +140,7 @@ def asked_request(asked: Annotated[RequestParams, Depends()], sources: SharedSou
         ParameterError: a band that there is not.
     """
     given = {name: value for name, value in vars(asked).items() if name != "url"}
-    found = Request(joined(asked.url), **fields_of(given)).checked(sources.check)
+    found = Request(joined_files(asked.url), **fields_of(given)).checked(sources.check)
     return replace(found, shown=shown_bands(found, sources, request.query_params))
 
 

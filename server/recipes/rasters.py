@@ -52,11 +52,12 @@ def shown_bands_of(recipe: Recipe, sources: Sources, query: QueryParams) -> tupl
     request = recipe.request
     if request.scene(sources, request.target) is None:
         return ()
-    if shown := shown_bands(request, sources, query):
-        return shown
-    if recipe.render.expression:
-        return shown_bands(request, sources, QueryParams({"expression": recipe.render.expression}))
-    return tuple(band_indexes(recipe, sources) or ())
+    render = recipe.render
+    if "bidx" in query or "expression" in query:
+        return shown_bands(request, sources, query)
+    if render.expression:
+        return shown_bands(request, sources, QueryParams({"expression": render.expression}))
+    return tuple(band_indexes(recipe, sources) or shown_bands(request, sources, query))
 
 
 def _known(target: Dataset) -> str:
@@ -89,6 +90,9 @@ def raster_problems(recipe: Recipe, sources: Sources) -> list[str]:
         mask = attempt(partial(sources.check, mask), "mask", "source")
         if mask:
             attempt(partial(sources.dataset, mask), "mask", "source")
+    masks = [
+        attempt(partial(sources.check, url), "replacement_masks", k) for k, url in enumerate(asked.replacement_masks)
+    ]
     request = replace(asked, target=target or "", mask=mask)
     dataset = attempt(partial(request.target_dataset, sources), "target") if target else None
     if dataset is None:
@@ -98,11 +102,12 @@ def raster_problems(recipe: Recipe, sources: Sources) -> list[str]:
         key = ("mask", "model") if asked.model else ("target",)
         if attempt(partial(request.chosen_model, sources), *key) is None:
             return problems
-    if asked.mask and not mask:
+    if (asked.mask and not mask) or None in masks:
         return problems
     for k, other in enumerate(others):
         if other:
-            attempt(partial(replace(request, replacements=(other,)).task, sources, recipe.algorithm), "replacements", k)
+            pair = replace(request, replacements=(other,), replacement_masks=tuple(masks[k : k + 1]))
+            attempt(partial(pair.task, sources, recipe.algorithm), "replacements", k)
     return problems
 
 

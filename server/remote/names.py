@@ -15,12 +15,13 @@ from typing import Final
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from server.errors import SourceForbiddenError
+from server.remote.redaction import redacted
 
 WEB: Final = ("https", "http")
 OBJECTS: Final = ("s3", "gs", "az")
 SCHEMES: Final = (*WEB, *OBJECTS)
 """Schemes of addresses that can be read."""
-LONGEST: Final = 8192
+LONGEST_ADDRESS: Final = 8192
 """Characters of an address: signed ones take 2,000."""
 
 _PORTS: Final = {"https": 443, "http": 80}
@@ -78,8 +79,8 @@ def parse_address(text: str) -> Address:
     Raises:
         SourceForbiddenError: it is malformed, or can be understood in more than one way.
     """
-    if len(text) > LONGEST:
-        raise _refuse(text, f"it has {len(text)} characters, more than {LONGEST}")
+    if len(text) > LONGEST_ADDRESS:
+        raise _refuse(text, f"it has {len(text)} characters, more than {LONGEST_ADDRESS}")
     if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in " \\" for c in text):
         raise _refuse(text, "it has spaces, backslashes or control characters; percent-encode them")
     try:
@@ -104,7 +105,7 @@ def parse_address(text: str) -> Address:
 
 
 def _refuse(text: str, why: str) -> SourceForbiddenError:
-    return SourceForbiddenError(f"{text[:200]!r} is not allowed: {why}")
+    return SourceForbiddenError(f"{redacted(text)[:200]!r} is not allowed: {why}")
 
 
 def _authority(text: str, scheme: str, netloc: str) -> tuple[str, int | None]:

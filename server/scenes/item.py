@@ -13,15 +13,13 @@ from urllib.parse import urljoin, urlsplit
 
 from algorithms.bands import numbered_name
 from server.errors import SourceUnreadableError
-from server.remote.names import LONGEST, SCHEMES
+from server.remote.names import LONGEST_ADDRESS, SCHEMES
 from server.scenes.bandlist import file_label
 from server.scenes.masks import mask_kind
 from server.scenes.reflectance import baseline_of, number, reflectance_by_rules
-from server.scenes.scene import Scene, SceneBand, SceneMask, standing_in
+from server.scenes.scene import DOCUMENT_BYTES, Scene, SceneBand, SceneMask, standing_in
 from server.scenes.similar import Acquisition, Box
 
-LARGEST: Final = 8 << 20
-"""Bytes of an Item; those of the archives have 20,000 to 80,000."""
 MOST_ASSETS: Final = 1000
 _REFLECTANCE: Final = re.compile(
     r"coastal|blue|green|yellow|red|rededge\d{0,3}|nir|nir08|watervapor|pan|cirrus|swir16|swir22"
@@ -88,7 +86,8 @@ def item_scene(data: bytes, url: str) -> Scene:
             size = _resolution(asset, [asset], key, file) or 0.0
             rank = size + (0.5 if _is_jp2(asset) else 0.0)
             if kind not in masks or rank < masks[kind][0]:
-                masks[kind] = rank, SceneMask(kind, key, _joined(url, key, asset["href"]))
+                place, *others = _places(url, key, asset)
+                masks[kind] = rank, SceneMask(kind, key, place, alternates=tuple(others))
             continue
         for band in _bands(facts, key, asset, file):
             name = band.name or ""
@@ -107,8 +106,8 @@ def item_scene(data: bytes, url: str) -> Scene:
 
 
 def _document(data: bytes, url: str) -> dict[str, Any]:
-    if len(data) > LARGEST:
-        raise _refuse(url, f"has {len(data)} bytes, more than an Item of up to {LARGEST}")
+    if len(data) > DOCUMENT_BYTES:
+        raise _refuse(url, f"has {len(data)} bytes, more than an Item of up to {DOCUMENT_BYTES}")
     try:
         item = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -125,6 +124,7 @@ def _bands(facts: _Facts, key: str, asset: dict[str, Any], file: str) -> Iterato
         return
     described = _list(asset.get("eo:bands")) or _list(asset.get("bands")) or [{}]
     rasters = _list(asset.get("raster:bands"))
+    place, *others = _places(facts.url, key, asset)
     for k, entry in enumerate(described):
         band = _mapping(entry)
         raster = _mapping(rasters[k]) if k < len(rasters) else {}
@@ -143,14 +143,14 @@ def _bands(facts: _Facts, key: str, asset: dict[str, Any], file: str) -> Iterato
         yield SceneBand(
             name=name,
             asset=key,
-            url=_joined(facts.url, key, asset["href"]),
+            url=place,
             index=k + 1,
             resolution=_resolution(asset, places, key, file),
             scale=meaning.scale,
             offset=meaning.offset,
             nodata=next((found for place in places if (found := number(place.get("nodata"))) is not None), None),
             source=meaning.source,
-            alternates=_alternates(asset),
+            alternates=tuple(others),
         )
 
 
@@ -260,7 +260,7 @@ def _root(links: object) -> str | None:
     for link in _list(links):
         href = _mapping(link).get("href")
         if _mapping(link).get("rel") == "root" and _is_text(href) and href.startswith(("https://", "http://")):
-            return href[:LONGEST]
+            return href[:LONGEST_ADDRESS]
     return None
 
 
@@ -277,12 +277,28 @@ def _is_jp2(asset: Mapping[str, Any]) -> bool:
     return asset.get("type") == "image/jp2" or _file(asset["href"]).lower().endswith(".jp2")
 
 
+def _places(url: str, key: str, asset: Mapping[str, Any]) -> list[str]:
+    """Addresses of an asset, its own first.
+
+    Raises:
+        SourceUnreadableError: its own is none, and there is no other.
+    """
+    others = [*_alternates(asset)]
+    try:
+        own = _joined(url, key, asset["href"])
+    except SourceUnreadableError:
+        if not others:
+            raise
+        return others
+    return [own, *others]
+
+
 def _alternates(asset: Mapping[str, Any]) -> tuple[str, ...]:
     entries = (_mapping(entry).get("href") for entry in _mapping(asset.get("alternate")).values())
     return tuple(
         href
         for href in entries
-        if _is_text(href) and len(href) <= LONGEST and href.split("://", maxsplit=1)[0] in SCHEMES
+        if _is_text(href) and len(href) <= LONGEST_ADDRESS and href.split("://", maxsplit=1)[0] in SCHEMES
     )
 
 
@@ -300,7 +316,7 @@ def _joined(url: str, key: str, href: str) -> str:
     absolute = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", href)
     local = absolute is not None and absolute[0].lower() == "file:" and not remote
     known = absolute is None or href.lower().startswith(tuple(f"{scheme}://" for scheme in SCHEMES))
-    if len(href) > LONGEST or not href.isprintable() or "/vsi" in href.lower()[:5] or not (known or local):
+    if len(href) > LONGEST_ADDRESS or not href.isprintable() or "/vsi" in href.lower()[:5] or not (known or local):
         kinds = ", ".join(SCHEMES)
         raise _refuse(url, f"names {href[:100]!r} for {key[:40]!r}, which is no address of {kinds} or next to the Item")
     if absolute is not None:

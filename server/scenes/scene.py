@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Final
 
 from algorithms.bands import ROLES
 from algorithms.errors import BandError, ParameterError
+from server.remote.signatures import shown_name
 from server.scenes.similar import Acquisition
 
+DOCUMENT_BYTES: Final = 8 << 20
+"""Most bytes of a document; Items have 10,000 to 80,000."""
 PICTURE: Final = ("red", "green", "blue")
 """Bands shown where a request names none."""
 
@@ -66,6 +71,19 @@ class SceneMask:
     """Address or path of its file."""
     member: Member | None = None
     """Where in the file at `url` its own file is, if that is an archive."""
+    alternates: tuple[str, ...] = ()
+    """Further addresses of the same file."""
+
+
+@lru_cache(maxsize=256)
+def scene_digest(scene: Scene) -> str:
+    """What a scene's documents say, as a short text: the same where only signatures of addresses differ."""
+    masks = [(mask.kind, mask.asset, shown_name(mask.url), mask.member) for mask in scene.masks]
+    bands = [replace(band, url=shown_name(band.url), alternates=()) for band in scene.bands]
+    others = [[shown_name(url) for url in band.alternates] for band in scene.bands]
+    others += [[shown_name(url) for url in mask.alternates] for mask in scene.masks]
+    said = (replace(scene, url="", bands=(), masks=()), bands, masks, others)
+    return hashlib.sha256(repr(said).encode()).hexdigest()[:24]
 
 
 def standing_in(bands: Sequence[SceneBand]) -> tuple[SceneBand, ...]:

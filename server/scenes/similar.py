@@ -154,7 +154,7 @@ def covering(
     return tuple(chosen)
 
 
-def overlap(box: Box, other: Box) -> float:
+def footprint_overlap(box: Box, other: Box) -> float:
     """Share of a box that another one covers, from 0 to 1; longitudes go around."""
     width, height = (box[2] - box[0]) % 360, box[3] - box[1]
     tall = min(box[3], other[3]) - max(box[1], other[1])
@@ -196,7 +196,7 @@ def _where(target: Acquisition, candidate: Acquisition) -> list[_Factor]:
         same = target.tile == candidate.tile
         factors.append((1.0 if same else _OTHER_TILE, f"{'same' if same else 'other'} tile {candidate.tile}"))
     if target.box is not None and candidate.box is not None:
-        share = overlap(target.box, candidate.box)
+        share = footprint_overlap(target.box, candidate.box)
         factors.append((share, f"covers {share:.0%} of the target"))
     return factors
 

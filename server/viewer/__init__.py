@@ -6,7 +6,7 @@ and below any path prefix a proxy adds.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from fastapi.responses import FileResponse, Response
 from algorithms.options import OPTIONS, Option
 from server.errors import SourceError
 from server.http.pages import Assets
+from server.http.params import RequestParams
 from server.http.shared import sources_of
 from server.raster.sources import Sources
 
@@ -28,6 +29,9 @@ _POLICY: Final = (
 )
 _HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
 
+FIELD_PARAMETERS: Final = frozenset({"url", "replacement"})
+"""Parameters of a request that the page has fields for."""
+
 
 def _demo_file(path: Path, sources: Sources) -> str | None:
     """A file of the demo scene as a request would name it, if it exists."""
@@ -39,7 +43,7 @@ def _demo_file(path: Path, sources: Sources) -> str | None:
 
 
 def viewer_defaults(demo: Path, sources: Sources) -> dict[str, Any]:
-    """What the page shows by default: the demo scene, and the algorithm's options.
+    """What the page shows by default: the demo scene; and what it sends: options and further parameters.
 
     Args:
         demo: folder of the demo scene.
@@ -50,14 +54,16 @@ def viewer_defaults(demo: Path, sources: Sources) -> dict[str, Any]:
     return {
         "url": url if complete else None,
         "replacement": [replacement] if complete else [],
-        "options": [_field(option) for option in OPTIONS.values() if not option.advanced],
+        "options": [_field(option) for option in OPTIONS.values()],
+        # Below `/cog` a value without data is TiTiler's own parameter.
+        "passed_on": [f.name for f in fields(RequestParams) if f.name not in FIELD_PARAMETERS] + ["nodata"],
     }
 
 
 def _field(option: Option) -> dict[str, Any]:
-    """The field for an option: a slider if there is a range, a list if there are choices, else a switch."""
+    """An option: a slider if there is a range, a list if there are choices, else a switch; no field if advanced."""
     values = {} if option.range is None else asdict(option.range)
-    shown = {"name": option.name, "default": option.default, "description": option.description}
+    shown = {name: getattr(option, name) for name in ("name", "default", "description", "advanced")}
     return {**shown, "choices": option.choices, **values}
 
 
@@ -77,7 +83,7 @@ def add_viewer(app: FastAPI) -> None:
 
     @app.get("/viewer/defaults.json", include_in_schema=False)
     def defaults() -> dict[str, Any]:
-        """The demo scene, if it has been made, and the options that have fields."""
+        """The demo scene, if it has been made, and the parameters that an address of the page may have."""
         return viewer_defaults(app.state.services.settings.demo, sources_of(app))
 
     # Routes rather than mounts: a mount below a root path answers only requests that still carry the prefix, so it

@@ -174,6 +174,28 @@ def test_what_does_not_fit_is_refused(client: TestClient, folder: Path, asked: d
     assert (response.status_code, says in response.json()["detail"]) == (400, True), response.text
 
 
+RECIPES: Final = {
+    "named": ("mask: scl\nassets: [nir, red]\n", {"mask": "scl", "assets": "nir,red"}),
+    "rendered": ("mask: auto\nassets: [nir]\nrender: {bands: [red]}\n", {"mask": "auto", "assets": "red"}),
+    "bits": (
+        "mask: {source: cloudy/qa_pixel.tif, bits: [3, 4]}\nreplacement_masks: [clouded.tif]\n",
+        {"mask": "cloudy/qa_pixel.tif", "mask_bits": "3,4", "replacement_mask": "clouded.tif"},
+    ),
+}
+"""What a recipe says, and what a request says."""
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_says_the_same(client: TestClient, folder: Path, name: str) -> None:
+    written, asked = RECIPES[name]
+    rasters = "target: cloudy/item.json\nreplacements: [partly/item.json]\n"
+    (folder / "recipes.yaml").write_text(f"name: {name}\n{rasters}{written}")
+    with application(folder, recipes=str(folder)) as recipes:
+        own = np.load(io.BytesIO(good(recipes.get(f"/recipes/{name}/preview.npy")).content))
+    placed = {key: str(folder / value) if value.endswith(".tif") else value for key, value in asked.items()}
+    assert_array_equal(own, preview(client, folder, "partly", **placed))
+
+
 def test_a_mask_on_the_command_line(folder: Path, tmp_path: Path, client: TestClient) -> None:
     out = tmp_path / "out.tif"
     names = [str(folder / name / "item.json") for name in ("cloudy", "clear")]
