@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from algorithms.options import OPTIONS
+from server.analysis.parameters import PARAMETERS, fields_of
 
 if TYPE_CHECKING:
     from server.export.job import ExportJob
@@ -24,6 +25,19 @@ AS_THEY_ARE = ("workers", "provenance", "overwrite")
 """Options that are fields of an `ExportJob`."""
 
 Command = Callable[..., Any]
+
+
+def _request_options(command: Command) -> Command:
+    """Every parameter of a request but its target, as HTTP has them; one that is left out keeps the recipe's value."""
+    for parameter in reversed(list(PARAMETERS.values())):
+        command = click.option(
+            f"--{parameter.name.replace('_', '-')}",
+            type=parameter.type,
+            multiple=parameter.repeated,
+            metavar="|".join(parameter.choices) or None,
+            help=f"{parameter.description.replace('`', chr(39))}.",
+        )(command)
+    return command
 
 
 def _algorithm_options(command: Command) -> Command:
@@ -47,20 +61,7 @@ def _algorithm_options(command: Command) -> Command:
     metavar="DIR",
     help="In place of OUT a folder: one file for each band at its own resolution, and a STAC Item.",
 )
-@click.option("--replacement", multiple=True, help="Another date of the same place; repeat it for a second choice.")
-@click.option("--mask", help="Raster of cloud classes to use instead of the model, or the scenes' own: scl, auto, ...")
-@click.option("--mask-bits", help="Bits of a bit-packed mask that mean cloud or shadow, e.g. 3,4.")
-@click.option(
-    "--replacement-mask", multiple=True, help="Mask of a replacement, in their order, with a raster as --mask."
-)
-@click.option("--mask-remap", help="ArcGIS remap string from classes to 0/1, e.g. '1 1;2 1;3 1'.")
-@click.option("--model", help="Cloud model (see `clearsky models`).")
-@click.option("--level", help="Processing level, l1c or l2a, where the raster does not state it.")
-@click.option("--bands", help="Common names of the bands in order, e.g. blue,green,red,nir.")
-@click.option("--reflectance-scale", type=float, help="Reflectance per digital number.")
-@click.option("--reflectance-offset", type=float, help="Reflectance at digital number 0.")
-@click.option("--nodata", type=float, help="Value without data, where the raster does not state it.")
-@click.option("--assets", multiple=True, help="Bands to write, by name, e.g. red,green; by default all.")
+@_request_options
 @click.option("--recipe", help="Recipe by name or file; other options override it, and TARGET may be left out.")
 @_algorithm_options
 @click.option("--workers", type=click.IntRange(1, 1024), help="Threads; by default one per core.")
@@ -101,7 +102,7 @@ def _arguments(paths: tuple[str, ...], given: dict[str, Any], settings: Settings
     from dataclasses import replace  # noqa: PLC0415
 
     from algorithms.removal import CloudRemoval  # noqa: PLC0415
-    from server.analysis.request import Request, fields_of  # noqa: PLC0415
+    from server.analysis.request import Request  # noqa: PLC0415
     from server.recipes.store import load_recipe  # noqa: PLC0415
 
     recipe = load_recipe(given["recipe"], settings.recipes) if "recipe" in given else None

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from algorithms.errors import ParameterError
 from algorithms.removal import CloudRemoval
@@ -27,7 +27,7 @@ ENDINGS: Final = (".tif", ".tiff")
 LONGEST_NAME: Final = 240
 """Bytes of an output's name: file systems take 255, and the work folder's name is longer by an ending."""
 
-RESOLUTIONS: Final[tuple[AnalysisResolution, ...]] = ("fine", "native")
+RESOLUTIONS: Final[tuple[AnalysisResolution, ...]] = get_args(AnalysisResolution)
 """Where statistics are taken: on the fine analysis grid, as tiles do, or on every pixel."""
 
 

@@ -31,6 +31,7 @@ from server.export.mosaic import GDAL_TYPES, add_tags, put_bands, put_mask, put_
 from server.export.piece import FIGURES_KIND, IMAGE_KIND, MASK_KIND, PROVENANCE_KIND, PieceFiller
 from server.export.plan import EXPORT_RASTER_SHARE, Piece, strips
 from server.export.publication import Publication, finished_path, publish, unreported, withdraw
+from server.export.replacements import own_apis, with_replacements
 from server.export.running import Progress, make_pieces
 from server.export.tags import scene_tags
 from server.export.work import WorkFolder, work_folder
@@ -102,13 +103,14 @@ def export_scene(
         return ExportReport(job.outputs(), figures, time.monotonic() - start)
 
     job = job.checked(unreported(out))
-    sources = Sources.of(settings, own=job.request.sources)
+    sources = Sources.of(settings, own=[*job.request.sources, *own_apis(settings)])
     request = job.request.checked(sources.check)  # names go without signatures from here on
     if request.assets and not job.per_asset and request.scene(sources, request.target) is None:
         raise ParameterError(
             f"assets {','.join(request.assets)!r} choose among the files of a scene, and {request.target!r} is one "
             "file: leave them out, or write its bands one by one with --per-asset"
         )
+    request = with_replacements(request, settings, sources)
     job = replace(job, request=request.whole(sources))
     shown = written_bands(job.request, sources) if job.per_asset else None
     task = job.request.task(sources, job.algorithm, shown=shown)

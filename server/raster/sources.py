@@ -24,6 +24,7 @@ from server.raster.upright import georeferenced
 from server.remote.allowlist import AllowList
 from server.remote.files import Remotes, is_remote
 from server.remote.signatures import unsigned_name
+from server.remote.web import WebDocument
 from server.scenes.bandlist import band_list, expanded, files_of, is_band_list, joined_files
 from server.scenes.item import item_scene
 from server.scenes.masks import preset_of
@@ -98,6 +99,16 @@ class Sources:
         bands = sorted({*scene.analysed, *scene.picture})
         files = dict.fromkeys(self._placed(scene, scene.bands[number - 1]) for number in bands)
         return " ".join([own, *(file_version(file, self.remotes) for file in files)])
+
+    def answer(self, url: str, *, most_bytes: int) -> WebDocument:
+        """What a web service answers now, such as a page of a search; its address is checked as every other.
+
+        Raises:
+            SourceForbiddenError: see `check`. ParameterError: no web address. Errors of `Remotes.document`.
+        """
+        if not url.lower().startswith(("https://", "http://")):
+            raise ParameterError(f"{url[:200]!r} is no address of a web service; give one that begins with https://")
+        return self.remotes.document(self.allowed.check(url), most_bytes=most_bytes)
 
     def _own_version(self, url: str) -> str:
         """State of a file, or of a product's folder."""

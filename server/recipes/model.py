@@ -14,7 +14,7 @@ from algorithms.errors import InputError
 from algorithms.options import OPTIONS
 from algorithms.removal import CloudRemoval
 from server.analysis.clouds import is_preset
-from server.analysis.request import Request
+from server.analysis.request import AUTO_REPLACEMENT, Request
 from server.errors import SourceError
 from server.raster.sources import Sources
 from server.recipes.document import Document, read_yaml
@@ -88,7 +88,7 @@ def parse_recipe(document: Document, folder: Path, digest: str) -> Recipe:
         title=written.title or written.name,
         request=Request(
             place(written.target),
-            tuple(place(url) for url in written.replacements),
+            tuple(url if url == AUTO_REPLACEMENT else place(url) for url in written.replacements),
             mask=mask.source if is_preset(mask.source) else place(mask.source) if mask.source else None,
             mask_bits=mask.bits,
             replacement_masks=tuple(place(url) for url in written.replacement_masks),

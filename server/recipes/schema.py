@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from pydantic import (
     AfterValidator,
@@ -25,7 +25,7 @@ from rio_tiler.expression import parse_expression
 from rio_tiler.types import RIOResampling, WarpResampling
 from titiler.core.validation import validate_color_formula
 
-from algorithms.models import MODELS
+from algorithms.models import MODELS, ProcessingLevel
 from algorithms.options import OPTIONS
 from algorithms.reclassify import Remap
 from algorithms.removal import CloudAlgorithm
@@ -160,7 +160,7 @@ class Written(_Part):
     mask: Mask = Mask()
     replacement_masks: Annotated[tuple[Source, ...], AfterValidator(_one_each)] = ()
     bands: tuple[str, ...] = ()
-    level: Literal["l1c", "l2a"] | None = None
+    level: ProcessingLevel | None = None
     reflectance_scale: float | None = None
     reflectance_offset: float | None = None
     nodata: Annotated[float, BeforeValidator(_nan)] | None = None

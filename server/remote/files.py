@@ -22,7 +22,7 @@ from server.remote.pieces import CHUNK_BYTES, Pieces
 from server.remote.rules import Rules
 from server.remote.signatures import Signatures, unsigned_name
 from server.remote.transfer import Identity, Part, Transfer, again, host_of
-from server.remote.web import WebTransfer
+from server.remote.web import WebDocument, WebTransfer
 from server.settings import Settings
 
 HEAD_CHUNKS: Final = 2
@@ -85,7 +85,7 @@ class Remotes:
             threads: threads that requests run in; servers that stall can hold a quarter each, and half in all.
         """
         agent = f"ClearSky/{__version__}"
-        self._web: Transfer = WebTransfer(allowed, timeout=timeout, agent=agent, logins=Logins(rules, allowed))
+        self._web: Final = WebTransfer(allowed, timeout=timeout, agent=agent, logins=Logins(rules, allowed))
         self._objects: Transfer = ObjectTransfer(timeout=timeout, agent=agent, rules=rules)
         share = max(2, threads // 4)
         self._gate = Gate(per_host=share, total=2 * share, patience=PATIENCE)
@@ -182,6 +182,15 @@ class Remotes:
 
     def _transfer(self, url: str) -> Transfer:
         return self._web if _is_web(url) else self._objects
+
+    def document(self, url: str, *, most_bytes: int) -> WebDocument:
+        """The whole answer of a web service, requested now. Raises as `WebTransfer.document` does.
+
+        Raises:
+            SourceBusyError: its server does not answer, and enough threads wait for it.
+        """
+        with self._gate.waiting(host_of(url)):
+            return self._web.document(url, most_bytes=most_bytes)
 
     def failed(self, identity: Identity, error: ClearSkyError) -> None:
         """Remember that a file cannot be read now, so that those who wait for it do not try one after the other.

@@ -56,7 +56,11 @@ def item_scene(data: bytes, url: str) -> Scene:
     Raises:
         SourceUnreadableError: it is no Item, has no bands of reflectance, or names a file where none can be.
     """
-    item = _document(data, url)
+    return scene_of(_document(data, url), url)
+
+
+def scene_of(item: Mapping[str, Any], url: str) -> Scene:
+    """The scene that a STAC Item describes, parsed already: a GeoJSON feature with assets. See `item_scene`."""
     properties, assets = _mapping(item.get("properties")), _mapping(item.get("assets"))
     if len(assets) > MOST_ASSETS:
         raise _refuse(url, f"is an Item of {len(assets)} assets; up to {MOST_ASSETS} are read")
@@ -257,11 +261,16 @@ def _box(value: object) -> Box | None:
 
 
 def _root(links: object) -> str | None:
+    """The API that an Item is from: its root, else what its collection, or the Item itself, is below."""
+    found: dict[str, str] = {}
     for link in _list(links):
-        href = _mapping(link).get("href")
-        if _mapping(link).get("rel") == "root" and _is_text(href) and href.startswith(("https://", "http://")):
-            return href[:LONGEST_ADDRESS]
-    return None
+        rel, href = _mapping(link).get("rel"), _mapping(link).get("href")
+        if _is_text(rel) and _is_text(href) and href.startswith(("https://", "http://")):
+            found.setdefault(rel, href[:LONGEST_ADDRESS])
+    if "root" in found:
+        return found["root"]
+    below = (found[rel].partition("/collections/") for rel in ("collection", "self") if rel in found)
+    return next((root for root, mark, _ in below if mark), None)
 
 
 def _is_raster(asset: Mapping[str, Any]) -> bool:

@@ -6,7 +6,7 @@ and below any path prefix a proxy adds.
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +14,9 @@ from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, Response
 
 from algorithms.options import OPTIONS, Option
+from server.analysis.parameters import PARAMETERS
 from server.errors import SourceError
 from server.http.pages import Assets
-from server.http.params import RequestParams
 from server.http.shared import sources_of
 from server.raster.sources import Sources
 
@@ -29,8 +29,8 @@ _POLICY: Final = (
 )
 _HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
 
-FIELD_PARAMETERS: Final = frozenset({"url", "replacement"})
-"""Parameters of a request that the page has fields for."""
+FIELD_PARAMETERS: Final = frozenset({"replacement"})
+"""Parameters of a request, next to its `url`, that the page has fields for."""
 
 
 def _demo_file(path: Path, sources: Sources) -> str | None:
@@ -55,8 +55,7 @@ def viewer_defaults(demo: Path, sources: Sources) -> dict[str, Any]:
         "url": url if complete else None,
         "replacement": [replacement] if complete else [],
         "options": [_field(option) for option in OPTIONS.values()],
-        # Below `/cog` a value without data is TiTiler's own parameter.
-        "passed_on": [f.name for f in fields(RequestParams) if f.name not in FIELD_PARAMETERS] + ["nodata"],
+        "passed_on": [name for name in PARAMETERS if name not in FIELD_PARAMETERS],
     }
 
 
