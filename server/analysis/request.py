@@ -295,7 +295,7 @@ def shared_bands(target: Dataset, others: Sequence[Dataset], shown: tuple[int, .
         other = lacking[name]
         raise BandError(
             f"replacement {other.url!r} has bands {[n or '?' for n in other.names]} and lacks {name}: "
-            "show other bands, or give a replacement that has it"
+            "show other bands (`assets`), or give a replacement that has it"
         )
     return only(target, kept)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 from xml.etree import ElementTree as ET
 
@@ -15,11 +14,20 @@ from rasterio.enums import MaskFlags
 from algorithms.masks import NODATA
 from server.export.bandfiller import BandFiller, band_kind
 from server.export.bands import CONFIDENCE_FILE, SOURCE_FILE, OwnBand
-from server.export.cog import SCRATCH, compression_of, write_cog
+from server.export.cog import Cog, compression_of, write_cogs
 from server.export.figures import Figures
 from server.export.item import Origin, result_item
 from server.export.job import ExportJob
-from server.export.mosaic import PieceFile, add_tags, keep_band, put_bands, put_mask, put_sources, target_description
+from server.export.mosaic import (
+    PieceFile,
+    add_tags,
+    keep_band,
+    put_bands,
+    put_mask,
+    put_meaning,
+    put_sources,
+    target_description,
+)
 from server.export.piece import IMAGE_KIND, MASK_KIND, PROVENANCE_KIND
 from server.export.plan import Piece
 from server.export.publication import ITEM_FILE, finished_path
@@ -74,17 +82,17 @@ class FolderWriter:
         Args:
             pieces: all of the scene.
             figures: what was found and filled.
-            announce: called with the name of every file.
+            announce: called with what happens.
 
         Raises:
             UnwritableError: no disk space, or no permission.
         """
         result = self.work.folder / RESULT
-        shutil.rmtree(result / SCRATCH, ignore_errors=True)
-        for number, band in enumerate(self.filler.bands):
-            self._write(band.file, partial(self._band, band, number, pieces), announce, band.dataset)
-        for first, file in enumerate(PROVENANCE_FILES, start=1):
-            self._write(file, partial(self._provenance, file, first, pieces), announce, None)
+        cogs = [*self._bands(pieces), *self._provenance(pieces)]
+        missing = [cog for cog in cogs if not cog.finished.exists()]
+        if missing:
+            announce(f"Writing {len(missing)} files for {self.job.out}")
+            write_cogs(missing, workers=self.job.workers)
         item = result_item(
             self.job.out.resolve(),
             self._origin("TARGET", self.job.request.target),
@@ -100,7 +108,7 @@ class FolderWriter:
             shutil.rmtree(finished, ignore_errors=True)
             result.replace(finished)
         except OSError as error:
-            raise no_room(finished, error) from error
+            raise no_room(finished, error.strerror) from error
 
     def _origin(self, name: str, url: str) -> Origin:
         document = self.sources.document(url)
@@ -111,48 +119,33 @@ class FolderWriter:
             self.tags.get(f"{TAG_PREFIX}{name}_DATE"),
         )
 
-    def _write(
-        self,
-        file: str,
-        described: Callable[[], ET.Element],
-        announce: Callable[[str], None],
-        band: Dataset | None,
-    ) -> None:
-        finished, out = self.work.folder / RESULT / file, self.job.out / file
-        if finished.exists():
-            return
-        announce(f"Writing {out}")
-        root = described()
+    def _cog(self, file: str, root: ET.Element, compression: str, resampling: str) -> Cog:
         add_tags(root, self.tags)
-        self.work.write(f"{file}.vrt", ET.tostring(root))
-        write_cog(
-            self.work.folder / f"{file}.vrt",
-            finished,
-            out=out,
-            compression="deflate" if band is None else compression_of(self.sources, band),
-            resampling="nearest" if band is None else "average",
-            workers=self.job.workers,
-        )
+        vrt = f"{file}.vrt"
+        self.work.write(vrt, ET.tostring(root))
+        finished = self.work.folder / RESULT / file
+        return Cog(self.work.folder / vrt, finished, self.job.out / file, compression, resampling)
 
-    def _band(self, band: OwnBand, number: int, pieces: list[Piece]) -> ET.Element:
-        """The dataset of a band, its own description over the finished pieces."""
-
-        def finished(kind: str) -> list[PieceFile]:
+    def _bands(self, pieces: list[Piece]) -> Iterator[Cog]:
+        """Each band with its own description over the finished pieces."""
+        for number, band in enumerate(self.filler.bands):
             parts = [self.filler.parts(piece, number) for piece in pieces]
-            return [
-                (part, self.work.path(part, band_kind(number, kind))) for part in parts if 0 not in part.pixels.shape
-            ]
+            parts = [part for part in parts if 0 not in part.pixels.shape]
+            root = target_description(self.sources, band.dataset, self.work.folder / "target.vrt")
+            keep_band(root, band.index)
+            put_meaning(root, band.dataset.scales[0], band.dataset.offsets[0])
+            put_sources(root, self._finished(parts, band_kind(number, IMAGE_KIND)), band.dataset.dtype)
+            if self.filler.masked[number]:
+                put_mask(root, self._finished(parts, band_kind(number, MASK_KIND)))
+            yield self._cog(band.file, root, compression_of(self.sources, band.dataset), "average")
 
-        root = target_description(self.sources, band.dataset, self.work.folder / "band.vrt")
-        keep_band(root, band.index)
-        put_sources(root, finished(IMAGE_KIND), band.dataset.dtype)
-        if self.filler.masked[number]:
-            put_mask(root, finished(MASK_KIND))
-        return root
+    def _provenance(self, pieces: list[Piece]) -> Iterator[Cog]:
+        """Where each pixel comes from, a file for each band of the pieces."""
+        for first, (file, (name, meaning)) in enumerate(PROVENANCE_FILES.items(), start=1):
+            root = target_description(self.sources, self.target, self.work.folder / "target.vrt")
+            put_bands(root, {name: meaning}, NODATA)
+            put_sources(root, self._finished(pieces, PROVENANCE_KIND), "uint8", first=first)
+            yield self._cog(file, root, "deflate", "nearest")
 
-    def _provenance(self, file: str, first: int, pieces: list[Piece]) -> ET.Element:
-        root = target_description(self.sources, self.target, self.work.folder / "band.vrt")
-        name, meaning = PROVENANCE_FILES[file]
-        put_bands(root, {name: meaning}, NODATA)
-        put_sources(root, [(piece, self.work.path(piece, PROVENANCE_KIND)) for piece in pieces], "uint8", first=first)
-        return root
+    def _finished(self, parts: list[Piece], kind: str) -> list[PieceFile]:
+        return [(part, self.work.path(part, kind)) for part in parts]

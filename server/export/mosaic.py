@@ -63,6 +63,15 @@ def keep_band(root: ET.Element, number: int) -> None:
             root.remove(band)
 
 
+def put_meaning(root: ET.Element, scale: float, offset: float) -> None:
+    """Say of every band what its numbers mean."""
+    for band in root.findall("VRTRasterBand"):
+        for old in [e for e in band if e.tag in ("Scale", "Offset")]:
+            band.remove(old)
+        ET.SubElement(band, "Scale").text = repr(scale)
+        ET.SubElement(band, "Offset").text = repr(offset)
+
+
 def put_sources(root: ET.Element, sources: Iterable[PieceFile], dtype: str, *, first: int = 1) -> None:
     """Let every band, but not the mask, show the pieces instead of the target's file.
 

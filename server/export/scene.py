@@ -23,7 +23,7 @@ from server.analysis.resolution import resolution_warning
 from server.analysis.task import Task
 from server.export.bandfiller import BandFiller
 from server.export.bands import own_bands, written_bands
-from server.export.cog import compression_of, write_cog
+from server.export.cog import Cog, compression_of, write_cogs
 from server.export.figures import Figures
 from server.export.folder import FolderWriter, is_masked
 from server.export.job import ExportJob, exists_already
@@ -249,30 +249,25 @@ def _write_files(
     def finished(kind: str) -> list[tuple[Piece, Path]]:
         return [(piece, work.path(piece, kind)) for piece in pieces]
 
-    def write(name: str, root: ET.Element, out: Path, compression: str, resampling: str) -> None:
-        announce(f"Writing {out}")
+    cogs = []
+
+    def put(name: str, root: ET.Element, out: Path, compression: str, resampling: str) -> None:
+        add_tags(root, tags)
         work.write(name, ET.tostring(root))
-        write_cog(
-            work.folder / name,
-            finished_path(out.resolve()),
-            out=out,
-            compression=compression,
-            resampling=resampling,
-            workers=job.workers,
-        )
+        cogs.append(Cog(work.folder / name, finished_path(out.resolve()), out, compression, resampling))
 
     if job.provenance is not None:
         root = target_description(sources, target, work.folder / "target.vrt")
         put_bands(root, PROVENANCE_BANDS, NODATA)
         put_sources(root, finished(PROVENANCE_KIND), "uint8")
-        add_tags(root, tags)
-        write("provenance.vrt", root, job.provenance, "deflate", "nearest")
+        put("provenance.vrt", root, job.provenance, "deflate", "nearest")
     root = target_description(sources, target, work.folder / "target.vrt")
     put_sources(root, finished(IMAGE_KIND), target.dtype)
     if _needs_mask(job, sources, target):
         put_mask(root, finished(MASK_KIND))
-    add_tags(root, tags)
-    write("image.vrt", root, job.out, compression_of(sources, target), "average")
+    put("image.vrt", root, job.out, compression_of(sources, target), "average")
+    announce(f"Writing {', '.join(str(cog.out) for cog in cogs)}")
+    write_cogs(cogs, workers=job.workers)
 
 
 __all__ = ["PROVENANCE_BANDS", "Progress", "export_scene"]

@@ -46,6 +46,15 @@ BAD = [
     ("target.tif . --replacement other.tif", ["folder"]),
     ("target.tif no/where/out.tif --replacement other.tif", ["no/where", "does not exist"]),
     ("target.tif out.tif --replacement other.tif --colour red", ["--colour"]),
+    ("target.tif --replacement other.tif", ["TARGET OUT", "--per-asset"]),
+    ("--per-asset new --replacement other.tif", ["TARGET --per-asset"]),
+    ("target.tif out.tif --per-asset new --replacement other.tif", ["out.tif", "--per-asset", "new"]),
+    ("target.tif --per-asset new --provenance from.tif --replacement other.tif", ["from.tif", "--per-asset"]),
+    ("target.tif out.tif --assets red --replacement other.tif", ["red", "--per-asset"]),
+    ("target.tif --per-asset new --assets pink --replacement other.tif", ["pink", "blue"]),
+    ("target.tif --per-asset . --replacement other.tif", ["'.'", "to read"]),
+    ("target.tif --per-asset text.tif --replacement other.tif", ["text.tif", "folder"]),
+    ("target.tif --per-asset no/where --replacement other.tif", ["no/where", "does not exist"]),
     ("out.tif --recipe nothing.yaml", ["nothing.yaml", "check"]),
 ]
 
