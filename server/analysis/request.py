@@ -105,14 +105,14 @@ class Request:
         with at("target"):
             target = check(self.target)
         replacements = []
-        for k, url in enumerate(self.replacements):
-            with at("replacements", k):
+        for position, url in enumerate(self.replacements):
+            with at("replacements", position):
                 replacements.append(url if url == AUTO_REPLACEMENT else check(url))
         with at("mask"):
             mask = check(self.mask) if self.mask and not is_preset(self.mask) else self.mask
         masks = []
-        for k, url in enumerate(self.replacement_masks):
-            with at("replacement_masks", k):
+        for position, url in enumerate(self.replacement_masks):
+            with at("replacement_masks", position):
                 masks.append(url if url == NO_CLOUDS else check(url))
         return replace(self, target=target, replacements=tuple(replacements), mask=mask, replacement_masks=tuple(masks))
 
