@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from server.analysis.request import Request
     from server.raster.sources import Sources
     from server.recipes.model import Recipe
     from server.settings import Settings
@@ -27,9 +28,19 @@ def _told(found: Recipe) -> str:
     filled = (
         f"filled from {', '.join(request.replacements)}" if request.replacements else "shown as it is (no replacements)"
     )
-    remap = request.remap.text if request.remap else "everything but 0"
-    clouds = f"clouds of {request.mask} ({remap})" if request.mask else f"model {request.model or 'auto'}"
+    clouds = f"clouds of {request.mask} ({_rule(request)})" if request.mask else f"model {request.model or 'auto'}"
     return f"{found.name}: {request.target} {filled}; {clouds}; {options}"
+
+
+def _rule(request: Request) -> str:
+    """Which values of a recipe's mask mean cloud, in words."""
+    from server.analysis.clouds import is_preset  # noqa: PLC0415
+
+    if request.mask_bits:
+        return f"bits {', '.join(map(str, request.mask_bits))}"
+    if request.remap:
+        return request.remap.text
+    return "its own classes" if is_preset(request.mask) else "everything but 0"
 
 
 def _problems(name: str, settings: Settings, sources: Sources | None, taken: dict[str, str]) -> list[str]:

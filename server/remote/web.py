@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, NoReturn, TypeVar
@@ -23,8 +23,11 @@ from server.errors import (
 )
 from server.remote.allowlist import AllowList
 from server.remote.connections import PrivatePeerError, connections, time_limit
+from server.remote.logins import Logins
 from server.remote.names import WEB, Address, parse_address
+from server.remote.planetary import DENIED, TokenService, signable
 from server.remote.redaction import redacted
+from server.remote.rules import SETTING
 from server.remote.signatures import unsigned, unsigned_name
 from server.remote.transfer import ATTEMPTS, CONNECT, Part, Stamp
 
@@ -34,7 +37,11 @@ MOST_JSON_BYTES: Final = 8 << 20
 """Bytes of a document in JSON that may be sent whole where its beginning was requested."""
 HOPS: Final = 5
 """Redirects that are followed."""
+LARGEST_DOCUMENT: Final = 1 << 16
+"""Bytes of a document about credentials."""
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_REFUSED: Final = frozenset({401, 403, 409})
+"""Statuses of who may not read; Azure answers 409 where a container is not public."""
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _PIECE: Final = 1 << 18
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
@@ -69,8 +76,10 @@ class WebTransfer:
     that no prefix on the list names must end at a public peer.
     """
 
-    def __init__(self, allowed: AllowList, *, timeout: float, agent: str) -> None:
+    def __init__(self, allowed: AllowList, *, timeout: float, agent: str, logins: Logins) -> None:
         self._allowed = allowed
+        self._logins = logins
+        self._tokens = TokenService(self._document)
         self._timeout = timeout
         self._headers = {"User-Agent": agent, "Accept-Encoding": "identity"}
         self._listed = connections(public=False)
@@ -121,13 +130,20 @@ class WebTransfer:
         raise AssertionError
 
     def _attempt(self, url: str, headers: dict[str, str], read: Callable[[Any, str, float], T], deadline: float) -> T:
-        where, url = parse_address(url), unsigned_name(url)  # messages name the file
+        first, url = parse_address(url), unsigned_name(url)  # messages name the file
+        where = first
         try:
             for _ in range(HOPS + 1):
-                answer = self._ask(where, headers, deadline)
+                answer = self._let_in(first, where, headers, deadline)
                 try:
+                    self._logins.keep(first, where, answer.headers.getlist("set-cookie"))
                     target = answer.headers.get("location")
                     if answer.status not in _REDIRECTS or target is None:
+                        if where != first and answer.headers.get("content-type", "").startswith("text/html"):
+                            raise SourceDeniedError(
+                                f"{url!r} leads to a page of {where.host!r}, to log in on; the operator can set "
+                                f"credentials with {SETTING}"
+                            )
                         return read(answer, str(where), deadline)
                 finally:
                     answer.close()
@@ -141,6 +157,38 @@ class WebTransfer:
             ) from error
         raise SourceFaultError(f"{url!r} redirects more than {HOPS} times; give the final address")
 
+    def _let_in(self, first: Address, where: Address, headers: dict[str, str], deadline: float) -> Any:
+        """An answer, with the credentials that there are for an address on the way from `first`."""
+        rule = self._logins.rule(where)
+        told = rule is not None and rule.sign is not None
+        blob = signable(where, told=told)
+        sent = self._tokens.signed(where) if blob else where
+        if blob and told and sent == where:
+            sent = self._tokens.sign(where, where) or where
+        answer = self._ask(sent, headers | self._logins.headers(first, where), deadline)
+        # 404 with a token means what it says.
+        denied = answer.status in (DENIED if sent == where else _REFUSED)
+        if blob and denied and (signed := self._tokens.sign(where, sent)):
+            answer.close()
+            answer = self._ask(signed, headers, deadline)
+        return answer
+
+    def _document(self, where: Address, headers: Mapping[str, str]) -> bytes:
+        """A small document, from the very address that was asked."""
+        deadline = time.monotonic() + self._timeout / ATTEMPTS
+        self._allowed.check_address(where)
+        try:
+            answer = self._ask(where, dict(headers), deadline)
+            try:
+                if answer.status != HTTPStatus.OK:
+                    raise SourceDeniedError(f"{str(where)!r} answers {answer.status}")
+                data: bytes = answer.read(LARGEST_DOCUMENT, decode_content=False)
+            finally:
+                answer.close()
+        except HTTPError as error:
+            raise SourceFaultError(f"{str(where)!r} cannot be fetched") from error
+        return data
+
     def _hop(self, url: str, here: Address, target: str) -> Address:
         """Where a redirect leads, if a request might have named it."""
         try:
@@ -150,7 +198,9 @@ class WebTransfer:
                 raise SourceForbiddenError(f"{str(unsigned(address))!r} is not a web address")
             return self._allowed.check_address(address)
         except SourceForbiddenError as error:
-            raise SourceForbiddenError(f"{url!r} redirects: {error}") from error
+            # A login's answer is in the query.
+            reason = re.sub(r"\?[^'\s]*'", "'", str(error))
+            raise SourceForbiddenError(f"{url!r} redirects: {reason}") from error
         except ValueError as error:
             raise SourceForbiddenError(
                 f"{url!r} redirects to {redacted(target)[:200]!r}, which is not an address"
@@ -243,7 +293,7 @@ def _refuse(url: str, status: int, start: int) -> NoReturn:
     """The error for an answer without bytes."""
     if status in (404, 410):
         raise SourceMissingError(f"{url!r} does not exist (its server answers {status}); check the name")
-    if status in (401, 403):
+    if status in _REFUSED:
         raise SourceDeniedError(f"{url!r} is refused by its server ({status}); give a public or signed address")
     if status == 416 and start:
         raise SourceChangedError(f"{url!r} changed while it was read: it is shorter now; try again")

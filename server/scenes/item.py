@@ -90,10 +90,8 @@ def scene_of(item: Mapping[str, Any], url: str) -> Scene:
             size = _resolution(asset, [asset], key, file) or 0.0
             rank = size + (0.5 if _is_jp2(asset) else 0.0)
             if kind not in masks or rank < masks[kind][0]:
-                masks[kind] = (
-                    rank,
-                    SceneMask(kind, key, _joined(url, key, asset["href"]), alternates=_alternates(asset)),
-                )
+                place, *others = _places(url, key, asset)
+                masks[kind] = rank, SceneMask(kind, key, place, alternates=tuple(others))
             continue
         for band in _bands(facts, key, asset, file):
             name = band.name or ""
@@ -130,6 +128,7 @@ def _bands(facts: _Facts, key: str, asset: dict[str, Any], file: str) -> Iterato
         return
     described = _list(asset.get("eo:bands")) or _list(asset.get("bands")) or [{}]
     rasters = _list(asset.get("raster:bands"))
+    place, *others = _places(facts.url, key, asset)
     for k, entry in enumerate(described):
         band = _mapping(entry)
         raster = _mapping(rasters[k]) if k < len(rasters) else {}
@@ -148,14 +147,14 @@ def _bands(facts: _Facts, key: str, asset: dict[str, Any], file: str) -> Iterato
         yield SceneBand(
             name=name,
             asset=key,
-            url=_joined(facts.url, key, asset["href"]),
+            url=place,
             index=k + 1,
             resolution=_resolution(asset, places, key, file),
             scale=meaning.scale,
             offset=meaning.offset,
             nodata=next((found for place in places if (found := number(place.get("nodata"))) is not None), None),
             source=meaning.source,
-            alternates=_alternates(asset),
+            alternates=tuple(others),
         )
 
 
@@ -285,6 +284,22 @@ def _is_raster(asset: Mapping[str, Any]) -> bool:
 
 def _is_jp2(asset: Mapping[str, Any]) -> bool:
     return asset.get("type") == "image/jp2" or _file(asset["href"]).lower().endswith(".jp2")
+
+
+def _places(url: str, key: str, asset: Mapping[str, Any]) -> list[str]:
+    """Addresses of an asset, its own first.
+
+    Raises:
+        SourceUnreadableError: its own is none, and there is no other.
+    """
+    others = [*_alternates(asset)]
+    try:
+        own = _joined(url, key, asset["href"])
+    except SourceUnreadableError:
+        if not others:
+            raise
+        return others
+    return [own, *others]
 
 
 def _alternates(asset: Mapping[str, Any]) -> tuple[str, ...]:

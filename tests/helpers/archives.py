@@ -15,6 +15,8 @@ import rasterio
 from rasterio.enums import Resampling
 from rasterio.transform import from_origin
 
+from tests.helpers.scenes import BANDS
+
 CRS: Final = "EPSG:32633"
 LEFT, TOP = 500_000, 4_600_000
 Ground = Mapping[str, npt.NDArray[np.float64]]
@@ -153,3 +155,34 @@ def write_item(
     target = folder / f"{name}.json"
     target.write_text(json.dumps(item))
     return target
+
+
+def write_plain_item(
+    folder: Path, values: npt.NDArray[Any], masks: Mapping[str, npt.NDArray[Any]] | None = None
+) -> str:
+    """A small Item of no archive, in a folder of its own: six bands of 10 m, and masks.
+
+    Args:
+        folder: to make.
+        values: (6, H, W) digital numbers, 10,000 for a reflectance of 1.
+        masks: by kind.
+
+    Returns:
+        The Item's path.
+    """
+    folder.mkdir()
+    assets: dict[str, Any] = {}
+    for name, band in zip(BANDS, values, strict=True):
+        write_band(folder / f"{name}.tif", digital(band * 1e-4, 1e-4, 0.0), 10)
+        assets[name] = {
+            "href": f"{name}.tif",
+            "type": "image/tiff",
+            "eo:bands": [{"name": name, "common_name": name}],
+            "raster:bands": [{"scale": 1e-4, "offset": 0.0}],
+        }
+    for kind, mask in (masks or {}).items():
+        write_band(folder / f"{kind}.tif", mask, 10, nodata=None)
+        assets[kind] = {"href": f"{kind}.tif", "type": "image/tiff"}
+    path = folder / "item.json"
+    path.write_text(json.dumps({"type": "Feature", "id": folder.name, "properties": {}, "assets": assets}))
+    return str(path)
