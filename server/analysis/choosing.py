@@ -13,6 +13,7 @@ from typing import Final
 import cachetools
 import numpy as np
 import numpy.typing as npt
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.warp import transform_bounds
@@ -48,6 +49,8 @@ COVERED_SHARE: Final = 0.99
 """Share of the target's clouds that is enough."""
 LEAST_GAIN: Final = 0.01
 """Share of the target's clouds that a further replacement adds, at least."""
+UNREADABLE: Final = (ClearSkyError, RasterioError, CPLE_BaseError)
+"""What hinders the use of one candidate; others are none the worse for it."""
 _AT_ONCE: Final = 4
 
 
@@ -229,7 +232,7 @@ class _Choice:
     def _measure(self, ground: CloudedGround, candidates: Sequence[Candidate]) -> None:
         """Look at some candidates, several at a time; those that cannot be read are left out."""
 
-        def look(candidate: Candidate) -> npt.NDArray[np.bool_] | ClearSkyError:
+        def look(candidate: Candidate) -> npt.NDArray[np.bool_] | Exception:
             scene = self._scenes[candidate.acquisition.id]
             try:
                 admitted = replace(scene, url=self._sources.check(scene.url))
@@ -237,7 +240,7 @@ class _Choice:
                 return self._clearness.clear(ground, admitted)
             except CancelledWorkError:
                 raise
-            except ClearSkyError as error:
+            except UNREADABLE as error:
                 return error
 
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="candidate") as pool:
@@ -245,7 +248,7 @@ class _Choice:
         for candidate, future in zip(candidates, running, strict=True):
             found = future.result()
             name = candidate.acquisition.id
-            if isinstance(found, ClearSkyError):
+            if isinstance(found, Exception):
                 self._leave_out(name, str(found))
             else:
                 self._clear[name] = found
@@ -270,7 +273,9 @@ class _Choice:
             for candidate in chosen:
                 try:
                     self._clearness.check(self._scenes[candidate.acquisition.id])
-                except (InputError, SourceError) as error:
+                except CancelledWorkError:
+                    raise
+                except UNREADABLE as error:
                     self._leave_out(candidate.acquisition.id, str(error))
                     break
             else:

@@ -78,7 +78,7 @@ def export(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
     from server.settings import Settings  # noqa: PLC0415
 
     given = {name: value for name, value in options.items() if value not in (None, (), "")}
-    with _one_line():
+    with one_line():
         settings = Settings()
         job = ExportJob(**_arguments(paths, given, settings))
         with _interruptible(job.out):
@@ -139,7 +139,7 @@ def _places(paths: tuple[str, ...], folder: Path | None, of_recipe: str | None) 
 
 
 @contextmanager
-def _one_line() -> Iterator[None]:
+def one_line() -> Iterator[None]:
     """Report every error that an export can meet in one line."""
     from pydantic import ValidationError  # noqa: PLC0415
     from rasterio._err import CPLE_BaseError  # noqa: PLC0415

@@ -57,16 +57,18 @@ def replacements(item: str, mask: str | None, model: str | None, limit: int, *, 
     They are looked up in the STAC API that the Item names, or in CLEARSKY_STAC_API.
     """
     from server.analysis.request import Request  # noqa: PLC0415  (start-up of the other commands)
+    from server.export.command import one_line  # noqa: PLC0415
     from server.export.inputs import own_source  # noqa: PLC0415
     from server.http.replacements import described_ranking  # noqa: PLC0415
     from server.raster.sources import Sources  # noqa: PLC0415
     from server.settings import Settings  # noqa: PLC0415
 
-    settings = Settings()
-    request = Request(item, mask=mask, model=model).checked(own_source)
-    sources = Sources.of(settings, own=[*request.sources, *own_apis(settings)])
-    with own_chooser(settings, sources) as chooser:
-        ranking = described_ranking(chooser.ranking(request.checked(sources.check)), limit)
+    with one_line():
+        settings = Settings()
+        request = Request(item, mask=mask, model=model).checked(own_source)
+        sources = Sources.of(settings, own=[*request.sources, *own_apis(settings)])
+        with own_chooser(settings, sources) as chooser:
+            ranking = described_ranking(chooser.ranking(request.checked(sources.check)), limit)
     click.echo(ranking.model_dump_json(indent=2) if as_json else _table(ranking))
 
 

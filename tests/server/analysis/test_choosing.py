@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pytest
 import rasterio
 from fastapi import Request as HttpRequest
@@ -178,6 +179,23 @@ def test_pages_that_lead_in_a_circle_or_on_and_on_end(api: StacApi) -> None:
     assert (flood.items, flood.ids) == (200, ("right_1",))
 
 
+def with_mask(item: dict[str, Any], file: str) -> dict[str, Any]:
+    """An Item with another mask."""
+    scl = item["assets"]["scl"]
+    return item | {"assets": item["assets"] | {"scl": scl | {"href": f"{scl['href'].rpartition('/')[0]}/{file}"}}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bad_masks(api: StacApi) -> None:
+    """A mask that ends in its pixels, and one of another place."""
+    path = write_band(api.folder / "damaged.tif", np.random.default_rng(0).integers(0, 11, (80, 80), np.uint8), 20)
+    with rasterio.open(path) as src:
+        place = int(src.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", 1))
+    path.write_bytes(path.read_bytes()[: place + 50])
+    with rasterio.open(write_band(api.folder / "elsewhere.tif", scl_with(), 20), "r+") as dst:
+        dst.transform = rasterio.Affine(20, 0, 9e5, 0, -20, 9e5)
+
+
 LIES: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {
     "no geometry": lambda item: item | {"geometry": None, "bbox": None},
     "elsewhere": lambda item: item | {"bbox": [1, 2, 3, 4]},
@@ -190,6 +208,10 @@ LIES: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {
     "assets elsewhere": lambda item: (
         item | {"assets": {k: v | {"href": "http://169.254.169.254/x.tif"} for k, v in item["assets"].items()}}
     ),
+    "mask missing": lambda item: with_mask(item, "missing.tif"),
+    "mask damaged": lambda item: with_mask(item, "damaged.tif"),
+    "mask of text": lambda item: with_mask(item, "target.json"),
+    "mask elsewhere": lambda item: with_mask(item, "elsewhere.tif"),
     "no self link": lambda item: item | {"links": []},
     "another's self link": lambda item: item | {"links": [{"rel": "self", "href": "https://169.254.169.254/a"}]},
     "text": lambda _: "Item",
@@ -208,6 +230,17 @@ def test_one_item_that_lies_does_not_keep_another_from_being_chosen(api: StacApi
     named = {item.id for item in found.left_out} | {offer.acquisition.id for offer in found.offers}
     assert lie in ("text", "null") or "liar" in named
     assert found.ids == (("liar",) if lie in HARMLESS else ("right_1",))
+
+
+def test_a_date_whose_bands_cannot_be_read_is_passed_over(api: StacApi, documents: Path) -> None:
+    put(api, "broken", "2025-06-16", documents)
+    (api.folder / "broken-nir.tif").unlink()
+    try:
+        found = ranking(api)
+    finally:
+        api.items.pop()
+    assert found.ids == ("right_1",)
+    assert {item.id: "broken-nir.tif" in item.reason for item in found.left_out}["broken"]
 
 
 def test_dates_that_cover_the_clouds_together_are_chosen_together(tmp_path: Path, documents: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,7 @@ from httpx2 import Response
 from numpy.testing import assert_array_equal
 from starlette.testclient import TestClient
 
+from server.cli import main
 from server.export.command import export
 from server.export.replacements import replacements
 from tests.helpers.scenes import read_raster, write_raster
@@ -164,6 +166,37 @@ def test_the_command_prints_what_the_route_answers(terminal: CliRunner, client: 
     assert first.split()[:6] == ["*", f"{answer['candidates'][0]['score']:.3f}", "100%", "60%", "2025-06-20", "right_1"]
     assert "far" in second.split()
     assert "*" not in second
+
+
+@pytest.mark.parametrize(
+    ("item", "options", "says"),
+    [
+        ("missing.json", [], "does not exist"),
+        ("plain.tif", [], "STAC Item"),
+        ("target.json", ["--mask", "udm2"], "udm2"),
+        ("target.json", ["--limit", "0"], "--limit"),
+        ("damaged.json", [], "damaged.tif"),
+    ],
+)
+def test_bad_input_ends_the_command_with_one_line(
+    terminal: CliRunner,
+    api: StacApi,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    item: str,
+    options: list[str],
+    says: str,
+) -> None:
+    write_raster(api.folder / "plain.tif", np.ones((6, 64, 64), np.uint16))
+    (api.folder / "damaged.tif").write_bytes((api.folder / "target-scl.tif").read_bytes()[:700])
+    target = (api.folder / "target.json").read_text()
+    (api.folder / "damaged.json").write_text(target.replace("target-scl.tif", "damaged.tif"))
+    monkeypatch.setattr(sys, "argv", ["clearsky", "replacements", str(api.folder / item), *options])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert says in line
 
 
 def test_an_export_has_its_dates_chosen(terminal: CliRunner, api: StacApi, tmp_path: Path) -> None:
