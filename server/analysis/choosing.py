@@ -39,7 +39,7 @@ KEPT_SECONDS: Final = 86_400.0
 """Time after which a choice is made again: new dates may be there."""
 ROUND_CANDIDATES: Final = 6
 """Candidates whose masks are looked at before it is seen whether these are enough."""
-MOST_MEASURED: Final = 18
+MOST_MEASURED: Final = 30
 """Candidates whose masks are looked at."""
 MOST_DETECTED: Final = 6
 """Candidates that are looked at where a network has to find their clouds."""
