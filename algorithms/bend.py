@@ -18,7 +18,7 @@ RIDGE: Final = 1e-3
 """Shrinkage of the slopes per clear cell, in units of the replacement's variance; tames collinear bands."""
 CENTRES: Final = 64
 """Centres of the bend: spectra typical of the scene. 32 to 200 and widths of 0.7 to 1.5 times theirs differ little."""
-WHITE: Final = 0.02
+LEAST_VARIANCE: Final = 0.02
 """Least variance of a whitened direction, so that the noise of collinear bands makes no spectra."""
 BEND_RIDGE: Final = 3e-2
 """Shrinkage of the bend per clear cell, in units of a kernel's mean square."""
@@ -74,7 +74,7 @@ def fit_bend(x: Floats, y: Floats, spread: Floats) -> Bend:
     x, y = x[:, order], y[:, order]
     z, bands = x[1:], len(y)
     values, vectors = np.linalg.eigh(np.einsum("in,jn->ij", z, z) / z.shape[1])
-    axes = (vectors / np.sqrt(np.maximum(values, 0) + WHITE)).T
+    axes = (vectors / np.sqrt(np.maximum(values, 0) + LEAST_VARIANCE)).T
     centres = _centres(np.einsum("ij,jn->in", axes, z))
     apart = ((centres[:, None] - centres[None]) ** 2).sum(axis=-1)
     np.fill_diagonal(apart, np.inf)

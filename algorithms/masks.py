@@ -1,4 +1,4 @@
-"""Masks: their nodata class, and growing them."""
+"""Masks: their classes, and growing them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ import numpy.typing as npt
 from algorithms.errors import ShapeError
 from algorithms.options import BUFFER_PIXELS, OPTIONS
 
+CLEAR: Final = 0
+CLOUD: Final = 1
+SHADOW: Final = 2
 NODATA: Final = 255
-"""Class of cells without data."""
+"""Classes of a cloud mask; `NODATA` is that of cells without data."""
 
 
 def buffer_cells(steps: int, factor: int) -> int:
@@ -44,7 +47,7 @@ def buffer_mask(mask: npt.ArrayLike, steps: int) -> npt.NDArray[np.bool_]:
 
     Args:
         mask: (H, W), non-zero is cloud; 255 (nodata) is not.
-        steps: 0 to 15, the option `buffer`.
+        steps: as the option `buffer` of `algorithms.options`.
 
     Returns:
         (H, W) bool.

@@ -24,15 +24,12 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from algorithms.errors import ParameterError, ShapeError
-from algorithms.masks import NODATA, dilate
+from algorithms.masks import CLOUD, NODATA, SHADOW, dilate
 from algorithms.scene import SceneFit
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Classes = npt.NDArray[np.uint8]
-
-CLOUD: Final = 1
-SHADOW: Final = 2
 
 RELEASE: Final = (2.0, 0.5)
 """Difference, in noise, below which a masked cell is given back: where the model is least and most certain of it.

@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.float64]
 
 PSEUDO: Final = 2.0
 """Weight, in cells, of moment matching, to which slopes shrink where few cells are clear."""
-FEW_CELLS: Final = 64
+TRUSTED_CELLS: Final = 64
 """Clear cells below which the fit moves on, in proportion, to the identity `t = r`: with none, that is all there is.
 Both dates are in the same units here, the target's."""
 ITERATIONS: Final = 6
@@ -22,7 +22,7 @@ SAMPLE_CELLS: Final = 60_000
 """Cells used at most; a regular sub-sample beyond."""
 FEW_BEND: Final = 1000
 """Clear cells from which on the relation may bend."""
-CHUNK: Final = 1 << 13
+CHUNK_CELLS: Final = 1 << 13
 """Cells whose kernels are held at once: 2 MB, so that they stay in the processor's cache."""
 
 
@@ -67,8 +67,8 @@ class SceneFit:
         flat = z.reshape(len(z), -1)
         out = np.empty((len(self.level), flat.shape[1]), np.float32)
         slope, level = self.slope.astype(np.float32), self.level.astype(np.float32)[:, None]
-        for start in range(0, flat.shape[1], CHUNK):
-            part = slice(start, start + CHUNK)
+        for start in range(0, flat.shape[1], CHUNK_CELLS):
+            part = slice(start, start + CHUNK_CELLS)
             out[:, part] = level
             for column, band in zip(slope.T, flat[:, part], strict=True):
                 out[:, part] += column[:, None] * band
@@ -148,7 +148,7 @@ def fit_scene(
         count=n * step,
         bend=bend,
     )
-    return fit if n >= FEW_CELLS else _towards_identity(fit, n / FEW_CELLS)
+    return fit if n >= TRUSTED_CELLS else _towards_identity(fit, n / TRUSTED_CELLS)
 
 
 def _robust_line(x: Floats, y: Floats, matched: Floats, penalty: Floats) -> tuple[Floats, Floats, Floats]:

@@ -136,7 +136,9 @@ def row(size: int, cores: int, *, provenance: bool) -> str:
         bare = seconds(lambda: infer(count, cores))
         plain = seconds(lambda: read([scene.cloudy, scene.clear], cores))
         options: dict[str, Any] = {"compression": compression_of(sources, cloudy), "resampling": "average"}
-        write = seconds(lambda: write_cog(scene.cloudy, folder / "copy.tif", **options, workers=cores))
+        write = seconds(
+            lambda: write_cog(scene.cloudy, folder / "copy.tif", out=folder / "copy.tif", **options, workers=cores)
+        )
         more = ["--provenance", str(folder / "provenance.tif")] if provenance else []
         run = ours(scene.cloudy, scene.clear, folder / "out.tif", *more)
     total = bare + plain + write

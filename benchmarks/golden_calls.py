@@ -1,4 +1,4 @@
-"""The rasters and recipes of `benchmarks.golden`, and what it runs beside requests: commands and direct calls."""
+"""The rasters and recipes of `benchmarks.golden`, and what it runs next to requests: commands and direct calls."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ class Command:
     outputs: list[Path] = field(default_factory=list)
 
 
-def prepare(demo: Path, real: Path) -> None:
-    """Beside a generated demo scene: a replacement of its western half in degrees, and recipes; and the real pairs."""
+def prepare(demo: Path) -> None:
+    """Next to a generated demo scene: a replacement of its western half in degrees, and recipes."""
     with rasterio.open(demo / "clear.tif") as src:
         left, bottom, right, top = src.bounds
         xs, ys = [left, (left + right) / 2], [top, bottom]
@@ -77,6 +77,10 @@ def prepare(demo: Path, real: Path) -> None:
         head = f"name: {name}\ntarget: ../cloudy.tif\nreplacements: [../clear.tif]\n"
         (demo / "recipes" / f"{name}.yaml").write_text(head + rest)
     (demo / "slra.rft.xml").write_text(TEMPLATE)
+
+
+def prepare_real(real: Path) -> None:
+    """The real pairs, as far as they are there."""
     real.mkdir()
     for file in sorted({name for pair in PAIRS.values() for name in pair}):
         if (DATA / f"{file}.tif").is_file():

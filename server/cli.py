@@ -13,6 +13,7 @@ import click
 from algorithms.errors import ClearSkyError
 from server import __version__
 from server.export.command import export
+from server.export.replacements import replacements
 from server.recipes.command import recipe
 
 _NOT_LISTED = " (not on CLEARSKY_ALLOWED_SOURCES: nobody can name what is there)"
@@ -117,6 +118,7 @@ def models() -> None:
 
 
 cli.add_command(export)
+cli.add_command(replacements)
 cli.add_command(recipe)
 
 

@@ -15,14 +15,14 @@ from server.raster.grid import Box
 
 Bools = npt.NDArray[np.bool_]
 Bytes = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
+Fields = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class LayerFields:
     """What one replacement fills of a box."""
 
-    fields: Floats
+    fields: Fields
     """(h, w, 2 B): gain of every band, then offset of every band."""
     meets: Bools
     """(h, w), cells at which the residual is known."""

@@ -47,7 +47,7 @@ class MaskTile:
     """(2, h, w) of cloud and of shadow, 255 = 1."""
 
 
-def joined(box: Box, fetch: Callable[[BlockNumber], tuple[Box, MaskTile]]) -> MaskTile:
+def join_blocks(box: Box, fetch: Callable[[BlockNumber], tuple[Box, MaskTile]]) -> MaskTile:
     """Put the mask of a box together from those of blocks, each with the cells it covers."""
     classes, probabilities = np.empty(box.shape, np.uint8), np.empty((2, *box.shape), np.uint8)
     for number in box.blocks(BLOCK_CELLS):
@@ -142,12 +142,12 @@ class Masks:
         """
         if (inference := _Inference.of(clouds)) is not None:
             self.prefetch([(clouds, box)])
-            return joined(box, lambda number: self._block(inference, number, box))
+            return join_blocks(box, lambda number: self._block(inference, number, box))
         if clouds.source.classes is None:
             clear = np.where(self._rasters.valid(clouds.layer, clouds.grid, box), 0, NODATA).astype(np.uint8)
             return MaskTile(clear, np.zeros((2, *box.shape), np.uint8))
         read = partial(self._read_tile, clouds, clouds.source.classes)
-        return joined(box, lambda number: (clouds.grid.block(number), read(number)))
+        return join_blocks(box, lambda number: (clouds.grid.block(number), read(number)))
 
     def _block(self, inference: _Inference, number: BlockNumber, box: Box) -> tuple[Box, MaskTile]:
         """A block by the model, or the part of it in a box if the block needs windows that are not cached."""

@@ -13,7 +13,7 @@ from algorithms.refine import ENOUGH_FIT_CELLS, FIT_BUFFER, LIKELY, fit_cells, r
 from algorithms.sample import in_a_row, sample_squares
 from algorithms.scene import SceneFit, fit_scene
 from server.analysis.keys import FirstFitKey, RefinedKey
-from server.analysis.masks import Masks, MaskTile, joined
+from server.analysis.masks import Masks, MaskTile, join_blocks
 from server.analysis.plane import Plane
 from server.analysis.task import ReplacementIndex
 from server.raster.cache import RasterCache
@@ -52,7 +52,7 @@ class Refinement:
         return all(self._cache.peek(RefinedKey.of(plane, n)) for n in box.blocks(BLOCK_CELLS))
 
     def _joined(self, plane: Plane, box: Box) -> MaskTile:
-        return joined(box, lambda n: (plane.grid.block(n), self._block(plane, n)))
+        return join_blocks(box, lambda n: (plane.grid.block(n), self._block(plane, n)))
 
     def prefetch(self, plane: Plane, boxes: list[Box]) -> None:
         """Infer all that refining the boxes needs, and fit the scene stage it rests on."""

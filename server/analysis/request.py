@@ -5,9 +5,9 @@ HTTP parameters, recipes and the command line each build the same `Request`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -25,16 +25,19 @@ from server.raster.dataset import Dataset, dataset_crs, match_bands
 from server.raster.layer import Layer
 from server.raster.placing import overlap
 from server.raster.sources import Sources
-from server.scenes.masks import parse_bits
 from server.scenes.scene import Scene
 
-MOST_BANDS: Final = 32
+MOST_FILLED_BANDS: Final = 32
 """Bands the fill regresses on at most."""
 Within = Callable[..., AbstractContextManager[None]]
 """Gives a context from a place in a request."""
 
 MOST_REPLACEMENTS: Final = 64
 """The source band, a byte, tells 254 apart; each that a pixel is still cloudy in costs as much as the first."""
+
+
+AUTO_REPLACEMENT: Final = "auto"
+"""Stands among the replacements for the dates that `server.analysis.choosing` finds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,13 @@ class Request:
     def sources(self) -> tuple[str, ...]:
         """Every dataset named."""
         masks = () if self.mask is None or is_preset(self.mask) else (self.mask,)
-        return (self.target, *self.replacements, *masks, *self.replacement_masks)
+        replacements = (url for url in self.replacements if url != AUTO_REPLACEMENT)
+        return (self.target, *replacements, *masks, *self.replacement_masks)
+
+    @property
+    def automatic(self) -> bool:
+        """Whether replacements are still to be chosen."""
+        return AUTO_REPLACEMENT in self.replacements
 
     def checked(self, check: Callable[[str], str], at: Within = lambda *_: nullcontext()) -> Request:
         """The same request with every dataset's name as `check` gives it back.
@@ -88,7 +97,7 @@ class Request:
         replacements = []
         for k, url in enumerate(self.replacements):
             with at("replacements", k):
-                replacements.append(check(url))
+                replacements.append(url if url == AUTO_REPLACEMENT else check(url))
         with at("mask"):
             mask = check(self.mask) if self.mask and not is_preset(self.mask) else self.mask
         masks = []
@@ -215,9 +224,10 @@ class Request:
         if len(self.replacements) > MOST_REPLACEMENTS:
             raise ParameterError(f"{len(self.replacements)} replacements are given; up to {MOST_REPLACEMENTS} are used")
         target = self.target_dataset(sources)
-        if fills and len(target.indexes) > MOST_BANDS:
+        if fills and len(target.indexes) > MOST_FILLED_BANDS:
             raise BandError(
-                f"{target.url!r} has {len(target.indexes)} bands; the fill takes up to {MOST_BANDS}: leave some out"
+                f"{target.url!r} has {len(target.indexes)} bands; "
+                f"the fill takes up to {MOST_FILLED_BANDS}: leave some out"
             )
         # What the mask shows is what is filled: with a replacement, its refined form.
         refine = options.refine and self.mask is None and bool(self.replacements)
@@ -266,40 +276,6 @@ def shared_bands(target: Dataset, others: Sequence[Dataset], shown: tuple[int, .
             "show other bands, or give a replacement that has it"
         )
     return only(target, kept)
-
-
-def split_names(text: str) -> tuple[str, ...]:
-    """Names separated by commas."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-_WRITTEN: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
-    "replacement": ("replacements", tuple),
-    "mask_remap": ("remap", Remap),
-    "mask_bits": ("mask_bits", parse_bits),
-    "replacement_mask": ("replacement_masks", tuple),
-    "bands": ("bands", split_names),
-    "assets": ("assets", lambda names: tuple(part for name in names for part in split_names(name))),
-}
-"""Parameters that a URL or a command line writes in another way than `Request` keeps them: field and how to read it."""
-
-
-def fields_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a `Request` from parameters as a URL or a command line gives them.
-
-    Args:
-        parameters: by their public names; None and empty ones count as not given, others than a request's are left out.
-
-    Raises:
-        RemapError: a remap string that cannot be read.
-    """
-    known = {field.name for field in fields(Request)}
-    found: dict[str, Any] = {}
-    for name, value in parameters.items():
-        field, read = _WRITTEN.get(name, (name, lambda value: value))
-        if field in known and value not in (None, "", (), []):
-            found[field] = read(value)
-    return found
 
 
 @lru_cache(maxsize=256)

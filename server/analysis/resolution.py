@@ -14,7 +14,7 @@ from server.work.trace import warn
 
 logger = logging.getLogger("clearsky")
 
-FEW_CELLS: Final = 16
+FEW_CELLS_ACROSS: Final = 16
 """Cells along the shorter side of a scene below which a model has too little around a cloud to tell it by."""
 WIDE_FACTOR: Final = 16
 """Pixels per side of a cell from which on the ground filled around a cloud for nothing is worth a word."""
@@ -34,7 +34,7 @@ def resolution_warning(target: Dataset) -> str | None:
         return None
     pixel = ground_resolution(target)
     text = None
-    if min(grid.shape) < FEW_CELLS:
+    if min(grid.shape) < FEW_CELLS_ACROSS:
         text = (
             f"the cloud model looks at cells of {pixel * grid.factor:.3g} m, of which {target.url!r}, with pixels of "
             f"{pixel:.2g} m, has {grid.rows} x {grid.cols}: too few to find clouds in, which may stay as they are; "

@@ -8,12 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from algorithms.masks import CLEAR, CLOUD, SHADOW
 from server.demo.landscape import PIXEL
 from server.demo.noise import F32, U8, fractal, stream
 from server.demo.spectra import Date
-
-CLEAR, CLOUD, SHADOW = 0, 1, 2
-"""Classes of the truth mask, the same as the cloud model's."""
 
 VISIBLE = 0.25
 """Share of the ground's light that must be lost before a pixel counts as cloud or as shadow in the truth mask.
@@ -25,7 +23,7 @@ COVER = (0.25, 0.30)
 """Range that the share of pixels under cloud is drawn from."""
 
 #            blue  green   red    nir   swir16 swir22
-WHITE = (0.610, 0.590, 0.595, 0.630, 0.510, 0.410)
+CLOUD_REFLECTANCE = (0.610, 0.590, 0.595, 0.630, 0.510, 0.410)
 """Top-of-atmosphere reflectance of thick sunlit cumulus; water droplets absorb in the shortwave infrared."""
 
 DIMMED = (0.60, 0.66, 0.71, 0.77, 0.85, 0.87)
@@ -41,7 +39,7 @@ class Clouds:
     Attributes:
         alpha: Share of the ground's light that the cloud hides, 0..1; exactly 0 off the clouds.
         shade: Strength of the shadow on the ground, 0..1; exactly 0 out of the shadows.
-        bright: Brightness of the cloud relative to `WHITE`.
+        bright: Brightness of the cloud relative to `CLOUD_REFLECTANCE`.
     """
 
     alpha: F32
@@ -71,7 +69,7 @@ class Clouds:
         """
         path = np.float32(date.path[band])
         ground = reflectance - self.shade * np.float32(DIMMED[band]) * np.maximum(reflectance - path, 0)
-        covered: F32 = ground + self.alpha * (np.float32(WHITE[band]) * self.bright - ground)
+        covered: F32 = ground + self.alpha * (np.float32(CLOUD_REFLECTANCE[band]) * self.bright - ground)
         return covered
 
 

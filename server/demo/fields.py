@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from server.demo.noise import F32, U8, fractal, share, smoothstep, stream, strips
+from server.demo.noise import F32, U8, fractal, row_strips, share, smoothstep, stream
 from server.demo.spectra import CROPS
 
 SPACING = 150
@@ -102,7 +102,7 @@ def make_fields(size: int, seed: int) -> Fields:
 
     result = Fields(empty(), empty(), empty(), empty(), np.empty((size, size), np.int8), empty(), empty(), empty())
     columns = np.arange(size, dtype=np.float32)[None, :]
-    for rows in strips(size):
+    for rows in row_strips(size):
         y = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None] + warp_y[rows]
         x = columns + warp_x[rows]
         district, border = _nearest(y, x, seeds_y, seeds_x, side)

@@ -32,7 +32,7 @@ def stream(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
-def strips(rows: int) -> Iterator[slice]:
+def row_strips(rows: int) -> Iterator[slice]:
     """Yield the slices of consecutive row strips that cover `rows` rows."""
     for start in range(0, rows, STRIP_ROWS):
         yield slice(start, min(start + STRIP_ROWS, rows))

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from server.demo.landscape import PIXEL, Landscape
-from server.demo.noise import F32, fractal, stream, strips
+from server.demo.noise import F32, fractal, row_strips, stream
 from server.demo.spectra import BANDS, CROPS, MOTTLING, ROUGHNESS, SMOOTH, Date, crop_spectra, spectrum
 
 QUANTIFICATION = 10000
@@ -30,7 +30,7 @@ def illumination(height: F32, date: Date) -> F32:
     return np.clip(lit, 0.35, 1.45)
 
 
-def render(land: Landscape, date: Date, seed: int) -> F32:
+def render_ground(land: Landscape, date: Date, seed: int) -> F32:
     """Render the land under a clear sky.
 
     Args:
@@ -57,7 +57,7 @@ def render(land: Landscape, date: Date, seed: int) -> F32:
         for cover, part in land.layers
     ]
     picture = np.empty((len(BANDS), size, size), np.float32)
-    for rows in strips(size):
+    for rows in row_strips(size):
         crop = (land.fields.clear if date.clear else land.fields.cloudy)[rows]
         vigour = (land.fields.vigour[rows].astype(np.float32) - 128) / 128
         turn = (land.fields.turn[rows].astype(np.float32) - 128) / 128

@@ -16,7 +16,7 @@ from algorithms.errors import ParameterError
 from server.demo.clouds import make_clouds
 from server.demo.landscape import PIXEL, make_landscape
 from server.demo.noise import F32, U8, stream
-from server.demo.render import QUANTIFICATION, render, sense
+from server.demo.render import QUANTIFICATION, render_ground, sense
 from server.demo.spectra import BANDS, CLEAR_DATE, CLOUDY_DATE, Date
 
 SIZES = (256, 8192)
@@ -89,8 +89,8 @@ def write_demo(directory: Path, *, size: int = 2048, seed: int = 0) -> DemoScene
 def _write_all(directory: Path, size: int, seed: int) -> None:
     """Generate the scene and write its four files."""
     land = make_landscape(size, seed)
-    _write_image(directory / "clear.tif", render(land, CLEAR_DATE, seed), CLEAR_DATE, seed)
-    ground = render(land, CLOUDY_DATE, seed)
+    _write_image(directory / "clear.tif", render_ground(land, CLEAR_DATE, seed), CLEAR_DATE, seed)
+    ground = render_ground(land, CLOUDY_DATE, seed)
     del land  # a scene of 8192 pixels takes gigabytes
     _write_image(directory / "truth.tif", ground, CLOUDY_DATE, seed)
     clouds = make_clouds(size, CLOUDY_DATE, seed)

@@ -11,13 +11,15 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from server.export.publication import finished_path
-from server.export.work import UnwritableError, partial_folder
+from server.errors import UnwritableError
 from server.raster.dataset import Dataset
 from server.raster.sources import Sources
 
 LOSSLESS: Final = ("deflate", "lzw", "zstd", "lzma")
 """Compressions that are kept from the target; any other becomes the first of these."""
+
+SCRATCH: Final = "cog"
+"""Folder next to a COG while it is being written."""
 
 
 def compression_of(sources: Sources, target: Dataset) -> str:
@@ -27,12 +29,13 @@ def compression_of(sources: Sources, target: Dataset) -> str:
     return own if own in LOSSLESS else LOSSLESS[0]
 
 
-def write_cog(vrt: Path, out: Path, *, compression: str, resampling: str, workers: int) -> None:
-    """Write a VRT as a COG, under the temporary name of a finished output.
+def write_cog(vrt: Path, finished: Path, *, out: Path, compression: str, resampling: str, workers: int) -> None:
+    """Write a VRT as a COG, which appears complete.
 
     Args:
         vrt: what to write.
-        out: the output; the COG is at `finished_path(out)` then.
+        finished: where; its folder is made if it is missing.
+        out: the name that it will have in the end, for messages.
         compression: one of `LOSSLESS`.
         resampling: how overviews are made.
         workers: threads.
@@ -51,14 +54,14 @@ def write_cog(vrt: Path, out: Path, *, compression: str, resampling: str, worker
     }
     if compression != "lzma":
         options["predictor"] = "yes"
-    folder = partial_folder(out)
-    scratch = folder / "cog"  # GDAL writes its overviews into a file beside; all of it goes with the folder
+    folder = finished.parent
+    scratch = folder / SCRATCH  # GDAL writes its overviews into a file beside; all of it goes with the folder
     try:
         folder.mkdir(exist_ok=True)
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         _translate(vrt, scratch / "cog.tif", options)
-        (scratch / "cog.tif").replace(finished_path(out))
+        (scratch / "cog.tif").replace(finished)
     except OSError as error:
         raise UnwritableError(
             f"{str(out)!r} cannot be written: {error}; free disk space and run the command again"

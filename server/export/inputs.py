@@ -7,13 +7,13 @@ from pathlib import Path
 from algorithms.errors import ParameterError
 from server.errors import SourceForbiddenError, SourceMissingError
 from server.remote.names import parse_address
-from server.scenes.bandlist import files_of, joined
+from server.scenes.bandlist import files_of, joined_files
 from server.scenes.products import is_product
 
 
 def own_source(name: str) -> str:
     """The dataset to open, or the list of files; see `_own_file`."""
-    return joined([_own_file(file) for file in files_of(name)])
+    return joined_files([_own_file(file) for file in files_of(name)])
 
 
 def _own_file(name: str) -> str:

@@ -19,7 +19,7 @@ GDAL_TYPES: Final = {
 }  # fmt: skip
 """GDAL's name of every data type that can be filled."""
 
-Source = tuple[Piece, Path]
+PieceFile = tuple[Piece, Path]
 
 
 def target_description(sources: Sources, target: Dataset, scratch: Path) -> ET.Element:
@@ -54,14 +54,30 @@ def add_tags(root: ET.Element, tags: Mapping[str, str]) -> None:
         ET.SubElement(items, "MDI", key=key).text = value
 
 
-def put_sources(root: ET.Element, sources: Iterable[Source], dtype: str) -> None:
-    """Let every band, but not the mask, show the pieces instead of the target's file."""
+def keep_band(root: ET.Element, number: int) -> None:
+    """Leave the dataset one of its bands, by 1-based number, and no mask."""
+    for band in [e for e in root if e.tag in ("VRTRasterBand", "MaskBand")]:
+        if band.get("band") == str(number):
+            band.set("band", "1")
+        else:
+            root.remove(band)
+
+
+def put_sources(root: ET.Element, sources: Iterable[PieceFile], dtype: str, *, first: int = 1) -> None:
+    """Let every band, but not the mask, show the pieces instead of the target's file.
+
+    Args:
+        root: the dataset.
+        sources: the pieces.
+        dtype: their type.
+        first: their 1-based band that the dataset's first one shows; the next shows the next.
+    """
     pieces = list(sources)
     for band in root.findall("VRTRasterBand"):
-        _replace_sources(band, pieces, dtype, band.get("band") or "1")
+        _replace_sources(band, pieces, dtype, str(int(band.get("band") or 1) - 1 + first))
 
 
-def put_mask(root: ET.Element, sources: Iterable[Source]) -> None:
+def put_mask(root: ET.Element, sources: Iterable[PieceFile]) -> None:
     """Let the mask of the dataset show the pieces."""
     for old in root.findall("MaskBand"):
         root.remove(old)
@@ -81,7 +97,7 @@ def put_bands(root: ET.Element, bands: Mapping[str, str], nodata: int) -> None:
         ET.SubElement(band, "ColorInterp").text = "Gray" if number == 1 else "Undefined"
 
 
-def _replace_sources(band: ET.Element, pieces: list[Source], dtype: str, number: str) -> None:
+def _replace_sources(band: ET.Element, pieces: list[PieceFile], dtype: str, number: str) -> None:
     for old in [e for e in band if e.tag.endswith("Source")]:
         band.remove(old)
     for piece, path in pieces:

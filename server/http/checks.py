@@ -21,7 +21,7 @@ from server.http.jsontext import parse_json
 
 MOST_SOURCES: Final = MOST_REPLACEMENTS
 """Values of `url`, `replacement` and `replacement_mask`."""
-MOST_BANDS: Final = 512
+MOST_ASKED_BANDS: Final = 512
 """Values of `bidx` and `rescale`: hyperspectral rasters have up to 430 bands."""
 MOST_ZOOM: Final = 30
 """Zoom level up to which tile matrix sets are listed: 1 mm a pixel."""
@@ -72,7 +72,7 @@ def _within(name: str, text: str, least: float, most: float) -> None:
         raise ParameterError(f"{name}={text[:LONGEST_NUMBER]} is not a number from {least:g} to {most:g}")
 
 
-def _number(least: float, most: float, count: int = MOST_BANDS) -> Check:
+def _number(least: float, most: float, count: int = MOST_ASKED_BANDS) -> Check:
     def check(name: str, values: Values) -> Values:
         _count(name, values, count)
         for value in values:
@@ -122,7 +122,7 @@ def _json(name: str, values: Values) -> Values:
 
 
 def _rescale(name: str, values: Values) -> Values:
-    _count(name, values, MOST_BANDS)
+    _count(name, values, MOST_ASKED_BANDS)
     for value in values:
         ends = [_float(part.strip(" []")) for part in value.split(",")]
         if any(end is not None and not math.isfinite(end) for end in ends) or (len(ends) == 2 and ends[0] == ends[1]):

@@ -22,7 +22,7 @@ from rasterio.errors import RasterioError
 from algorithms.errors import ParameterError
 from server.http.jsontext import parse_json
 
-LONGEST: Final = 16_384
+LONGEST_CRS: Final = 16_384
 """Characters of a CRS: the longest WKT in EPSG's register has 11,000."""
 SHOWN: Final = 80
 """Characters of it that an error repeats."""
@@ -125,8 +125,8 @@ def parse_crs(text: str) -> CRS:
     Raises:
         ParameterError: anything else, a CRS that does not exist, or one that is neither geographic nor projected.
     """
-    if len(text) > LONGEST:
-        raise _refusal(text, f"has {len(text)} characters, more than {LONGEST}")
+    if len(text) > LONGEST_CRS:
+        raise _refusal(text, f"has {len(text)} characters, more than {LONGEST_CRS}")
     bare = text.strip()
     if bare.startswith("[") and bare.endswith("]"):
         bare = bare[1:-1]

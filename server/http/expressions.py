@@ -18,13 +18,13 @@ from rio_tiler.expression import validate_expression
 
 from algorithms.errors import ParameterError
 
-LONGEST: Final = 4096
+LONGEST_EXPRESSION: Final = 4096
 """Characters of an expression."""
 MOST_PARTS: Final = 64
 """Bands of the result."""
 MOST_NODES: Final = 1000
 """Nodes of one part's syntax tree."""
-DEEPEST: Final = 120
+DEEPEST_EXPRESSION: Final = 120
 """Levels of one part's syntax tree; a sum of 100 terms has as many."""
 LARGEST_EXPONENT: Final = 64
 """Exponent of a constant."""
@@ -41,8 +41,8 @@ def check_expression(expression: str) -> None:
     Raises:
         ParameterError: with what is wrong and what to write. What rio-tiler refuses is left to rio-tiler.
     """
-    if len(expression) > LONGEST:
-        raise ParameterError(f"expression has {len(expression)} characters; up to {LONGEST} are accepted")
+    if len(expression) > LONGEST_EXPRESSION:
+        raise ParameterError(f"expression has {len(expression)} characters; up to {LONGEST_EXPRESSION} are accepted")
     parts = [part for part in expression.split(";") if part.strip()]
     if not parts:
         raise ParameterError(f"expression {expression[:80]!r} is empty; {_REMEDY}")
@@ -62,9 +62,10 @@ def _check_part(part: str) -> None:
     depth = 0
     while level:
         depth, nodes = depth + 1, nodes + len(level)
-        if nodes > MOST_NODES or depth > DEEPEST:
+        if nodes > MOST_NODES or depth > DEEPEST_EXPRESSION:
             raise ParameterError(
-                f"expression {part[:80]!r} has more than {MOST_NODES} terms or {DEEPEST} levels; write a shorter one"
+                f"expression {part[:80]!r} has more than {MOST_NODES} terms or {DEEPEST_EXPRESSION} levels; "
+                "write a shorter one"
             )
         for node in level:
             _check_node(part, node)

@@ -10,14 +10,14 @@ from algorithms.errors import ParameterError
 
 MOST_VERTICES: Final = 100_000
 """Of one feature: the finest coastline of a country in Natural Earth has 67,000."""
-DEEPEST: Final = 16
+DEEPEST_GEOMETRY: Final = 16
 """Levels of collections and coordinates."""
 
 
 def _positions(value: Any, level: int = 0) -> Iterator[Any]:
     """Every position of nested coordinates."""
-    if level > DEEPEST:
-        raise ParameterError(f"the geometry is nested more than {DEEPEST} levels deep; flatten it")
+    if level > DEEPEST_GEOMETRY:
+        raise ParameterError(f"the geometry is nested more than {DEEPEST_GEOMETRY} levels deep; flatten it")
     if isinstance(value, (list, tuple)):
         if value and not isinstance(value[0], (list, tuple)):
             yield value
@@ -27,8 +27,8 @@ def _positions(value: Any, level: int = 0) -> Iterator[Any]:
 
 
 def _coordinates(geometry: Any, level: int = 0) -> Iterator[Any]:
-    if level > DEEPEST:
-        raise ParameterError(f"the geometry is nested more than {DEEPEST} levels deep; flatten it")
+    if level > DEEPEST_GEOMETRY:
+        raise ParameterError(f"the geometry is nested more than {DEEPEST_GEOMETRY} levels deep; flatten it")
     if not isinstance(geometry, dict):
         return
     yield from _positions(geometry.get("coordinates", ()))

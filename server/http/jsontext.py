@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from algorithms.errors import ParameterError
 
-DEEPEST: Final = 16
+DEEPEST_JSON: Final = 16
 """Levels of brackets: PROJJSON has ten at most, a colour map three."""
 
 
@@ -41,10 +41,10 @@ def parse_json(text: str, name: str) -> Any:
         name: of the parameter, for the error.
 
     Raises:
-        ParameterError: not JSON, deeper than `DEEPEST`, or with a number that is not finite or absurdly long.
+        ParameterError: not JSON, deeper than `DEEPEST_JSON`, or with a number that is not finite or absurdly long.
     """
-    if (depth := _depth(text)) > DEEPEST:
-        raise ParameterError(f"{name} is nested {depth} levels deep; up to {DEEPEST} are accepted")
+    if (depth := _depth(text)) > DEEPEST_JSON:
+        raise ParameterError(f"{name} is nested {depth} levels deep; up to {DEEPEST_JSON} are accepted")
     try:
         return json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:

@@ -11,7 +11,7 @@ MOST_CONNECTIONS: Final = 1000
 """Connections of one process: each may hold a body of `CLEARSKY_MAX_BODY_BYTES`; most systems allow 1024 open files."""
 HEAD_SECONDS: Final = 10.0
 """Time for a request line and its headers to arrive, from the connection or the request's first byte on."""
-HEAD_BYTES: Final = 128 << 10
+HEADERS_BYTES: Final = 128 << 10
 """Request line, headers, trailers and what frames a chunked body; a query alone may have 64 kB."""
 STALL_SECONDS: Final = 30.0
 """Time after which a client that takes less than `LEAST_PROGRESS` of its answer is given up."""
@@ -52,7 +52,7 @@ class PatientProtocol(HttpToolsProtocol):
             self._expect_head()
         self._framing += len(data)
         super().data_received(data)
-        if self._framing > HEAD_BYTES and not self.transport.is_closing():
+        if self._framing > HEADERS_BYTES and not self.transport.is_closing():
             self.transport.write(_TOO_LARGE)
             self.transport.close()
 

@@ -25,6 +25,7 @@ from server.errors import (
     OverdueError,
     QueryTooLongError,
     RecipeMissingError,
+    ShutdownError,
     SourceBusyError,
     SourceChangedError,
     SourceFaultError,
@@ -32,6 +33,7 @@ from server.errors import (
     SourceMissingError,
     SourceTimeoutError,
     SourceUnreadableError,
+    UnwritableError,
 )
 from server.remote.redaction import redacted
 from server.work.trace import request_id
@@ -61,6 +63,8 @@ STATUS: Final[dict[type[Exception], int]] = {
     AbandonedError: 499,
     OverdueError: 503,
     BusyError: 503,
+    ShutdownError: 503,
+    UnwritableError: 500,
     MemoryError: 503,
     Exception: 500,
 }

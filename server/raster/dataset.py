@@ -17,6 +17,7 @@ from server.raster.turns import full_turn
 from server.raster.upright import georeferenced, hull
 from server.raster.usable import check_place, check_real
 from server.scenes.masks import MaskCode
+from server.scenes.reflectance import LANDSAT
 
 _L2A: Final = re.compile(r"L2A|LEVEL[-_ ]?2A|L2SP|L2SR|SURFACE[-_ ]REFLECTANCE|\bBOA\b", re.IGNORECASE)
 
@@ -104,7 +105,7 @@ def reflectance_of(src: Any, indexes: tuple[int, ...]) -> tuple[tuple[float, ...
     dtype = src.dtypes[0]
     surface = any((d or "").upper().startswith("SR_B") for d in src.descriptions)
     if surface and dtype == "uint16":
-        scale, offset, source = 2.75e-5, -0.2, "Landsat Collection 2 surface reflectance (band names SR_B*)"
+        scale, offset, source = *LANDSAT, "Landsat Collection 2 surface reflectance (band names SR_B*)"
     elif dtype in ("uint16", "int16"):
         scale, offset, source = 1e-4, 0.0, f"default for {dtype}: 0.0001 per digital number"
     elif dtype == "uint8":

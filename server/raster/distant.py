@@ -28,7 +28,7 @@ from server.raster.upright import is_north_up
 
 MOST_WARPED: Final = 8
 """Pixels warped along a side for one of the image; 256 px tiles of rasters with overviews have up to 2."""
-KEPT: Final = 2
+FINEST_FACTOR: Final = 2
 """Pixels of the decimated raster along a side for one of the image: places are exact to a quarter of the latter."""
 MOST_WORK: Final = 1 << 30
 """Pixels warped for one image: a minute of one core. What GDAL has begun cannot be stopped."""
@@ -135,7 +135,7 @@ def from_afar(
     ratio = min(across, down)
     overview = max((factor for factor in src.overviews(1) if factor <= ratio), default=1)
     near = ratio / overview <= MOST_WARPED
-    step = overview if near else 1 << int(math.log2(ratio / KEPT))
+    step = overview if near else 1 << int(math.log2(ratio / FINEST_FACTOR))
     if (work := width * height * across * down / step**2) > MOST_WORK:
         raise TooLargeError(
             f"an image of {width} x {height} pixels, each {across:.0f} x {down:.0f} of the raster's, takes a warp of "

@@ -15,9 +15,8 @@ from server.raster.mounting import check_unchanged
 from server.remote.files import Remotes, is_remote
 from server.remote.localfile import LocalFile
 from server.remote.remotefile import RemoteFile
+from server.scenes.scene import DOCUMENT_BYTES
 
-LARGEST: Final = 8 << 20
-"""Bytes of a document; real Items have 10 to 60 kB."""
 _RASTERS: Final = frozenset({".tif", ".tiff", *BY_SUFFIX})
 
 
@@ -43,8 +42,8 @@ def read_document(url: str, version: str, remotes: Remotes) -> bytes | None:
         raise_fault([file])
         if not start.startswith(b"{"):
             return None
-        if file.size > LARGEST:
-            raise SourceUnreadableError(f"{url!r} has {file.size} bytes; give an Item, which has {LARGEST} at most")
+        if file.size > DOCUMENT_BYTES:
+            raise SourceUnreadableError(f"{url!r} has {file.size} bytes; give an Item, of up to {DOCUMENT_BYTES}")
         data = file.read(0, file.size)
         raise_fault([file])
     return data

@@ -24,7 +24,8 @@ from server.raster.upright import georeferenced
 from server.remote.allowlist import AllowList
 from server.remote.files import Remotes, is_remote
 from server.remote.signatures import unsigned_name
-from server.scenes.bandlist import band_list, expanded, files_of, is_band_list, joined
+from server.remote.web import WebDocument
+from server.scenes.bandlist import band_list, expanded, files_of, is_band_list, joined_files
 from server.scenes.item import item_scene
 from server.scenes.masks import preset_of
 from server.scenes.products import is_product, product_scene
@@ -80,7 +81,7 @@ class Sources:
             As `AllowList.check` and, of web addresses, `Remotes.admit` do.
         """
         if is_band_list(url):
-            return joined([self._admitted(file) for file in expanded(url)])
+            return joined_files([self._admitted(file) for file in expanded(url)])
         return self._admitted(url, folders=may_be_document(url))
 
     def _admitted(self, url: str, *, folders: bool = False) -> str:
@@ -98,6 +99,16 @@ class Sources:
         bands = sorted({*scene.analysed, *scene.picture})
         files = dict.fromkeys(self._placed(scene, scene.bands[number - 1]) for number in bands)
         return " ".join([own, *(file_version(file, self.remotes) for file in files)])
+
+    def answer(self, url: str, *, most_bytes: int) -> WebDocument:
+        """What a web service answers now, such as a page of a search; its address is checked as every other.
+
+        Raises:
+            SourceForbiddenError: see `check`. ParameterError: no web address. Errors of `Remotes.document`.
+        """
+        if not url.lower().startswith(("https://", "http://")):
+            raise ParameterError(f"{url[:200]!r} is no address of a web service; give one that begins with https://")
+        return self.remotes.document(self.allowed.check(url), most_bytes=most_bytes)
 
     def _own_version(self, url: str) -> str:
         """State of a file, or of a product's folder."""
@@ -145,6 +156,12 @@ class Sources:
         """The scene that a document describes; None for a file that is none."""
         data = read_document(url, version, self.remotes)
         return None if data is None else item_scene(data, url)
+
+    def document(self, url: str) -> bytes | None:
+        """The STAC Item that a name stands for, as it is stored; None for anything else. Raises as `scene` does."""
+        if is_band_list(url) or not may_be_document(url) or is_product(url):
+            return None
+        return read_document(url, self._own_version(url), self.remotes)
 
     def dataset(self, url: str) -> Dataset:
         """The description of a raster of one file, read again when the file changes.

@@ -12,7 +12,7 @@ import pyproj
 from algorithms.errors import ParameterError
 from server.errors import SourceUnreadableError
 
-LARGEST: Final = 1e12
+LARGEST_COORDINATE: Final = 1e12
 """Coordinates and sizes of pixels beyond which no CRS has any points."""
 SMALLEST: Final = 1e-12
 """Size of a pixel below which positions cannot be distinguished."""
@@ -26,7 +26,7 @@ def check_georeference(src: Any, url: str) -> None:
     """
     numbers = tuple(src.transform)[:6]
     remedy = "its georeferencing is damaged; assign it again (gdal_edit -a_ullr)"
-    if not all(math.isfinite(value) and abs(value) <= LARGEST for value in numbers):
+    if not all(math.isfinite(value) and abs(value) <= LARGEST_COORDINATE for value in numbers):
         raise SourceUnreadableError(f"{url!r} has the geotransform {numbers}: {remedy}")
     a, b, _, d, e, _ = numbers
     sides = math.hypot(a, d), math.hypot(b, e)

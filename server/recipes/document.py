@@ -12,13 +12,13 @@ import yaml
 
 from server.errors import RecipeError
 
-MAX_BYTES: Final = 1 << 16
+RECIPE_BYTES: Final = 1 << 16
 """Largest recipe file; real ones have some hundred bytes."""
 
 MAX_DEPTH: Final = 8
 """Deepest nesting of lists and mappings."""
 
-Key = tuple[str | int, ...]
+ValuePath = tuple[str | int, ...]
 
 _TAG: Final = "tag:yaml.org,2002:"
 
@@ -64,16 +64,16 @@ class Document:
     """The file's name, for messages."""
     values: dict[str, Any]
     """Plain values; what is null is left out, so that it means the default."""
-    lines: Mapping[Key, int] = field(repr=False)
+    lines: Mapping[ValuePath, int] = field(repr=False)
     """1-based line of every value and of every key that is null; `()` is the whole."""
 
-    def line(self, key: Key) -> int:
+    def line(self, key: ValuePath) -> int:
         """Line of a value, or of the nearest one around it."""
         while key not in self.lines and key:
             key = key[:-1]
         return self.lines.get(key, 1)
 
-    def at(self, key: Key) -> str:
+    def at(self, key: ValuePath) -> str:
         """`file:line` of a value."""
         return f"{self.name}:{self.line(key)}"
 
@@ -98,7 +98,7 @@ def _scalar(node: yaml.ScalarNode, where: str) -> Any:
     raise RecipeError(f"{where}: {text[:40]!r} with tag {kind!r} is not accepted; write a plain value without tags")
 
 
-def _value(node: yaml.Node, key: Key, name: str, lines: dict[Key, int]) -> Any:
+def _value(node: yaml.Node, key: ValuePath, name: str, lines: dict[ValuePath, int]) -> Any:
     where = f"{name}:{node.start_mark.line + 1}"
     lines.setdefault(key, node.start_mark.line + 1)
     if isinstance(node, yaml.ScalarNode):
@@ -135,7 +135,7 @@ def _compose(text: str, name: str) -> yaml.Node | None:
     return node
 
 
-def read_document(content: bytes, name: str) -> Document:
+def read_yaml(content: bytes, name: str) -> Document:
     """Read a YAML or JSON file whose top level is a mapping.
 
     Args:
@@ -145,8 +145,8 @@ def read_document(content: bytes, name: str) -> Document:
     Raises:
         RecipeError: with `name:line`, for anything else.
     """
-    if len(content) > MAX_BYTES:
-        raise RecipeError(f"{name}:1: {len(content)} bytes are more than {MAX_BYTES}; a recipe is a short file")
+    if len(content) > RECIPE_BYTES:
+        raise RecipeError(f"{name}:1: {len(content)} bytes are more than {RECIPE_BYTES}; a recipe is a short file")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -157,7 +157,7 @@ def read_document(content: bytes, name: str) -> Document:
     if text.lstrip().startswith("{"):
         text = text.replace("\t", " ")  # JSON may be indented by tabs, YAML may not
     node = _compose(text, name)
-    lines: dict[Key, int] = {}
+    lines: dict[ValuePath, int] = {}
     values = _value(node, (), name, lines) if node else None
     if not isinstance(values, dict):
         raise RecipeError(f"{name}:1: has no `key: value` lines; write at least `name:` and `target:`")
@@ -165,5 +165,5 @@ def read_document(content: bytes, name: str) -> Document:
 
 
 def write_values(values: dict[str, Any]) -> str:
-    """Plain values as YAML that `read_document` reads back."""
+    """Plain values as YAML that `read_yaml` reads back."""
     return str(yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000))

@@ -14,10 +14,10 @@ from algorithms.errors import InputError
 from algorithms.options import OPTIONS
 from algorithms.removal import CloudRemoval
 from server.analysis.clouds import is_preset
-from server.analysis.request import Request
+from server.analysis.request import AUTO_REPLACEMENT, Request
 from server.errors import SourceError
 from server.raster.sources import Sources
-from server.recipes.document import Document, read_document
+from server.recipes.document import Document, read_yaml
 from server.recipes.schema import Render, validate
 
 
@@ -88,8 +88,10 @@ def parse_recipe(document: Document, folder: Path, digest: str) -> Recipe:
         title=written.title or written.name,
         request=Request(
             place(written.target),
-            tuple(place(url) for url in written.replacements),
+            tuple(url if url == AUTO_REPLACEMENT else place(url) for url in written.replacements),
             mask=mask.source if is_preset(mask.source) else place(mask.source) if mask.source else None,
+            mask_bits=mask.bits,
+            replacement_masks=tuple(place(url) for url in written.replacement_masks),
             remap=mask.remap,
             model=None if mask.model == "auto" else mask.model,
             bands=written.bands,
@@ -97,6 +99,7 @@ def parse_recipe(document: Document, folder: Path, digest: str) -> Recipe:
             reflectance_scale=written.reflectance_scale,
             reflectance_offset=written.reflectance_offset,
             nodata=written.nodata,
+            assets=written.assets,
         ),
         algorithm=CloudRemoval(**{name: getattr(written, name) for name in OPTIONS}),
         render=written.render,
@@ -116,5 +119,5 @@ def recipe_of(content: bytes, file: Path, shown: str | None = None) -> Recipe:
     Raises:
         RecipeError: see `parse_recipe`.
     """
-    document = read_document(content, shown or str(file))
+    document = read_yaml(content, shown or str(file))
     return parse_recipe(document, file.parent, hashlib.sha256(content).hexdigest())

@@ -18,7 +18,7 @@ from algorithms.reclassify import Remap
 from algorithms.removal import CloudRemoval
 from server.errors import RecipeError
 
-MAX_BYTES: Final = 1 << 22
+TEMPLATE_BYTES: Final = 1 << 22
 """Largest template; a thumbnail inside takes most of a large one."""
 
 _TYPE: Final = "{http://www.w3.org/2001/XMLSchema-instance}type"
@@ -61,9 +61,9 @@ def _plain(text: str | None) -> str:
 
 def _parse(file: Path) -> Element:
     with file.open("rb") as source:
-        content = source.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise RecipeError(f"{file}: more than {MAX_BYTES} bytes; save the template without its thumbnail")
+        content = source.read(TEMPLATE_BYTES + 1)
+    if len(content) > TEMPLATE_BYTES:
+        raise RecipeError(f"{file}: more than {TEMPLATE_BYTES} bytes; save the template without its thumbnail")
     try:
         root: Element = fromstring(content, forbid_dtd=True)
     except DefusedXmlException as error:

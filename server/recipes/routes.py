@@ -11,7 +11,7 @@ from titiler.core.factory import TilerFactory
 from titiler.extensions.wmts import wmtsExtension
 
 from server.http.asgi import Scope, below_root
-from server.http.middleware import Inputs
+from server.http.middleware import Inputs, resolved_sources
 from server.http.openapi import PAGE_OR_JSON
 from server.http.pages import TEMPLATES
 from server.http.render import render
@@ -70,7 +70,7 @@ def named_in_recipe(scope: Scope) -> Inputs:
     """What the answers below `/recipes/NAME/` depend on: the recipe and the datasets it names."""
     app = scope["app"]
     recipe = recipes_of(app).get(below_root(scope).split("/")[2]).admitted(sources_of(app))
-    return Inputs(recipe.request.sources, [recipe.digest])
+    return Inputs(resolved_sources(app, recipe.request), [recipe.digest])
 
 
 def _links(base: str, name: str) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from server.errors import RecipeError, RecipeMissingError
-from server.recipes.document import MAX_BYTES, read_document
+from server.recipes.document import RECIPE_BYTES, read_yaml
 from server.recipes.model import Recipe, parse_recipe, recipe_of
 
 logger = logging.getLogger("clearsky")
@@ -62,14 +62,14 @@ class Recipes:
 
 def _read(file: Path) -> bytes:
     with file.open("rb") as source:
-        return source.read(MAX_BYTES + 1)
+        return source.read(RECIPE_BYTES + 1)
 
 
 def _load(file: Path) -> Recipe | Broken:
     name = file.stem
     try:
         content = _read(file)
-        document = read_document(content, file.name)
+        document = read_yaml(content, file.name)
         name = str(document.values.get("name", name))
         return parse_recipe(document, file.parent, hashlib.sha256(content).hexdigest())
     except RecipeError as error:

@@ -16,11 +16,11 @@ from server.errors import SourceTimeoutError
 from server.remote.gate import Gate
 from server.remote.transfer import CONNECT
 
-KEPT: Final = 60.0
+KNOWN_SECONDS: Final = 60.0
 """Seconds for which a name's addresses are remembered."""
-FAILED: Final = 5.0
+UNKNOWN_SECONDS: Final = 5.0
 """The same for a name without addresses."""
-NAMES: Final = 4096
+MOST_NAMES: Final = 4096
 """Names that are remembered."""
 PER_NAME: Final = 4
 """Most threads that wait for one name's addresses."""
@@ -61,8 +61,8 @@ def is_public_address(address: str) -> bool:
 
 
 _lock: Final = threading.Lock()
-_known: Final[TTLCache[str, tuple[str, ...]]] = TTLCache(NAMES, KEPT)
-_failed: Final[TTLCache[str, tuple[str, ...]]] = TTLCache(NAMES, FAILED)
+_known: Final[TTLCache[str, tuple[str, ...]]] = TTLCache(MOST_NAMES, KNOWN_SECONDS)
+_failed: Final[TTLCache[str, tuple[str, ...]]] = TTLCache(MOST_NAMES, UNKNOWN_SECONDS)
 _coming: Final[dict[str, Future[tuple[str, ...]]]] = {}
 _gate: Final = Gate(per_host=PER_NAME, total=WAITING, patience=1.0)
 

@@ -18,14 +18,14 @@ from server.remote.gate import Gate
 from server.remote.logins import Logins
 from server.remote.names import WEB
 from server.remote.objects import ObjectTransfer
-from server.remote.pieces import CHUNK, Pieces
+from server.remote.pieces import CHUNK_BYTES, Pieces
 from server.remote.rules import Rules
 from server.remote.signatures import Signatures, unsigned_name
 from server.remote.transfer import Identity, Part, Transfer, again, host_of
-from server.remote.web import WebTransfer
+from server.remote.web import WebDocument, WebTransfer
 from server.settings import Settings
 
-HEAD: Final = 2
+HEAD_CHUNKS: Final = 2
 """Pieces that the look at a file's state brings along: the header of most cloud-optimized GeoTIFFs."""
 PATIENCE: Final = 1.0
 """Seconds without an answer after which no more threads wait for a host: see `Gate`."""
@@ -85,7 +85,7 @@ class Remotes:
             threads: threads that requests run in; servers that stall can hold a quarter each, and half in all.
         """
         agent = f"ClearSky/{__version__}"
-        self._web: Transfer = WebTransfer(allowed, timeout=timeout, agent=agent, logins=Logins(rules, allowed))
+        self._web: Final = WebTransfer(allowed, timeout=timeout, agent=agent, logins=Logins(rules, allowed))
         self._objects: Transfer = ObjectTransfer(timeout=timeout, agent=agent, rules=rules)
         share = max(2, threads // 4)
         self._gate = Gate(per_host=share, total=2 * share, patience=PATIENCE)
@@ -168,7 +168,7 @@ class Remotes:
         with self._lock:
             last = self._last.get(url)
         try:
-            part = self._transfer(url).fetch(asked, 0, HEAD * CHUNK, last.stamp if last else None)
+            part = self._transfer(url).fetch(asked, 0, HEAD_CHUNKS * CHUNK_BYTES, last.stamp if last else None)
         except ClearSkyError as error:
             return again(error)
         if part.data is None and last:
@@ -182,6 +182,15 @@ class Remotes:
 
     def _transfer(self, url: str) -> Transfer:
         return self._web if _is_web(url) else self._objects
+
+    def document(self, url: str, *, most_bytes: int) -> WebDocument:
+        """The whole answer of a web service, requested now. Raises as `WebTransfer.document` does.
+
+        Raises:
+            SourceBusyError: its server does not answer, and enough threads wait for it.
+        """
+        with self._gate.waiting(host_of(url)):
+            return self._web.document(url, most_bytes=most_bytes)
 
     def failed(self, identity: Identity, error: ClearSkyError) -> None:
         """Remember that a file cannot be read now, so that those who wait for it do not try one after the other.

@@ -12,7 +12,7 @@ from server.remote.vsi import PREFIX, install
 
 logger = logging.getLogger("clearsky")
 
-KEPT: Final = ("/vsimem/", PREFIX)
+KEPT_SYSTEMS: Final = ("/vsimem/", PREFIX)
 """What stays: images are encoded in memory, and rasters are read through our own file system."""
 
 
@@ -38,7 +38,7 @@ _CALLBACKS: Final = {
 
 
 def seal() -> None:
-    """Remove every file system but `KEPT` from GDAL, that of real paths included, for the life of the process.
+    """Remove every file system but `KEPT_SYSTEMS` from GDAL, that of real paths included, for the life of the process.
 
     `server.raster.opening` refuses rasters that refer to other files; whatever it misses ends here. To be
     called at start, while nobody opens files; afterwards rasterio neither opens nor writes a path.
@@ -47,7 +47,7 @@ def seal() -> None:
     prefixes = ctypes.cast(gdal.VSIGetFileSystemsPrefixes(), POINTER(c_char_p))
     number = 0
     while (prefix := prefixes[number]) is not None:
-        if prefix.decode() not in KEPT:
+        if prefix.decode() not in KEPT_SYSTEMS:
             install(prefix.decode(), _CALLBACKS)
         number += 1
     install("", _CALLBACKS)  # names without a prefix: paths

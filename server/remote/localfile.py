@@ -10,7 +10,7 @@ from typing import Final
 
 from server.errors import SourceChangedError, SourceFaultError, SourceMissingError, SourceUnreadableError
 
-HEAD: Final = 16 << 10
+HEAD_BYTES: Final = 16 << 10
 """Bytes kept: GDAL reads the directory of a GeoTIFF in about a hundred small pieces."""
 _FLAGS: Final = (
     os.O_RDONLY
@@ -50,7 +50,7 @@ class LocalFile:
         self.fault: Exception | None = None
         """Why bytes were missing. GDAL may go on without them: whoever reads must look here."""
         self._head = b""
-        self._head = self.read(0, HEAD)
+        self._head = self.read(0, HEAD_BYTES)
 
     @property
     def size(self) -> int:

@@ -21,7 +21,7 @@ WEB: Final = ("https", "http")
 OBJECTS: Final = ("s3", "gs", "az")
 SCHEMES: Final = (*WEB, *OBJECTS)
 """Schemes of addresses that can be read."""
-LONGEST: Final = 8192
+LONGEST_ADDRESS: Final = 8192
 """Characters of an address: signed ones take 2,000."""
 
 _PORTS: Final = {"https": 443, "http": 80}
@@ -79,8 +79,8 @@ def parse_address(text: str) -> Address:
     Raises:
         SourceForbiddenError: it is malformed, or can be understood in more than one way.
     """
-    if len(text) > LONGEST:
-        raise _refuse(text, f"it has {len(text)} characters, more than {LONGEST}")
+    if len(text) > LONGEST_ADDRESS:
+        raise _refuse(text, f"it has {len(text)} characters, more than {LONGEST_ADDRESS}")
     if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in " \\" for c in text):
         raise _refuse(text, "it has spaces, backslashes or control characters; percent-encode them")
     try:

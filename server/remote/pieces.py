@@ -14,9 +14,9 @@ from algorithms.errors import ClearSkyError
 from server.remote.gate import Gate
 from server.remote.transfer import Identity, again
 
-CHUNK: Final = 16 << 10
+CHUNK_BYTES: Final = 16 << 10
 """Bytes of the pieces in which files are kept."""
-LONGEST: Final = 8 << 20
+LONGEST_READ_BYTES: Final = 8 << 20
 """Most bytes fetched with one request."""
 HELPERS: Final = 8
 """Requests to one host besides those that the waiting threads make themselves."""
@@ -25,7 +25,7 @@ THREADS: Final = 4 * HELPERS
 ANNOUNCED: Final = 64
 """Files whose announced reads are remembered."""
 
-Key = tuple[str, str, int]
+ChunkKey = tuple[str, str, int]
 
 
 class Pieces:
@@ -44,8 +44,8 @@ class Pieces:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="fetch")
         self._helpers: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._chunks: cachetools.LRUCache[Key, bytes] = cachetools.LRUCache(cache_bytes, getsizeof=len)
-        self._coming: dict[Key, Future[bytes]] = {}
+        self._chunks: cachetools.LRUCache[ChunkKey, bytes] = cachetools.LRUCache(cache_bytes, getsizeof=len)
+        self._coming: dict[ChunkKey, Future[bytes]] = {}
         self._announced: cachetools.LRUCache[tuple[str, str], set[int]] = cachetools.LRUCache(ANNOUNCED)
 
     def keep(self, identity: Identity, first: int, data: bytes) -> None:
@@ -61,10 +61,10 @@ class Pieces:
 
     def _keep(self, identity: Identity, first: int, data: bytes) -> None:
         """See `keep`; the lock is held."""
-        ends = first * CHUNK + len(data) == identity.stamp.size
-        for number, at in enumerate(range(0, len(data), CHUNK), start=first):
-            if at + CHUNK <= len(data) or ends:
-                self._chunks[identity.url, identity.version, number] = data[at : at + CHUNK]
+        ends = first * CHUNK_BYTES + len(data) == identity.stamp.size
+        for number, at in enumerate(range(0, len(data), CHUNK_BYTES), start=first):
+            if at + CHUNK_BYTES <= len(data) or ends:
+                self._chunks[identity.url, identity.version, number] = data[at : at + CHUNK_BYTES]
 
     def get(self, identity: Identity, numbers: Iterable[int]) -> dict[int, bytes]:
         """Pieces of a file: kept ones, those that another thread fetches, and the rest in as few requests as fit.
@@ -134,7 +134,7 @@ class Pieces:
 
     def announce(self, url: str, version: str, spans: Iterable[tuple[int, int]]) -> None:
         """Note bytes (start, stop) that will be read soon: a request for those before them brings them along."""
-        numbers = {n for start, stop in spans for n in range(start // CHUNK, -(-stop // CHUNK))}
+        numbers = {n for start, stop in spans for n in range(start // CHUNK_BYTES, -(-stop // CHUNK_BYTES))}
         with self._lock:
             self._announced.setdefault((url, version), set()).update(numbers)
 
@@ -151,7 +151,7 @@ class Pieces:
         along: list[int] = []
         if wanted:
             last = _runs(wanted)[-1]
-            for number in range(last.stop, last.start + LONGEST // CHUNK):
+            for number in range(last.stop, last.start + LONGEST_READ_BYTES // CHUNK_BYTES):
                 key = (identity.url, identity.version, number)
                 if number not in announced or key in self._chunks or key in self._coming:
                     break
@@ -162,11 +162,14 @@ class Pieces:
     def _fetch(self, identity: Identity, run: range) -> dict[int, bytes]:
         """Fetch consecutive pieces and hand them to all who wait."""
         try:
-            data = self._bytes(identity, run.start * CHUNK, min(run.stop * CHUNK, identity.stamp.size))
+            data = self._bytes(identity, run.start * CHUNK_BYTES, min(run.stop * CHUNK_BYTES, identity.stamp.size))
         except BaseException as error:
             self._give_up(identity, run, error)
             raise
-        pieces = {number: data[at : at + CHUNK] for number, at in zip(run, range(0, len(data), CHUNK), strict=True)}
+        pieces = {
+            number: data[at : at + CHUNK_BYTES]
+            for number, at in zip(run, range(0, len(data), CHUNK_BYTES), strict=True)
+        }
         with self._lock:
             self._keep(identity, run.start, data)
             futures = self._taken(identity, run)
@@ -190,7 +193,7 @@ def _runs(numbers: list[int]) -> list[range]:
     """Ascending numbers as consecutive runs, none longer than one request."""
     runs: list[range] = []
     for number in numbers:
-        if runs and runs[-1].stop == number and len(runs[-1]) < LONGEST // CHUNK:
+        if runs and runs[-1].stop == number and len(runs[-1]) < LONGEST_READ_BYTES // CHUNK_BYTES:
             runs[-1] = range(runs[-1].start, number + 1)
         else:
             runs.append(range(number, number + 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from algorithms.errors import ClearSkyError
 from server.remote.files import Remotes
-from server.remote.pieces import CHUNK
+from server.remote.pieces import CHUNK_BYTES
 from server.remote.transfer import Identity
 
 
@@ -32,7 +32,7 @@ class RemoteFile:
         if self.fault is not None:
             return None
         spans = [(start, min(start + size, self.size)) for start, size in ranges]
-        numbers = (n for start, stop in spans for n in range(start // CHUNK, -(-stop // CHUNK)))
+        numbers = (n for start, stop in spans for n in range(start // CHUNK_BYTES, -(-stop // CHUNK_BYTES)))
         try:
             chunks = self._remotes.pieces.get(self.identity, numbers)
         except Exception as error:  # GDAL calls: nothing may pass through it
@@ -47,6 +47,6 @@ def _cut(chunks: dict[int, bytes], start: int, stop: int) -> bytes:
     """Bytes `start` to `stop` of a file from its pieces."""
     if start >= stop:
         return b""
-    first = start // CHUNK
-    joined = b"".join(chunks[n] for n in range(first, -(-stop // CHUNK)))
-    return joined[start - first * CHUNK : stop - first * CHUNK]
+    first = start // CHUNK_BYTES
+    joined = b"".join(chunks[n] for n in range(first, -(-stop // CHUNK_BYTES)))
+    return joined[start - first * CHUNK_BYTES : stop - first * CHUNK_BYTES]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 from urllib.parse import urldefrag, urljoin
 
 from urllib3 import Timeout
@@ -32,6 +33,8 @@ from server.remote.transfer import ATTEMPTS, CONNECT, Part, Stamp
 
 PAUSE: Final = 0.2
 """Seconds before the second attempt; doubled before each further one."""
+MOST_JSON_BYTES: Final = 8 << 20
+"""Bytes of a document in JSON that may be sent whole where its beginning was requested."""
 HOPS: Final = 5
 """Redirects that are followed."""
 LARGEST_DOCUMENT: Final = 1 << 16
@@ -43,6 +46,19 @@ _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _PIECE: Final = 1 << 18
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
+_JSON: Final = re.compile(r"application/(?:[\w.+-]{1,40}\+)?json\b", re.IGNORECASE)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class WebDocument:
+    """What an address answers, whole."""
+
+    data: bytes
+    """The body."""
+    where: str
+    """Address that sent it, after redirects."""
 
 
 class _TransientError(Exception):
@@ -71,11 +87,41 @@ class WebTransfer:
 
     def fetch(self, url: str, start: int, stop: int, unless: Stamp | None = None) -> Part:
         """See `Transfer.fetch`."""
+        headers = {"Range": f"bytes={start}-{stop - 1}"}
+        if unless and unless.etag:
+            headers["If-None-Match"] = unless.etag
+        elif unless and unless.modified:
+            headers["If-Modified-Since"] = unless.modified
+
+        def read(answer: Any, where: str, deadline: float) -> Part:
+            return self._part(answer, unsigned_name(url), where, (start, stop), unless, deadline)
+
+        return self._repeated(url, headers, read)
+
+    def document(self, url: str, *, most_bytes: int) -> WebDocument:
+        """The whole answer of a service, such as a page of a search.
+
+        Args:
+            url: its address, checked.
+            most_bytes: how long it may be.
+
+        Raises:
+            SourceMissingError, SourceForbiddenError, SourceTimeoutError. SourceFaultError: also an answer that is
+                longer, compressed or cut off.
+        """
+
+        def read(answer: Any, where: str, deadline: float) -> WebDocument:
+            return WebDocument(self._whole(answer, unsigned_name(url), most_bytes, deadline), where)
+
+        return self._repeated(url, {"Accept": "application/geo+json, application/json"}, read)
+
+    def _repeated(self, url: str, headers: dict[str, str], read: Callable[[Any, str, float], T]) -> T:
+        """What is read of an address's answer, requested again where that may help."""
         deadline = time.monotonic() + self._timeout
         pause = PAUSE
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self._attempt(url, start, stop, unless, deadline)
+                return self._attempt(url, headers, read, deadline)
             except _TransientError as failure:
                 if attempt == ATTEMPTS or time.monotonic() + pause >= deadline:
                     raise failure.error from failure
@@ -83,12 +129,7 @@ class WebTransfer:
                 pause *= 2
         raise AssertionError
 
-    def _attempt(self, url: str, start: int, stop: int, unless: Stamp | None, deadline: float) -> Part:
-        headers = {"Range": f"bytes={start}-{stop - 1}"}
-        if unless and unless.etag:
-            headers["If-None-Match"] = unless.etag
-        elif unless and unless.modified:
-            headers["If-Modified-Since"] = unless.modified
+    def _attempt(self, url: str, headers: dict[str, str], read: Callable[[Any, str, float], T], deadline: float) -> T:
         first, url = parse_address(url), unsigned_name(url)  # messages name the file
         where = first
         try:
@@ -103,7 +144,7 @@ class WebTransfer:
                                 f"{url!r} leads to a page of {where.host!r}, to log in on; the operator can set "
                                 f"credentials with {SETTING}"
                             )
-                        return self._part(answer, url, str(where), (start, stop), unless, deadline)
+                        return read(answer, str(where), deadline)
                 finally:
                     answer.close()
                 where = self._hop(url, where, target)
@@ -207,19 +248,38 @@ class WebTransfer:
 
     def _body(self, answer: Any, url: str, length: int, deadline: float) -> bytes:
         """The whole body, and no more than was announced."""
+        data = self._bytes(answer, url, length, deadline)
+        if len(data) != length:
+            raise _TransientError(
+                SourceFaultError(
+                    f"{url!r} came with {len(data)} bytes instead of {length}; try again or inform its provider"
+                )
+            )
+        return data
+
+    def _whole(self, answer: Any, url: str, most: int, deadline: float) -> bytes:
+        """The body of an answer whose length may not be announced."""
+        if answer.status != HTTPStatus.OK:
+            _refuse(url, answer.status, 0)
+        if answer.headers.get("content-encoding", "identity") != "identity":
+            raise SourceFaultError(f"{url!r} is sent compressed, though that was not asked for; inform its provider")
+        announced = answer.headers.get("content-length", "")
+        if _LENGTH.fullmatch(announced) and int(announced) <= most:
+            return self._body(answer, url, int(announced), deadline)
+        data = b"" if announced else self._bytes(answer, url, most, deadline)
+        if announced or len(data) > most:
+            raise SourceFaultError(f"{url!r} answers with more than {most} bytes, the most that are read")
+        return data
+
+    def _bytes(self, answer: Any, url: str, most: int, deadline: float) -> bytes:
+        """The body, or somewhat more than `most` bytes of a longer one."""
         pieces: list[bytes] = []
         got = 0
-        while piece := answer.read1(_PIECE, decode_content=False):
+        while got <= most and (piece := answer.read1(_PIECE, decode_content=False)):
             got += len(piece)
             pieces.append(piece)
-            if got > length:
-                break
             if time.monotonic() > deadline:
                 raise self._late(url)
-        if got != length:
-            raise _TransientError(
-                SourceFaultError(f"{url!r} came with {got} bytes instead of {length}; try again or inform its provider")
-            )
         return b"".join(pieces)
 
 
@@ -252,8 +312,10 @@ def _span(answer: Any, url: str, wanted: tuple[int, int]) -> tuple[int, int, int
     if answer.headers.get("content-encoding", "identity") != "identity":
         raise SourceFaultError(f"{url!r} is sent compressed, so its parts cannot be read; inform its provider")
     if answer.status == HTTPStatus.OK:
-        # A server may send a small file whole; of a large one that would be paid again with every part.
-        if start == 0 and _LENGTH.fullmatch(length) and int(length) <= stop:
+        # A server may send a small file whole; of a large one that would be paid again with every part. Services that
+        # answer in JSON know no parts.
+        most = max(stop, MOST_JSON_BYTES if _JSON.match(answer.headers.get("content-type", "")) else 0)
+        if start == 0 and _LENGTH.fullmatch(length) and int(length) <= most:
             return 0, int(length), int(length)
         raise SourceFaultError(
             f"the server of {url!r} sends no parts of files (it ignores `Range`); use a server that supports ranges"

@@ -16,11 +16,9 @@ from typing import Final
 
 from server.errors import SourceUnreadableError
 from server.remote.localfile import LocalFile
-from server.scenes.scene import Member
+from server.scenes.scene import DOCUMENT_BYTES, Member
 
-MOST_FILES: Final = 10_000
-LARGEST: Final = 8 << 20
-"""Bytes of a document."""
+MOST_MEMBERS: Final = 10_000
 _DAMAGE: Final = (
     OSError, ValueError, RuntimeError, KeyError, EOFError, OverflowError,
     zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error,
@@ -46,18 +44,18 @@ class ProductFiles:
         try:
             if Path(self.url).is_dir():
                 with closing(LocalFile(str((Path(self.url) / name).resolve()))) as file:
-                    data = file.read(0, LARGEST + 1)
+                    data = file.read(0, DOCUMENT_BYTES + 1)
             elif self.url.lower().endswith(".zip"):
                 with zipfile.ZipFile(self.url) as archive, archive.open(name) as file:
-                    data = file.read(LARGEST + 1)
+                    data = file.read(DOCUMENT_BYTES + 1)
             else:
                 with tarfile.open(self.url, "r:") as tar:
                     found = tar.extractfile(name)
-                    data = found.read(LARGEST + 1) if found is not None else b""
+                    data = found.read(DOCUMENT_BYTES + 1) if found is not None else b""
         except _DAMAGE as error:
             raise damaged(self.url, f"{name!r} cannot be read ({error})") from error
-        if len(data) > LARGEST:
-            raise damaged(self.url, f"{name!r} has more than {LARGEST} bytes")
+        if len(data) > DOCUMENT_BYTES:
+            raise damaged(self.url, f"{name!r} has more than {DOCUMENT_BYTES} bytes")
         return data
 
     def place(self, name: str) -> tuple[str, Member | None]:
@@ -102,8 +100,8 @@ def damaged(url: str, why: str) -> SourceUnreadableError:
 
 
 def _counted(members: dict[str, Member | None]) -> None:
-    if len(members) > MOST_FILES:
-        raise ValueError(f"more than {MOST_FILES} files")
+    if len(members) > MOST_MEMBERS:
+        raise ValueError(f"more than {MOST_MEMBERS} files")
 
 
 def _folder(folder: Path) -> dict[str, Member | None]:

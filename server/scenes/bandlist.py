@@ -14,7 +14,7 @@ from algorithms.errors import ParameterError
 from server.scenes.reflectance import Reflectance, baseline_of, reflectance_by_rules
 from server.scenes.scene import Scene, SceneBand
 
-MOST_FILES: Final = 64
+MOST_BAND_FILES: Final = 64
 """Files of one list."""
 _BRACES: Final = re.compile(r"\{([^{}]*)\}")
 _BAND: Final = re.compile(r"(?:^|[._-])((?:SR_)?B(?:0?[1-9]|1[0-2]|8A)(?:_[0-9]{2}m)?)$", re.IGNORECASE)
@@ -30,7 +30,7 @@ def is_band_list(url: str) -> bool:
     return "{" in url
 
 
-def joined(urls: Sequence[str]) -> str:
+def joined_files(urls: Sequence[str]) -> str:
     """Several addresses as one name.
 
     Raises:
@@ -56,8 +56,8 @@ def expanded(url: str) -> tuple[str, ...]:
     count = 1
     for choice in choices:
         count *= len(choice)
-    if count > MOST_FILES:
-        raise ParameterError(f"{url[:200]!r} stands for {count} files; up to {MOST_FILES} are read")
+    if count > MOST_BAND_FILES:
+        raise ParameterError(f"{url[:200]!r} stands for {count} files; up to {MOST_BAND_FILES} are read")
     found = tuple("".join(combination).strip() for combination in product(*choices))
     if not all(found) or len(set(found)) < len(found):
         raise ParameterError(f"{url[:200]!r} names a file twice or not at all; name each band once")

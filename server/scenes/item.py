@@ -13,15 +13,13 @@ from urllib.parse import urljoin, urlsplit
 
 from algorithms.bands import numbered_name
 from server.errors import SourceUnreadableError
-from server.remote.names import LONGEST, SCHEMES
+from server.remote.names import LONGEST_ADDRESS, SCHEMES
 from server.scenes.bandlist import file_label
 from server.scenes.masks import mask_kind
 from server.scenes.reflectance import baseline_of, number, reflectance_by_rules
-from server.scenes.scene import Scene, SceneBand, SceneMask, standing_in
+from server.scenes.scene import DOCUMENT_BYTES, Scene, SceneBand, SceneMask, standing_in
 from server.scenes.similar import Acquisition, Box
 
-LARGEST: Final = 8 << 20
-"""Bytes of an Item; those of the archives have 20,000 to 80,000."""
 MOST_ASSETS: Final = 1000
 _REFLECTANCE: Final = re.compile(
     r"coastal|blue|green|yellow|red|rededge\d{0,3}|nir|nir08|watervapor|pan|cirrus|swir16|swir22"
@@ -58,7 +56,11 @@ def item_scene(data: bytes, url: str) -> Scene:
     Raises:
         SourceUnreadableError: it is no Item, has no bands of reflectance, or names a file where none can be.
     """
-    item = _document(data, url)
+    return scene_of(_document(data, url), url)
+
+
+def scene_of(item: Mapping[str, Any], url: str) -> Scene:
+    """The scene that a STAC Item describes, parsed already: a GeoJSON feature with assets. See `item_scene`."""
     properties, assets = _mapping(item.get("properties")), _mapping(item.get("assets"))
     if len(assets) > MOST_ASSETS:
         raise _refuse(url, f"is an Item of {len(assets)} assets; up to {MOST_ASSETS} are read")
@@ -108,8 +110,8 @@ def item_scene(data: bytes, url: str) -> Scene:
 
 
 def _document(data: bytes, url: str) -> dict[str, Any]:
-    if len(data) > LARGEST:
-        raise _refuse(url, f"has {len(data)} bytes, more than an Item of up to {LARGEST}")
+    if len(data) > DOCUMENT_BYTES:
+        raise _refuse(url, f"has {len(data)} bytes, more than an Item of up to {DOCUMENT_BYTES}")
     try:
         item = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -259,11 +261,16 @@ def _box(value: object) -> Box | None:
 
 
 def _root(links: object) -> str | None:
+    """The API that an Item is from: its root, else what its collection, or the Item itself, is below."""
+    found: dict[str, str] = {}
     for link in _list(links):
-        href = _mapping(link).get("href")
-        if _mapping(link).get("rel") == "root" and _is_text(href) and href.startswith(("https://", "http://")):
-            return href[:LONGEST]
-    return None
+        rel, href = _mapping(link).get("rel"), _mapping(link).get("href")
+        if _is_text(rel) and _is_text(href) and href.startswith(("https://", "http://")):
+            found.setdefault(rel, href[:LONGEST_ADDRESS])
+    if "root" in found:
+        return found["root"]
+    below = (found[rel].partition("/collections/") for rel in ("collection", "self") if rel in found)
+    return next((root for root, mark, _ in below if mark), None)
 
 
 def _is_raster(asset: Mapping[str, Any]) -> bool:
@@ -300,7 +307,7 @@ def _alternates(asset: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(
         href
         for href in entries
-        if _is_text(href) and len(href) <= LONGEST and href.split("://", maxsplit=1)[0] in SCHEMES
+        if _is_text(href) and len(href) <= LONGEST_ADDRESS and href.split("://", maxsplit=1)[0] in SCHEMES
     )
 
 
@@ -318,7 +325,7 @@ def _joined(url: str, key: str, href: str) -> str:
     absolute = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", href)
     local = absolute is not None and absolute[0].lower() == "file:" and not remote
     known = absolute is None or href.lower().startswith(tuple(f"{scheme}://" for scheme in SCHEMES))
-    if len(href) > LONGEST or not href.isprintable() or "/vsi" in href.lower()[:5] or not (known or local):
+    if len(href) > LONGEST_ADDRESS or not href.isprintable() or "/vsi" in href.lower()[:5] or not (known or local):
         kinds = ", ".join(SCHEMES)
         raise _refuse(url, f"names {href[:100]!r} for {key[:40]!r}, which is no address of {kinds} or next to the Item")
     if absolute is not None:

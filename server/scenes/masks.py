@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.errors import ParameterError, ShapeError
-from algorithms.masks import NODATA
+from algorithms.masks import CLEAR, CLOUD, NODATA, SHADOW
 
-CLEAR: Final = 0
-CLOUD: Final = 1
-SHADOW: Final = 2
 AUTO: Final = "auto"
 """The first kind of mask that a scene has."""
+HIGHEST_BIT: Final = 63
+"""Of a mask of bits, counted from 0, the least significant."""
 
 _HIGH: Final = 3
 """High confidence in the two-bit fields of QA_PIXEL; 2 is medium for clouds and unused for shadow and cirrus."""
@@ -193,10 +192,10 @@ def parse_bits(text: str) -> tuple[int, ...]:
     """The bits of `mask_bits=3,4` in ascending order, each once.
 
     Raises:
-        ParameterError: not whole numbers from 0 to 63 between commas.
+        ParameterError: not whole numbers from 0 to `HIGHEST_BIT` between commas.
     """
     parts = [part.strip() for part in text.split(",")]
-    if not all(re.fullmatch(r"[0-9]{1,2}", part) and int(part) < 64 for part in parts):
+    if not all(re.fullmatch(r"[0-9]{1,2}", part) and int(part) <= HIGHEST_BIT for part in parts):
         raise ParameterError(
             f"mask_bits={text[:40]!r} is not a list of bits, counted from 0, the least significant; write mask_bits=3,4"
         )

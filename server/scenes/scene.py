@@ -13,6 +13,8 @@ from algorithms.errors import BandError, ParameterError
 from server.remote.signatures import shown_name
 from server.scenes.similar import Acquisition
 
+DOCUMENT_BYTES: Final = 8 << 20
+"""Most bytes of a document; Items have 10,000 to 80,000."""
 PICTURE: Final = ("red", "green", "blue")
 """Bands shown where a request names none."""
 

@@ -24,7 +24,7 @@ from server.http.expressions import check_expression
 from server.http.geojson import check_shape
 from server.http.jsontext import parse_json
 from server.recipes.convert import write_recipe
-from server.recipes.document import read_document
+from server.recipes.document import read_yaml
 from server.recipes.rft import read_template
 from server.recipes.schema import validate
 from server.remote.names import parse_address
@@ -107,7 +107,7 @@ def of_shape(text: str) -> None:
 
 
 def of_recipe(text: str) -> None:
-    validate(read_document(text.encode("utf-8", "surrogatepass"), "r.yaml"))
+    validate(read_yaml(text.encode("utf-8", "surrogatepass"), "r.yaml"))
 
 
 PARSERS: dict[str, tuple[Callable[[str], object], st.SearchStrategy[str]]] = {
@@ -184,7 +184,7 @@ def test_any_template_is_a_recipe_or_an_error(tmp_path: Path, text: str, exact: 
     file.write_bytes(text.encode("utf-8", "surrogatepass"))
     with suppress(RecipeError):
         written, _ = write_recipe(read_template(file), target="t.tif", replacements=("r.tif",), exact=exact)
-        validate(read_document(written.encode(), "r.yaml"))
+        validate(read_yaml(written.encode(), "r.yaml"))
 
 
 JSON_VALUES = st.recursive(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from algorithms.errors import ParameterError
-from server.http.expressions import LONGEST, check_expression, expression_bands
+from server.http.expressions import LONGEST_EXPRESSION, check_expression, expression_bands
 from tests.helpers.scenes import make_pair, write_raster
 from tests.helpers.service import application, raster
 
@@ -62,7 +62,7 @@ HARMFUL = [
     "(" * 300 + "b1" + ")" * 300,
     "-" * 500 + "b1",
     ";".join(["b1"] * 200),
-    "b1" + " " * LONGEST,
+    "b1" + " " * LONGEST_EXPRESSION,
 ]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +16,7 @@ from numpy.testing import assert_array_equal
 from starlette.testclient import TestClient
 
 from server.export.command import export
-from tests.helpers.archives import digital, write_band
+from tests.helpers.archives import write_band, write_plain_item
 from tests.helpers.scenes import BANDS, make_pair, write_raster
 from tests.helpers.service import application
 
@@ -33,36 +32,16 @@ KINDS: Final[dict[str, tuple[np.ndarray, int, int]]] = {"scl": (SCL, 4, 8), "qa_
 """Target's mask, and the values of the replacement's where it is clear and where it is cloudy."""
 
 
-def write_item(folder: Path, values: np.ndarray, masks: dict[str, np.ndarray]) -> str:
-    """An Item with bands of 10 m, and masks."""
-    folder.mkdir()
-    assets: dict[str, Any] = {}
-    for name, band in zip(BANDS, values, strict=True):
-        write_band(folder / f"{name}.tif", digital(band * 1e-4, 1e-4, 0.0), 10)
-        assets[name] = {
-            "href": f"{name}.tif",
-            "type": "image/tiff",
-            "eo:bands": [{"name": name, "common_name": name}],
-            "raster:bands": [{"scale": 1e-4, "offset": 0.0}],
-        }
-    for kind, mask in masks.items():
-        write_band(folder / f"{kind}.tif", mask, 10, nodata=None)
-        assets[kind] = {"href": f"{kind}.tif", "type": "image/tiff"}
-    path = folder / "item.json"
-    path.write_text(json.dumps({"type": "Feature", "id": folder.name, "properties": {}, "assets": assets}))
-    return str(path)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("masks")
     masks = {kind: mask for kind, (mask, _, _) in KINDS.items()}
-    write_item(folder / "cloudy", PAIR.target, masks)
+    write_plain_item(folder / "cloudy", PAIR.target, masks)
     clear = {kind: np.full_like(mask, good) for kind, (mask, good, _) in KINDS.items()}
-    write_item(folder / "clear", PAIR.replacement, clear)
+    write_plain_item(folder / "clear", PAIR.replacement, clear)
     partly = {kind: np.where(BLOCKED, bad, good).astype(mask.dtype) for kind, (mask, good, bad) in KINDS.items()}
-    write_item(folder / "partly", PAIR.replacement, partly)
-    write_item(folder / "bare", PAIR.replacement, {})
+    write_plain_item(folder / "partly", PAIR.replacement, partly)
+    write_plain_item(folder / "bare", PAIR.replacement)
     write_raster(folder / "alone.tif", PAIR.target, descriptions=BANDS)
     write_band(folder / "clouded.tif", BLOCKED.astype(np.uint8), 10, nodata=None)
     return folder
@@ -172,6 +151,28 @@ def test_what_does_not_fit_is_refused(client: TestClient, folder: Path, asked: d
     }
     response = client.get("/stac/preview.npy", params=full)
     assert (response.status_code, says in response.json()["detail"]) == (400, True), response.text
+
+
+RECIPES: Final = {
+    "named": ("mask: scl\nassets: [nir, red]\n", {"mask": "scl", "assets": "nir,red"}),
+    "rendered": ("mask: auto\nassets: [nir]\nrender: {bands: [red]}\n", {"mask": "auto", "assets": "red"}),
+    "bits": (
+        "mask: {source: cloudy/qa_pixel.tif, bits: [3, 4]}\nreplacement_masks: [clouded.tif]\n",
+        {"mask": "cloudy/qa_pixel.tif", "mask_bits": "3,4", "replacement_mask": "clouded.tif"},
+    ),
+}
+"""What a recipe says, and what a request says."""
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_says_the_same(client: TestClient, folder: Path, name: str) -> None:
+    written, asked = RECIPES[name]
+    rasters = "target: cloudy/item.json\nreplacements: [partly/item.json]\n"
+    (folder / "recipes.yaml").write_text(f"name: {name}\n{rasters}{written}")
+    with application(folder, recipes=str(folder)) as recipes:
+        own = np.load(io.BytesIO(good(recipes.get(f"/recipes/{name}/preview.npy")).content))
+    placed = {key: str(folder / value) if value.endswith(".tif") else value for key, value in asked.items()}
+    assert_array_equal(own, preview(client, folder, "partly", **placed))
 
 
 def test_a_mask_on_the_command_line(folder: Path, tmp_path: Path, client: TestClient) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from server.recipes.params import FIXED
 from tests.helpers.recipes import EAST, NORTH, SOUTH, TILE, WEST
 from tests.helpers.service import application, raster
 
@@ -114,7 +115,7 @@ def test_provenance_keeps_the_recipes_options(client: TestClient, scene: Path) -
     assert raster(wider.content)[0].mean() > ours[0].mean()
 
 
-@pytest.mark.parametrize("key", ["url", "replacement", "mask", "mask_remap", "model", "level", "bands"])
+@pytest.mark.parametrize("key", sorted(FIXED))
 def test_a_request_cannot_name_other_rasters(client: TestClient, scene: Path, key: str) -> None:
     answer = client.get("/recipes/plain/preview.png", params={key: f"{scene}/t.tif"})
     assert answer.status_code == 400

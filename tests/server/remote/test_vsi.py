@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 from server.errors import SourceChangedError, SourceMissingError, SourceUnreadableError
 from server.remote.libgdal import gdal_library
-from server.remote.localfile import HEAD, LocalFile
-from server.remote.pieces import CHUNK
+from server.remote.localfile import HEAD_BYTES, LocalFile
+from server.remote.pieces import CHUNK_BYTES
 from server.remote.remotefile import RemoteFile
 from server.remote.vsi import LARGEST_READ, RandomAccess, mounted
 from tests.helpers.rangeserver import RangeServer, range_server
 from tests.helpers.service import sources_by
 
-SIZE = 5 * CHUNK + 1234
+SIZE = 5 * CHUNK_BYTES + 1234
 CONTENT = bytes(range(1, 252)) * (SIZE // 251) + b"\xff" * (SIZE % 251)
 POISON = 77
 
@@ -111,9 +111,9 @@ def make(request: pytest.FixtureRequest, folder: Path, served: RangeServer) -> C
     return makers[request.param]
 
 
-edges = st.sampled_from([0, 1, HEAD, CHUNK, 2 * CHUNK, 5 * CHUNK, SIZE, SIZE + CHUNK])
+edges = st.sampled_from([0, 1, HEAD_BYTES, CHUNK_BYTES, 2 * CHUNK_BYTES, 5 * CHUNK_BYTES, SIZE, SIZE + CHUNK_BYTES])
 offsets = st.builds(lambda edge, by: max(edge + by, 0), edges, st.integers(-3, 3)) | st.integers(0, SIZE + 100)
-lengths = st.sampled_from([1, 2, CHUNK - 1, CHUNK, CHUNK + 1, SIZE]) | st.integers(1, SIZE + 100)
+lengths = st.sampled_from([1, 2, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, SIZE]) | st.integers(1, SIZE + 100)
 
 
 @given(offset=offsets, length=lengths, size=st.sampled_from([1, 1, 3, 8]))
@@ -208,7 +208,7 @@ def test_after_a_failure_there_are_no_more_bytes(folder: Path, trouble: Any) -> 
         with handle_of(file) as handle:
             assert read(handle, 0, 1, 100) == (100, CONTENT[:100])
             if trouble == "garbage-size":
-                path.write_bytes(CONTENT[: 4 * CHUNK])
+                path.write_bytes(CONTENT[: 4 * CHUNK_BYTES])
             elif trouble == "other":
                 path.write_bytes(bytes(SIZE))
             else:
@@ -229,9 +229,9 @@ def test_a_local_file_that_becomes_shorter_fails(tmp_path: Path) -> None:
     path = tmp_path / "shrinks.bin"
     path.write_bytes(CONTENT)
     file = LocalFile(str(path))
-    path.write_bytes(CONTENT[: 2 * CHUNK])
+    path.write_bytes(CONTENT[: 2 * CHUNK_BYTES])
     with handle_of(file) as handle:
-        assert read(handle, CHUNK, 1, 2 * CHUNK) == (0, bytes(2 * CHUNK))
+        assert read(handle, CHUNK_BYTES, 1, 2 * CHUNK_BYTES) == (0, bytes(2 * CHUNK_BYTES))
     assert isinstance(file.fault, SourceChangedError)
     file.close()
 
@@ -242,7 +242,7 @@ def test_a_closed_file_reads_nothing_of_others(tmp_path: Path) -> None:
     file = LocalFile(str(tmp_path / "a"))
     file.close()
     other = LocalFile(str(tmp_path / "b"))  # gets the number of the first
-    assert file.read(CHUNK + HEAD, 100) == b""
+    assert file.read(CHUNK_BYTES + HEAD_BYTES, 100) == b""
     other.close()
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from algorithms.errors import ParameterError
-from server.scenes.similar import Acquisition, covering, overlap, ranked
+from server.scenes.similar import Acquisition, covering, footprint_overlap, ranked
 
 NOON = datetime(2024, 6, 15, 10, 0, tzinfo=UTC)
 TARGET = Acquisition(
@@ -142,8 +142,8 @@ def test_overlap_does_not_depend_on_where_longitudes_begin(
     def box(start: float, wide: float) -> tuple[float, float, float, float]:
         return ((start + 180) % 360 - 180, 10.0, (start + wide + 180) % 360 - 180, 20.0)
 
-    plain = overlap(box(west[0], width), box(west[1], other_width))
-    turned = overlap(box(west[0] + turn, width), box(west[1] + turn, other_width))
+    plain = footprint_overlap(box(west[0], width), box(west[1], other_width))
+    turned = footprint_overlap(box(west[0] + turn, width), box(west[1] + turn, other_width))
     assert plain == pytest.approx(turned, abs=1e-6)
     assert 0 <= plain <= 1
 
@@ -160,7 +160,7 @@ def test_overlap_does_not_depend_on_where_longitudes_begin(
     ],
 )
 def test_known_overlaps(box: tuple[float, ...], other: tuple[float, ...], share: float) -> None:
-    assert overlap(box, other) == pytest.approx(share)  # type: ignore[arg-type]
+    assert footprint_overlap(box, other) == pytest.approx(share)  # type: ignore[arg-type]
 
 
 def test_as_many_as_cover_the_clouds_in_the_order_of_the_ranking() -> None:
