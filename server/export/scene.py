@@ -37,7 +37,7 @@ from server.export.tags import scene_tags
 from server.export.work import WorkFolder, work_folder
 from server.raster.dataset import Dataset
 from server.raster.grid import fine_grid, native_grid
-from server.raster.mounting import check_unchanged
+from server.raster.mounting import check_unchanged, file_version
 from server.raster.sources import Sources
 from server.settings import Settings
 from server.work.ticket import Ticket, current_ticket
@@ -232,7 +232,7 @@ def _check_unchanged(sources: Sources, task: Task) -> None:
         datasets.append(task.clouds.classes)
     states = [(part.url, part.version) for dataset in datasets for part in dataset.parts or (dataset,)]
     for url, version in states:
-        check_unchanged(url, version, sources.version(url))
+        check_unchanged(url, version, file_version(url, sources.remotes))  # an archive's own: parts are its members
 
 
 def _write_files(
