@@ -107,6 +107,16 @@ def test_assets_restrict_what_is_written_and_what_the_replacement_must_have(date
     assert list(json.loads((folder / "item.json").read_text())["assets"])[:2] == ["red", "green"]
 
 
+def test_assets_choose_the_bands_of_one_file(made: Path, dates: TwoDates, tmp_path: Path) -> None:
+    out = tmp_path / "out.tif"
+    args = [dates.target, out, "--replacement", dates.replacement, "--mask", dates.mask, "--assets", "green,blue"]
+    assert run(*args) == 0
+    with rasterio.open(out) as src:
+        assert (src.descriptions, src.res) == (("green", "blue"), (10, 10))
+        # A fit on fewer bands: clear pixels are the same, filled ones nearly.
+        assert_allclose(src.read(1).astype(float), read_raster(made / "B03.tif")[0], atol=12)
+
+
 @pytest.mark.parametrize("nodata", [True, False], ids=["nodata", "mask"])
 def test_cloud_left_open_has_no_data_in_any_band(dates: TwoDates, tmp_path: Path, nodata: bool) -> None:
     target = dates.target
