@@ -53,7 +53,7 @@ def write_cog(vrt: Path, out: Path, *, compression: str, resampling: str, worker
     if compression != "lzma":
         options["predictor"] = "yes"
     folder = partial_folder(out)
-    scratch = folder / "cog"  # GDAL writes its overviews into a file beside; all of it goes with the folder
+    scratch = folder / "cog"  # GDAL writes its overviews into a file next to it; all of it goes with the folder
     try:
         folder.mkdir(exist_ok=True)
         shutil.rmtree(scratch, ignore_errors=True)

@@ -45,7 +45,7 @@ class RangeServer:
         return f"http://127.0.0.1:{self.port}/"
 
     def reset(self) -> Counts:
-        """Start counting anew; gives the counts so far."""
+        """Start counting again; gives the counts so far."""
         with self.lock:
             before, self.counts = self.counts, Counts()
         return before
