@@ -183,5 +183,5 @@ def test_what_cannot_be_chosen_from_is_refused() -> None:
         ranked(TARGET, [GOOD], clear={"good": 1.5})
     with pytest.raises(ParameterError, match="at least 1"):
         covering((), {}, most=0)
-    with pytest.raises(ParameterError, match="not the same pixels"):
+    with pytest.raises(ParameterError, match="take them on one grid"):
         covering((), {"a": np.ones(2, bool), "b": np.ones(3, bool)})
