@@ -21,12 +21,13 @@ from server import __version__
 from server.analysis.state import preload
 from server.http.guards import add_guards
 from server.http.landing import landing_page
-from server.http.middleware import ImageHeaders, PathPrefix, named_in_query
+from server.http.middleware import ImageHeaders, PathPrefix, named_in_query, ranked_in_query
 from server.http.openapi import PAGE_OR_JSON, declare_errors
 from server.http.pages import TEMPLATES, PagePolicy, add_pages
 from server.http.params import ALGORITHMS, ReaderParams, asked_request, process
 from server.http.reader import open_request
 from server.http.render import render
+from server.http.replacements import add_replacements
 from server.http.scenes import SceneExtension
 from server.http.statuses import add_error_handlers
 from server.http.validate import ValidateExtension
@@ -108,6 +109,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     colormaps = ColorMapFactory(templates=TEMPLATES)
     app.include_router(cog.router, prefix="/cog", tags=["Cloud-free rasters"])
     app.include_router(stac.router, prefix="/stac", tags=["Cloud-free scenes of several files"])
+    add_replacements(app)
     add_recipes(app)
     app.include_router(matrices.router, tags=["Tile matrix sets"])
     app.include_router(algorithms.router, tags=["Algorithms"])
@@ -138,7 +140,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     add_pages(app)
     add_error_handlers(app)
     app.add_middleware(PagePolicy)
-    resolvers = {"/cog/": named_in_query, "/stac/": named_in_query, "/recipes/": named_in_recipe}
+    resolvers = {
+        "/stac/replacements": ranked_in_query,
+        "/stac/": named_in_query,
+        "/cog/": named_in_query,
+        "/recipes/": named_in_recipe,
+    }
     declare_errors(app, tuple(resolvers))
     app.add_middleware(
         ImageHeaders,
@@ -157,6 +164,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             "Server-Timing",
             "X-Clearsky-Cloud-Fraction",
             "X-Clearsky-Filled-Fraction",
+            "X-Clearsky-Replacements",
             "X-Clearsky-Warning",
             "X-Request-Id",
         ],

@@ -18,11 +18,10 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_tests_and_modules_that_are_named_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    named = re.findall(r"(?<![/\w])((?:tests|server|algorithms|benchmarks)/[\w/]*(?:\.py)?)(?:::(\w+))?", text)
-    for path, function in named:
-        assert (ROOT / path).exists(), path
-        if function:
-            assert f"def {function}(" in (ROOT / path).read_text(encoding="utf-8"), function
+    modules = re.findall(r"(?<![/\w])(tests/[\w/]*(?:\.py)?|(?:server|algorithms|benchmarks)/[\w/]+\.py)", text)
+    assert [path for path in modules if not (ROOT / path).exists()] == []
+    for path, function in re.findall(r"(tests/[\w/]+\.py)::(\w+)", text):
+        assert f"def {function}(" in (ROOT / path).read_text(encoding="utf-8"), function
 
 
 def test_security_names_tests() -> None:

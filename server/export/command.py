@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from server.analysis.parameters import PARAMETERS, fields_of
 
 if TYPE_CHECKING:
     from server.export.job import ExportJob
+    from server.export.scene import ExportReport
     from server.settings import Settings
 
 AS_THEY_ARE = ("workers", "provenance", "overwrite")
@@ -52,7 +54,13 @@ def _algorithm_options(command: Command) -> Command:
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="TARGET OUT")
+@click.argument("paths", nargs=-1, metavar="TARGET [OUT]")
+@click.option(
+    "--per-asset",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="In place of OUT a folder: one file for each band at its own resolution, and a STAC Item.",
+)
 @_request_options
 @click.option("--recipe", help="Recipe by name or file; other options override it, and TARGET may be left out.")
 @_algorithm_options
@@ -60,13 +68,13 @@ def _algorithm_options(command: Command) -> Command:
 @click.option("--provenance", type=click.Path(path_type=Path), help="File that records where every pixel comes from.")
 @click.option("--analysis-resolution", default="fine", show_default=True, help="fine, as for tiles, or native.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
-def export(paths: tuple[str, ...], **options: Any) -> None:
-    """Write the whole raster TARGET without its clouds as a Cloud Optimized GeoTIFF OUT.
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+def export(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Write the whole raster TARGET without its clouds as a Cloud Optimized GeoTIFF OUT, or one for each band.
 
     An interrupted export resumes where it stopped when the same command is run again.
     """
     from server.export.job import ExportJob  # noqa: PLC0415  (start-up of the other commands)
-    from server.export.scene import export_scene  # noqa: PLC0415
     from server.settings import Settings  # noqa: PLC0415
 
     given = {name: value for name, value in options.items() if value not in (None, (), "")}
@@ -74,11 +82,19 @@ def export(paths: tuple[str, ...], **options: Any) -> None:
         settings = Settings()
         job = ExportJob(**_arguments(paths, given, settings))
         with _interruptible(job.out):
-            if sys.stderr.isatty():
-                _with_bar(job, settings)
-            else:
-                export_scene(job, settings)
-    click.echo(f"Wrote {', '.join(str(path) for path in job.outputs())}")
+            report = _run(job, settings)
+    click.echo(json.dumps(report.summary()) if as_json else _in_words(report))
+
+
+def _in_words(report: ExportReport) -> str:
+    """What an export has done, for a terminal."""
+    done = report.summary()
+    confidence = "" if done["mean_confidence"] is None else f" (mean confidence {done['mean_confidence']:.0f} %)"
+    return (
+        f"Wrote {', '.join(done['outputs'])}\n"
+        f"Cloud {done['cloud']:.1%}: filled {done['filled']:.1%}{confidence}, unfilled {done['unfilled']:.1%}; "
+        f"{done['seconds']:.1f} s"
+    )
 
 
 def _arguments(paths: tuple[str, ...], given: dict[str, Any], settings: Settings) -> dict[str, Any]:
@@ -90,19 +106,36 @@ def _arguments(paths: tuple[str, ...], given: dict[str, Any], settings: Settings
     from server.recipes.store import load_recipe  # noqa: PLC0415
 
     recipe = load_recipe(given["recipe"], settings.recipes) if "recipe" in given else None
-    if recipe and len(paths) == 1:
-        paths = (recipe.request.target, *paths)
-    if len(paths) != 2:
-        raise click.UsageError("give the raster to read and the file to write: TARGET OUT")
-    request = replace(recipe.request, target=paths[0]) if recipe else Request(paths[0])
+    target, out = _places(paths, given.get("per_asset"), recipe.request.target if recipe else None)
+    request = replace(recipe.request, target=target) if recipe else Request(target)
     options = {name: given[name] for name in OPTIONS if name in given}
     return {
         "request": replace(request, **fields_of(given)),
-        "out": Path(paths[1]),
+        "out": out,
+        "per_asset": "per_asset" in given,
         "algorithm": CloudRemoval(**((recipe.options if recipe else {}) | options)),
         "resolution": given["analysis_resolution"],
         **{name: given[name] for name in AS_THEY_ARE if name in given},
     }
+
+
+def _places(paths: tuple[str, ...], folder: Path | None, of_recipe: str | None) -> tuple[str, Path]:
+    """The raster to read, and the file or folder to write.
+
+    Raises:
+        click.UsageError: too few are named, or too many.
+    """
+    if folder is not None:
+        if len(paths) > 1:
+            raise click.UsageError(f"{paths[1]!r} and --per-asset {str(folder)!r}: give one of them, OUT or the folder")
+        if not paths and of_recipe is None:
+            raise click.UsageError("give the scene to read: TARGET --per-asset DIR")
+        return (*paths, of_recipe or "")[0], folder
+    if of_recipe is not None and len(paths) == 1:
+        paths = (of_recipe, *paths)
+    if len(paths) != 2:
+        raise click.UsageError("give the raster to read and the file to write: TARGET OUT, or TARGET --per-asset DIR")
+    return paths[0], Path(paths[1])
 
 
 @contextmanager
@@ -151,14 +184,16 @@ def _interruptible(out: Path) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _with_bar(job: ExportJob, settings: Settings) -> None:
-    """Export with a progress bar on the terminal."""
+def _run(job: ExportJob, settings: Settings) -> ExportReport:
+    """Export, on a terminal with a progress bar."""
     from server.export.scene import export_scene  # noqa: PLC0415
 
+    if not sys.stderr.isatty():
+        return export_scene(job, settings)
     with click.progressbar(length=1, label="Filling", file=sys.stderr) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.length = total
             bar.update(done - bar.pos)
 
-        export_scene(job, settings, progress, lambda text: click.echo(f"\n{text}", err=True, nl=False))
+        return export_scene(job, settings, progress, lambda text: click.echo(f"\n{text}", err=True, nl=False))

@@ -54,9 +54,10 @@ def _recorded_sums(path: Path) -> dict[str, tuple[int, int]]:
     return sums
 
 
-def _no_room(path: Path, error: OSError) -> UnwritableError:
+def no_room(path: Path, why: str | None) -> UnwritableError:
+    """The error for a file that cannot be written."""
     return UnwritableError(
-        f"{str(path)!r} cannot be written: {error.strerror}; free disk space and run the command again: it resumes"
+        f"{str(path)!r} cannot be written: {why}; free disk space and run the command again: it resumes"
     )
 
 
@@ -94,8 +95,8 @@ class WorkFolder:
         return work
 
     def path(self, piece: Piece, kind: str) -> Path:
-        """Where a piece's file is, or will be."""
-        return self.folder / f"{piece.name}.{kind}.tif"
+        """Where a piece's file of a kind, such as `image.tif`, is or will be."""
+        return self.folder / f"{piece.name}.{kind}"
 
     def has(self, piece: Piece, kinds: Sequence[str]) -> bool:
         """Whether the files of a piece are there as they were written; a disk that was full may hold less."""
@@ -119,7 +120,7 @@ class WorkFolder:
             with (self.folder / SUMS).open("a", encoding="ascii") as file:
                 file.write(f"{path.name} {size} {checksum:08x}\n")  # one write: threads and kills leave whole lines
         except OSError as error:
-            raise _no_room(self.folder / SUMS, error) from error
+            raise no_room(self.folder / SUMS, error.strerror) from error
         self.write(path.name, content)
         self.sums[path.name] = size, checksum
 
@@ -137,7 +138,7 @@ class WorkFolder:
             temporary.replace(self.folder / name)
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            raise _no_room(self.folder / name, error) from error
+            raise no_room(self.folder / name, error.strerror) from error
 
     def remove(self) -> None:
         """Remove everything of ours."""

@@ -13,11 +13,10 @@ from starlette.datastructures import Headers, MutableHeaders, QueryParams
 
 from algorithms.errors import ClearSkyError
 from server import __version__
-from server.analysis.parameters import fields_of
 from server.analysis.request import Request
 from server.http.asgi import Message, Receive, Scope, Send, below_root
-from server.http.shared import sources_of
-from server.scenes.bandlist import joined_files
+from server.http.params import queried_request
+from server.http.shared import chooser_of, sources_of
 from server.work.ticket import holding
 from server.work.trace import Trace, current
 
@@ -44,11 +43,22 @@ Resolver = Callable[[Scope], Inputs]
 
 
 def named_in_query(scope: Scope) -> Inputs:
-    """The datasets that the query names."""
-    query = QueryParams(scope["query_string"])
-    named = {name: query.getlist(name) for name in ("replacement", "replacement_mask")} | {"mask": query.get("mask")}
-    request = Request(joined_files(query.getlist("url") or [""]), **fields_of(named))
-    return Inputs(request.checked(sources_of(scope["app"]).check).sources)
+    """The datasets that the query names, or has chosen."""
+    request = queried_request(QueryParams(scope["query_string"]))
+    return Inputs(resolved_sources(scope["app"], request.checked(sources_of(scope["app"]).check)))
+
+
+def ranked_in_query(scope: Scope) -> Inputs:
+    """The datasets that the query names, and the dates that its target may be filled from."""
+    app = scope["app"]
+    request = queried_request(QueryParams(scope["query_string"])).checked(sources_of(app).check)
+    return Inputs(request.sources, [repr(chooser_of(app).ranking(request))])
+
+
+def resolved_sources(app: Any, request: Request) -> Sequence[str]:
+    """The datasets of an admitted request, chosen ones in place of `auto`."""
+    sources: Sequence[str] = chooser_of(app).resolved(request).sources
+    return sources
 
 
 def entity_tag(scope: Scope, resolve: Resolver) -> str | None:
@@ -132,6 +142,8 @@ class ImageHeaders:
                     if trace.cloud_fraction is not None:
                         headers["X-Clearsky-Cloud-Fraction"] = f"{trace.cloud_fraction:.4f}"
                         headers["X-Clearsky-Filled-Fraction"] = f"{trace.filled_fraction:.4f}"
+                if trace.replacements:
+                    headers["X-Clearsky-Replacements"] = trace.chosen()
                 if trace.warnings:
                     headers["X-Clearsky-Warning"] = trace.warning()
                 if trace.seconds:

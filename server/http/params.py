@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 from fastapi import Depends, Query
 from fastapi import Request as HttpRequest
@@ -19,10 +19,11 @@ from algorithms.removal import CLOUD_ALGORITHMS
 from server.analysis.parameters import PARAMETERS, fields_of
 from server.analysis.request import Request
 from server.http.choice import choose
-from server.http.shared import SharedAnalysis, SharedSettings, SharedSources
+from server.http.shared import SharedAnalysis, SharedChooser, SharedSettings, SharedSources
 from server.http.stock import STOCK_ALGORITHMS, settable
 from server.raster.sources import Sources
 from server.scenes.bandlist import joined_files
+from server.work.ticket import holding
 
 ALGORITHMS = STOCK_ALGORITHMS.register(cast(Any, CLOUD_ALGORITHMS))
 """TiTiler's own algorithms and ours."""
@@ -94,8 +95,8 @@ def _query(name: str) -> Any:
 
 
 @dataclass
-class RequestParams:
-    """The rasters and where their clouds come from."""
+class TargetParams:
+    """The target and where its clouds come from."""
 
     url: Annotated[
         list[str],
@@ -103,29 +104,65 @@ class RequestParams:
             description="Target: path or URL of a raster, or of a scene; repeated (or with braces) one file per band"
         ),
     ]
-    replacement: Annotated[list[str] | None, _query("replacement")] = None
     mask: Annotated[str | None, _query("mask")] = None
     mask_bits: Annotated[str | None, _query("mask_bits")] = None
-    replacement_mask: Annotated[list[str] | None, _query("replacement_mask")] = None
     mask_remap: Annotated[str | None, _query("mask_remap")] = None
     model: Annotated[str | None, _query("model")] = None
     level: Annotated[ProcessingLevel | None, _query("level")] = None
     bands: Annotated[str | None, _query("bands")] = None
     reflectance_scale: Annotated[float | None, _query("reflectance_scale")] = None
     reflectance_offset: Annotated[float | None, _query("reflectance_offset")] = None
+
+
+@dataclass
+class RequestParams(TargetParams):
+    """The rasters and where their clouds come from."""
+
+    replacement: Annotated[list[str] | None, _query("replacement")] = None
+    replacement_mask: Annotated[list[str] | None, _query("replacement_mask")] = None
     assets: Annotated[list[str] | None, _query("assets")] = None
 
 
-def asked_request(asked: Annotated[RequestParams, Depends()], sources: SharedSources, request: HttpRequest) -> Request:
-    """The request, every dataset it names admitted.
+_FIELDS: Final = {field.name for field in fields(RequestParams)} - {"url"}
+_REPEATED: Final = {"replacement", "replacement_mask", "assets"}
+_NUMBERS: Final = ("reflectance_scale", "reflectance_offset")
+
+
+def asked_request(
+    asked: Annotated[RequestParams, Depends()], sources: SharedSources, chooser: SharedChooser, request: HttpRequest
+) -> Request:
+    """The request, every dataset it names admitted, and its replacements chosen where it says `auto`.
 
     Raises:
         SourceForbiddenError, SourceMissingError: see `Sources.check`. RemapError: a remap string that cannot be read.
         ParameterError: a band that there is not.
     """
     given = {name: value for name, value in vars(asked).items() if name != "url"}
-    found = Request(joined_files(asked.url), **fields_of(given)).checked(sources.check)
+    with holding():
+        found = chooser.resolved(Request(joined_files(asked.url), **fields_of(given)).checked(sources.check))
     return replace(found, shown=shown_bands(found, sources, request.query_params))
+
+
+def queried_request(query: QueryParams) -> Request:
+    """The request in a query, without what it shows; nothing is checked.
+
+    Raises:
+        RemapError, ParameterError: a value that cannot be read.
+    """
+    given: dict[str, Any] = {name: query.get(name) for name in _FIELDS - _REPEATED}
+    given |= {name: query.getlist(name) for name in _REPEATED}
+    try:
+        given |= {name: float(given[name]) for name in _NUMBERS if given[name]}
+    except ValueError as error:
+        raise ParameterError(f"{' and '.join(_NUMBERS)} are numbers") from error
+    return Request(joined_files(query.getlist("url") or [""]), **fields_of(given))
+
+
+def asked_target(asked: Annotated[TargetParams, Depends()], sources: SharedSources) -> Request:
+    """A request for a target alone, every dataset it names admitted. Raises as `asked_request` does."""
+    given = {name: value for name, value in vars(asked).items() if name != "url"}
+    with holding():
+        return Request(joined_files(asked.url), **fields_of(given)).checked(sources.check)
 
 
 def shown_bands(request: Request, sources: Sources, query: QueryParams) -> tuple[int, ...]:

@@ -40,11 +40,12 @@ def raise_fault(files: Sequence[Watched], error: Exception | None = None) -> Non
 
 def open_checked(url: str, name: str, seen: Inspected) -> Any:
     """The raster under the name that GDAL knows it by, if it stands for itself."""
+    driver = driver_for(url, seen.read(0, 8))
     try:
-        src = rasterio.open(name, driver=driver_for(url))
+        src = rasterio.open(name, driver=driver)
     except (RasterioIOError, CPLE_BaseError) as error:
         raise SourceUnreadableError(
-            f"{url!r} cannot be read as {driver_for(url)}: {str(error).replace(name, url)[:300]}; give a GeoTIFF"
+            f"{url!r} cannot be read as {driver}: {str(error).replace(name, url)[:300]}; give a GeoTIFF"
         ) from error
     try:
         raise_fault([seen])

@@ -136,6 +136,12 @@ class AllowList:
             raise _forbid(url, f"host {address.host!r} is unknown or has a private address")
         return address
 
+    def may_name(self, prefix: Address) -> bool:
+        """Whether some address below a prefix may be one that is admitted; asks no name server."""
+        inside = any(entry.below(prefix) for entry in self.prefixes)
+        listed = inside or self.named(prefix) or _host_admitted(prefix.host, self.hosts)
+        return listed or (self.public and prefix.scheme == "https")
+
     def named(self, address: Address) -> bool:
         """Whether the list names an address by prefix: the operator's word that it may be fetched, private or not."""
         address = unsigned(address)

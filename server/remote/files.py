@@ -15,18 +15,21 @@ from server import __version__
 from server.errors import SourceBusyError, SourceChangedError, SourceDeniedError, SourceFaultError, SourceMissingError
 from server.remote.allowlist import AllowList
 from server.remote.gate import Gate
+from server.remote.logins import Logins
 from server.remote.names import WEB
 from server.remote.objects import ObjectTransfer
 from server.remote.pieces import CHUNK_BYTES, Pieces
+from server.remote.rules import Rules
 from server.remote.signatures import Signatures, unsigned_name
 from server.remote.transfer import Identity, Part, Transfer, again, host_of
-from server.remote.web import WebTransfer
+from server.remote.web import WebDocument, WebTransfer
 from server.settings import Settings
 
 HEAD_CHUNKS: Final = 2
 """Pieces that the look at a file's state brings along: the header of most cloud-optimized GeoTIFFs."""
 PATIENCE: Final = 1.0
 """Seconds without an answer after which no more threads wait for a host: see `Gate`."""
+NO_RULES: Final = Rules()
 FILES: Final = 4096
 """Files whose state is remembered."""
 
@@ -62,7 +65,14 @@ class Remotes:
     """States and pieces of remote files, shared by all requests of an application."""
 
     def __init__(
-        self, allowed: AllowList, *, cache_bytes: int, check: float, timeout: float, threads: int = 40
+        self,
+        allowed: AllowList,
+        *,
+        cache_bytes: int,
+        check: float,
+        timeout: float,
+        threads: int = 40,
+        rules: Rules = NO_RULES,
     ) -> None:
         """Make it.
 
@@ -71,11 +81,12 @@ class Remotes:
             cache_bytes: for pieces of files.
             check: seconds after which a file's state is looked up again.
             timeout: seconds for one request to a server.
+            rules: what the operator says of buckets and hosts.
             threads: threads that requests run in; servers that stall can hold a quarter each, and half in all.
         """
         agent = f"ClearSky/{__version__}"
-        self._web: Transfer = WebTransfer(allowed, timeout=timeout, agent=agent)
-        self._objects: Transfer = ObjectTransfer(timeout=timeout, agent=agent)
+        self._web: Final = WebTransfer(allowed, timeout=timeout, agent=agent, logins=Logins(rules, allowed))
+        self._objects: Transfer = ObjectTransfer(timeout=timeout, agent=agent, rules=rules)
         share = max(2, threads // 4)
         self._gate = Gate(per_host=share, total=2 * share, patience=PATIENCE)
         self._lock = threading.Lock()
@@ -89,13 +100,18 @@ class Remotes:
 
     @classmethod
     def of(cls, settings: Settings, allowed: AllowList) -> Remotes:
-        """Remote files as the settings want them."""
+        """Remote files as the settings want them.
+
+        Raises:
+            ParameterError: a file of rules that cannot be used.
+        """
         return cls(
             allowed,
             cache_bytes=settings.source_cache_bytes,
             check=settings.source_check,
             timeout=settings.source_timeout,
             threads=settings.request_threads,
+            rules=Rules.read(settings.sources_file),
         )
 
     def admit(self, url: str) -> str:
@@ -166,6 +182,15 @@ class Remotes:
 
     def _transfer(self, url: str) -> Transfer:
         return self._web if _is_web(url) else self._objects
+
+    def document(self, url: str, *, most_bytes: int) -> WebDocument:
+        """The whole answer of a web service, requested now. Raises as `WebTransfer.document` does.
+
+        Raises:
+            SourceBusyError: its server does not answer, and enough threads wait for it.
+        """
+        with self._gate.waiting(host_of(url)):
+            return self._web.document(url, most_bytes=most_bytes)
 
     def failed(self, identity: Identity, error: ClearSkyError) -> None:
         """Remember that a file cannot be read now, so that those who wait for it do not try one after the other.

@@ -25,11 +25,13 @@ _ALWAYS: Final = frozenset(
     }
 )  # fmt: skip
 """Parameters that are secrets wherever they are."""
+_PASSING: Final = frozenset({"code"})
+"""Parameters that prove something for a moment, on the way back from a login."""
 _PREFIXES: Final = ("x-amz-", "x-goog-", "x-oss-")
 
 _SECRET: Final = re.compile(
     r"(?P<name>(?:[?&]|%3F|%26)(?:x-(?:amz|goog|oss)-[\w-]+|"
-    + "|".join(sorted(_ALWAYS | {"awsaccesskeyid", "ossaccesskeyid", "policy"}))
+    + "|".join(sorted(_ALWAYS | _PASSING | {"awsaccesskeyid", "ossaccesskeyid", "policy"}))
     + r")(?:=|%3D))(?P<value>(?:(?!%26)[^&\s'\"<>])+)",
     re.IGNORECASE,
 )

@@ -56,7 +56,11 @@ def item_scene(data: bytes, url: str) -> Scene:
     Raises:
         SourceUnreadableError: it is not an Item, has no bands of reflectance, or names a file where none can be.
     """
-    item = _document(data, url)
+    return scene_of(_document(data, url), url)
+
+
+def scene_of(item: Mapping[str, Any], url: str) -> Scene:
+    """The scene that a STAC Item describes, parsed already: a GeoJSON feature with assets. See `item_scene`."""
     properties, assets = _mapping(item.get("properties")), _mapping(item.get("assets"))
     if len(assets) > MOST_ASSETS:
         raise _refuse(url, f"is an Item of {len(assets)} assets; up to {MOST_ASSETS} are read")
@@ -86,10 +90,8 @@ def item_scene(data: bytes, url: str) -> Scene:
             size = _resolution(asset, [asset], key, file) or 0.0
             rank = size + (0.5 if _is_jp2(asset) else 0.0)
             if kind not in masks or rank < masks[kind][0]:
-                masks[kind] = (
-                    rank,
-                    SceneMask(kind, key, _joined(url, key, asset["href"]), alternates=_alternates(asset)),
-                )
+                place, *others = _places(url, key, asset)
+                masks[kind] = rank, SceneMask(kind, key, place, alternates=tuple(others))
             continue
         for band in _bands(facts, key, asset, file):
             name = band.name or ""
@@ -126,6 +128,7 @@ def _bands(facts: _Facts, key: str, asset: dict[str, Any], file: str) -> Iterato
         return
     described = _list(asset.get("eo:bands")) or _list(asset.get("bands")) or [{}]
     rasters = _list(asset.get("raster:bands"))
+    place, *others = _places(facts.url, key, asset)
     for k, entry in enumerate(described):
         band = _mapping(entry)
         raster = _mapping(rasters[k]) if k < len(rasters) else {}
@@ -144,14 +147,14 @@ def _bands(facts: _Facts, key: str, asset: dict[str, Any], file: str) -> Iterato
         yield SceneBand(
             name=name,
             asset=key,
-            url=_joined(facts.url, key, asset["href"]),
+            url=place,
             index=k + 1,
             resolution=_resolution(asset, places, key, file),
             scale=meaning.scale,
             offset=meaning.offset,
             nodata=next((found for place in places if (found := number(place.get("nodata"))) is not None), None),
             source=meaning.source,
-            alternates=_alternates(asset),
+            alternates=tuple(others),
         )
 
 
@@ -258,11 +261,16 @@ def _box(value: object) -> Box | None:
 
 
 def _root(links: object) -> str | None:
+    """The API that an Item is from: its root, else what its collection, or the Item itself, is below."""
+    found: dict[str, str] = {}
     for link in _list(links):
-        href = _mapping(link).get("href")
-        if _mapping(link).get("rel") == "root" and _is_text(href) and href.startswith(("https://", "http://")):
-            return href[:LONGEST_ADDRESS]
-    return None
+        rel, href = _mapping(link).get("rel"), _mapping(link).get("href")
+        if _is_text(rel) and _is_text(href) and href.startswith(("https://", "http://")):
+            found.setdefault(rel, href[:LONGEST_ADDRESS])
+    if "root" in found:
+        return found["root"]
+    below = (found[rel].partition("/collections/") for rel in ("collection", "self") if rel in found)
+    return next((root for root, mark, _ in below if mark), None)
 
 
 def _is_raster(asset: Mapping[str, Any]) -> bool:
@@ -276,6 +284,22 @@ def _is_raster(asset: Mapping[str, Any]) -> bool:
 
 def _is_jp2(asset: Mapping[str, Any]) -> bool:
     return asset.get("type") == "image/jp2" or _file(asset["href"]).lower().endswith(".jp2")
+
+
+def _places(url: str, key: str, asset: Mapping[str, Any]) -> list[str]:
+    """Addresses of an asset, its own first.
+
+    Raises:
+        SourceUnreadableError: its own is none, and there is no other.
+    """
+    others = [*_alternates(asset)]
+    try:
+        own = _joined(url, key, asset["href"])
+    except SourceUnreadableError:
+        if not others:
+            raise
+        return others
+    return [own, *others]
 
 
 def _alternates(asset: Mapping[str, Any]) -> tuple[str, ...]:

@@ -112,15 +112,18 @@ def ranked(
 
 
 def shows_target(target: Acquisition, candidate: Acquisition) -> bool:
-    """Whether a candidate shows the target's own clouds, at any level."""
+    """Whether a candidate shows the target's own clouds: at any level, and in the tiles next to it."""
     days = _days(target, candidate)
-    if target.id == candidate.id:
-        return True
-    return target.tile == candidate.tile and days is not None and abs(days) * 86400 <= SAME
+    return target.id == candidate.id or (days is not None and abs(days) * 86400 <= SAME)
 
 
 def covering(
-    ranking: Sequence[Candidate], clear: Mapping[str, NDArray[np.bool_]], *, most: int = 4, enough: float = 0.99
+    ranking: Sequence[Candidate],
+    clear: Mapping[str, NDArray[np.bool_]],
+    *,
+    most: int = 4,
+    enough: float = 0.99,
+    gain: float = 0.0,
 ) -> tuple[Candidate, ...]:
     """The first few of a ranking that together are clear under the target's clouds, in its order.
 
@@ -130,6 +133,7 @@ def covering(
             clouds. Candidates without are left out.
         most: replacements at most.
         enough: covered share from which on no further one is taken.
+        gain: share of the pixels that one has to be the first to cover, at least.
 
     Raises:
         ParameterError: `most` below 1, or pixels that are not the same for all.
@@ -146,7 +150,8 @@ def covering(
         if pixels is None:
             continue
         before = np.zeros_like(pixels) if covered is None else covered
-        if not (pixels & ~before).any():
+        new = pixels & ~before
+        if not new.any() or new.mean() < gain:
             continue
         chosen.append(candidate)
         covered = before | pixels

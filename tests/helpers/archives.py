@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -108,7 +109,16 @@ def _band(key: str, asset: Mapping[str, Any], landsat: bool) -> tuple[str, float
     return None if name is None else (name, metres)
 
 
-def write_item(folder: Path, name: str, archive: Archive, ground: Ground, documents: Path, **properties: Any) -> Path:
+def write_item(
+    folder: Path,
+    name: str,
+    archive: Archive,
+    ground: Ground,
+    documents: Path,
+    *,
+    masks: Mapping[str, npt.NDArray[Any]] = MappingProxyType({}),
+    **properties: Any,
+) -> Path:
     """An Item of an archive whose assets are small files: those of the ground's bands, at their own resolutions.
 
     Args:
@@ -117,6 +127,7 @@ def write_item(folder: Path, name: str, archive: Archive, ground: Ground, docume
         archive: which.
         ground: reflectance.
         documents: folder of the real Items.
+        masks: by their assets' keys, on the grid of 20 or 30 m.
         properties: of the Item that replace its own.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -126,6 +137,10 @@ def write_item(folder: Path, name: str, archive: Archive, ground: Ground, docume
     finest = 30 if archive.landsat else 10
     kept = {}
     for key, asset in item["assets"].items():
+        if key in masks:
+            write_band(folder / f"{name}-{key}.tif", masks[key], 30 if archive.landsat else 20, nodata=None)
+            kept[key] = {**asset, "href": f"{name}-{key}.tif"}
+            continue
         found = _band(key, asset, archive.landsat)
         if found is None or found[0] not in ground:
             continue

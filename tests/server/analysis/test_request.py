@@ -20,7 +20,9 @@ from algorithms.errors import BandError, ParameterError
 from algorithms.reclassify import Remap
 from server.analysis.request import Request
 from server.cli import main
+from server.export.figures import Figures
 from server.export.job import ExportJob
+from server.export.scene import ExportReport
 from server.raster.sources import Sources
 from server.recipes.model import recipe_of
 from tests.helpers.scenes import make_pair, write_raster
@@ -32,6 +34,7 @@ ASKED: list[dict[str, Any]] = [
     {},
     {"replacement": ["first", "second"]},
     {"replacement": ["first"], "mask": "mask", "mask_remap": "1 1;3 1"},
+    {"replacement": ["first", "second"], "mask": "mask", "replacement_mask": ["none", "second"]},
     {"model": "ukis-4b-l2a", "level": "l2a", "bands": "blue, green,red,nir , swir16,swir22"},
     {"reflectance_scale": 0.0, "reflectance_offset": -0.1},
     {"replacement": ["first", "second"], "mask": "mask", "replacement_mask": ["mask1", "mask2"], "mask_bits": "4, 3"},
@@ -110,8 +113,13 @@ def by_command(asked: dict[str, Any], out: Path, *, recipe: Path | None = None) 
     ]
     target = [asked["url"]] if "url" in asked else []
     more = ["--recipe", str(recipe)] if recipe else []
+
+    def exported(job: ExportJob, *_: object) -> ExportReport:
+        seen.append(job.checked())
+        return ExportReport(job.outputs(), Figures(), 0.0)
+
     with (
-        mock.patch.object(server.export.scene, "export_scene", lambda job, *_: seen.append(job.checked())),
+        mock.patch.object(server.export.scene, "export_scene", exported),
         mock.patch.object(sys, "argv", ["clearsky", "export", *target, str(out), *options, *more]),
     ):
         main()

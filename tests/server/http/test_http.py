@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from algorithms import fill_clouds
 from algorithms.cells import cell_any
-from tests.helpers.scenes import ORIGIN, UTM, Pair, make_pair, write_mask, write_pair, write_raster
+from tests.helpers.scenes import CLEAR_REPLACEMENTS, ORIGIN, UTM, Pair, make_pair, write_mask, write_pair, write_raster
 from tests.helpers.service import application, raster
 
 BOX = "500000,4597000,503000,4600000"
@@ -236,6 +236,7 @@ def test_integers_are_clipped_and_never_become_nodata(client: TestClient, folder
         "url": url,
         "replacement": write_raster(folder / "byte_other.tif", other),
         "mask": write_mask(folder / "byte_mask.tif", pair.mask),
+        **CLEAR_REPLACEMENTS,
     }
     answer = client.get(f"/cog/bbox/{BOX}.tif", params=params | {"coord_crs": UTM, "dst_crs": UTM})
     image = raster(answer.content)

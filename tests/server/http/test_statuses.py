@@ -7,8 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-import algorithms.errors
-import server.errors
 from algorithms.errors import ClearSkyError, InputError
 from server.errors import CancelledWorkError, SourceError, UnwritableError
 from server.http.statuses import STATUS
@@ -23,12 +21,13 @@ def below(error: type[ClearSkyError]) -> Iterator[type[ClearSkyError]]:
         yield from below(child)
 
 
-TREE = (algorithms.errors.__name__, server.errors.__name__)
-DECLARED = sorted((e for e in set(below(ClearSkyError)) if e.__module__ in TREE), key=lambda e: e.__name__)
+TREE = ("algorithms.errors", "server.errors")
+DECLARED: list[type[ClearSkyError]] = sorted({e for e in below(ClearSkyError) if e.__module__ in TREE}, key=str)
 
 
 def test_the_tree_stands_in_two_modules() -> None:
-    names = {ClearSkyError.__name__, *(error.__name__ for error in DECLARED)}
+    family: list[type[ClearSkyError]] = [ClearSkyError, *DECLARED]
+    names = {error.__name__ for error in family}
     homes = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for folder in ("algorithms", "server")
