@@ -100,7 +100,7 @@ def ranked(
     measured = dict(clear or {})
     for name, share in measured.items():
         if not 0 <= share <= 1:
-            raise ParameterError(f"the clear share of {name[:100]!r} is {share}; it lies between 0 and 1")
+            raise ParameterError(f"the clear share of {name[:100]!r} is {share}; give a number from 0 to 1")
     kept: list[Acquisition] = []
     for candidate in sorted(candidates, key=_newest_first):
         own = shows_target(target, candidate)
@@ -139,9 +139,10 @@ def covering(
         ParameterError: `most` below 1, or pixels that are not the same for all.
     """
     if most < 1:
-        raise ParameterError(f"{most} replacements cannot be chosen; at least 1")
+        raise ParameterError(f"{most} replacements cannot be chosen; ask for at least 1")
     if len({pixels.shape for pixels in clear.values()}) > 1:
-        raise ParameterError("the candidates' clear pixels are not the same pixels")
+        shapes = sorted({pixels.shape for pixels in clear.values()})
+        raise ParameterError(f"the candidates' clear pixels have shapes {shapes}; take them on one grid")
     chosen: list[Candidate] = []
     covered: NDArray[np.bool_] | None = None
     for candidate in ranking:
