@@ -28,6 +28,7 @@ from server.analysis.clouds import (
     raster_clouds,
     warn_unmasked,
 )
+from server.analysis.resolution import too_few_cells
 from server.analysis.task import CloudSource, Task
 from server.raster.composite import only
 from server.raster.dataset import Dataset, dataset_crs, match_bands
@@ -210,12 +211,16 @@ class Request:
     def _clouds_elsewhere(self, target: Dataset) -> CloudSource:
         """Where the replacements' clouds come from with a raster for those of the target only: a model if one fits."""
         try:
-            return model_clouds(self._model_of(target), None)
+            found = model_clouds(self._model_of(target), None)
+            unfit = too_few_cells(target)
         except (BandError, ModelError) as error:
+            found, unfit = CLEAR_EVERYWHERE, str(error)
             if self.model is not None:
                 raise
-            warn_unmasked(target, str(error))
-            return CLEAR_EVERYWHERE
+        if unfit is None or self.model is not None:
+            return found
+        warn_unmasked(target, unfit)
+        return CLEAR_EVERYWHERE
 
     def _model_of(self, target: Dataset) -> CloudModel:
         return select_model(list(target.names), level=target.level, model=self.model)
