@@ -135,7 +135,6 @@ def _properties(
         "eo:cloud_cover": round(100 * figures.unfilled_share, 4),
         "proj:code": _code(lattice),
         "processing:software": {SOFTWARE: __version__},
-        "processing:datetime": now,
         "processing:lineage": f"Clouds and shadows of {target.id} filled from {names}. "
         f"Parameters: {tags.get(f'{TAG_PREFIX}PARAMETERS', '')}. "
         f"Clouds found by: {tags.get(f'{TAG_PREFIX}MODEL') or tags.get(f'{TAG_PREFIX}MASK', 'a mask')}",

@@ -1,48 +1,13 @@
-"""The command `clearsky replacements`, and `replacement=auto` on the command line."""
+"""The command `clearsky replacements`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import click
 
 if TYPE_CHECKING:
-    from server.analysis.choosing import Chooser
-    from server.analysis.request import Request
     from server.http.replacements import ReplacementRanking
-    from server.raster.sources import Sources
-    from server.settings import Settings
-
-
-def own_apis(settings: Settings) -> tuple[str, ...]:
-    """The STAC API that the process's own user names, and what is below it."""
-    if settings.stac_api is None:
-        return ()
-    folder = settings.stac_api.rstrip("/") + "/"
-    return (folder,) if urlsplit(folder).path == "/" else (settings.stac_api, folder)
-
-
-@contextmanager
-def own_chooser(settings: Settings, sources: Sources) -> Iterator[Chooser]:
-    """What chooses replacements for a command, with threads of its own meanwhile."""
-    from server.analysis.state import make_analysis, make_chooser  # noqa: PLC0415  (start-up of the other commands)
-
-    analysis = make_analysis(settings, sources)
-    try:
-        yield make_chooser(settings, sources, analysis)
-    finally:
-        analysis.close()
-
-
-def with_replacements(request: Request, settings: Settings, sources: Sources) -> Request:
-    """The same request with dates in place of `auto`. Raises as `Chooser.resolved` does."""
-    if not request.automatic:
-        return request
-    with own_chooser(settings, sources) as chooser:
-        return chooser.resolved(request)
 
 
 @click.command()
@@ -57,6 +22,7 @@ def replacements(item: str, mask: str | None, model: str | None, limit: int, *, 
     They are looked up in the STAC API that the Item names, or in CLEARSKY_STAC_API.
     """
     from server.analysis.request import Request  # noqa: PLC0415  (start-up of the other commands)
+    from server.export.chosen import own_apis, own_chooser  # noqa: PLC0415
     from server.export.command import one_line  # noqa: PLC0415
     from server.export.inputs import own_source  # noqa: PLC0415
     from server.http.replacements import described_ranking  # noqa: PLC0415

@@ -195,7 +195,7 @@ class Remotes:
     def failed(self, identity: Identity, error: ClearSkyError) -> None:
         """Remember that a file cannot be read now, so that those who wait for it do not try one after the other.
 
-        A file that changed is looked at anew.
+        A file that changed is looked up again.
         """
         with self._checking:
             if isinstance(error, SourceChangedError):
