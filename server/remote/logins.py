@@ -19,7 +19,7 @@ from server.remote.allowlist import AllowList
 from server.remote.names import Address
 from server.remote.rules import Rules, WebRule, logins
 
-HOSTS: Final = 256
+COOKIE_HOSTS: Final = 256
 """Hosts whose cookies are kept."""
 COOKIES: Final = 32
 """Cookies kept of one host."""
@@ -36,7 +36,7 @@ class Logins:
         self._rules = rules
         self._allowed = allowed
         self._lock = threading.Lock()
-        self._cookies: cachetools.LRUCache[_Origin, dict[str, str]] = cachetools.LRUCache(HOSTS)
+        self._cookies: cachetools.LRUCache[_Origin, dict[str, str]] = cachetools.LRUCache(COOKIE_HOSTS)
         every = [rule for _, rule in rules.entries]
         self._logins = logins() if any(isinstance(rule, WebRule) and rule.netrc for rule in every) else {}
 

@@ -6,6 +6,7 @@ The service's own Python package does this, too, but brings pystac and requests 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import threading
@@ -20,17 +21,19 @@ import cachetools
 from algorithms.errors import ClearSkyError
 from server.remote.names import Address, parse_address
 
+logger = logging.getLogger("clearsky")
+
 SERVICE: Final = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
 """Address of the service, unless `PC_SDK_SAS_URL` names another."""
 BLOBS: Final = ".blob.core.windows.net"
 """Hosts whose files may need a signature."""
-DENIED: Final = frozenset({401, 403, 404, 409})
+DENIED_STATUSES: Final = frozenset({401, 403, 404, 409})
 """What Azure answers where an unsigned request may not read; 404 for some containers, whatever is in them."""
-EARLY: Final = 120.0
+EARLY_SECONDS: Final = 120.0
 """Seconds before its end after which a token is renewed."""
-LONGEST: Final = 86_400.0
+LONGEST_TOKEN_SECONDS: Final = 86_400.0
 """Most seconds for which a token is used."""
-REFUSED: Final = 60.0
+REFUSED_SECONDS: Final = 60.0
 """Seconds for which a container without a token counts as such."""
 CONTAINERS: Final = 1024
 """Containers that are remembered."""
@@ -123,15 +126,16 @@ class TokenService:
             token, end = str(answer["token"]), datetime.fromisoformat(answer["msft:expiry"])
             end = end if end.tzinfo else end.replace(tzinfo=UTC)
             left = (end - datetime.now(UTC)).total_seconds()
-        except (ClearSkyError, ValueError, KeyError, TypeError):
-            return _Token(None, now, now + REFUSED)
+        except (ClearSkyError, ValueError, KeyError, TypeError) as error:
+            logger.warning("no token for the container %s: %s", "/".join(place), error)
+            return _Token(None, now, now + REFUSED_SECONDS)
         # One that is about to end serves the request at hand.
-        return _Token(token.lstrip("?"), now, now + min(max(left - EARLY, 1.0), LONGEST))
+        return _Token(token.lstrip("?"), now, now + min(max(left - EARLY_SECONDS, 1.0), LONGEST_TOKEN_SECONDS))
 
 
 def _is_old(token: _Token) -> bool:
     """Whether another token might be better than this one, rather than just as bad."""
-    return time.monotonic() - token.asked > REFUSED
+    return time.monotonic() - token.asked > REFUSED_SECONDS
 
 
 def _with(address: Address, token: _Token | None) -> Address:
