@@ -30,6 +30,8 @@ HEAD_CHUNKS: Final = 2
 PATIENCE: Final = 1.0
 """Seconds without an answer after which no more threads wait for a host: see `Gate`."""
 NO_RULES: Final = Rules()
+PUBLIC_SECONDS: Final = 30.0
+"""Seconds for which a file that was had without a signature counts as public, unless somebody comes with one."""
 KNOWN_FILES: Final = 4096
 """Files whose state is remembered."""
 
@@ -93,6 +95,7 @@ class Remotes:
         self.pieces: Final = Pieces(cache_bytes=cache_bytes, fetch=self._bytes, gate=self._gate)
         """Their bytes."""
         self._signatures = Signatures()
+        self._public: cachetools.TTLCache[str, bool] = cachetools.TTLCache(KNOWN_FILES, PUBLIC_SECONDS)
         self._last: cachetools.LRUCache[str, Identity] = cachetools.LRUCache(KNOWN_FILES)
         self._known: cachetools.TTLCache[str, Identity | ClearSkyError] = cachetools.TTLCache(KNOWN_FILES, check)
         self._checking = threading.Condition()
@@ -118,7 +121,7 @@ class Remotes:
         """The name of a file that somebody asks for, once its server has let in who asks.
 
         What was read by another's signature must not be had without one: the file's state is looked up with exactly
-        what was given, again when that is a few seconds old.
+        what was given, again when that is a few seconds old; of a file that nobody signs, when half a minute is over.
 
         Args:
             url: an admitted address, with its signature if it has one.
@@ -132,8 +135,15 @@ class Remotes:
         name = unsigned_name(url)
         if not _is_web(url):  # the operator's credentials open objects, whoever asks
             return name
+        with self._lock:
+            public = name in self._public
+        if url == name and public and not self._signatures.any(name):
+            return name
         self._seen(url)
         self._signatures.add(name, url)
+        if url == name:
+            with self._lock:
+                self._public[name] = True
         return name
 
     def identity(self, url: str) -> Identity:

@@ -6,6 +6,7 @@ The service's own Python package does this, too, but brings pystac and requests 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import threading
@@ -20,11 +21,13 @@ import cachetools
 from algorithms.errors import ClearSkyError
 from server.remote.names import Address, parse_address
 
+logger = logging.getLogger("clearsky")
+
 SIGNING_SERVICE: Final = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
 """Address of the service, unless `PC_SDK_SAS_URL` names another."""
 BLOB_HOSTS: Final = ".blob.core.windows.net"
 """Hosts whose files may need a signature."""
-DENIED: Final = frozenset({401, 403, 404, 409})
+DENIED_STATUSES: Final = frozenset({401, 403, 404, 409})
 """What Azure answers where an unsigned request may not read; 404 for some containers, whatever is in them."""
 RENEWAL_SECONDS: Final = 120.0
 """Seconds before its end after which a token is renewed."""
@@ -123,7 +126,8 @@ class TokenService:
             token, end = str(answer["token"]), datetime.fromisoformat(answer["msft:expiry"])
             end = end if end.tzinfo else end.replace(tzinfo=UTC)
             left = (end - datetime.now(UTC)).total_seconds()
-        except (ClearSkyError, ValueError, KeyError, TypeError):
+        except (ClearSkyError, ValueError, KeyError, TypeError) as error:
+            logger.warning("no token for the container %s: %s", "/".join(place), error)
             return _Token(None, now, now + REFUSED_SECONDS)
         # One that is about to end serves the request at hand.
         return _Token(token.lstrip("?"), now, now + min(max(left - RENEWAL_SECONDS, 1.0), LONGEST_TOKEN_SECONDS))

@@ -30,7 +30,7 @@ from algorithms.errors import ParameterError
 from server.errors import SourceForbiddenError
 from server.remote.names import Address, parse_address
 
-LARGEST: Final = 1 << 18
+LARGEST_RULES_BYTES: Final = 1 << 18
 """Bytes of the file."""
 SETTING: Final = "CLEARSKY_SOURCES_FILE"
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -219,8 +219,10 @@ def _document(path: Path) -> dict[str, Any]:
     where = f"{SETTING} ({str(path)!r})"
     try:
         content = path.read_bytes()
-        if len(content) > LARGEST:
-            raise ParameterError(f"{where}: {len(content)} bytes are more than {LARGEST}; give a shorter file")
+        if len(content) > LARGEST_RULES_BYTES:
+            raise ParameterError(
+                f"{where}: {len(content)} bytes are more than {LARGEST_RULES_BYTES}; give a shorter file"
+            )
         data = yaml.load(content, Loader=_Loader)  # noqa: S506  (a SafeLoader)
     except OSError as error:
         raise ParameterError(f"{where} cannot be read: {error.strerror or error}; correct the path") from error

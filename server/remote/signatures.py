@@ -68,6 +68,11 @@ class Signatures:
         with self._lock:
             return self._known.get(name) or (name,)
 
+    def any(self, name: str) -> bool:
+        """Whether somebody has had a file by a signature."""
+        with self._lock:
+            return name in self._known
+
     def drop(self, name: str, url: str) -> None:
         """Note that an address is refused."""
         with self._lock:

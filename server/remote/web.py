@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Final, NoReturn, TypeVar
 from urllib.parse import urldefrag, urljoin
@@ -25,7 +25,7 @@ from server.remote.allowlist import AllowList
 from server.remote.connections import PrivatePeerError, connections, time_limit
 from server.remote.logins import Logins
 from server.remote.names import WEB, Address, parse_address
-from server.remote.planetary import DENIED, TokenService, signable
+from server.remote.planetary import DENIED_STATUSES, TokenService, signable
 from server.remote.redaction import redacted
 from server.remote.rules import SETTING
 from server.remote.signatures import unsigned, unsigned_name
@@ -167,7 +167,7 @@ class WebTransfer:
             sent = self._tokens.sign(where, where) or where
         answer = self._ask(sent, headers | self._logins.headers(first, where), deadline)
         # 404 with a token means what it says.
-        denied = answer.status in (DENIED if sent == where else _REFUSED)
+        denied = answer.status in (DENIED_STATUSES if sent == where else _REFUSED)
         if blob and denied and (signed := self._tokens.sign(where, sent)):
             answer.close()
             answer = self._ask(signed, headers, deadline)
@@ -196,15 +196,19 @@ class WebTransfer:
             address = parse_address(urldefrag(urljoin(str(here), written)).url)
             if address.scheme not in WEB:
                 raise SourceForbiddenError(f"{str(unsigned(address))!r} is not a web address")
-            return self._allowed.check_address(address)
         except SourceForbiddenError as error:
-            # A login's answer is in the query.
-            reason = re.sub(r"\?[^'\s]*'", "'", str(error))
-            raise SourceForbiddenError(f"{url!r} redirects: {reason}") from error
+            raise SourceForbiddenError(f"{url!r} redirects: {error}") from error
         except ValueError as error:
             raise SourceForbiddenError(
                 f"{url!r} redirects to {redacted(target)[:200]!r}, which is not an address"
             ) from error
+        try:
+            return self._allowed.check_address(address)
+        except SourceForbiddenError as error:
+            why = str(error).partition(" is not allowed: ")[2]
+            # A login's answer would be in the query.
+            shown = str(replace(address, query=""))[:200]
+            raise SourceForbiddenError(f"{url!r} redirects: {shown!r} is not allowed: {why}") from error
 
     def _late(self, url: str) -> SourceTimeoutError:
         return SourceTimeoutError(

@@ -102,20 +102,27 @@ def test_recipe_gives_what_the_command_line_leaves_open(bad: Path, tmp_path: Pat
 
 
 def test_rasters_behind_an_address_of_the_users_own(bad: Path, tmp_path: Path) -> None:
-    """Private hosts are none of a server's business, but their own user's; a fault half-way ends in one line."""
+    """Private hosts are none of a server's business, but their own user's; a fault half-way ends in one line.
+
+    Nothing that is written or said has the signatures that open the files.
+    """
     outs = [tmp_path / "far.tif", tmp_path / "near.tif"]
     with range_server(bad) as far:
-        target, others = f"{far.base}target.tif", filled_from(far.base.rstrip("/"))
-        assert run(target, outs[0], *others) == 0
+        far.doorman = lambda path, _: None if "sig=SECRET" in path else 403
+        names = [f"{far.base}{name}.tif?sv=1&sig=SECRET" for name in ("target", "other", "mask")]
+        asked = ["--replacement", names[1], "--mask", names[2], "--replacement-mask", "none"]
+        assert run(names[0], outs[0], *asked) == 0
         far.trouble = lambda path, start: 500 if "other" in path and start > 0 else None
-        process = start(target, tmp_path / "no.tif", *others)
+        process = start(names[0], tmp_path / "no.tif", *asked)
         _, said = process.communicate(timeout=60)
         assert (process.returncode, len(said.splitlines())) == (2, 1), said
         assert "other.tif" in said
+        assert "SECRET" not in said
     assert run(bad / "target.tif", outs[1], *filled_from(bad)) == 0
     np.testing.assert_array_equal(read_raster(outs[0]), read_raster(outs[1]))
     with rasterio.open(outs[0]) as src:
-        assert src.tags()["CLEARSKY_TARGET"] == target
+        assert src.tags()["CLEARSKY_TARGET"] == names[0].split("?")[0]
+        assert "SECRET" not in str(src.tags())
 
 
 def test_an_odd_mask_is_named_on_the_terminal(bad: Path, pair: Pair, tmp_path: Path) -> None:
