@@ -15,14 +15,13 @@ import numpy as np
 import pytest
 import rasterio
 from click.testing import CliRunner
-from httpx2 import Response
 from numpy.testing import assert_allclose
 from starlette.testclient import TestClient
 
 from server.export.command import export
 from tests.helpers.archives import coarsened, digital, write_band
 from tests.helpers.scenes import CLEAR_REPLACEMENTS, make_pair
-from tests.helpers.service import application
+from tests.helpers.service import application, good
 
 SIDE: Final = 120
 PAIR = make_pair(size=(SIDE, SIDE), cloud=0.2)
@@ -97,11 +96,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def client(folder: Path) -> Iterator[TestClient]:
     with application(folder) as client:
         yield client
-
-
-def good(response: Response) -> Response:
-    assert response.status_code == 200, response.text
-    return response
 
 
 def preview(client: TestClient, **asked: Any) -> np.ndarray:
