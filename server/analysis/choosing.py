@@ -20,6 +20,7 @@ from rasterio.warp import transform_bounds
 from algorithms.errors import ClearSkyError, InputError, ParameterError
 from server.analysis.candidates import SearchResult, SearchTarget, search_candidates, search_target
 from server.analysis.clearness import Clearness, CloudedGround
+from server.analysis.clouds import NO_CLOUDS
 from server.analysis.engine import Analysis
 from server.analysis.request import AUTO_REPLACEMENT, Request
 from server.errors import CancelledWorkError, SourceBusyError, SourceError, SourceMissingError
@@ -125,7 +126,7 @@ class Chooser:
         """
         if not request.automatic:
             return request
-        if request.replacement_masks:
+        if request.replacement_masks not in ((), (NO_CLOUDS,)):
             raise ParameterError(
                 "replacement=auto goes with no `replacement_mask`: which scenes are chosen is not known; leave one out"
             )

@@ -7,7 +7,6 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final, TypeGuard
 from urllib.parse import urljoin, urlsplit
 
@@ -18,7 +17,7 @@ from server.scenes.bandlist import file_label
 from server.scenes.masks import mask_kind
 from server.scenes.reflectance import baseline_of, number, reflectance_by_rules
 from server.scenes.scene import DOCUMENT_BYTES, Scene, SceneBand, SceneMask, standing_in
-from server.scenes.similar import Acquisition, Box
+from server.scenes.similar import Acquisition, Box, moment
 
 MOST_ASSETS: Final = 1000
 _REFLECTANCE: Final = re.compile(
@@ -221,7 +220,7 @@ def _acquisition(item: Mapping[str, Any], facts: _Facts, names: list[object]) ->
     collection, own = item.get("collection"), item.get("id")
     return Acquisition(
         id=own if _is_text(own) and own.isprintable() else facts.url,
-        when=_when(get("datetime") or get("start_datetime")),
+        when=moment(get("datetime") or get("start_datetime")),
         collection=collection if _is_text(collection) and collection.isprintable() else None,
         tile=_tile(facts.properties, ids),
         level=_level([get("processing:level"), get("landsat:correction"), get("s2:product_type"), *names[::-1]]),
@@ -231,16 +230,6 @@ def _acquisition(item: Mapping[str, Any], facts: _Facts, names: list[object]) ->
         baseline=facts.baseline,
         box=_box(item.get("bbox")),
     )
-
-
-def _when(value: object) -> datetime | None:
-    if not _is_text(value):
-        return None
-    try:
-        found = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _tile(properties: Mapping[str, Any], ids: str) -> str | None:

@@ -96,6 +96,11 @@ def standing_in(bands: Sequence[SceneBand]) -> tuple[SceneBand, ...]:
     return (*bands[:narrow], replace(bands[narrow], name="nir"), *bands[narrow + 1 :])
 
 
+def missing_bands(url: str, labels: Sequence[str]) -> tuple[str, ...]:
+    """The warning of bands that a product's metadata name and its files lack; nothing without any."""
+    return (f"{url!r} lacks {', '.join(labels)}, which its metadata name: unpack all of it",) if labels else ()
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
     """A scene of several files."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
@@ -158,6 +158,26 @@ def covering(
         if len(chosen) == most or covered.mean() >= enough:
             break
     return tuple(chosen)
+
+
+def moment(text: object) -> datetime | None:
+    """A time with its zone, UTC where none is stated; None for what is none."""
+    try:
+        found = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def footprint(corners: Sequence[tuple[float, float]]) -> Box | None:
+    """The box around longitudes and latitudes; None without any. Those far apart lie on both sides of 180 degrees."""
+    if not corners:
+        return None
+    lons, lats = zip(*corners, strict=True)
+    west, east = min(lons), max(lons)
+    if east - west > 180:
+        west, east = min(lon for lon in lons if lon > 0), max(lon for lon in lons if lon <= 0)
+    return west, min(lats), east, max(lats)
 
 
 def footprint_overlap(box: Box, other: Box) -> float:

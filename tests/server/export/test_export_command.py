@@ -11,7 +11,7 @@ from rio_cogeo.cogeo import cog_validate
 
 from tests.helpers.exports import filled_from, run, start
 from tests.helpers.rangeserver import range_server
-from tests.helpers.scenes import read_raster
+from tests.helpers.scenes import Pair, read_raster, write_mask, write_raster
 
 BAD = [
     ("target.tif", ["TARGET OUT"]),
@@ -116,3 +116,19 @@ def test_rasters_behind_an_address_of_the_users_own(bad: Path, tmp_path: Path) -
     np.testing.assert_array_equal(read_raster(outs[0]), read_raster(outs[1]))
     with rasterio.open(outs[0]) as src:
         assert src.tags()["CLEARSKY_TARGET"] == target
+
+
+def test_an_odd_mask_is_named_on_the_terminal(bad: Path, pair: Pair, tmp_path: Path) -> None:
+    """Before hours of work: an archive's bits taken for a mask, and a mask that marks nothing."""
+    bits = write_raster(tmp_path / "QA_PIXEL.tif", np.where(pair.mask, 22280, 21824)[None].astype(np.uint16))
+    empty = write_mask(tmp_path / "empty.tif", np.zeros_like(pair.mask))
+    for mask, words in ((bits, ("marks all", "`mask_bits=1,2,3,4`")), (empty, ("marks none", "check `mask_remap`"))):
+        process = start(
+            bad / "target.tif",
+            tmp_path / f"{Path(mask).stem}-out.tif",
+            *("--replacement", bad / "other.tif", "--mask", mask, "--replacement-mask", "none"),
+        )
+        _, said = process.communicate(timeout=60)
+        assert (process.returncode, len(said.splitlines())) == (0, 1), said
+        assert mask in said
+        assert [word for word in words if word not in said] == []

@@ -19,6 +19,7 @@ from starlette.testclient import TestClient
 from tests.helpers.archives import ARCHIVES, write_band, write_item
 from tests.helpers.exports import run
 from tests.helpers.items import BANDS, OFFSET, SCALE, TwoDates, write_dates
+from tests.helpers.rangeserver import range_server
 from tests.helpers.scenes import BANDS as NAMES
 from tests.helpers.scenes import make_pair, read_raster, write_mask, write_raster
 from tests.helpers.service import application
@@ -146,6 +147,18 @@ def test_a_flag_of_an_offset_taken_off_leaves_none(client: TestClient, dates: Tw
     offsets = [{band["name"]: band["offset"] for band in scene["bands"]} for scene in scenes]
     assert offsets[1] == {"red": 0.0, "green": 0.0}
     assert offsets[1].items() <= offsets[0].items()
+
+
+def test_signatures_stay_out_of_what_is_written(dates: TwoDates, folder: Path) -> None:
+    out = folder / "signed"
+    with range_server(folder) as far:
+        names = [f"{far.base}{path.relative_to(folder)}?sig=SECRET" for path in (dates.target, dates.replacement)]
+        args = ["--per-asset", out, "--replacement", names[1], "--mask", dates.mask, "--assets", "red"]
+        assert run(names[0], *args) == 0
+    item = json.loads((out / "item.json").read_text())
+    assert [link["href"] for link in item["links"]] == [name.partition("?")[0] for name in names]
+    for path in out.iterdir():
+        assert b"SECRET" not in path.read_bytes(), path
 
 
 @pytest.mark.parametrize("name", ["cdse", "planetary-landsat"])
