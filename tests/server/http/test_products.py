@@ -155,6 +155,13 @@ def test_only_admitted_folders_are_products(client: TestClient, folder: Path, tm
     assert (empty.status_code, "empty" in empty.json()["detail"]) == (400, True)
     led = folder / "led" / NAME
     shutil.copytree(folder / "cloudy" / NAME, led)
+    document = next(led.rglob("MTD_MSIL2A.xml"))
+    document.unlink()
+    document.symlink_to(next(outside.rglob("MTD_MSIL2A.xml")))
+    answer = client.get("/stac/info", params={"url": str(led)})
+    assert (answer.status_code, "leads out of the folder" in answer.json()["detail"]) == (400, True)
+    document.unlink()
+    shutil.copy(next(outside.rglob("MTD_MSIL2A.xml")), document)
     picture = next(led.rglob("*B04_10m.jp2"))
     picture.unlink()
     picture.symlink_to(next(outside.rglob("*B04_10m.jp2")))
