@@ -39,11 +39,16 @@ class ProductFiles:
         """A document of the product, compressed or not.
 
         Raises:
-            SourceUnreadableError: it is too large, or damaged.
+            SourceUnreadableError: it is too large, damaged, or a link that leads out of the folder.
         """
         try:
             if Path(self.url).is_dir():
-                with closing(LocalFile(str((Path(self.url) / name).resolve()))) as file:
+                path = (Path(self.url) / name).resolve()
+                if not path.is_relative_to(Path(self.url).resolve()):
+                    raise damaged(
+                        self.url, f"{name!r} is a link that leads out of the folder; put the file itself there"
+                    )
+                with closing(LocalFile(str(path))) as file:
                     data = file.read(0, DOCUMENT_BYTES + 1)
             elif self.url.lower().endswith(".zip"):
                 with zipfile.ZipFile(self.url) as archive, archive.open(name) as file:

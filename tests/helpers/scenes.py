@@ -124,3 +124,13 @@ def write_raster(
     with rasterio.open(path, "r+") as dst:
         dst.build_overviews([2, 4, 8], rasterio.enums.Resampling.average)
     return str(path)
+
+
+def write_bare(path: Path, data: np.ndarray, **profile: Any) -> Path:
+    """Write a raster with just the given properties, GeoTIFF unless they say otherwise; no overviews, no side-cars."""
+    place = {"driver": "GTiff", "crs": UTM, "transform": ORIGIN}
+    shape = {"count": len(data), "height": data.shape[1], "width": data.shape[2], "dtype": data.dtype}
+    with rasterio.open(path, "w", **(place | shape | profile)) as dst:
+        dst.write(data)
+    path.with_name(path.name + ".aux.xml").unlink(missing_ok=True)
+    return path

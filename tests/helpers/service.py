@@ -153,3 +153,14 @@ def raster(content: bytes) -> np.ndarray:
     """Bands of an image in an answer, alpha included."""
     with rasterio.open(io.BytesIO(content)) as src:
         return src.read()
+
+
+def good(answer: httpx2.Response) -> httpx2.Response:
+    """An answer that is no error."""
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+def pixels(answer: httpx2.Response) -> Any:
+    """The array in an answer that has to be one (`.npy`): bands, then the mask."""
+    return np.load(io.BytesIO(good(answer).content))

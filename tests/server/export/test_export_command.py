@@ -86,7 +86,7 @@ def test_recipe_gives_what_the_command_line_leaves_open(bad: Path, tmp_path: Pat
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
         f"name: test\ntarget: {bad}/target.tif\nreplacements: [{bad}/other.tif]\n"
-        f"mask: {{source: {bad}/mask.tif, remap: '1 1', replacements: [none]}}\n"
+        f"mask: {{source: {bad}/mask.tif, remap: '1 1'}}\nreplacement_masks: [none]\n"
         "adjustment: moment\nresidual: false\nbuffer: 0\n"
     )
     by_hand = [*filled_from(bad), "--mask-remap", "1 1", "--buffer", 0, "--adjustment", "moment"]

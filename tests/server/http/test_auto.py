@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from server.cli import main
 from server.export.command import export
 from server.export.replacements import replacements
 from tests.helpers.scenes import read_raster, write_raster
-from tests.helpers.service import application
+from tests.helpers.service import application, good, pixels
 from tests.helpers.stacapi import StacApi, four_dates, put
 
 FILL: Final = '{"residual": false, "buffer": 0}'
@@ -44,15 +43,6 @@ def client(api: StacApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
     (folder / "best.json").write_text(json.dumps(recipe | json.loads(FILL)))
     with application(f"{api.folder},{api.base}/", recipes=str(folder)) as client:
         yield client
-
-
-def good(response: Response) -> Response:
-    assert response.status_code == 200, response.text
-    return response
-
-
-def pixels(response: Response) -> Any:
-    return np.load(io.BytesIO(good(response).content))
 
 
 def asked(api: StacApi, **others: Any) -> dict[str, Any]:

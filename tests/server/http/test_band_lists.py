@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +10,6 @@ import morecantile
 import numpy as np
 import pytest
 import rasterio
-from httpx2 import Response
 from numpy.testing import assert_array_equal
 from rasterio.enums import Resampling
 from rio_tiler.constants import WGS84_CRS
@@ -20,7 +18,7 @@ from starlette.testclient import TestClient
 
 from tests.helpers.archives import coarsened, write_band
 from tests.helpers.scenes import BANDS, CLEAR_REPLACEMENTS, make_pair, write_mask, write_raster
-from tests.helpers.service import application
+from tests.helpers.service import application, good, pixels
 
 SIDE: Final = 384
 TMS = morecantile.tms.get("WebMercatorQuad")
@@ -63,15 +61,6 @@ def tile_path(folder: Path, zoom: int) -> str:
     tiles = list(TMS.tiles(west, south, east, north, [zoom]))
     tile = tiles[len(tiles) // 2]
     return f"/cog/tiles/WebMercatorQuad/{tile.z}/{tile.x}/{tile.y}.npy"
-
-
-def good(response: Response) -> Response:
-    assert response.status_code == 200, response.text
-    return response
-
-
-def pixels(response: Response) -> Any:
-    return np.load(io.BytesIO(good(response).content))
 
 
 @pytest.mark.parametrize("zoom", [15, 13, 11])

@@ -15,14 +15,13 @@ import numpy as np
 import pytest
 import rasterio
 from click.testing import CliRunner
-from httpx2 import Response
 from numpy.testing import assert_allclose
 from starlette.testclient import TestClient
 
 from server.export.command import export
 from tests.helpers.archives import coarsened, digital, write_band
 from tests.helpers.scenes import CLEAR_REPLACEMENTS, make_pair
-from tests.helpers.service import application
+from tests.helpers.service import application, good
 
 SIDE: Final = 120
 PAIR = make_pair(size=(SIDE, SIDE), cloud=0.2)
@@ -99,11 +98,6 @@ def client(folder: Path) -> Iterator[TestClient]:
         yield client
 
 
-def good(response: Response) -> Response:
-    assert response.status_code == 200, response.text
-    return response
-
-
 def preview(client: TestClient, **asked: Any) -> np.ndarray:
     asked = {"unscale": "true", "assets": "red,swir16"} | asked
     return np.asarray(np.load(io.BytesIO(good(client.get("/stac/preview.npy", params=asked)).content)))
@@ -161,6 +155,13 @@ def test_only_admitted_folders_are_products(client: TestClient, folder: Path, tm
     assert (empty.status_code, "empty" in empty.json()["detail"]) == (400, True)
     led = folder / "led" / NAME
     shutil.copytree(folder / "cloudy" / NAME, led)
+    document = next(led.rglob("MTD_MSIL2A.xml"))
+    document.unlink()
+    document.symlink_to(next(outside.rglob("MTD_MSIL2A.xml")))
+    answer = client.get("/stac/info", params={"url": str(led)})
+    assert (answer.status_code, "leads out of the folder" in answer.json()["detail"]) == (400, True)
+    document.unlink()
+    shutil.copy(next(outside.rglob("MTD_MSIL2A.xml")), document)
     picture = next(led.rglob("*B04_10m.jp2"))
     picture.unlink()
     picture.symlink_to(next(outside.rglob("*B04_10m.jp2")))

@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 import rasterio
 from click.testing import CliRunner
-from httpx2 import Response
 from numpy.testing import assert_array_equal
 from starlette.testclient import TestClient
 
 from server.export.command import export
 from tests.helpers.archives import write_band, write_plain_item
 from tests.helpers.scenes import BANDS, CLEAR_REPLACEMENTS, make_pair, write_raster
-from tests.helpers.service import application
+from tests.helpers.service import application, good
 
 SIDE: Final = 160
 PAIR = make_pair(size=(SIDE, SIDE), cloud=0.2)
@@ -51,11 +50,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def client(folder: Path) -> Iterator[TestClient]:
     with application(folder) as client:
         yield client
-
-
-def good(response: Response) -> Response:
-    assert response.status_code == 200, response.text
-    return response
 
 
 def preview(client: TestClient, folder: Path, replacement: str, **asked: Any) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any, Final
 import morecantile
 import numpy as np
 import pytest
-from httpx2 import Response
 from numpy.testing import assert_array_equal
 from rio_tiler.constants import WGS84_CRS
 from rio_tiler.io import Reader
@@ -19,7 +17,7 @@ from starlette.testclient import TestClient
 
 from tests.helpers.archives import ARCHIVES, Archive, coarsened, digital, write_band, write_item
 from tests.helpers.scenes import BANDS, CLEAR_REPLACEMENTS, make_pair, write_mask, write_raster
-from tests.helpers.service import application
+from tests.helpers.service import application, good, pixels
 
 SIDE: Final = 240
 TMS = morecantile.tms.get("WebMercatorQuad")
@@ -90,15 +88,6 @@ def items(folder: Path) -> dict[str, str]:
         "mask": str(folder / "mask.tif"),
         **CLEAR_REPLACEMENTS,
     }
-
-
-def good(response: Response) -> Response:
-    assert response.status_code == 200, response.text
-    return response
-
-
-def pixels(response: Response) -> Any:
-    return np.load(io.BytesIO(good(response).content))
 
 
 def tile_over(path: str, zoom: int = 14) -> str:

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import rasterio
-from rasterio.transform import from_origin
 from starlette.testclient import TestClient
 
 from server.errors import SourceFaultError, SourceUnreadableError
 from tests.helpers.rangeserver import RangeServer, range_server
+from tests.helpers.scenes import write_bare
 from tests.helpers.service import application, raster, sources_of
 
 SIDE = 512
@@ -38,22 +37,14 @@ def name_of(profile: dict[str, Any]) -> str:
     return "-".join(str(value) for value in profile.values()) + SUFFIXES.get(profile.get("driver", ""), ".tif")
 
 
-def write(path: Path, values: np.ndarray, **profile: Any) -> None:
-    options = {"driver": "GTiff", "crs": "EPSG:32633", "transform": from_origin(5e5, 4.6e6, 10, 10), **profile}
-    shape = {"count": len(values), "height": values.shape[1], "width": values.shape[2], "dtype": "uint8"}
-    with rasterio.open(path, "w", **shape, **options) as file:
-        file.write(values)
-    path.with_name(path.name + ".aux.xml").unlink(missing_ok=True)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("damaged")
     values = np.random.default_rng(1).integers(100, 200, (3, SIDE, SIDE)).astype(np.uint8)
     for profile in TIFFS + IMAGES:
-        write(folder / name_of(profile), values, **profile)
+        write_bare(folder / name_of(profile), values, **profile)
         other = {**profile, "quality": 100} if profile.get("driver") in ("JPEG", "WEBP") else profile
-        write(folder / f"other-{name_of(profile)}", np.full_like(values, OTHER), **other)
+        write_bare(folder / f"other-{name_of(profile)}", np.full_like(values, OTHER), **other)
     return folder
 
 
@@ -120,7 +111,7 @@ def test_a_tile_that_lies_behind_the_end_is_an_error(
     options = {"tiled": True, "blockxsize": 128, "blockysize": 128} if tiled else {"blockysize": 16}
     path = folder / f"partly-{tiled}-{where}.tif"
     values = np.full((1, SIDE, SIDE), 150, np.uint8)
-    write(path, values, **options)
+    write_bare(path, values, **options)
     content = path.read_bytes()
     path.write_bytes(content[: int(0.6 * len(content))])
     url = (served.base if where == "remote" else f"{folder}/") + path.name

@@ -16,7 +16,7 @@ from rio_tiler.io import Reader
 
 from server.errors import TooLargeError
 from server.raster.distant import MOST_PIXELS, from_afar
-from tests.helpers.scenes import CLEAR_REPLACEMENTS, ORIGIN, UTM, make_pair, write_raster
+from tests.helpers.scenes import CLEAR_REPLACEMENTS, ORIGIN, UTM, make_pair, write_bare, write_raster
 from tests.helpers.service import application, raster
 
 WEB = tms.get("WebMercatorQuad")
@@ -71,10 +71,7 @@ def test_no_zoom_costs_more_than_another(folder: Path, name: str, query: dict[st
 @pytest.mark.parametrize("side", [1, 3, 50])
 def test_a_raster_smaller_than_a_pixel(tmp_path: Path, side: int) -> None:
     """Its decimated form is one pixel and no coarser than the raster."""
-    url = str(tmp_path / "small.tif")
-    profile = {"driver": "GTiff", "count": 1, "height": side, "width": side, "dtype": "uint16", "nodata": 0}
-    with rasterio.open(url, "w", crs=UTM, transform=ORIGIN, **profile) as dst:
-        dst.write(np.full((1, side, side), 7, np.uint16))
+    url = str(write_bare(tmp_path / "small.tif", np.full((1, side, side), 7, np.uint16), nodata=0))
     with application(tmp_path) as client:
         for zoom in (0, 1, 3, 6):
             begun = time.process_time()

@@ -12,14 +12,13 @@ from unittest import mock
 
 import numpy as np
 import pytest
-import rasterio
-from rasterio.transform import from_origin
 
 from algorithms.errors import ClearSkyError
 from server.errors import SourceFaultError
 from server.raster.sources import Sources
 from server.remote.allowlist import AllowList
 from tests.helpers.rangeserver import RangeServer, range_server
+from tests.helpers.scenes import write_bare
 from tests.helpers.service import sources_by
 from tests.helpers.tiff import epsg, make_tiff
 
@@ -43,24 +42,16 @@ PROFILES: dict[str, dict[str, Any]] = {
 }
 
 
-def write(path: Path, values: np.ndarray, **profile: Any) -> None:
-    where = {"crs": "EPSG:32633", "transform": from_origin(5e5, 4.6e6, 10, 10)}
-    shape = {"count": len(values), "height": values.shape[1], "width": values.shape[2], "dtype": "uint8"}
-    with rasterio.open(path, "w", **shape, **where, **profile) as file:
-        file.write(values)
-    path.with_name(path.name + ".aux.xml").unlink(missing_ok=True)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("memory")
     row, col = np.mgrid[:SIDE, :SIDE]
     values = np.stack([120 + 40 * np.sin(row / 9 + k) + 30 * np.cos(col / 7) for k in range(3)]).astype(np.uint8)
     for name, profile in PROFILES.items():
-        write(folder / name, values, **profile)
+        write_bare(folder / name, values, **profile)
     for fill in FILLS:
-        write(folder / f"fill{fill}.tif", np.full_like(values, fill), driver="GTiff", **TILED)
-        write(folder / f"fill{fill}.png", np.full_like(values, fill), driver="PNG")
+        write_bare(folder / f"fill{fill}.tif", np.full_like(values, fill), driver="GTiff", **TILED)
+        write_bare(folder / f"fill{fill}.png", np.full_like(values, fill), driver="PNG")
     return folder
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import rasterio
 from rasterio.transform import from_origin
 
 import server.raster.cache
@@ -16,6 +15,7 @@ from server.raster.cache import RasterCache
 from server.raster.grid import Box, Grid, fine_grid
 from server.raster.layer import Layer
 from server.work.cache import TileCache
+from tests.helpers.scenes import write_bare
 from tests.helpers.service import sources_by
 
 SHAPE = (1031, 777)
@@ -36,10 +36,9 @@ def values() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def layer(values: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Layer:
-    path = tmp_path_factory.mktemp("odd") / "odd.tif"
-    profile = {"driver": "GTiff", "count": 3, "height": SHAPE[0], "width": SHAPE[1], "dtype": "uint16", "nodata": 0}
-    with rasterio.open(path, "w", crs="EPSG:32633", transform=from_origin(3e5, 5e6, 10, 10), **profile) as dst:
-        dst.write(values)
+    path = write_bare(
+        tmp_path_factory.mktemp("odd") / "odd.tif", values, transform=from_origin(3e5, 5e6, 10, 10), nodata=0
+    )
     dataset = SOURCES.dataset(str(path))
     return Layer(dataset, dataset, dataset.indexes)
 
