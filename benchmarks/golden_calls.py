@@ -33,7 +33,8 @@ RECIPES = {
     "rgb": "render: {bands: [red, green, blue], rescale: [[0, 3000]]}\n",
     "ndvi": f"adjustment: moment\nbuffer: 4\nrender: {{expression: {NDVI}, rescale: [[-0.1, 0.9]],"
     " colormap_name: rdylgn, resampling: bilinear}\n",
-    "masked": 'mask: {source: ../truth_mask.tif, remap: "1 1;2 1"}\nwindow: 40\nresidual: false\n',
+    "masked": 'mask: {source: ../truth_mask.tif, remap: "1 1;2 1", replacements: [none]}\n'
+    "window: 40\nresidual: false\n",
     "broken": "window: 70\n",
 }
 """What recipes of the demo scene say beyond the scene."""

@@ -20,6 +20,7 @@ from rasterio.warp import transform_bounds
 from algorithms.errors import ClearSkyError, InputError, ParameterError
 from server.analysis.candidates import SearchResult, SearchTarget, search_candidates, search_target
 from server.analysis.clearness import Clearness, CloudedGround
+from server.analysis.clouds import NO_CLOUDS
 from server.analysis.engine import Analysis
 from server.analysis.request import AUTO_REPLACEMENT, Request
 from server.errors import CancelledWorkError, SourceBusyError, SourceError, SourceMissingError
@@ -125,7 +126,7 @@ class Chooser:
         """
         if not request.automatic:
             return request
-        if request.replacement_masks:
+        if request.replacement_masks not in ((), (NO_CLOUDS,)):
             raise ParameterError(
                 "replacement=auto goes with no `replacement_mask`: which scenes are chosen is not known; leave one out"
             )
@@ -201,6 +202,7 @@ class _Choice:
             chosen = self._chosen(ground)
             if chosen and self._covered(ground, chosen) >= COVERED_SHARE:
                 break
+        self._explain_cloudy()
         if not chosen:
             raise self._nothing("is clear under the target's clouds and can be read")
         return self._ranking(ground, chosen)
@@ -217,6 +219,11 @@ class _Choice:
                 self._left_out[about.id] = (
                     "shows the target's own clouds" if own else "misses the target, or is an older version of another"
                 )
+
+    def _explain_cloudy(self) -> None:
+        for name, pixels in self._clear.items():
+            if pixels.size and not pixels.any():
+                self._left_out[name] = "is cloudy wherever the target is"
 
     def _measure(self, ground: CloudedGround, candidates: Sequence[Candidate]) -> None:
         """Look at some candidates, several at a time; those that cannot be read are left out."""
@@ -275,9 +282,6 @@ class _Choice:
 
     def _ranking(self, ground: CloudedGround, chosen: tuple[Candidate, ...]) -> Ranking:
         offers = {candidate.acquisition.id: self._offer(candidate) for candidate in self._ranked()}
-        for name, pixels in self._clear.items():
-            if name not in offers and pixels.size:
-                self._left_out[name] = "is cloudy wherever the target is"
         return Ranking(
             target=self._target,
             api=self._wanted.api,
@@ -298,11 +302,11 @@ class _Choice:
         return Offer(self._scenes[name].url, candidate.acquisition, candidate.score, clear, candidate.reasons)
 
     def _nothing(self, what: str) -> SourceMissingError:
-        first = next(iter(self._left_out.items()), None)
-        example = "" if first is None else f"; {first[0]!r} {first[1]}"
+        reasons = dict.fromkeys(self._left_out.values())
+        example = "".join(f"; one {reason[:200]}" for reason in list(reasons)[-3:])
         return SourceMissingError(
             f"replacement=auto: of {self._found.items} Items of {self._found.collection} at {self._wanted.api!r} none "
-            f"{what}{example[:400]}; name the replacements"
+            f"{what}{example}; name the replacements"
         )
 
 

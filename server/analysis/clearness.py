@@ -125,8 +125,8 @@ class Clearness:
         """(n,) cells that a network takes for cloud, and (n,) those with data."""
         boxes = [Box(y.start, y.stop, x.start, x.stop) for y, x in ground.squares]
         self._masks.prefetch([(clouds, box) for box in boxes])
-        classes = in_a_row([self._masks.tile(clouds, box).classes for box in boxes])[0]
-        return counted(classes, clouds.source), np.asarray(classes != NODATA)
+        classes = in_a_row([self._masks.tile(clouds, box).classes for box in boxes])
+        return counted(classes, clouds.source)[0], np.asarray(classes != NODATA)[0]
 
 
 def _picked(cells: Bools, ground: CloudedGround) -> Bools:

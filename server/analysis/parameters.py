@@ -79,7 +79,8 @@ PARAMETERS: Final[Mapping[str, Parameter]] = MappingProxyType(
             Parameter("mask_bits", "Bits of a bit-packed mask that mean cloud or shadow, e.g. `3,4`", read=parse_bits),
             Parameter(
                 "replacement_mask",
-                "Masks of the replacements, in their order, where `mask` is a raster",
+                "Masks of the replacements, in their order, where `mask` is a raster; without them the model looks for "
+                "clouds. `none` in place of one, or of all: no clouds",
                 repeated=True,
                 field="replacement_masks",
                 read=tuple,

@@ -12,13 +12,23 @@ from functools import lru_cache
 from typing import Any, Final
 
 from algorithms.bands import common_names
-from algorithms.errors import BandError, ParameterError
+from algorithms.errors import BandError, ModelError, ParameterError
 from algorithms.fill import FillOptions
 from algorithms.models import CloudModel, select_model
 from algorithms.options import CloudOptions
 from algorithms.reclassify import Remap
 from algorithms.sidecar import Needs
-from server.analysis.clouds import is_preset, model_clouds, own_clouds, paired, raster_clouds
+from server.analysis.clouds import (
+    CLEAR_EVERYWHERE,
+    NO_CLOUDS,
+    is_preset,
+    model_clouds,
+    own_clouds,
+    paired,
+    raster_clouds,
+    warn_unmasked,
+)
+from server.analysis.resolution import too_few_cells
 from server.analysis.task import CloudSource, Task
 from server.raster.composite import only
 from server.raster.dataset import Dataset, dataset_crs, match_bands
@@ -53,7 +63,7 @@ class Request:
     mask_bits: tuple[int, ...] = ()
     """Bits of the mask that mean cloud."""
     replacement_masks: tuple[str, ...] = ()
-    """Rasters of cloud classes of the replacements, in their order, where `mask` is a raster."""
+    """Rasters of cloud classes of the replacements, in their order, where `mask` is a raster; `NO_CLOUDS`: has none."""
     remap: Remap | None = None
     """Which classes count as cloud."""
     model: str | None = None
@@ -78,7 +88,8 @@ class Request:
         """Every dataset named."""
         masks = () if self.mask is None or is_preset(self.mask) else (self.mask,)
         replacements = (url for url in self.replacements if url != AUTO_REPLACEMENT)
-        return (self.target, *replacements, *masks, *self.replacement_masks)
+        given = (url for url in self.replacement_masks if url != NO_CLOUDS)
+        return (self.target, *replacements, *masks, *given)
 
     @property
     def automatic(self) -> bool:
@@ -95,15 +106,15 @@ class Request:
         with at("target"):
             target = check(self.target)
         replacements = []
-        for k, url in enumerate(self.replacements):
-            with at("replacements", k):
+        for position, url in enumerate(self.replacements):
+            with at("replacements", position):
                 replacements.append(url if url == AUTO_REPLACEMENT else check(url))
         with at("mask"):
             mask = check(self.mask) if self.mask and not is_preset(self.mask) else self.mask
         masks = []
-        for k, url in enumerate(self.replacement_masks):
-            with at("replacement_masks", k):
-                masks.append(check(url))
+        for position, url in enumerate(self.replacement_masks):
+            with at("replacement_masks", position):
+                masks.append(url if url == NO_CLOUDS else check(url))
         return replace(self, target=target, replacements=tuple(replacements), mask=mask, replacement_masks=tuple(masks))
 
     def scene(self, sources: Sources, url: str) -> Scene | None:
@@ -158,7 +169,7 @@ class Request:
             return self
         return replace(self, shown=scene.asked(self.assets) if self.assets else tuple(range(1, 1 + len(scene.bands))))
 
-    def _replacement(self, sources: Sources, url: str, target: Dataset) -> Dataset:
+    def replacement_dataset(self, sources: Sources, url: str, target: Dataset) -> Dataset:
         """A replacement's description: of a scene those bands that the target has."""
         scene = self.scene(sources, url)
         if scene is None or (scene.whole and None in target.names):
@@ -175,7 +186,7 @@ class Request:
 
     def _clouds(self, sources: Sources, target: Dataset, count: int) -> tuple[CloudSource, tuple[CloudSource, ...]]:
         """Where the target's clouds come from, and those of so many replacements."""
-        paired(self.replacements, self.replacement_masks)
+        masks = paired(self.replacements, self.replacement_masks)
         remap, bits = self.remap, self.mask_bits
         if self.mask is None:
             model = model_clouds(self._model_of(target), remap)
@@ -190,10 +201,26 @@ class Request:
         clouds = raster_clouds(sources, self.mask, remap, bits)
         assert clouds.classes is not None  # noqa: S101  (a raster)
         _check_overlap(target, clouds.classes, "mask")
-        if self.replacement_masks:
-            return clouds, tuple(raster_clouds(sources, url, remap, bits) for url in self.replacement_masks[:count])
-        # With the user's word for the clouds no model runs: replacements count as clear where they have data.
-        return clouds, (CloudSource(remap=remap),) * count
+        if masks:
+            return clouds, tuple(
+                CLEAR_EVERYWHERE if url == NO_CLOUDS else raster_clouds(sources, url, remap, bits)
+                for url in masks[:count]
+            )
+        return clouds, (self._clouds_elsewhere(target) if count else CLEAR_EVERYWHERE,) * count
+
+    def _clouds_elsewhere(self, target: Dataset) -> CloudSource:
+        """Where the replacements' clouds come from with a raster for those of the target only: a model if one fits."""
+        try:
+            found = model_clouds(self._model_of(target), None)
+            unfit = too_few_cells(target)
+        except (BandError, ModelError) as error:
+            found, unfit = CLEAR_EVERYWHERE, str(error)
+            if self.model is not None:
+                raise
+        if unfit is None or self.model is not None:
+            return found
+        warn_unmasked(target, unfit)
+        return CLEAR_EVERYWHERE
 
     def _model_of(self, target: Dataset) -> CloudModel:
         return select_model(list(target.names), level=target.level, model=self.model)
@@ -231,7 +258,9 @@ class Request:
             )
         # What the mask shows is what is filled: with a replacement, its refined form.
         refine = options.refine and self.mask is None and bool(self.replacements)
-        others = [self._replacement(sources, url, target) for url in self.replacements] if fills or refine else []
+        others = (
+            [self.replacement_dataset(sources, url, target) for url in self.replacements] if fills or refine else []
+        )
         for other in others:
             _check_overlap(target, other)
         target = shared_bands(target, others, shown)
@@ -261,21 +290,32 @@ def shared_bands(target: Dataset, others: Sequence[Dataset], shown: tuple[int, .
         BandError: a replacement lacks a band that is shown.
     """
     names = target.names
-    if None in names or len(set(names)) < len(names):
+    lacking = {name: other for other, lost in reversed(lacking_bands(target, others)) for name in lost}
+    if not lacking:
         return target
-    lacking = {name: other for other in reversed(others) for name in names if name not in other.names}
     kept = [index for index, name in zip(target.indexes, names, strict=True) if name not in lacking]
-    if not lacking or not kept:
-        return target
     wanted = target.indexes if shown is None else [index for index in shown if index in target.indexes]
     if lost := [index for index in wanted if index not in kept]:
-        name = names[target.indexes.index(lost[0])]
+        name = next(name for name, index in zip(names, target.indexes, strict=True) if index == lost[0] and name)
         other = lacking[name]
         raise BandError(
             f"replacement {other.url!r} has bands {[n or '?' for n in other.names]} and lacks {name}: "
             "show other bands (`assets`), or give a replacement that has it"
         )
     return only(target, kept)
+
+
+def lacking_bands(target: Dataset, others: Sequence[Dataset]) -> list[tuple[Dataset, tuple[str, ...]]]:
+    """The replacements that lack bands of the target, each with the names of these.
+
+    Nothing where names do not tell, or where no band would be left: these are paired by position.
+    """
+    names = [name for name in target.names if name is not None]
+    if len(set(names)) < len(target.names):
+        return []
+    found = [(other, tuple(name for name in names if name not in other.names)) for other in others]
+    left = set(names).difference(*(lost for _, lost in found))
+    return [(other, lost) for other, lost in found if lost] if left else []
 
 
 @lru_cache(maxsize=256)

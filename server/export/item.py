@@ -97,7 +97,7 @@ def result_item(
         figures: what was found and filled.
         tags: of the files, which say how they were made.
     """
-    geometry = outline(target.document.get("geometry")) or footprint(lattice)
+    geometry = document_outline(target.document.get("geometry")) or grid_outline(lattice)
     properties = _properties(target, replacements, lattice, bands, figures, tags)
     assets = {band.label: _band_asset(band, target.document) for band in bands}
     assets |= dict(_provenance_assets(lattice, replacements))
@@ -247,7 +247,7 @@ def _derived(origin: Origin, number: int, folder: Path) -> Iterator[dict[str, An
         yield link | ({"type": "application/geo+json"} if origin.document else {})
 
 
-def outline(geometry: object) -> dict[str, Any] | None:
+def document_outline(geometry: object) -> dict[str, Any] | None:
     """The polygons of a document; None for anything else."""
     if not isinstance(geometry, dict) or geometry.get("type") not in ("Polygon", "MultiPolygon"):
         return None
@@ -258,7 +258,7 @@ def outline(geometry: object) -> dict[str, Any] | None:
     return geometry if abs(west) <= 180 >= abs(east) and -90 <= south <= north <= 90 else None
 
 
-def footprint(lattice: Dataset) -> dict[str, Any]:
+def grid_outline(lattice: Dataset) -> dict[str, Any]:
     """The outline of a raster in degrees; cut where it crosses the antimeridian."""
     steps = [k / EDGE_POINTS for k in range(EDGE_POINTS)]
     height, width = lattice.shape

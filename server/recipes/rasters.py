@@ -14,7 +14,7 @@ from starlette.datastructures import QueryParams
 from algorithms.bands import common_names
 from algorithms.errors import BandError, ClearSkyError, InputError
 from server.analysis.candidates import search_target
-from server.analysis.clouds import is_preset
+from server.analysis.clouds import NO_CLOUDS, is_preset, paired
 from server.analysis.request import AUTO_REPLACEMENT
 from server.errors import SourceError
 from server.http.params import shown_bands
@@ -31,21 +31,21 @@ def band_indexes(recipe: Recipe, sources: Sources) -> list[int] | None:
     """
     if not recipe.render.bands:
         return None
-    return [_index(recipe, sources, k, band) for k, band in enumerate(recipe.render.bands)]
+    return [_index(recipe, sources, position, band) for position, band in enumerate(recipe.render.bands)]
 
 
-def _index(recipe: Recipe, sources: Sources, k: int, band: str | int) -> int:
+def _index(recipe: Recipe, sources: Sources, position: int, band: str | int) -> int:
     if isinstance(band, int):
         return band
     scene = recipe.request.scene(sources, recipe.request.target)
     if scene is not None:
-        with recipe.blame("render", "bands", k):
+        with recipe.blame("render", "bands", position):
             return scene.asked([band])[0]
     target = recipe.request.target_dataset(sources)
     for name in (band.lower(), *common_names([band])):
         if name in target.names:
             return target.indexes[target.names.index(name)]
-    with recipe.blame("render", "bands", k):
+    with recipe.blame("render", "bands", position):
         raise BandError(f"band {band!r} is not in the target, which has {_known(target)}; show one of these")
 
 
@@ -88,8 +88,8 @@ def raster_problems(recipe: Recipe, sources: Sources, *, api: str | None = None)
     asked = recipe.request
     target = attempt(partial(sources.check, asked.target), "target")
     others = {
-        k: attempt(partial(sources.check, url), "replacements", k)
-        for k, url in enumerate(asked.replacements)
+        position: attempt(partial(sources.check, url), "replacements", position)
+        for position, url in enumerate(asked.replacements)
         if url != AUTO_REPLACEMENT
     }
     mask = asked.mask
@@ -98,7 +98,8 @@ def raster_problems(recipe: Recipe, sources: Sources, *, api: str | None = None)
         if mask:
             attempt(partial(sources.dataset, mask), "mask", "source")
     masks = [
-        attempt(partial(sources.check, url), "replacement_masks", k) for k, url in enumerate(asked.replacement_masks)
+        url if url == NO_CLOUDS else attempt(partial(sources.check, url), "replacement_masks", position)
+        for position, url in enumerate(paired(asked.replacements, asked.replacement_masks))
     ]
     request = replace(asked, target=target or "", mask=mask)
     dataset = attempt(partial(request.target_dataset, sources), "target") if target else None
@@ -114,10 +115,10 @@ def raster_problems(recipe: Recipe, sources: Sources, *, api: str | None = None)
             return problems
     if (asked.mask and not mask) or None in masks:
         return problems
-    for k, other in others.items():
+    for position, other in others.items():
         if other:
-            pair = replace(request, replacements=(other,), replacement_masks=tuple(masks[k : k + 1]))
-            attempt(partial(pair.task, sources, recipe.algorithm), "replacements", k)
+            pair = replace(request, replacements=(other,), replacement_masks=tuple(masks[position : position + 1]))
+            attempt(partial(pair.task, sources, recipe.algorithm), "replacements", position)
     return problems
 
 

@@ -31,6 +31,7 @@ from server.recipes.params import (
     recipes_of,
 )
 from server.recipes.store import Broken
+from server.remote.redaction import redacted
 
 _LINKS = {
     "map": ("WebMercatorQuad/map.html", "Map"),
@@ -92,7 +93,7 @@ def _good_section(title: str, name: str, links: list[dict[str, Any]]) -> str:
 
 
 def _broken_section(broken: Broken) -> str:
-    problems = "".join(f"<p>{escape(problem)}</p>" for problem in broken.error.problems)
+    problems = "".join(f"<p>{escape(redacted(problem))}</p>" for problem in broken.error.problems)
     return f'<section class="broken"><h2>{escape(broken.file)} <small>cannot be used</small></h2>{problems}</section>'
 
 
@@ -107,7 +108,9 @@ def list_recipes(request: Request) -> Response:
         return HTMLResponse(_PAGE.format(sections="\n".join(sections) or nothing), headers=_HEADERS)
     content = {
         "recipes": [{"name": name, "title": title, "links": links} for title, name, links in entries],
-        "broken": [{"name": b.name, "file": b.file, "problems": list(b.error.problems)} for b in recipes.broken],
+        "broken": [
+            {"name": b.name, "file": b.file, "problems": [*map(redacted, b.error.problems)]} for b in recipes.broken
+        ],
     }
     return JSONResponse(content, headers={"Cache-Control": "no-cache", "Vary": "Accept"})
 

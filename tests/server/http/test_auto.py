@@ -3,71 +3,25 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from httpx2 import Response
 from numpy.testing import assert_array_equal
 from starlette.testclient import TestClient
 
-from tests.helpers.archives import ARCHIVES, write_item
-from tests.helpers.scenes import BANDS, make_pair
+from server.export.command import export
+from server.export.replacements import replacements
+from tests.helpers.scenes import read_raster, write_raster
 from tests.helpers.service import application
-from tests.helpers.stacapi import StacApi, stac_api
+from tests.helpers.stacapi import StacApi, four_dates, put
 
-SIDE: Final = 160
-PAIR = make_pair(size=(SIDE, SIDE), cloud=0.0)
-HERE: Final = (slice(16, 60), slice(20, 56))
-"""The target's cloud, at 20 m."""
-BOX: Final = [15.0, 41.53, 15.02, 41.56]
 FILL: Final = '{"residual": false, "buffer": 0}'
-
-
-def scl(*clouds: tuple[slice, slice]) -> np.ndarray:
-    classes = np.full((SIDE // 2, SIDE // 2), 4, np.uint8)
-    for cloud in clouds:
-        classes[cloud] = 9
-    return classes
-
-
-def ground(brightness: float, cloud: tuple[slice, slice] | None = None) -> dict[str, np.ndarray]:
-    values = PAIR.replacement * 1e-4 * brightness
-    if cloud is not None:
-        values[:, 2 * cloud[0].start : 2 * cloud[0].stop, 2 * cloud[1].start : 2 * cloud[1].stop] = 0.8
-    named = dict(zip(BANDS, values, strict=True))
-    return named | {"nir08": named["nir"]}
-
-
-def put(
-    api: StacApi,
-    name: str,
-    date: str,
-    documents: Path,
-    *clouds: tuple[slice, slice],
-    brightness: float = 1.0,
-    baseline: str = "05.11",
-    cover: float | None = 20.0,
-) -> dict[str, Any]:
-    """Add a date to an API."""
-    document = write_item(
-        api.folder,
-        name,
-        ARCHIVES["earthsearch-l2a"],
-        ground(brightness, clouds[0] if clouds else None),
-        documents,
-        masks={"scl": scl(*clouds)},
-        datetime=f"{date}T10:00:00Z",
-        **{
-            "eo:cloud_cover": cover,
-            "s2:processing_baseline": baseline,
-            "grid:code": "MGRS-33TVG",
-            "s2:product_uri": name,
-        },
-    )
-    return api.add(document, id=name, bbox=BOX)
 
 
 @pytest.fixture(scope="module")
@@ -77,19 +31,16 @@ def documents(real_data: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory, documents: Path) -> Iterator[StacApi]:
-    """A cloudy target, and four dates: cloudy where it matters, far away in time, the right one, and its older self."""
-    with stac_api(tmp_path_factory.mktemp("api")) as api:
-        put(api, "target", "2025-06-15", documents, HERE)
-        put(api, "cloudy-here", "2025-06-17", documents, HERE, brightness=0.9, cover=1.0)
-        put(api, "far", "2025-08-10", documents, brightness=0.8, cover=0.0)
-        put(api, "right_1", "2025-06-20", documents, (slice(62, 80), slice(0, 80)), brightness=1.1, cover=60.0)
-        put(api, "right_0", "2025-06-20", documents, brightness=0.7, cover=60.0, baseline="04.00")
+    with four_dates(tmp_path_factory.mktemp("api"), documents) as api:
         yield api
 
 
 @pytest.fixture(scope="module")
-def client(api: StacApi) -> Iterator[TestClient]:
-    with application(f"{api.folder},{api.base}/") as client:
+def client(api: StacApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    folder = tmp_path_factory.mktemp("recipes")
+    recipe = {"name": "best", "target": api.address("target"), "replacements": ["auto"], "mask": {"source": "scl"}}
+    (folder / "best.json").write_text(json.dumps(recipe | json.loads(FILL)))
+    with application(f"{api.folder},{api.base}/", recipes=str(folder)) as client:
         yield client
 
 
@@ -157,3 +108,67 @@ def test_the_ranking_says_why(client: TestClient, api: StacApi) -> None:
     assert "older version" in reasons["right_0"]
     one = client.get("/stac/replacements", params={"url": api.address("target"), "mask": "scl", "limit": 1}).json()
     assert [candidate["id"] for candidate in one["candidates"]] == ["right_1"]
+
+
+def test_an_answers_tag_changes_with_the_choice(client: TestClient, api: StacApi, documents: Path) -> None:
+    before = good(client.get("/stac/preview.npy", params=asked(api)))
+    again = client.get("/stac/preview.npy", params=asked(api), headers={"If-None-Match": before.headers["ETag"]})
+    assert again.status_code == 304
+    put(api, "nearer", "2025-06-14", documents, brightness=1.05, cover=5.0)
+    with application(f"{api.folder},{api.base}/") as other:
+        after = good(other.get("/stac/preview.npy", params=asked(api)))
+    api.items.pop()
+    assert [answer.headers["X-Clearsky-Replacements"] for answer in (before, after)] == ["right_1", "nearer"]
+    assert before.headers["ETag"] != after.headers["ETag"]
+
+
+def test_a_recipe_has_its_dates_chosen(client: TestClient, api: StacApi) -> None:
+    answer = good(client.get("/recipes/best/preview.npy"))
+    assert answer.headers["X-Clearsky-Replacements"] == "right_1"
+    assert answer.headers["ETag"]
+    assert_array_equal(pixels(answer), pixels(client.get("/stac/preview.npy", params=asked(api))))
+
+
+def test_without_date_or_api_there_is_a_remedy(client: TestClient, api: StacApi) -> None:
+    plain = write_raster(api.folder / "plain.tif", np.ones((6, 64, 64), np.uint16))
+    item = json.loads((api.folder / "target.json").read_text()) | {"links": []}
+    (api.folder / "alone.json").write_text(json.dumps(item))
+    for url, says in ((plain, "STAC Item"), (str(api.folder / "alone.json"), "CLEARSKY_STAC_API")):
+        for path in ("/stac/preview.npy", "/cog/preview.npy", "/stac/replacements"):
+            refused(client.get(path, params={"url": url, "replacement": "auto"}), says, "name the replacements")
+    refused(client.get("/stac/preview.npy", params=asked(api, replacement_mask=plain)), "replacement_mask")
+    refused(client.get("/stac/replacements", params={"url": api.address("target"), "limit": 0}), "limit")
+
+
+def refused(response: Response, *words: str) -> None:
+    assert response.status_code == 400, response.text
+    assert all(word in response.json()["detail"] for word in words), response.text
+
+
+@pytest.fixture
+def terminal(api: StacApi, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    """A terminal of an operator who names the API, and what may be read of it."""
+    monkeypatch.setenv("CLEARSKY_STAC_API", api.base)
+    return CliRunner()
+
+
+def test_the_command_prints_what_the_route_answers(terminal: CliRunner, client: TestClient, api: StacApi) -> None:
+    answer = good(client.get("/stac/replacements", params={"url": api.address("target"), "mask": "scl"})).json()
+    printed = terminal.invoke(replacements, [api.address("target"), "--mask", "scl", "--json"])
+    assert json.loads(printed.output) == answer
+    heading, columns, first, second = terminal.invoke(
+        replacements, [str(api.folder / "target.json")]
+    ).output.splitlines()
+    assert api.base in heading
+    assert columns.split() == ["score", "clear", "cover", "date", "id", "why"]
+    assert first.split()[:6] == ["*", f"{answer['candidates'][0]['score']:.3f}", "100%", "60%", "2025-06-20", "right_1"]
+    assert "far" in second.split()
+    assert "*" not in second
+
+
+def test_an_export_has_its_dates_chosen(terminal: CliRunner, api: StacApi, tmp_path: Path) -> None:
+    options = ["--mask", "scl", "--no-residual", "--buffer", "0", "--replacement"]
+    for name, given in (("auto.tif", "auto"), ("named.tif", api.address("right_1"))):
+        result = terminal.invoke(export, [api.address("target"), str(tmp_path / name), *options, given])
+        assert result.exit_code == 0, result.output
+    assert_array_equal(read_raster(tmp_path / "auto.tif"), read_raster(tmp_path / "named.tif"))

@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 
 from server.export.command import export
 from tests.helpers.archives import coarsened, digital, write_band
-from tests.helpers.scenes import make_pair
+from tests.helpers.scenes import CLEAR_REPLACEMENTS, make_pair
 from tests.helpers.service import application
 
 SIDE: Final = 120
@@ -125,7 +125,7 @@ def test_a_product_is_filled_from_a_product(client: TestClient, folder: Path, ta
     expected = PAIR.target[[2, 4]] * 1e-4
     assert np.abs(plain[0] - expected[0]).max() < 2e-4
     assert np.abs(coarsened(plain[1], 2) - coarsened(expected[1], 2)).mean() < 0.05
-    asked = {"url": url, "replacement": str(folder / "clear" / replacement)}
+    asked = {"url": url, "replacement": str(folder / "clear" / replacement), **CLEAR_REPLACEMENTS}
     asked["mask"] = str(folder / f"mask{30 if target.startswith('LC08') else 10}.tif")
     filled = preview(client, **asked)
     source = preview(client, **asked, algorithm="fill_source")[0]

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 
 from server.export.command import export
 from tests.helpers.archives import write_band, write_plain_item
-from tests.helpers.scenes import BANDS, make_pair, write_raster
+from tests.helpers.scenes import BANDS, CLEAR_REPLACEMENTS, make_pair, write_raster
 from tests.helpers.service import application
 
 SIDE: Final = 160
@@ -66,7 +66,7 @@ def preview(client: TestClient, folder: Path, replacement: str, **asked: Any) ->
 def by_raster(folder: Path, kind: str) -> dict[str, str]:
     """The same clouds by a remap."""
     remap = "3 1;8 1;9 1;10 1" if kind == "scl" else "8 1;16 1"
-    return {"mask": str(folder / "cloudy" / f"{kind}.tif"), "mask_remap": remap}
+    return {"mask": str(folder / "cloudy" / f"{kind}.tif"), "mask_remap": remap, **CLEAR_REPLACEMENTS}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -86,9 +86,8 @@ def test_it_hides_the_replacements_clouds_too(client: TestClient, folder: Path, 
     assert (source[:, : middle - 8][cloudy[:, : middle - 8]] == 255).all()
     assert (source[:, middle + 8 :][cloudy[:, middle + 8 :]] == 1).all()
     remap = by_raster(folder, kind) | {"mask_remap": by_raster(folder, kind)["mask_remap"] + ";1 1"}
-    told = preview(
-        client, folder, "clear", **remap, replacement_mask=str(folder / "clouded.tif"), algorithm="fill_source"
-    )[0]
+    remap["replacement_mask"] = str(folder / "clouded.tif")
+    told = preview(client, folder, "clear", **remap, algorithm="fill_source")[0]
     assert_array_equal(source, told)
 
 
@@ -110,7 +109,7 @@ def test_auto_without_any_leaves_it_to_the_model(client: TestClient, folder: Pat
 
 def test_bits_are_classes(client: TestClient, folder: Path) -> None:
     raster = str(folder / "cloudy" / "qa_pixel.tif")
-    told = preview(client, folder, "clear", mask=raster, mask_bits="3,4")
+    told = preview(client, folder, "clear", mask=raster, mask_bits="3,4", **CLEAR_REPLACEMENTS)
     assert_array_equal(told, preview(client, folder, "clear", **by_raster(folder, "qa_pixel")))
 
 

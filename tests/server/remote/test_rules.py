@@ -104,6 +104,16 @@ def test_a_netrc_that_cannot_be_read(tmp_path: Path, text: str | None) -> None:
     assert SECRET not in str(caught.value)
 
 
+def test_the_example_in_the_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CDSE_KEY", "CDSE_SECRET", "CDSE_TOKEN"):
+        monkeypatch.setenv(name, SECRET)
+    page = (Path(__file__).parents[3] / "docs" / "scenes.md").read_text(encoding="utf-8")
+    rules = read(tmp_path, page.split("```yaml\n")[1].split("```")[0])
+    landsat = rules.of(parse_address("s3://usgs-landsat/collection02/a.TIF"))
+    assert landsat == S3Rule(requester_pays=True, region="us-west-2")
+    assert len(rules.entries) == 5
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="correct the path"):
         Rules.read(tmp_path / "none.yaml")

@@ -6,7 +6,6 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,8 +132,8 @@ def test_a_rule_admits_nothing(store: Store, tmp_path: Path) -> None:
     assert store.heard == []
 
 
-def _repeated(status: int, said: bytes, path: str, headers: object) -> tuple[int, dict[str, str], bytes]:
-    return status, {}, said
+def answering(status: int, body: bytes) -> Any:
+    return lambda path, headers: (status, {}, body)
 
 
 def test_keys_are_in_no_answer_and_no_log(store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -144,7 +143,7 @@ def test_keys_are_in_no_answer_and_no_log(store: Store, tmp_path: Path, caplog: 
     with application("s3://one/", sources_file=rules, source_timeout="3") as client:
         for refusal, status, name in ((403, 403, "target.tif"), (400, 502, "mask.tif")):
             # A store that repeats what it was sent.
-            store.served.doorman = partial(_repeated, refusal, said)
+            store.served.doorman = answering(refusal, said)
             answer = client.get("/cog/info", params={"url": f"s3://one/{name}"})
             assert answer.status_code == status, answer.text
             for secret in KEYS.values():
