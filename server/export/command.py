@@ -89,11 +89,13 @@ def export(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
 def _in_words(report: ExportReport) -> str:
     """What an export has done, for a terminal."""
     done = report.summary()
+    wrote = f"Wrote {', '.join(done['outputs'])}"
+    if done["cloud"] is None:
+        return wrote
     confidence = "" if done["mean_confidence"] is None else f" (mean confidence {done['mean_confidence']:.0f} %)"
     return (
-        f"Wrote {', '.join(done['outputs'])}\n"
-        f"Cloud {done['cloud']:.1%}: filled {done['filled']:.1%}{confidence}, unfilled {done['unfilled']:.1%}; "
-        f"{done['seconds']:.1f} s"
+        f"{wrote}\nCloud {done['cloud']:.1%}: filled {done['filled']:.1%}{confidence}, "
+        f"unfilled {done['unfilled']:.1%}; {done['seconds']:.1f} s"
     )
 
 

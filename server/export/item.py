@@ -70,7 +70,7 @@ class Origin:
         """When it was taken, as STAC writes it."""
         properties = self.document.get("properties")
         stated = properties.get("datetime") if isinstance(properties, Mapping) else None
-        if isinstance(stated, str):
+        if isinstance(stated, str) and _is_time(stated):
             return stated
         if self.scene is not None and (about := self.scene.acquisition) is not None and about.when is not None:
             return about.when.astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -97,7 +97,7 @@ def result_item(
         figures: what was found and filled.
         tags: of the files, which say how they were made.
     """
-    geometry = target.document.get("geometry") or grid_outline(lattice)
+    geometry = document_outline(target.document.get("geometry")) or grid_outline(lattice)
     properties = _properties(target, replacements, lattice, bands, figures, tags)
     assets = {band.label: _band_asset(band, target.document) for band in bands}
     assets |= dict(_provenance_assets(lattice, replacements))
@@ -107,7 +107,7 @@ def result_item(
         "stac_extensions": sorted({*EXTENSIONS, *extensions_of(target.document, properties)}),
         "id": target.id + ID_SUFFIX,
         "geometry": geometry,
-        "bbox": target.document.get("bbox") or bounding_box(geometry),
+        "bbox": bounding_box(geometry),
         "properties": properties,
         "links": [link for k, one in enumerate((target, *replacements)) for link in _derived(one, k, folder)],
         "assets": assets,
@@ -165,7 +165,9 @@ def _described(band: OwnBand, entry: Mapping[str, Any]) -> dict[str, Any]:
     """What a file's band is called and means; digital numbers encode what the target's did."""
     dataset, own = band.dataset, entry.get("name")
     common = entry.get("common_name") or entry.get("eo:common_name")
-    known = common if common in _COMMON_NAMES else _TRANSLATED.get(band.name or "", band.name)
+    known = (
+        common if isinstance(common, str) and common in _COMMON_NAMES else _TRANSLATED.get(band.name or "", band.name)
+    )
     found: dict[str, Any] = {"name": own if isinstance(own, str) else band.label}
     if known in _COMMON_NAMES:
         found["eo:common_name"] = known
@@ -245,6 +247,17 @@ def _derived(origin: Origin, number: int, folder: Path) -> Iterator[dict[str, An
         yield link | ({"type": "application/geo+json"} if origin.document else {})
 
 
+def document_outline(geometry: object) -> dict[str, Any] | None:
+    """The polygons of a document; None for anything else."""
+    if not isinstance(geometry, dict) or geometry.get("type") not in ("Polygon", "MultiPolygon"):
+        return None
+    try:
+        west, south, east, north = bounding_box(geometry)
+    except (LookupError, TypeError, ValueError, RecursionError):
+        return None
+    return geometry if abs(west) <= 180 >= abs(east) and -90 <= south <= north <= 90 else None
+
+
 def grid_outline(lattice: Dataset) -> dict[str, Any]:
     """The outline of a raster in degrees; cut where it crosses the antimeridian."""
     steps = [k / EDGE_POINTS for k in range(EDGE_POINTS)]
@@ -270,12 +283,26 @@ def bounding_box(geometry: Mapping[str, Any]) -> list[float]:
     return [min(lons), min(lats), max(lons), max(lats)]
 
 
-def _points(nested: Sequence[Any]) -> Iterator[tuple[float, float]]:
-    if nested and isinstance(nested[0], int | float):
+def _points(nested: object) -> Iterator[tuple[float, float]]:
+    """The positions in a geometry's coordinates.
+
+    Raises:
+        TypeError, LookupError: they are none.
+    """
+    if not isinstance(nested, Sequence) or isinstance(nested, str):
+        raise TypeError(f"{nested!r} is no list of coordinates")
+    if isinstance(nested[0], int | float):
         yield nested[0], nested[1]
         return
     for part in nested:
         yield from _points(part)
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

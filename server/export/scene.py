@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -59,8 +60,8 @@ class ExportReport:
 
     outputs: tuple[Path, ...]
     """What it has written."""
-    figures: Figures
-    """What was found and filled."""
+    figures: Figures | None
+    """What was found and filled; None where an earlier run found it and its record is lost."""
     seconds: float
     """How long it took, this run alone."""
 
@@ -68,7 +69,7 @@ class ExportReport:
         """As JSON has it."""
         return {
             "outputs": [str(path) for path in self.outputs],
-            **self.figures.summary(),
+            **(self.figures.summary() if self.figures else dict.fromkeys(Figures().summary())),
             "seconds": round(self.seconds, 1),
         }
 
@@ -99,7 +100,7 @@ def export_scene(
     """
     start, out = time.monotonic(), job.out.resolve()
 
-    def report(figures: Figures) -> ExportReport:
+    def report(figures: Figures | None) -> ExportReport:
         return ExportReport(job.outputs(), figures, time.monotonic() - start)
 
     job = job.checked(unreported(out))
@@ -172,9 +173,11 @@ def _by_band(job: ExportJob, sources: Sources, whole: PieceFiller) -> BandFiller
     return BandFiller(whole, bands, tuple(is_masked(job, sources, band) for band in bands))
 
 
-def _recorded_figures(work: WorkFolder) -> Figures:
-    """Those of an export that was complete but for its names."""
-    return Figures.read((work.folder / SUMMARY).read_bytes())
+def _recorded_figures(work: WorkFolder) -> Figures | None:
+    """Those of an export that was complete but for its names; None if it was removing its work folder already."""
+    with contextlib.suppress(OSError):
+        return Figures.read((work.folder / SUMMARY).read_bytes())
+    return None
 
 
 def _check_target(sources: Sources, target: Dataset) -> None:

@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from server.export import plan
 from tests.helpers.exports import run
 from tests.helpers.scenes import read_raster, write_mask
 
 
 @pytest.mark.parametrize("unfilled", [False, True], ids=["all filled", "some unfilled"])
-@pytest.mark.usefixtures("in_pieces")
 def test_figures_are_those_of_the_provenance(
-    bad: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], unfilled: bool
+    bad: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, unfilled: bool
 ) -> None:
+    monkeypatch.setattr(plan, "PIECE_PIXELS", (150, 200))
     out, provenance = tmp_path / "out.tif", tmp_path / "from.tif"
     clouds = np.zeros(read_raster(bad / "other.tif").shape[1:], np.uint8)
     clouds[:60] = 1

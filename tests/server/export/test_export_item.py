@@ -149,6 +149,27 @@ def test_a_flag_of_an_offset_taken_off_leaves_none(client: TestClient, dates: Tw
     assert offsets[1].items() <= offsets[0].items()
 
 
+def test_nonsense_in_a_document_does_not_get_into_the_item(dates: TwoDates, folder: Path) -> None:
+    document = json.loads(dates.target.read_text())
+    document |= {
+        "geometry": {"type": "Polygon", "coordinates": [[[1, 200], ["x", 3]]]},
+        "bbox": [1],
+        "stac_extensions": 7,
+    }
+    document["properties"] |= {"datetime": "noon", "platform": "sentinel-2b"}
+    red = document["assets"]["red"]
+    red |= {"title": 5, "eo:bands": [{"name": "B04", "common_name": ["red"], "center_wavelength": "long"}]}
+    path = dates.target.with_name("nonsense.json")
+    path.write_text(json.dumps(document))
+    out = folder / "nonsense"
+    args = ["--replacement", dates.replacement, "--mask", dates.mask, "--assets", "red"]
+    assert run(path, "--per-asset", out, *args) == 0
+    item = check(out / "item.json")
+    assert (item.datetime, item.assets["red"].title) == (None, "red")
+    assert item.bbox == pytest.approx([15.0, 41.53, 15.03, 41.55], abs=0.01)
+    assert item.assets["red"].extra_fields["bands"][0]["eo:common_name"] == "red"
+
+
 def test_signatures_stay_out_of_what_is_written(dates: TwoDates, folder: Path) -> None:
     out = folder / "signed"
     with range_server(folder) as far:
