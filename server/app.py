@@ -41,7 +41,8 @@ from server.viewer import add_viewer
 
 DESCRIPTION = """Removes clouds from satellite images on the fly.
 
-Give a cloudy raster as `url` and another date of the same place as `replacement` to any `/cog` route."""
+Give a cloudy raster as `url` and another date of the same place as `replacement` to any route below `/cog`; scenes of
+several files, such as STAC Items, below `/stac`; what an operator named in a recipe is below `/recipes`."""
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from server.analysis.masks import Masks
 from server.analysis.neighbourhood import DirectPairs, PairSource
 from server.analysis.pairs import Pairs
 from server.analysis.plane import Plane
+from server.analysis.plausibility import ReflectanceChecks
 from server.analysis.refinement import Refinement
 from server.analysis.survey import Surveyor
 from server.raster.cache import RasterCache
@@ -52,6 +53,8 @@ class Analysis:
         self.rasters = RasterCache(sources, TileCache(raster_bytes))
         self.marked: Final = MarkedMasks(sources)
         """What users' masks mark."""
+        self.reflectances: Final = ReflectanceChecks(sources)
+        """Whether rasters' reflectances can be right."""
         self.masks = Masks(self.rasters, self._cache, self._pool)
         self._refinement = Refinement(self.rasters, self.masks, self._cache, self._pool)
         self.pairs = Pairs(self.rasters, self.masks, self._refinement, self._cache, self._pool)

@@ -169,7 +169,7 @@ class Request:
             return self
         return replace(self, shown=scene.asked(self.assets) if self.assets else tuple(range(1, 1 + len(scene.bands))))
 
-    def _replacement(self, sources: Sources, url: str, target: Dataset) -> Dataset:
+    def replacement_dataset(self, sources: Sources, url: str, target: Dataset) -> Dataset:
         """A replacement's description: of a scene those bands that the target has."""
         scene = self.scene(sources, url)
         if scene is None or (scene.whole and None in target.names):
@@ -265,7 +265,9 @@ class Request:
             )
         # What the mask shows is what is filled: with a replacement, its refined form.
         refine = options.refine and self.mask is None and bool(self.replacements)
-        others = [self._replacement(sources, url, target) for url in self.replacements] if fills or refine else []
+        others = (
+            [self.replacement_dataset(sources, url, target) for url in self.replacements] if fills or refine else []
+        )
         for other in others:
             _check_overlap(target, other)
         target = shared_bands(target, others, shown)
@@ -295,21 +297,32 @@ def shared_bands(target: Dataset, others: Sequence[Dataset], shown: tuple[int, .
         BandError: a replacement lacks a band that is shown.
     """
     names = target.names
-    if None in names or len(set(names)) < len(names):
+    lacking = {name: other for other, lost in reversed(lacking_bands(target, others)) for name in lost}
+    if not lacking:
         return target
-    lacking = {name: other for other in reversed(others) for name in names if name not in other.names}
     kept = [index for index, name in zip(target.indexes, names, strict=True) if name not in lacking]
-    if not lacking or not kept:
-        return target
     wanted = target.indexes if shown is None else [index for index in shown if index in target.indexes]
     if lost := [index for index in wanted if index not in kept]:
-        name = names[target.indexes.index(lost[0])]
+        name = next(name for name, index in zip(names, target.indexes, strict=True) if index == lost[0] and name)
         other = lacking[name]
         raise BandError(
             f"replacement {other.url!r} has bands {[n or '?' for n in other.names]} and lacks {name}: "
             "show other bands (`assets`), or give a replacement that has it"
         )
     return only(target, kept)
+
+
+def lacking_bands(target: Dataset, others: Sequence[Dataset]) -> list[tuple[Dataset, tuple[str, ...]]]:
+    """The replacements that lack bands of the target, each with the names of these.
+
+    Nothing where names do not tell, or where no band would be left: these are paired by position.
+    """
+    names = [name for name in target.names if name is not None]
+    if len(set(names)) < len(target.names):
+        return []
+    found = [(other, tuple(name for name in names if name not in other.names)) for other in others]
+    left = set(names).difference(*(lost for _, lost in found))
+    return [(other, lost) for other, lost in found if lost] if left else []
 
 
 @lru_cache(maxsize=256)

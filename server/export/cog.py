@@ -48,7 +48,7 @@ class Cog:
 
     @property
     def scratch(self) -> Path:
-        """Folder for it while it is unfinished: GDAL writes its overviews into a file beside."""
+        """Folder for it while it is unfinished: GDAL writes its overviews into a file next to it."""
         return self.finished.parent / SCRATCH
 
     def options(self, workers: int) -> dict[str, Any]:

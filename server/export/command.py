@@ -43,13 +43,13 @@ def _request_options(command: Command) -> Command:
 def _algorithm_options(command: Command) -> Command:
     """Every option of the algorithm; one that is left out keeps the recipe's value or its default."""
     for option in reversed(list(OPTIONS.values())):
-        flag, told = option.name.replace("_", "-"), f"{option.description}."
+        flag, text = option.name.replace("_", "-"), f"{option.description}."
         if option.type is bool:
-            command = click.option(f"--{flag}/--no-{flag}", default=None, help=told)(command)
+            command = click.option(f"--{flag}/--no-{flag}", default=None, help=text)(command)
         elif (values := option.range) is not None:
-            command = click.option(f"--{flag}", type=int, metavar=f"{values.least}-{values.most}", help=told)(command)
+            command = click.option(f"--{flag}", type=int, metavar=f"{values.least}-{values.most}", help=text)(command)
         else:
-            command = click.option(f"--{flag}", metavar="|".join(option.choices), help=told)(command)
+            command = click.option(f"--{flag}", metavar="|".join(option.choices), help=text)(command)
     return command
 
 

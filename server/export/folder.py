@@ -21,7 +21,7 @@ from server.export.job import ExportJob
 from server.export.mosaic import (
     PieceFile,
     add_tags,
-    keep_band,
+    keep_bands,
     put_bands,
     put_mask,
     put_meaning,
@@ -132,7 +132,7 @@ class FolderWriter:
             parts = [self.filler.parts(piece, number) for piece in pieces]
             parts = [part for part in parts if 0 not in part.pixels.shape]
             root = target_description(self.sources, band.dataset, self.work.folder / "target.vrt")
-            keep_band(root, band.index)
+            keep_bands(root, [band.index])
             put_meaning(root, band.dataset.scales[0], band.dataset.offsets[0])
             put_sources(root, self._finished(parts, band_kind(number, IMAGE_KIND)), band.dataset.dtype)
             if self.filler.masked[number]:

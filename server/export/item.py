@@ -97,7 +97,7 @@ def result_item(
         figures: what was found and filled.
         tags: of the files, which say how they were made.
     """
-    geometry = target.document.get("geometry") or footprint(lattice)
+    geometry = target.document.get("geometry") or grid_outline(lattice)
     properties = _properties(target, replacements, lattice, bands, figures, tags)
     assets = {band.label: _band_asset(band, target.document) for band in bands}
     assets |= dict(_provenance_assets(lattice, replacements))
@@ -135,7 +135,6 @@ def _properties(
         "eo:cloud_cover": round(100 * figures.unfilled_share, 4),
         "proj:code": _code(lattice),
         "processing:software": {SOFTWARE: __version__},
-        "processing:datetime": now,
         "processing:lineage": f"Clouds and shadows of {target.id} filled from {names}. "
         f"Parameters: {tags.get(f'{TAG_PREFIX}PARAMETERS', '')}. "
         f"Clouds found by: {tags.get(f'{TAG_PREFIX}MODEL') or tags.get(f'{TAG_PREFIX}MASK', 'a mask')}",
@@ -246,7 +245,7 @@ def _derived(origin: Origin, number: int, folder: Path) -> Iterator[dict[str, An
         yield link | ({"type": "application/geo+json"} if origin.document else {})
 
 
-def footprint(lattice: Dataset) -> dict[str, Any]:
+def grid_outline(lattice: Dataset) -> dict[str, Any]:
     """The outline of a raster in degrees; cut where it crosses the antimeridian."""
     steps = [k / EDGE_POINTS for k in range(EDGE_POINTS)]
     height, width = lattice.shape

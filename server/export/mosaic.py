@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
@@ -54,13 +54,14 @@ def add_tags(root: ET.Element, tags: Mapping[str, str]) -> None:
         ET.SubElement(items, "MDI", key=key).text = value
 
 
-def keep_band(root: ET.Element, number: int) -> None:
-    """Leave the dataset one of its bands, by 1-based number, and no mask."""
-    for band in [e for e in root if e.tag in ("VRTRasterBand", "MaskBand")]:
-        if band.get("band") == str(number):
-            band.set("band", "1")
-        else:
-            root.remove(band)
+def keep_bands(root: ET.Element, numbers: Sequence[int]) -> None:
+    """Leave the dataset some of its bands, by 1-based numbers and in their order, and no mask."""
+    bands = {int(band.get("band") or 1): band for band in root.findall("VRTRasterBand")}
+    for old in [e for e in root if e.tag in ("VRTRasterBand", "MaskBand")]:
+        root.remove(old)
+    for place, number in enumerate(numbers, start=1):
+        bands[number].set("band", str(place))
+        root.append(bands[number])
 
 
 def put_meaning(root: ET.Element, scale: float, offset: float) -> None:

@@ -89,6 +89,8 @@ class PieceFiller:
     """Whether the output has a mask."""
     reading: dict[str, Any]
     """Options for reading replacements."""
+    written: tuple[int, ...] | None = None
+    """0-based positions of the target's bands that are written; None for all, and what other bands its file has."""
 
     def kinds(self, _piece: Piece) -> tuple[str, ...]:
         """The files of a piece, in the order they are written."""
@@ -143,8 +145,12 @@ class PieceFiller:
         data = self.algorithm(CloudImage.of(looked.image, looked.clouds)).array.data
         if self.algorithm.unfilled == "nodata":
             self._open((looked.source == UNFILLED) & ~looked.hidden, data, alpha, own_mask)
+        if self.written is not None:
+            data = data[list(self.written)]
+        elif alpha is not None:
+            data = self._with_others(data, alpha, others)
         return FilledPiece(
-            image=data if alpha is None else self._with_others(data, alpha, others),
+            image=data,
             mask=own_mask,
             provenance=self._provenance(looked) if self.provenance else None,
             figures=Figures.of(looked.source, looked.confidence, looked.hidden),

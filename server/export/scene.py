@@ -27,7 +27,7 @@ from server.export.cog import Cog, compression_of, write_cogs
 from server.export.figures import Figures
 from server.export.folder import FolderWriter, is_masked
 from server.export.job import ExportJob, exists_already
-from server.export.mosaic import GDAL_TYPES, add_tags, put_bands, put_mask, put_sources, target_description
+from server.export.mosaic import GDAL_TYPES, add_tags, keep_bands, put_bands, put_mask, put_sources, target_description
 from server.export.piece import FIGURES_KIND, IMAGE_KIND, MASK_KIND, PROVENANCE_KIND, PieceFiller
 from server.export.plan import EXPORT_RASTER_SHARE, Piece, strips
 from server.export.publication import Publication, finished_path, publish, unreported, withdraw
@@ -37,7 +37,7 @@ from server.export.tags import scene_tags
 from server.export.work import WorkFolder, work_folder
 from server.raster.dataset import Dataset
 from server.raster.grid import fine_grid, native_grid
-from server.raster.mounting import check_unchanged
+from server.raster.mounting import check_unchanged, file_version
 from server.raster.sources import Sources
 from server.settings import Settings
 from server.work.ticket import Ticket, current_ticket
@@ -112,7 +112,7 @@ def export_scene(
         )
     request = with_replacements(request, settings, sources)
     job = replace(job, request=request.whole(sources))
-    shown = written_bands(job.request, sources) if job.per_asset else None
+    shown = written_bands(job.request, sources) if job.per_asset or job.request.assets else None
     task = job.request.task(sources, job.algorithm, shown=shown)
     target = task.target.dataset
     _check_target(sources, target)
@@ -143,6 +143,7 @@ def export_scene(
             provenance=job.provenance is not None,
             needs_mask=_needs_mask(job, sources, target),
             reading={} if job.request.nodata is None else {"nodata": job.request.nodata},
+            written=_written(job, sources, task),
         )
         by_band = _by_band(job, sources, whole) if job.per_asset else None
         make_pieces(plan, work, by_band or whole, job.workers, progress)
@@ -151,12 +152,19 @@ def export_scene(
     figures = sum((Figures.read(work.path(piece, FIGURES_KIND).read_bytes()) for piece in pieces), Figures())
     work.write(SUMMARY, figures.written())
     if by_band is None:
-        _write_files(job, sources, target, work, pieces, tags, announce)
+        _write_files(job, sources, whole, work, pieces, tags, announce)
     else:
         FolderWriter(job, sources, work, by_band, tags).write(pieces, figures, announce)
     publish(work, [path.resolve() for path in reversed(job.outputs())])
     work.remove()
     return report(figures)
+
+
+def _written(job: ExportJob, sources: Sources, task: Task) -> tuple[int, ...] | None:
+    """Positions of the bands of one file that the job chooses; None for all."""
+    if job.per_asset or not job.request.assets:
+        return None
+    return tuple(band.position for band in own_bands(job.request, sources, task))
 
 
 def _by_band(job: ExportJob, sources: Sources, whole: PieceFiller) -> BandFiller:
@@ -232,13 +240,13 @@ def _check_unchanged(sources: Sources, task: Task) -> None:
         datasets.append(task.clouds.classes)
     states = [(part.url, part.version) for dataset in datasets for part in dataset.parts or (dataset,)]
     for url, version in states:
-        check_unchanged(url, version, sources.version(url))
+        check_unchanged(url, version, file_version(url, sources.remotes))  # an archive's own: parts are its members
 
 
 def _write_files(
     job: ExportJob,
     sources: Sources,
-    target: Dataset,
+    filler: PieceFiller,
     work: WorkFolder,
     pieces: list[Piece],
     tags: dict[str, str],
@@ -249,7 +257,7 @@ def _write_files(
     def finished(kind: str) -> list[tuple[Piece, Path]]:
         return [(piece, work.path(piece, kind)) for piece in pieces]
 
-    cogs = []
+    target, cogs = filler.plane.target.dataset, []
 
     def put(name: str, root: ET.Element, out: Path, compression: str, resampling: str) -> None:
         add_tags(root, tags)
@@ -262,8 +270,10 @@ def _write_files(
         put_sources(root, finished(PROVENANCE_KIND), "uint8")
         put("provenance.vrt", root, job.provenance, "deflate", "nearest")
     root = target_description(sources, target, work.folder / "target.vrt")
+    if filler.written is not None:
+        keep_bands(root, [target.indexes[position] for position in filler.written])
     put_sources(root, finished(IMAGE_KIND), target.dtype)
-    if _needs_mask(job, sources, target):
+    if filler.needs_mask:
         put_mask(root, finished(MASK_KIND))
     put("image.vrt", root, job.out, compression_of(sources, target), "average")
     announce(f"Writing {', '.join(str(cog.out) for cog in cogs)}")

@@ -9,6 +9,7 @@ from algorithms.errors import BandError, InputError, ModelError
 from algorithms.options import CloudOptions
 from server.analysis.clouds import NO_CLOUDS, is_preset, paired, unmasked_warning
 from server.analysis.engine import Analysis
+from server.analysis.notices import notices
 from server.analysis.request import Request
 from server.analysis.resolution import resolution_warning
 from server.errors import SourceUnreadableError
@@ -26,11 +27,16 @@ def described_target(request: Request, sources: Sources, analysis: Analysis) -> 
     Raises:
         SourceError: a raster that cannot be had.
     """
+    scene = request.scene(sources, request.target)
+    odd = list(scene.warnings if scene is not None else ())
     try:
-        return _described(request, sources, analysis)
+        described = _described(request, sources, analysis)
     except (InputError, SourceUnreadableError) as error:
         # What cannot be filled can be looked at, as it can in TiTiler.
-        return {"unusable": str(error)}
+        described = {"unusable": str(error)}
+    else:
+        odd += [*described.pop("warnings", ()), *notices(request, sources, analysis.reflectances)]
+    return described | ({"warnings": odd} if odd or request.mask is not None else {})
 
 
 def _described(request: Request, sources: Sources, analysis: Analysis) -> dict[str, Any]:

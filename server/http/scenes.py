@@ -70,8 +70,9 @@ def described_scene(request: Request, sources: Sources, analysis: Analysis) -> d
     except SourceError as error:
         if scene is None:
             raise
-        target = {"unusable": str(error)}  # some file is missing: which one, its band says
-    warnings = [*(scene.warnings if scene else ()), *target.get("warnings", ())]
+        # Some file is missing: which one, its band says.
+        target = {"unusable": str(error), "warnings": scene.warnings}
+    warnings = [*target.get("warnings", ())]
     if "unusable" in target:
         warnings.append(target["unusable"])
     return {

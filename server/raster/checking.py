@@ -68,7 +68,7 @@ def _check_references(url: str, src: Any) -> None:
         if found := next((tags[item] for item in items if item in tags), None):
             raise SourceUnreadableError(
                 f"{url!r} refers to another file, {found[:200]!r}, in its {domain} metadata; "
-                "write it anew without them (gdal_translate)"
+                "write a copy without such metadata (gdal_translate)"
             )
     for crs in (src.crs, src.gcps[1]):
         if crs and _names_files(crs.to_wkt(version=_WKT)):

@@ -30,7 +30,7 @@ HEAD_CHUNKS: Final = 2
 PATIENCE: Final = 1.0
 """Seconds without an answer after which no more threads wait for a host: see `Gate`."""
 NO_RULES: Final = Rules()
-FILES: Final = 4096
+KNOWN_FILES: Final = 4096
 """Files whose state is remembered."""
 
 
@@ -93,8 +93,8 @@ class Remotes:
         self.pieces: Final = Pieces(cache_bytes=cache_bytes, fetch=self._bytes, gate=self._gate)
         """Their bytes."""
         self._signatures = Signatures()
-        self._last: cachetools.LRUCache[str, Identity] = cachetools.LRUCache(FILES)
-        self._known: cachetools.TTLCache[str, Identity | ClearSkyError] = cachetools.TTLCache(FILES, check)
+        self._last: cachetools.LRUCache[str, Identity] = cachetools.LRUCache(KNOWN_FILES)
+        self._known: cachetools.TTLCache[str, Identity | ClearSkyError] = cachetools.TTLCache(KNOWN_FILES, check)
         self._checking = threading.Condition()
         self._check = cachetools.cached(self._known, key=lambda url: url, condition=self._checking)(self._look)
 
@@ -195,7 +195,7 @@ class Remotes:
     def failed(self, identity: Identity, error: ClearSkyError) -> None:
         """Remember that a file cannot be read now, so that those who wait for it do not try one after the other.
 
-        A file that changed is looked at anew.
+        A file that changed is looked up again.
         """
         with self._checking:
             if isinstance(error, SourceChangedError):

@@ -19,9 +19,9 @@ from server.remote.allowlist import AllowList
 from server.remote.names import Address
 from server.remote.rules import Rules, WebRule, logins
 
-HOSTS: Final = 256
+COOKIE_HOSTS: Final = 256
 """Hosts whose cookies are kept."""
-COOKIES: Final = 32
+MOST_COOKIES: Final = 32
 """Cookies kept of one host."""
 LONGEST_COOKIE: Final = 4096
 """Characters of one."""
@@ -36,7 +36,7 @@ class Logins:
         self._rules = rules
         self._allowed = allowed
         self._lock = threading.Lock()
-        self._cookies: cachetools.LRUCache[_Origin, dict[str, str]] = cachetools.LRUCache(HOSTS)
+        self._cookies: cachetools.LRUCache[_Origin, dict[str, str]] = cachetools.LRUCache(COOKIE_HOSTS)
         every = [rule for _, rule in rules.entries]
         self._logins = logins() if any(isinstance(rule, WebRule) and rule.netrc for rule in every) else {}
 
@@ -81,7 +81,7 @@ class Logins:
         if found:
             with self._lock:
                 kept = {name: value for name, value in (self._kept(here) | found).items() if value}
-                self._cookies[_origin(here)] = dict(list(kept.items())[-COOKIES:])
+                self._cookies[_origin(here)] = dict(list(kept.items())[-MOST_COOKIES:])
 
     def _kept(self, here: Address) -> dict[str, str]:
         return self._cookies.get(_origin(here), {})

@@ -20,19 +20,19 @@ import cachetools
 from algorithms.errors import ClearSkyError
 from server.remote.names import Address, parse_address
 
-SERVICE: Final = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
+SIGNING_SERVICE: Final = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
 """Address of the service, unless `PC_SDK_SAS_URL` names another."""
-BLOBS: Final = ".blob.core.windows.net"
+BLOB_HOSTS: Final = ".blob.core.windows.net"
 """Hosts whose files may need a signature."""
 DENIED: Final = frozenset({401, 403, 404, 409})
 """What Azure answers where an unsigned request may not read; 404 for some containers, whatever is in them."""
-EARLY: Final = 120.0
+RENEWAL_SECONDS: Final = 120.0
 """Seconds before its end after which a token is renewed."""
-LONGEST: Final = 86_400.0
+LONGEST_TOKEN_SECONDS: Final = 86_400.0
 """Most seconds for which a token is used."""
-REFUSED: Final = 60.0
+REFUSED_SECONDS: Final = 60.0
 """Seconds for which a container without a token counts as such."""
-CONTAINERS: Final = 1024
+KNOWN_CONTAINERS: Final = 1024
 """Containers that are remembered."""
 _NAME: Final = re.compile(r"[a-z0-9$][a-z0-9-]{1,62}")
 
@@ -58,14 +58,14 @@ def signable(address: Address, *, told: bool) -> bool:
         told: whether the operator says that it is one.
     """
     names = [part.split("=", 1)[0].lower() for part in address.query.split("&")]
-    return (told or address.host.endswith(BLOBS)) and "sig" not in names
+    return (told or address.host.endswith(BLOB_HOSTS)) and "sig" not in names
 
 
 def _place(address: Address) -> tuple[str, str] | None:
     """Account and container of a blob; of another host's, as its emulators write it, the first parts of the path."""
     parts = address.path.split("/")[1:]
-    if address.host.endswith(BLOBS):
-        parts.insert(0, address.host.removesuffix(BLOBS))
+    if address.host.endswith(BLOB_HOSTS):
+        parts.insert(0, address.host.removesuffix(BLOB_HOSTS))
     account, container = (*parts, "", "")[:2]
     return (account, container) if _NAME.fullmatch(account) and _NAME.fullmatch(container) else None
 
@@ -75,10 +75,10 @@ class TokenService:
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
-        self._base = (os.environ.get("PC_SDK_SAS_URL") or SERVICE).rstrip("/")
+        self._base = (os.environ.get("PC_SDK_SAS_URL") or SIGNING_SERVICE).rstrip("/")
         self._lock = threading.Lock()
-        self._asking: cachetools.LRUCache[tuple[str, str], threading.Lock] = cachetools.LRUCache(CONTAINERS)
-        self._tokens: cachetools.LRUCache[tuple[str, str], _Token] = cachetools.LRUCache(CONTAINERS)
+        self._asking: cachetools.LRUCache[tuple[str, str], threading.Lock] = cachetools.LRUCache(KNOWN_CONTAINERS)
+        self._tokens: cachetools.LRUCache[tuple[str, str], _Token] = cachetools.LRUCache(KNOWN_CONTAINERS)
 
     def signed(self, address: Address) -> Address:
         """An address with the token that is there for its container; as it is where none is."""
@@ -124,14 +124,14 @@ class TokenService:
             end = end if end.tzinfo else end.replace(tzinfo=UTC)
             left = (end - datetime.now(UTC)).total_seconds()
         except (ClearSkyError, ValueError, KeyError, TypeError):
-            return _Token(None, now, now + REFUSED)
+            return _Token(None, now, now + REFUSED_SECONDS)
         # One that is about to end serves the request at hand.
-        return _Token(token.lstrip("?"), now, now + min(max(left - EARLY, 1.0), LONGEST))
+        return _Token(token.lstrip("?"), now, now + min(max(left - RENEWAL_SECONDS, 1.0), LONGEST_TOKEN_SECONDS))
 
 
 def _is_old(token: _Token) -> bool:
     """Whether another token might be better than this one, rather than just as bad."""
-    return time.monotonic() - token.asked > REFUSED
+    return time.monotonic() - token.asked > REFUSED_SECONDS
 
 
 def _with(address: Address, token: _Token | None) -> Address:

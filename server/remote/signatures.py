@@ -19,9 +19,9 @@ from server.errors import SourceForbiddenError
 from server.remote.names import Address, parse_address
 from server.remote.redaction import is_secret, redacted
 
-FILES: Final = 4096
+SIGNED_FILES: Final = 4096
 """Files whose signatures are remembered."""
-SIGNATURES: Final = 8
+MOST_SIGNATURES: Final = 8
 """Signatures remembered of one file: those of clients that each made their own."""
 
 
@@ -54,14 +54,14 @@ class Signatures:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: cachetools.LRUCache[str, tuple[str, ...]] = cachetools.LRUCache(FILES)
+        self._known: cachetools.LRUCache[str, tuple[str, ...]] = cachetools.LRUCache(SIGNED_FILES)
 
     def add(self, name: str, url: str) -> None:
         """Note that a file is had by an address, with a signature or without; the last one noted is asked first."""
         with self._lock:
             known = self._known.get(name, ())
             if known or url != name:
-                self._known[name] = (url, *(other for other in known if other != url))[:SIGNATURES]
+                self._known[name] = (url, *(other for other in known if other != url))[:MOST_SIGNATURES]
 
     def of(self, name: str) -> tuple[str, ...]:
         """Addresses of a file, the one to ask first in front; its own name where no signature is known."""

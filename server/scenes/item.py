@@ -7,7 +7,6 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final, TypeGuard
 from urllib.parse import urljoin, urlsplit
 
@@ -18,13 +17,13 @@ from server.scenes.bandlist import file_label
 from server.scenes.masks import mask_kind
 from server.scenes.reflectance import baseline_of, number, reflectance_by_rules
 from server.scenes.scene import DOCUMENT_BYTES, Scene, SceneBand, SceneMask, standing_in
-from server.scenes.similar import Acquisition, Box
+from server.scenes.similar import Acquisition, Box, moment
 
 MOST_ASSETS: Final = 1000
 _REFLECTANCE: Final = re.compile(
     r"coastal|blue|green|yellow|red|rededge\d{0,3}|nir|nir08|watervapor|pan|cirrus|swir16|swir22"
 )
-"""Common names of reflectance; heat is none."""
+"""Common names of bands of reflectance, which those of heat are not."""
 _ALIASES: Final = {"nir09": "watervapor"}
 _NOT_DATA: Final = frozenset({"thumbnail", "overview", "visual", "metadata", "tiles", "temperature"})
 _PICTURE: Final = re.compile(
@@ -54,7 +53,7 @@ def item_scene(data: bytes, url: str) -> Scene:
         url: the Item's own address or path, which its relative addresses are joined to.
 
     Raises:
-        SourceUnreadableError: it is no Item, has no bands of reflectance, or names a file where none can be.
+        SourceUnreadableError: it is not an Item, has no bands of reflectance, or names a file where none can be.
     """
     return scene_of(_document(data, url), url)
 
@@ -118,7 +117,7 @@ def _document(data: bytes, url: str) -> dict[str, Any]:
         raise _refuse(url, f"is not JSON ({str(error)[:80]}); give the address of a STAC Item") from error
     if not isinstance(item, dict) or item.get("type") != "Feature" or not isinstance(item.get("assets"), dict):
         found = item.get("type") if isinstance(item, dict) else type(item).__name__
-        raise _refuse(url, f"is no STAC Item but {str(found)[:40]!r}; give the address of one Item")
+        raise _refuse(url, f"is not a STAC Item but {str(found)[:40]!r}; give the address of one Item")
     return item
 
 
@@ -171,7 +170,7 @@ def _name(sensor: str | None, key: str, band: Mapping[str, Any], file: str) -> s
             if _REFLECTANCE.fullmatch(word):
                 return word
             if text is name:
-                return None  # a band of heat
+                return None  # a thermal band
     return None
 
 
@@ -221,7 +220,7 @@ def _acquisition(item: Mapping[str, Any], facts: _Facts, names: list[object]) ->
     collection, own = item.get("collection"), item.get("id")
     return Acquisition(
         id=own if _is_text(own) and own.isprintable() else facts.url,
-        when=_when(get("datetime") or get("start_datetime")),
+        when=moment(get("datetime") or get("start_datetime")),
         collection=collection if _is_text(collection) and collection.isprintable() else None,
         tile=_tile(facts.properties, ids),
         level=_level([get("processing:level"), get("landsat:correction"), get("s2:product_type"), *names[::-1]]),
@@ -231,16 +230,6 @@ def _acquisition(item: Mapping[str, Any], facts: _Facts, names: list[object]) ->
         baseline=facts.baseline,
         box=_box(item.get("bbox")),
     )
-
-
-def _when(value: object) -> datetime | None:
-    if not _is_text(value):
-        return None
-    try:
-        found = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _tile(properties: Mapping[str, Any], ids: str) -> str | None:
@@ -327,14 +316,18 @@ def _joined(url: str, key: str, href: str) -> str:
     known = absolute is None or href.lower().startswith(tuple(f"{scheme}://" for scheme in SCHEMES))
     if len(href) > LONGEST_ADDRESS or not href.isprintable() or "/vsi" in href.lower()[:5] or not (known or local):
         kinds = ", ".join(SCHEMES)
-        raise _refuse(url, f"names {href[:100]!r} for {key[:40]!r}, which is no address of {kinds} or next to the Item")
+        raise _refuse(
+            url,
+            f"names {href[:100]!r} for {key[:40]!r}, which is not an address of {kinds} or next to the Item; "
+            "correct the Item",
+        )
     if absolute is not None:
         return href
     try:
         if not remote:
             path = posixpath.normpath(posixpath.join(posixpath.dirname(url), href))
             if path.startswith("/vsi"):
-                raise _refuse(url, f"names {href[:100]!r} for {key[:40]!r}, which is no file")
+                raise _refuse(url, f"names {href[:100]!r} for {key[:40]!r}, which is not a file; correct the Item")
             return path
         if url.split("://", maxsplit=1)[0].lower() in ("https", "http"):
             return urljoin(url, href)
@@ -343,7 +336,9 @@ def _joined(url: str, key: str, href: str) -> str:
             f"{parts.scheme}://{parts.netloc}{posixpath.normpath(posixpath.join(posixpath.dirname(parts.path), href))}"
         )
     except ValueError as error:
-        raise _refuse(url, f"names {href[:100]!r} for {key[:40]!r}, which is no address") from error
+        raise _refuse(
+            url, f"names {href[:100]!r} for {key[:40]!r}, which is not an address; correct the Item"
+        ) from error
 
 
 def _is_text(value: object) -> TypeGuard[str]:

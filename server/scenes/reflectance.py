@@ -40,6 +40,14 @@ def number(value: object) -> float | None:
     return found if math.isfinite(found) else None
 
 
+def text_number(value: object) -> float | None:
+    """A finite number, or a text that is one; None for anything else."""
+    try:
+        return number(float(value)) if isinstance(value, str | int | float) else None
+    except (ValueError, OverflowError):
+        return None
+
+
 def stated(places: Sequence[Mapping[str, Any]]) -> tuple[float | None, float | None]:
     """Scale and offset, and where only the scale is there an offset of 0, from the first place that has a scale."""
     for place in places:

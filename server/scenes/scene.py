@@ -9,8 +9,9 @@ from functools import lru_cache
 from typing import Final
 
 from algorithms.bands import ROLES
-from algorithms.errors import BandError, ParameterError
+from algorithms.errors import BandError
 from server.remote.signatures import shown_name
+from server.scenes.bandnames import numbers_of
 from server.scenes.similar import Acquisition
 
 DOCUMENT_BYTES: Final = 8 << 20
@@ -95,6 +96,11 @@ def standing_in(bands: Sequence[SceneBand]) -> tuple[SceneBand, ...]:
     return (*bands[:narrow], replace(bands[narrow], name="nir"), *bands[narrow + 1 :])
 
 
+def missing_bands(url: str, labels: Sequence[str]) -> tuple[str, ...]:
+    """The warning of bands that a product's metadata name and its files lack; nothing without any."""
+    return (f"{url!r} lacks {', '.join(labels)}, which its metadata name: unpack all of it",) if labels else ()
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
     """A scene of several files."""
@@ -137,17 +143,12 @@ class Scene:
         return tuple(own.index(name) + 1 for name in names if name in own)
 
     def asked(self, words: Sequence[str]) -> tuple[int, ...]:
-        """1-based numbers of the bands that words mean: common names or the product's own, in any case.
+        """1-based numbers of the bands that words mean, see `band_number`.
 
         Raises:
             ParameterError: a word that means none.
         """
-        own = [{label.casefold() for label in labels} for labels in self.labels]
-        found = [next((k for k, labels in enumerate(own, start=1) if word.casefold() in labels), 0) for word in words]
-        if 0 in found:
-            known = ", ".join("/".join(dict.fromkeys(labels)) for labels in self.labels)
-            raise ParameterError(f"{words[found.index(0)]!r} is not a band of {self.url!r}, which has {known}")
-        return tuple(found)
+        return numbers_of(words, self.labels, names_first=True)
 
     @property
     def labels(self) -> tuple[tuple[str, ...], ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
@@ -100,7 +100,7 @@ def ranked(
     measured = dict(clear or {})
     for name, share in measured.items():
         if not 0 <= share <= 1:
-            raise ParameterError(f"the clear share of {name[:100]!r} is {share}; it lies between 0 and 1")
+            raise ParameterError(f"the clear share of {name[:100]!r} is {share}; give a number from 0 to 1")
     kept: list[Acquisition] = []
     for candidate in sorted(candidates, key=_newest_first):
         own = shows_target(target, candidate)
@@ -139,9 +139,10 @@ def covering(
         ParameterError: `most` below 1, or pixels that are not the same for all.
     """
     if most < 1:
-        raise ParameterError(f"{most} replacements cannot be chosen; at least 1")
+        raise ParameterError(f"{most} replacements cannot be chosen; ask for at least 1")
     if len({pixels.shape for pixels in clear.values()}) > 1:
-        raise ParameterError("the candidates' clear pixels are not the same pixels")
+        shapes = sorted({pixels.shape for pixels in clear.values()})
+        raise ParameterError(f"the candidates' clear pixels have shapes {shapes}; take them on one grid")
     chosen: list[Candidate] = []
     covered: NDArray[np.bool_] | None = None
     for candidate in ranking:
@@ -157,6 +158,26 @@ def covering(
         if len(chosen) == most or covered.mean() >= enough:
             break
     return tuple(chosen)
+
+
+def moment(text: object) -> datetime | None:
+    """A time with its zone, UTC where none is stated; None for what is none."""
+    try:
+        found = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def footprint(corners: Sequence[tuple[float, float]]) -> Box | None:
+    """The box around longitudes and latitudes; None without any. Those far apart lie on both sides of 180 degrees."""
+    if not corners:
+        return None
+    lons, lats = zip(*corners, strict=True)
+    west, east = min(lons), max(lons)
+    if east - west > 180:
+        west, east = min(lon for lon in lons if lon > 0), max(lon for lon in lons if lon <= 0)
+    return west, min(lats), east, max(lats)
 
 
 def footprint_overlap(box: Box, other: Box) -> float:

@@ -53,7 +53,7 @@ class RangeServer:
         return trouble if trouble is not None or not self.trouble else self.trouble(path, start)
 
     def reset(self) -> Counts:
-        """Start counting anew; gives the counts so far."""
+        """Start counting again; gives the counts so far."""
         with self.lock:
             before, self.counts = self.counts, Counts()
         return before

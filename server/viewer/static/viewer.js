@@ -219,7 +219,7 @@ const redrawSoon = later(async () => {
 
 /**
  * Take over a setting: new tiles when the hand rests.
- * @param {boolean} restretch whether bands or ranges are to be chosen anew
+ * @param {boolean} restretch whether bands or ranges are to be chosen again
  */
 function changed(restretch = false) {
   stale ||= restretch;

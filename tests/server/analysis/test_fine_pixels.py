@@ -150,7 +150,7 @@ def above(turned: dict[str, str]) -> Iterator[TestClient]:
 def test_without_a_buffer_no_cloud_is_left_at_the_corners_of_a_mask(
     above: TestClient, turned: dict[str, str], crs: str, width: int
 ) -> None:
-    """Warps show pixels an eighth off their place; no more than the pixels beside a cloud are filled for that."""
+    """Warps show pixels an eighth off their place; no more than the pixels next to a cloud are filled for that."""
     side = 20 * SIDE
     box = f"/cog/bbox/250000,{6_900_000 - side},{250_000 + side},6900000.tif"
     asked: dict[str, Any] = {"coord_crs": "EPSG:32633", "dst_crs": crs, "width": width, "height": width}

@@ -135,7 +135,7 @@ def test_a_mask_that_marks_nothing_or_all_is_told(
     assert mask in warning
     assert caplog.text.count(f"mask '{mask}'") == 1
     told = client.get("/cog/info", params=params).json()["clearsky"]
-    assert told["warnings"] == [warning]
+    assert warning in told["warnings"]
     assert told["mask"]["fraction"] == (1.0 if word == "all" else 0.0)
     assert told["mask"]["nodata"] == nodata
 
@@ -168,7 +168,7 @@ def test_info_tells_how_a_mask_is_understood(
 ) -> None:
     mask = write_raster(folder / "m.tif", (pair.mask * 255).astype(np.uint8)[None], nodata=None, descriptions=("m",))
     told = client.get("/cog/info", params={"url": files["url"], "mask": mask}).json()["clearsky"]
-    assert told["warnings"] == []
+    assert not any(text.startswith("mask") for text in told["warnings"])
     assert told["mask"]["values"] == [0, 255]
     assert told["mask"]["fraction"] == pytest.approx(pair.mask.mean(), abs=1e-4)
     assert "everything but 0" in told["mask"]["rule"]

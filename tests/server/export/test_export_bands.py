@@ -11,8 +11,9 @@ import rasterio
 from numpy.testing import assert_allclose, assert_array_equal
 from rio_cogeo.cogeo import cog_validate
 
+from server.export import plan
 from tests.helpers.archives import coarsened, write_band
-from tests.helpers.exports import run
+from tests.helpers.exports import CLEAR, run
 from tests.helpers.items import BANDS, CLOUD, OFFSET, SCALE, SHAPE, TwoDates, write_bands, write_dates
 from tests.helpers.scenes import read_raster, write_mask
 
@@ -26,7 +27,7 @@ def dates(tmp_path_factory: pytest.TempPathFactory) -> TwoDates:
 def made(dates: TwoDates, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The export per band."""
     folder = tmp_path_factory.mktemp("out") / "made"
-    assert run(dates.target, "--per-asset", folder, "--replacement", dates.replacement, "--mask", dates.mask) == 0
+    assert run(dates.target, "--per-asset", folder, *dates.others) == 0
     return folder
 
 
@@ -71,7 +72,7 @@ def test_a_band_is_filled_from_the_replacements_own_pixels(made: Path, dates: Tw
 def test_bands_of_the_finest_grid_are_those_of_one_file(made: Path, dates: TwoDates, tmp_path: Path) -> None:
     """And where each pixel comes from is the same."""
     out, provenance = tmp_path / "out.tif", tmp_path / "from.tif"
-    args = [dates.target, out, "--replacement", dates.replacement, "--mask", dates.mask, "--provenance", provenance]
+    args = [dates.target, out, *dates.others, "--provenance", provenance]
     assert run(*args) == 0
     with rasterio.open(out) as src:
         for key, (name, metres) in BANDS.items():
@@ -83,11 +84,13 @@ def test_bands_of_the_finest_grid_are_those_of_one_file(made: Path, dates: TwoDa
     assert_array_equal(read_raster(made / "fill_confidence.tif")[0], confidence)
 
 
-@pytest.mark.usefixtures("in_pieces")
-def test_pieces_join_without_a_seam(made: Path, dates: TwoDates, tmp_path: Path) -> None:
-    """Their size, 32 x 64 pixels, is no multiple of the pixels of 60 m; 252 columns leave a rest of 60."""
+def test_pieces_join_without_a_seam(
+    made: Path, dates: TwoDates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their size is no multiple of the pixels of 60 m, and the last column of them is less than one wide."""
+    monkeypatch.setattr(plan, "PIECE_PIXELS", (100, 125))
     folder = tmp_path / "pieces"
-    assert run(dates.target, "--per-asset", folder, "--replacement", dates.replacement, "--mask", dates.mask) == 0
+    assert run(dates.target, "--per-asset", folder, *dates.others) == 0
     for key in BANDS:
         assert_array_equal(read_raster(folder / f"{key}.tif"), read_raster(made / f"{key}.tif"), key)
 
@@ -97,11 +100,21 @@ def test_assets_restrict_what_is_written_and_what_the_replacement_must_have(date
     kept = {key: read_raster(dates.replacement.with_name(f"{key}.tif"))[0] for key in ("B02", "B03", "B04", "B08")}
     few = write_bands(tmp_path / "few", kept, day="2025-08-10")
     folder = tmp_path / "made"
-    args = [dates.target, "--per-asset", folder, "--replacement", few, "--mask", dates.mask]
+    args = [dates.target, "--per-asset", folder, "--replacement", few, "--mask", dates.mask, *CLEAR]
     assert run(*args) == 2
     assert run(*args, "--assets", "red,GREEN") == 0
     assert {path.name for path in folder.glob("B*.tif")} == {"B04.tif", "B03.tif"}
     assert list(json.loads((folder / "item.json").read_text())["assets"])[:2] == ["red", "green"]
+
+
+def test_assets_choose_the_bands_of_one_file(made: Path, dates: TwoDates, tmp_path: Path) -> None:
+    out = tmp_path / "out.tif"
+    args = [dates.target, out, *dates.others, "--assets", "green,blue"]
+    assert run(*args) == 0
+    with rasterio.open(out) as src:
+        assert (src.descriptions, src.res) == (("green", "blue"), (10, 10))
+        # A fit on fewer bands: clear pixels are the same, filled ones nearly.
+        assert_allclose(src.read(1).astype(float), read_raster(made / "B03.tif")[0], atol=12)
 
 
 @pytest.mark.parametrize("nodata", [True, False], ids=["nodata", "mask"])
@@ -120,10 +133,11 @@ def test_cloud_left_open_has_no_data_in_any_band(dates: TwoDates, tmp_path: Path
     clouds[:, : SHAPE[1] // 2] = 1
     lost = write_mask(tmp_path / "lost.tif", clouds)
     args = ["--replacement", dates.replacement, "--mask", dates.mask, "--replacement-mask", lost]
+    args += ["--assets", "red,swir16,watervapor"]
     folder = tmp_path / "made"
     assert run(target, "--per-asset", folder, *args, "--unfilled", "nodata") == 0
     source = read_raster(folder / "fill_source.tif")[0]
-    for key, (_, metres) in BANDS.items():
+    for key, metres in {"B04": 10, "B11": 20, "B09": 60}.items():
         open_, done = (coarsened(at.astype(float), metres // 10) > 0 for at in (source == 255, source == 1))
         assert (open_ & ~done).any()
         with rasterio.open(folder / f"{key}.tif") as src:
@@ -146,7 +160,7 @@ def test_grids_that_do_not_nest(dates: TwoDates, tmp_path: Path) -> None:
             dst.transform = rasterio.Affine(15, 0, dst.transform.c - 7.5, 0, -15, dst.transform.f + 7.5)
     scenes = [f"{folder}/{date}_{{B02,B03,B04,B08,B05}}.tif" for date in ("cloudy", "clear")]
     out = tmp_path / "made"
-    assert run(scenes[0], "--per-asset", out, "--replacement", scenes[1], "--mask", dates.mask) == 0
+    assert run(scenes[0], "--per-asset", out, "--replacement", scenes[1], "--mask", dates.mask, *CLEAR) == 0
     made, before = (read_raster(path / "cloudy_B05.tif")[0] for path in (out, folder))
     source = np.pad(read_raster(out / "fill_source.tif")[0], 20)
     near = np.array([

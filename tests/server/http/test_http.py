@@ -288,7 +288,7 @@ def test_landing_page_for_people_and_programs(client: TestClient) -> None:
     assert client.get("/", headers={"accept": "application/json"}).json()["title"] == "ClearSky"
 
 
-def test_algorithms_are_listed_beside_the_stock_ones(client: TestClient) -> None:
+def test_algorithms_are_listed_next_to_the_stock_ones(client: TestClient) -> None:
     listed = {entry["id"] for entry in client.get("/algorithms").json()["algorithms"]}
     ours = {"cloud_removal", "cloud_mask", "cloud_probability", "fill_source", "fill_confidence"}
     assert ours | {"hillshade", "normalizedIndex"} <= listed

@@ -16,7 +16,7 @@ SHOWN = "render: {bands: [red, B03, 1], rescale: [[0, 3000]], color_formula: gam
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rasters, and beside them a folder of recipes, some of them bad."""
+    """Rasters, and next to them a folder of recipes, some of them bad."""
     folder = tmp_path_factory.mktemp("scene")
     pair = make_pair(size=(300, 300), seed=3)
     write_raster(folder / "t.tif", pair.target)

@@ -6,6 +6,7 @@ import json
 import shutil
 import tarfile
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,6 @@ from server.scenes.products import is_product, product_scene
 from server.scenes.scene import SceneBand
 
 IMAGES = "GRANULE/L2A_T33XWJ_A026649/IMG_DATA"
-SHARED = Path(__file__).parents[4] / "shared" / "data"
 
 
 def _safe(folder: Path, *, level: str = "2A", offsets: bool = True) -> Path:
@@ -147,32 +147,126 @@ def test_what_is_no_product_is_refused_in_words(tmp_path: Path, name: str) -> No
     path = tmp_path / name
     for data in (b"", b"PK\x03\x04" + bytes(100), b"\x1f\x8b" + bytes(600)):
         path.write_bytes(data)
-        with pytest.raises(SourceUnreadableError, match="no product"):
+        with pytest.raises(SourceUnreadableError, match="cannot be read as a product"):
             product_scene(str(path))
-    with pytest.raises(SourceUnreadableError, match="no product"):
+    with pytest.raises(SourceUnreadableError, match="cannot be read as a product"):
         product_scene(str(tmp_path / "missing.zip"))
     with pytest.raises(SourceUnreadableError, match="MTL"):
         product_scene(str(tmp_path))
     assert not is_product(str(tmp_path))
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is missing")
-def test_real_metadata_with_small_files(tmp_path: Path) -> None:
-    for source in (next((SHARED / "safe").iterdir()), SHARED / "landsat"):
-        product = tmp_path / source.name
-        shutil.copytree(source, product, copy_function=shutil.copyfile)
-        text = "".join(p.read_text() for p in product.rglob("*") if p.name == "manifest.safe" or "MTL" in p.name)
-        for word in text.replace('"', " ").split():
-            if word.lower().endswith((".tif", ".jp2")):
-                path = product / word.removeprefix("href=")
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(b"")
+def _real(source: Path, folder: Path) -> Path:
+    """A product of real metadata, every picture that they name an empty file."""
+    product = folder / source.name
+    shutil.copytree(source, product, copy_function=shutil.copyfile)
+    text = "".join(p.read_text() for p in product.rglob("*") if p.name == "manifest.safe" or "MTL" in p.name)
+    for word in text.replace('"', " ").split():
+        if word.lower().endswith((".tif", ".jp2")):
+            path = product / word.removeprefix("href=")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"")
+    return product
+
+
+def _packed(product: Path) -> Path:
+    """A product as it is downloaded: the pictures stored in a zip, or a tar."""
+    if product.suffix == ".SAFE":
+        return _zipped(product, zipfile.ZIP_STORED)
+    with tarfile.open(product.with_suffix(".tar"), "w") as archive:
+        for file in sorted(product.iterdir()):
+            archive.add(file, file.name)
+    return product.with_suffix(".tar")
+
+
+def test_the_metadata_of_a_real_safe(tmp_path: Path, real_data: Path) -> None:
+    product = _real(next((real_data / "safe").iterdir()), tmp_path)
+    for path in (product, _packed(product)):
+        scene = product_scene(str(path))
+        assert (len(scene.bands), scene.level, scene.warnings) == (12, "l2a", ())
+        assert {(b.scale, b.offset, b.source) for b in scene.bands} == {(1e-4, -0.1, "MTD_MSIL2A.xml")}
+        found = scene.acquisition
+        assert found is not None
+        assert found.when == datetime(2022, 4, 13, 15, 7, 59, 24000, tzinfo=UTC)
+        assert (found.tile, found.relative_orbit, found.baseline) == ("33XWJ", 25, "04.00")
+        assert (found.collection, found.level) == ("sentinel-2-l2a", "l2a")
+        assert found.id == product.stem
+        assert found.sun_elevation == pytest.approx(90 - 76.5286190227361)
+        assert found.box == pytest.approx((14.998951, 80.109863, 17.733171, 80.165337), abs=1e-6)
+
+
+def test_the_metadata_of_a_real_landsat_bundle(tmp_path: Path, real_data: Path) -> None:
+    product = _real(real_data / "landsat", tmp_path)
+    item = json.loads(next(product.glob("*_SR_stac.json")).read_text())
+    for path in (product, _packed(product)):
+        scene = product_scene(str(path))
+        assert (len(scene.bands), scene.level, scene.warnings) == (7, "l2a", ())
+        assert {(b.scale, b.offset, b.source) for b in scene.bands} == {(2.75e-5, -0.2, "MTL metadata")}
+        found = scene.acquisition
+        assert found is not None
+        assert found.when == datetime(2013, 4, 19, 16, 1, 51, tzinfo=UTC)
+        assert (found.tile, found.cloud_cover, found.level) == ("017036", 100, "l2a")
+        assert found.sun_elevation == pytest.approx(item["properties"]["eo:sun_elevation"], abs=1e-4)
+        assert found.box == pytest.approx(item["bbox"], abs=0.1)  # the Item's leaves out the margin
+
+
+@pytest.mark.parametrize("kind", ["safe", "landsat"])
+def test_missing_pictures_are_named(tmp_path: Path, real_data: Path, kind: str) -> None:
+    source = next((real_data / kind).iterdir()) if kind == "safe" else real_data / kind
+    product = _real(source, tmp_path)
+    for picture in [*product.rglob("*_B11_*"), *product.rglob("*_B02_10m*"), *product.rglob("*_SR_B6.TIF")]:
+        picture.unlink()
+    for path in (product, _packed(product)):
+        scene = product_scene(str(path))
+        warnings = " ".join(scene.warnings)
+        expected = ("lacks B11,", "B02 at 20 m only") if kind == "safe" else ("lacks SR_B6,",)
+        assert len(scene.warnings) == len(expected)
+        assert all(text in warnings for text in expected), warnings
+
+
+@pytest.mark.parametrize(
+    ("baseline", "stated", "expected"),
+    [
+        ("04.00", {}, {"B02": -0.1, "B8A": -0.1}),
+        ("05.11", {}, {"B02": -0.1, "B8A": -0.1}),
+        ("03.01", {}, {"B02": 0.0, "B8A": 0.0}),
+        ("05.11", {1: -500, 8: 0}, {"B02": -0.05, "B8A": 0.0}),
+        ("05.11", {8: -500}, {"B02": -0.1, "B8A": -0.05}),
+        ("03.01", {1: -1000}, {"B02": -0.1, "B8A": 0.0}),
+    ],
+)
+def test_an_offset_that_is_not_stated_follows_the_baseline(
+    tmp_path: Path, baseline: str, stated: dict[int, int], expected: dict[str, float]
+) -> None:
+    for level, kind in (("1C", "RADIO"), ("2A", "BOA")):
+        product = _safe(tmp_path / level, level=level, offsets=False)
+        metadata = product / f"MTD_MSIL{level}.xml"
+        added = "".join(f'<{kind}_ADD_OFFSET band_id="{k}">{v}</{kind}_ADD_OFFSET>' for k, v in stated.items())
+        text = metadata.read_text().replace(">04.00<", f">{baseline}<").replace("</a>", f"{added}</a>")
+        metadata.write_text(text)
         scene = product_scene(str(product))
-        safe = source.suffix == ".SAFE"
-        assert len(scene.bands) == (12 if safe else 7)
-        assert {(b.scale, b.offset) for b in scene.bands} == {(1e-4, -0.1) if safe else (2.75e-5, -0.2)}
-        assert scene.acquisition is not None
-        assert scene.acquisition.tile == ("33XWJ" if safe else "017036")
+        assert {b.asset: b.offset for b in scene.bands} == pytest.approx(expected)
+        assert {b.scale for b in scene.bands} == {1e-4}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<!DOCTYPE a [<!ENTITY x "04.00">]><a><PROCESSING_BASELINE>&x;</PROCESSING_BASELINE></a>',
+        '<!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>',
+        "<a>",
+        "",
+        "\x00",
+        "<?xml version='1.0' encoding='nonsense'?><a/>",
+    ],
+)
+@pytest.mark.parametrize("name", ["MTD_MSIL2A.xml", "MTD_TL.xml"])
+def test_metadata_that_are_not_plain_xml_are_refused(tmp_path: Path, text: str, name: str) -> None:
+    product = _safe(tmp_path)
+    path = product if name == "MTD_MSIL2A.xml" else (product / IMAGES).parent
+    (path / name).write_text(text)
+    with pytest.raises(SourceUnreadableError, match=name):
+        product_scene(str(product))
 
 
 def test_level_1_of_landsat_is_divided_by_the_height_of_the_sun(tmp_path: Path) -> None:

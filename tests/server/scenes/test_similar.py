@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from algorithms.errors import ParameterError
-from server.scenes.similar import Acquisition, covering, footprint_overlap, ranked
+from server.scenes.similar import Acquisition, covering, footprint, footprint_overlap, ranked
 
 NOON = datetime(2024, 6, 15, 10, 0, tzinfo=UTC)
 TARGET = Acquisition(
@@ -179,9 +179,15 @@ def test_as_many_as_cover_the_clouds_in_the_order_of_the_ranking() -> None:
 
 
 def test_what_cannot_be_chosen_from_is_refused() -> None:
-    with pytest.raises(ParameterError, match="between 0 and 1"):
+    with pytest.raises(ParameterError, match="from 0 to 1"):
         ranked(TARGET, [GOOD], clear={"good": 1.5})
     with pytest.raises(ParameterError, match="at least 1"):
         covering((), {}, most=0)
-    with pytest.raises(ParameterError, match="not the same pixels"):
+    with pytest.raises(ParameterError, match="take them on one grid"):
         covering((), {"a": np.ones(2, bool), "b": np.ones(3, bool)})
+
+
+def test_the_footprint_of_corners_goes_around_the_globe() -> None:
+    assert footprint([]) is None
+    assert footprint([(10, 50), (11, 50.5), (11, 49), (10, 49)]) == (10, 49, 11, 50.5)
+    assert footprint([(179, 1), (-179, 1), (-179, 0), (179, 0)]) == (179, 0, -179, 1)

@@ -1,0 +1,37 @@
+"""Notices of what is known of a request's rasters before any image is made: bands left out, odd reflectances."""
+
+from __future__ import annotations
+
+from algorithms.errors import ClearSkyError
+from server.analysis.plausibility import ReflectanceChecks
+from server.analysis.request import Request, lacking_bands
+from server.raster.dataset import Dataset
+from server.raster.sources import Sources
+
+
+def notices(request: Request, sources: Sources, checks: ReflectanceChecks) -> list[str]:
+    """What a user should know of the target and its replacements; those that cannot be had are left out.
+
+    Args:
+        request: what is asked for.
+        sources: what describes rasters.
+        checks: what looks at reflectances.
+
+    Raises:
+        ClearSkyError: the target cannot be had.
+    """
+    target = request.target_dataset(sources)
+    others = [found for url in request.replacements if (found := _described(request, sources, url, target))]
+    lost = [
+        f"replacement {other.url!r} lacks {', '.join(names)}: the analysis is made without"
+        for other, names in lacking_bands(target, others)
+    ]
+    odd = [checks.warning(dataset) for dataset in (target, *others)]
+    return [*lost, *dict.fromkeys(text for text in odd if text is not None)]
+
+
+def _described(request: Request, sources: Sources, url: str, target: Dataset) -> Dataset | None:
+    try:
+        return request.replacement_dataset(sources, url, target)
+    except (ClearSkyError, OSError):  # an image says why it cannot be made
+        return None
