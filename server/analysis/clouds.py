@@ -96,12 +96,17 @@ def paired(urls: Sequence[str], masks: Sequence[str]) -> tuple[str, ...]:
     return tuple(masks)
 
 
-def warn_unmasked(target: Dataset, reason: str) -> None:
-    """Tell the client of the running request that clouds of the replacements are not looked for."""
-    text = (
+def unmasked_warning(reason: str) -> str:
+    """What to say where clouds of the replacements are not looked for, and why not."""
+    return (
         f"clouds of the replacements are not looked for: {reason}; give a `replacement_mask` for each, or "
         f"`replacement_mask={NO_CLOUDS}` if they have none"
     )
+
+
+def warn_unmasked(target: Dataset, reason: str) -> None:
+    """Tell the client of the running request that clouds of the replacements are not looked for."""
+    text = unmasked_warning(reason)
     warn(text)
     _log_once(target.url, text)
 

@@ -182,19 +182,19 @@ class Request:
         Raises:
             BandError, ModelError, ParameterError: see `select_model`.
         """
-        return self._model_of(self.target_dataset(sources))
+        return self.model_of(self.target_dataset(sources))
 
     def _clouds(self, sources: Sources, target: Dataset, count: int) -> tuple[CloudSource, tuple[CloudSource, ...]]:
         """Where the target's clouds come from, and those of so many replacements."""
         masks = paired(self.replacements, self.replacement_masks)
         remap, bits = self.remap, self.mask_bits
         if self.mask is None:
-            model = model_clouds(self._model_of(target), remap)
+            model = model_clouds(self.model_of(target), remap)
             return model, (model,) * count
         if is_preset(self.mask):
             found = [
                 own_clouds(sources, self.mask, self.scene(sources, url), url, remap, bits)
-                or model_clouds(self._model_of(target), None)
+                or model_clouds(self.model_of(target), None)
                 for url in (self.target, *self.replacements[:count])
             ]
             return found[0], tuple(found[1:])
@@ -206,23 +206,30 @@ class Request:
                 CLEAR_EVERYWHERE if url == NO_CLOUDS else raster_clouds(sources, url, remap, bits)
                 for url in masks[:count]
             )
-        return clouds, (self._clouds_elsewhere(target) if count else CLEAR_EVERYWHERE,) * count
+        if not count:
+            return clouds, ()
+        reason = self.unfit_elsewhere(target)
+        if reason is None:
+            return clouds, (model_clouds(self.model_of(target), None),) * count
+        warn_unmasked(target, reason)
+        return clouds, (CLEAR_EVERYWHERE,) * count
 
-    def _clouds_elsewhere(self, target: Dataset) -> CloudSource:
-        """Where the replacements' clouds come from with a raster for those of the target only: a model if one fits."""
+    def unfit_elsewhere(self, target: Dataset) -> str | None:
+        """Why no model can look for the clouds of replacements where a raster has those of the target; None if one can.
+
+        Raises:
+            BandError, ModelError: the model that the request names cannot.
+        """
         try:
-            found = model_clouds(self._model_of(target), None)
-            unfit = too_few_cells(target)
+            self.model_of(target)
         except (BandError, ModelError) as error:
-            found, unfit = CLEAR_EVERYWHERE, str(error)
             if self.model is not None:
                 raise
-        if unfit is None or self.model is not None:
-            return found
-        warn_unmasked(target, unfit)
-        return CLEAR_EVERYWHERE
+            return str(error)
+        return None if self.model is not None else too_few_cells(target)
 
-    def _model_of(self, target: Dataset) -> CloudModel:
+    def model_of(self, target: Dataset) -> CloudModel:
+        """The network for a target; see `chosen_model`."""
         return select_model(list(target.names), level=target.level, model=self.model)
 
     def task(

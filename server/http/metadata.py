@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from algorithms.errors import BandError, InputError, ModelError
 from algorithms.options import CloudOptions
+from server.analysis.clouds import NO_CLOUDS, is_preset, paired, unmasked_warning
 from server.analysis.engine import Analysis
 from server.analysis.notices import notices
 from server.analysis.request import Request
 from server.analysis.resolution import resolution_warning
 from server.errors import SourceUnreadableError
+from server.raster.dataset import Dataset
 from server.raster.grid import coarse_grid, fine_grid
 from server.raster.sources import Sources
+
+NO_CLOUDS_MEANING: Final = "none: clear wherever it has data"
+"""What is said of a replacement whose clouds nobody looks for."""
 
 
 def described_target(request: Request, sources: Sources, analysis: Analysis) -> dict[str, Any]:
@@ -70,6 +75,19 @@ def _described_mask(request: Request, sources: Sources, analysis: Analysis) -> d
     found = analysis.marked.of(task)
     if found is None:  # `auto` without any
         return {"mask": None}
-    mask = {"source": found.mask, "rule": found.rule, "values": found.values, "nodata": found.nodata}
+    mask: dict[str, Any] = {"source": found.mask, "rule": found.rule, "values": found.values, "nodata": found.nodata}
     mask |= {"fraction": round(found.fraction, 4), "step": found.step}
-    return {"mask": mask, "warnings": [found.warning] if found.warning else []}
+    warnings = [found.warning] if found.warning else []
+    if request.replacements and not is_preset(request.mask):
+        mask["replacements"], more = _replacement_clouds(request, task.target.dataset)
+        warnings += more
+    return {"mask": mask, "warnings": warnings}
+
+
+def _replacement_clouds(request: Request, target: Dataset) -> tuple[list[str], list[str]]:
+    """Next to a raster of the target's clouds: where those of each replacement come from, and what is odd about it."""
+    if masks := paired(request.replacements, request.replacement_masks):
+        return [NO_CLOUDS_MEANING if mask == NO_CLOUDS else mask for mask in masks], []
+    if (reason := request.unfit_elsewhere(target)) is not None:
+        return [NO_CLOUDS_MEANING] * len(request.replacements), [unmasked_warning(reason)]
+    return [f"model {request.model_of(target).id}"] * len(request.replacements), []

@@ -19,9 +19,13 @@ SMALL = "import server.export.plan as p; p.PIECE_PIXELS = (32, 64); from server.
 """The real command, cutting the scene into more pieces."""
 
 
+CLEAR = ("--replacement-mask", "none")
+"""Next to a user's mask: no model looks for clouds of the replacements, which in made-up textures it does find."""
+
+
 def filled_from(folder: Path | str, other: str = "other.tif") -> list[str]:
     """Arguments of a small export without a model: a replacement and a mask in a folder, or under an address."""
-    return ["--replacement", f"{folder}/{other}", "--mask", f"{folder}/mask.tif", "--replacement-mask", "none"]
+    return ["--replacement", f"{folder}/{other}", "--mask", f"{folder}/mask.tif", *CLEAR]
 
 
 def run(*args: object) -> int:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from tests.helpers.archives import coarsened, write_band
+from tests.helpers.exports import CLEAR
 from tests.helpers.scenes import smooth_noise, write_mask
 
 SHAPE: Final = (240, 252)
@@ -38,6 +39,11 @@ class TwoDates:
     truth: Bands
     clouds: npt.NDArray[np.bool_]
     """(rows, cols) of the finest grid."""
+
+    @property
+    def others(self) -> list[str]:
+        """What the command line says next to the target, so that no model is needed."""
+        return ["--replacement", str(self.replacement), "--mask", str(self.mask), *CLEAR]
 
 
 def write_dates(folder: Path) -> TwoDates:

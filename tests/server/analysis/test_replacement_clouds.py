@@ -132,6 +132,22 @@ def test_none_needs_no_replacement(client: TestClient, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("masks", "told"),
+    [
+        ([], ["model ukis-6b-l1c"] * 2),
+        (["none"], ["none: clear wherever it has data"] * 2),
+        (["none", ALL], ["none: clear wherever it has data", ALL]),
+    ],
+    ids=str,
+)
+def test_info_says_where_they_come_from(client: TestClient, folder: Path, masks: list[str], told: list[str]) -> None:
+    place = folder / "10"
+    params = asked(folder, "cloudy", "clear", replacement_mask=[str(place / m) if m == ALL else m for m in masks])
+    described = client.get("/cog/info", params=params).json()["clearsky"]
+    assert described["mask"]["replacements"] == [str(place / text) if text == ALL else text for text in told]
+
+
+@pytest.mark.parametrize(
     ("bands", "metres", "reason"), [(3, 10, "nir"), (6, 0.5, "too few to find clouds in")], ids=["RGB", "fine"]
 )
 def test_where_no_model_fits_the_answer_says_so(
@@ -155,6 +171,9 @@ def test_where_no_model_fits_the_answer_says_so(
             if algorithm == "fill_source":
                 np.testing.assert_array_equal(raster(answer.content)[0] == 1, cloud[0])
         assert caplog.text.count("clouds of the replacements are not looked for") == 1
+        told = client.get("/cog/info", params=params).json()["clearsky"]
+        assert told["mask"]["replacements"] == ["none: clear wherever it has data"]
+        assert [reason in warning for warning in told["warnings"]] == [True]
         silent = client.get("/cog/preview.tif", params=params | CLEAR_REPLACEMENTS)
         assert (silent.status_code, WARNING in silent.headers) == (200, False)
         if reason == "nir":

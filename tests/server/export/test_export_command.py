@@ -9,7 +9,7 @@ import pytest
 import rasterio
 from rio_cogeo.cogeo import cog_validate
 
-from tests.helpers.exports import filled_from, run, start
+from tests.helpers.exports import CLEAR, filled_from, run, start
 from tests.helpers.rangeserver import range_server
 from tests.helpers.scenes import Pair, read_raster, write_mask, write_raster
 
@@ -133,7 +133,7 @@ def test_an_odd_mask_is_named_on_the_terminal(bad: Path, pair: Pair, tmp_path: P
         process = start(
             bad / "target.tif",
             tmp_path / f"{Path(mask).stem}-out.tif",
-            *("--replacement", bad / "other.tif", "--mask", mask, "--replacement-mask", "none"),
+            *("--replacement", bad / "other.tif", "--mask", mask, *CLEAR),
         )
         _, said = process.communicate(timeout=60)
         assert (process.returncode, len(said.splitlines())) == (0, 1), said

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from server.export import plan
-from tests.helpers.exports import run
+from tests.helpers.exports import CLEAR, filled_from, run
 from tests.helpers.scenes import read_raster, write_mask
 
 
@@ -21,7 +21,7 @@ def test_figures_are_those_of_the_provenance(
     out, provenance = tmp_path / "out.tif", tmp_path / "from.tif"
     clouds = np.zeros(read_raster(bad / "other.tif").shape[1:], np.uint8)
     clouds[:60] = 1
-    args = [bad / "target.tif", out, "--replacement", bad / "other.tif", "--mask", bad / "mask.tif"]
+    args = [bad / "target.tif", out, *filled_from(bad)]
     if unfilled:
         args += ["--replacement-mask", write_mask(tmp_path / "other-mask.tif", clouds)]
     assert run(*args, "--provenance", provenance, "--json") == 0
@@ -46,7 +46,7 @@ def test_figures_are_those_of_the_provenance(
 
 def test_without_cloud_there_is_no_confidence(bad: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     none = write_mask(tmp_path / "none.tif", np.zeros(read_raster(bad / "other.tif").shape[1:], np.uint8))
-    args = [bad / "target.tif", tmp_path / "out.tif", "--replacement", bad / "other.tif", "--mask", none]
+    args = [bad / "target.tif", tmp_path / "out.tif", "--replacement", bad / "other.tif", "--mask", none, *CLEAR]
     assert run(*args, "--json") == 0
     done = json.loads(capfd.readouterr().out)
     assert (done["cloud"], done["filled"], done["unfilled"], done["mean_confidence"]) == (0, 0, 0, None)

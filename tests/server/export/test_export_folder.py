@@ -17,7 +17,7 @@ from server.analysis.request import Request
 from server.export.job import ExportJob
 from server.export.scene import export_scene
 from server.settings import Settings
-from tests.helpers.exports import finished, run, start
+from tests.helpers.exports import filled_from, finished, run, start
 from tests.helpers.service import ROOT
 
 KILLED = """
@@ -49,7 +49,7 @@ main()
 def wanted(bad: Path, tmp_path: Path) -> tuple[list[object], Path]:
     """A small export per band, and its folder."""
     folder = tmp_path / "made"
-    args = [bad / "target.tif", "--per-asset", folder, "--replacement", bad / "other.tif", "--mask", bad / "mask.tif"]
+    args = [bad / "target.tif", "--per-asset", folder, *filled_from(bad)]
     return [*args, "--assets", "red,nir"], folder
 
 
@@ -88,8 +88,8 @@ def test_stopped_half_way_a_second_run_goes_on(wanted: tuple[list[object], Path]
     assert (process.returncode, len(said.splitlines())) == (130, 1)
     assert not folder.exists()
     there, seen = len({path.name[:11] for path in finished(folder)}), []
-    target, _, _, _, other, _, mask = map(str, arguments[:7])
-    job = ExportJob(Request(target, (other,), mask, assets=("red",)), folder, per_asset=True)
+    target, _, _, _, other, _, mask, _, none = map(str, arguments[:9])
+    job = ExportJob(Request(target, (other,), mask, replacement_masks=(none,), assets=("red",)), folder, per_asset=True)
     export_scene(job, Settings(), lambda done, _: seen.append(done))
     assert 0 < there <= min(seen) < max(seen) == 60
     assert names(folder) == FILES - {"target_nir.tif"}

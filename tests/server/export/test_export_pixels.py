@@ -14,7 +14,7 @@ from rio_cogeo.cogeo import cog_validate
 from algorithms import fill_clouds
 from algorithms.sessions import SESSIONS
 from server.export import plan
-from tests.helpers.exports import filled_from, run, same_description
+from tests.helpers.exports import CLEAR, filled_from, run, same_description
 from tests.helpers.scenes import Pair, read_raster, write_mask, write_raster
 from tests.helpers.service import application, needs, raster, without_gdal_settings
 
@@ -99,7 +99,7 @@ def test_second_choice_and_own_mask(tmp_path: Path, pair: Pair) -> None:
     ]
     mask = write_mask(tmp_path / "mask.tif", 3 * pair.mask)
     args = [*paths[:1], tmp_path / "out.tif", "--mask", mask, "--mask-remap", "3 1", "--buffer", 0]
-    args += ["--replacement-mask", "none"]
+    args += CLEAR
     args += ["--provenance", tmp_path / "p.tif", "--replacement", paths[1], "--replacement", paths[2]]
     runs = SESSIONS.inferences()
     assert run(*args) == 0
