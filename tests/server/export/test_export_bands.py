@@ -27,7 +27,20 @@ def dates(tmp_path_factory: pytest.TempPathFactory) -> TwoDates:
 def made(dates: TwoDates, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The export per band."""
     folder = tmp_path_factory.mktemp("out") / "made"
-    assert run(dates.target, "--per-asset", folder, "--replacement", dates.replacement, "--mask", dates.mask) == 0
+    assert (
+        run(
+            dates.target,
+            "--per-asset",
+            folder,
+            "--replacement",
+            dates.replacement,
+            "--mask",
+            dates.mask,
+            "--replacement-mask",
+            "none",
+        )
+        == 0
+    )
     return folder
 
 
@@ -72,7 +85,18 @@ def test_a_band_is_filled_from_the_replacements_own_pixels(made: Path, dates: Tw
 def test_bands_of_the_finest_grid_are_those_of_one_file(made: Path, dates: TwoDates, tmp_path: Path) -> None:
     """And where each pixel comes from is the same."""
     out, provenance = tmp_path / "out.tif", tmp_path / "from.tif"
-    args = [dates.target, out, "--replacement", dates.replacement, "--mask", dates.mask, "--provenance", provenance]
+    args = [
+        dates.target,
+        out,
+        "--replacement",
+        dates.replacement,
+        "--mask",
+        dates.mask,
+        "--replacement-mask",
+        "none",
+        "--provenance",
+        provenance,
+    ]
     assert run(*args) == 0
     with rasterio.open(out) as src:
         for key, (name, metres) in BANDS.items():
@@ -90,7 +114,20 @@ def test_pieces_join_without_a_seam(
     """Their size is no multiple of the pixels of 60 m, and the last column of them is less than one wide."""
     monkeypatch.setattr(plan, "PIECE_PIXELS", (100, 125))
     folder = tmp_path / "pieces"
-    assert run(dates.target, "--per-asset", folder, "--replacement", dates.replacement, "--mask", dates.mask) == 0
+    assert (
+        run(
+            dates.target,
+            "--per-asset",
+            folder,
+            "--replacement",
+            dates.replacement,
+            "--mask",
+            dates.mask,
+            "--replacement-mask",
+            "none",
+        )
+        == 0
+    )
     for key in BANDS:
         assert_array_equal(read_raster(folder / f"{key}.tif"), read_raster(made / f"{key}.tif"), key)
 
@@ -100,7 +137,17 @@ def test_assets_restrict_what_is_written_and_what_the_replacement_must_have(date
     kept = {key: read_raster(dates.replacement.with_name(f"{key}.tif"))[0] for key in ("B02", "B03", "B04", "B08")}
     few = write_bands(tmp_path / "few", kept, day="2025-08-10")
     folder = tmp_path / "made"
-    args = [dates.target, "--per-asset", folder, "--replacement", few, "--mask", dates.mask]
+    args = [
+        dates.target,
+        "--per-asset",
+        folder,
+        "--replacement",
+        few,
+        "--mask",
+        dates.mask,
+        "--replacement-mask",
+        "none",
+    ]
     assert run(*args) == 2
     assert run(*args, "--assets", "red,GREEN") == 0
     assert {path.name for path in folder.glob("B*.tif")} == {"B04.tif", "B03.tif"}
@@ -109,7 +156,18 @@ def test_assets_restrict_what_is_written_and_what_the_replacement_must_have(date
 
 def test_assets_choose_the_bands_of_one_file(made: Path, dates: TwoDates, tmp_path: Path) -> None:
     out = tmp_path / "out.tif"
-    args = [dates.target, out, "--replacement", dates.replacement, "--mask", dates.mask, "--assets", "green,blue"]
+    args = [
+        dates.target,
+        out,
+        "--replacement",
+        dates.replacement,
+        "--mask",
+        dates.mask,
+        "--replacement-mask",
+        "none",
+        "--assets",
+        "green,blue",
+    ]
     assert run(*args) == 0
     with rasterio.open(out) as src:
         assert (src.descriptions, src.res) == (("green", "blue"), (10, 10))
@@ -160,7 +218,20 @@ def test_grids_that_do_not_nest(dates: TwoDates, tmp_path: Path) -> None:
             dst.transform = rasterio.Affine(15, 0, dst.transform.c - 7.5, 0, -15, dst.transform.f + 7.5)
     scenes = [f"{folder}/{date}_{{B02,B03,B04,B08,B05}}.tif" for date in ("cloudy", "clear")]
     out = tmp_path / "made"
-    assert run(scenes[0], "--per-asset", out, "--replacement", scenes[1], "--mask", dates.mask) == 0
+    assert (
+        run(
+            scenes[0],
+            "--per-asset",
+            out,
+            "--replacement",
+            scenes[1],
+            "--mask",
+            dates.mask,
+            "--replacement-mask",
+            "none",
+        )
+        == 0
+    )
     made, before = (read_raster(path / "cloudy_B05.tif")[0] for path in (out, folder))
     source = np.pad(read_raster(out / "fill_source.tif")[0], 20)
     near = np.array([

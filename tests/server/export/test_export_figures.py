@@ -22,8 +22,7 @@ def test_figures_are_those_of_the_provenance(
     clouds = np.zeros(read_raster(bad / "other.tif").shape[1:], np.uint8)
     clouds[:60] = 1
     args = [bad / "target.tif", out, "--replacement", bad / "other.tif", "--mask", bad / "mask.tif"]
-    if unfilled:
-        args += ["--replacement-mask", write_mask(tmp_path / "other-mask.tif", clouds)]
+    args += ["--replacement-mask", write_mask(tmp_path / "other-mask.tif", clouds) if unfilled else "none"]
     assert run(*args, "--provenance", provenance, "--json") == 0
     done = json.loads(capfd.readouterr().out)
     source, confidence, _ = read_raster(provenance)
@@ -46,7 +45,16 @@ def test_figures_are_those_of_the_provenance(
 
 def test_without_cloud_there_is_no_confidence(bad: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     none = write_mask(tmp_path / "none.tif", np.zeros(read_raster(bad / "other.tif").shape[1:], np.uint8))
-    args = [bad / "target.tif", tmp_path / "out.tif", "--replacement", bad / "other.tif", "--mask", none]
+    args = [
+        bad / "target.tif",
+        tmp_path / "out.tif",
+        "--replacement",
+        bad / "other.tif",
+        "--mask",
+        none,
+        "--replacement-mask",
+        "none",
+    ]
     assert run(*args, "--json") == 0
     done = json.loads(capfd.readouterr().out)
     assert (done["cloud"], done["filled"], done["unfilled"], done["mean_confidence"]) == (0, 0, 0, None)

@@ -49,7 +49,17 @@ main()
 def wanted(bad: Path, tmp_path: Path) -> tuple[list[object], Path]:
     """A small export per band, and its folder."""
     folder = tmp_path / "made"
-    args = [bad / "target.tif", "--per-asset", folder, "--replacement", bad / "other.tif", "--mask", bad / "mask.tif"]
+    args = [
+        bad / "target.tif",
+        "--per-asset",
+        folder,
+        "--replacement",
+        bad / "other.tif",
+        "--mask",
+        bad / "mask.tif",
+        "--replacement-mask",
+        "none",
+    ]
     return [*args, "--assets", "red,nir"], folder
 
 

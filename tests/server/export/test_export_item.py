@@ -38,7 +38,20 @@ def dates(folder: Path) -> TwoDates:
 @pytest.fixture(scope="module")
 def made(dates: TwoDates, folder: Path) -> Path:
     out = folder / "made"
-    assert run(dates.target, "--per-asset", out, "--replacement", dates.replacement, "--mask", dates.mask) == 0
+    assert (
+        run(
+            dates.target,
+            "--per-asset",
+            out,
+            "--replacement",
+            dates.replacement,
+            "--mask",
+            dates.mask,
+            "--replacement-mask",
+            "none",
+        )
+        == 0
+    )
     return out
 
 
@@ -139,7 +152,16 @@ def test_a_flag_of_an_offset_taken_off_leaves_none(client: TestClient, dates: Tw
     flagged = dates.target.with_name("flagged.json")
     flagged.write_text(json.dumps(document))
     out = folder / "flagged"
-    args = ["--replacement", dates.replacement, "--mask", dates.mask, "--assets", "red,green"]
+    args = [
+        "--replacement",
+        dates.replacement,
+        "--mask",
+        dates.mask,
+        "--replacement-mask",
+        "none",
+        "--assets",
+        "red,green",
+    ]
     assert run(flagged, "--per-asset", out, *args) == 0
     item = json.loads((out / "item.json").read_text())
     assert not [name for name in item["properties"] if name.startswith("earthsearch")]
@@ -162,7 +184,7 @@ def test_nonsense_in_a_document_does_not_get_into_the_item(dates: TwoDates, fold
     path = dates.target.with_name("nonsense.json")
     path.write_text(json.dumps(document))
     out = folder / "nonsense"
-    args = ["--replacement", dates.replacement, "--mask", dates.mask, "--assets", "red"]
+    args = ["--replacement", dates.replacement, "--mask", dates.mask, "--replacement-mask", "none", "--assets", "red"]
     assert run(path, "--per-asset", out, *args) == 0
     item = check(out / "item.json")
     assert (item.datetime, item.assets["red"].title) == (None, "red")
@@ -174,7 +196,18 @@ def test_signatures_stay_out_of_what_is_written(dates: TwoDates, folder: Path) -
     out = folder / "signed"
     with range_server(folder) as far:
         names = [f"{far.base}{path.relative_to(folder)}?sig=SECRET" for path in (dates.target, dates.replacement)]
-        args = ["--per-asset", out, "--replacement", names[1], "--mask", dates.mask, "--assets", "red"]
+        args = [
+            "--per-asset",
+            out,
+            "--replacement",
+            names[1],
+            "--mask",
+            dates.mask,
+            "--replacement-mask",
+            "none",
+            "--assets",
+            "red",
+        ]
         assert run(names[0], *args) == 0
     item = json.loads((out / "item.json").read_text())
     assert [link["href"] for link in item["links"]] == [name.partition("?")[0] for name in names]
@@ -193,7 +226,9 @@ def test_items_of_the_archives(client: TestClient, folder: Path, real_data: Path
     metres = 30 if archive.landsat else 10
     mask = write_band(place / "mask.tif", pair.mask.astype(np.uint8), metres, nodata=None)
     out = place / "made"
-    assert run(items[0], "--per-asset", out, "--replacement", items[1], "--mask", mask) == 0
+    assert (
+        run(items[0], "--per-asset", out, "--replacement", items[1], "--mask", mask, "--replacement-mask", "none") == 0
+    )
     check(out / "item.json")
     scenes = [client.get("/stac/scene", params={"url": str(path)}).json() for path in (items[0], out / "item.json")]
     keys = ("name", "asset", "scale", "offset", "resolution")
@@ -211,7 +246,18 @@ def test_a_file_and_a_list_of_files_get_an_item_too(folder: Path, dates: TwoDate
     target = write_raster(place / "target.tif", pair.target, tags=tags)
     other = write_raster(place / "other.tif", pair.replacement)
     mask = write_mask(place / "mask.tif", pair.mask)
-    args = ["--per-asset", place / "made", "--replacement", other, "--mask", mask, "--assets", "red,nir"]
+    args = [
+        "--per-asset",
+        place / "made",
+        "--replacement",
+        other,
+        "--mask",
+        mask,
+        "--replacement-mask",
+        "none",
+        "--assets",
+        "red,nir",
+    ]
     assert run(target, *args) == 0
     item = check(place / "made" / "item.json")
     assert (item.id, str(item.datetime)[:10]) == ("target-cloud-free", "2020-05-04")
@@ -221,7 +267,20 @@ def test_a_file_and_a_list_of_files_get_an_item_too(folder: Path, dates: TwoDate
     names = "{B02,B03,B04,B08}.tif"
     scenes = [f"{path.parent}/{names}" for path in (dates.target, dates.replacement)]
     out = folder / "listed"
-    assert run(scenes[0], "--per-asset", out, "--replacement", scenes[1], "--mask", dates.mask) == 0
+    assert (
+        run(
+            scenes[0],
+            "--per-asset",
+            out,
+            "--replacement",
+            scenes[1],
+            "--mask",
+            dates.mask,
+            "--replacement-mask",
+            "none",
+        )
+        == 0
+    )
     item = check(out / "item.json")
     assert item.id == "cloudy-cloud-free"
     assert item.datetime is None
