@@ -162,7 +162,7 @@ def test_nonsense_in_a_document_does_not_get_into_the_item(dates: TwoDates, fold
     path = dates.target.with_name("nonsense.json")
     path.write_text(json.dumps(document))
     out = folder / "nonsense"
-    args = ["--replacement", dates.replacement, "--mask", dates.mask, "--assets", "red"]
+    args = ["--replacement", dates.replacement, "--mask", dates.mask, "--replacement-mask", "none", "--assets", "red"]
     assert run(path, "--per-asset", out, *args) == 0
     item = check(out / "item.json")
     assert (item.datetime, item.assets["red"].title) == (None, "red")

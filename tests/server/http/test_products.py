@@ -171,7 +171,7 @@ def test_only_admitted_folders_are_products(client: TestClient, folder: Path, tm
 @pytest.mark.parametrize("product", [BUNDLE, f"{BUNDLE}.tar"])
 def test_a_product_is_exported(folder: Path, tmp_path: Path, product: str) -> None:
     names = [str(folder / date / product) for date in ("cloudy", "clear")]
-    asked = ["--replacement", names[1], "--mask", str(folder / "mask30.tif")]
+    asked = ["--replacement", names[1], "--mask", str(folder / "mask30.tif"), "--replacement-mask", "none"]
     result = CliRunner().invoke(export, [names[0], str(tmp_path / "out.tif"), *asked])
     assert result.exit_code == 0, result.output
     with rasterio.open(tmp_path / "out.tif") as src:
@@ -186,7 +186,7 @@ def test_a_product_is_exported_band_by_band(
     """Named as in the product, with an Item that is served as the product is."""
     before, other = (str(folder / date / name) for date in ("cloudy", "clear"))
     out = folder / f"{name}-made"
-    asked = ["--replacement", other, "--mask", str(folder / mask)]
+    asked = ["--replacement", other, "--mask", str(folder / mask), "--replacement-mask", "none"]
     result = CliRunner().invoke(export, [before, "--per-asset", str(out), *asked])
     assert result.exit_code == 0, result.output
     red = "T33XWJ_20220413T150759_B04_10m.tif" if name.endswith(".zip") else f"{BUNDLE}_SR_B4.tif"
