@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import product
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ from server.work.pool import FairPool
 BELIEVED_PROBABILITY: Final = 0.95
 """Mean probability of cloud or shadow from which the model is trusted without reserve. On the available clear dates
 its false alarms stay below; the inside of real clouds reaches 0.99."""
+Scalar = TypeVar("Scalar", bound=np.generic)
 AROUND_CELLS: Final = 2
 """Radius in cells of the surroundings the mean is taken over."""
 
@@ -101,11 +102,9 @@ def _on_model_level(clouds: LayerClouds, box: Box) -> tuple[LayerClouds, Box]:
     return replace(clouds, grid=own), box.clip(clouds.grid.shape).parts(own.factor // clouds.grid.factor)
 
 
-def _finer(tile: MaskTile, box: Box, cells: Box, size: int) -> MaskTile:
-    """A box of cells out of larger ones, of `size` of them per side."""
-    wide = cells.times(size)
-    place = (..., *box.within(wide))
-    return MaskTile(*(each.repeat(size, -2).repeat(size, -1)[place] for each in (tile.classes, tile.probabilities)))
+def _finer(values: npt.NDArray[Scalar], box: Box, cells: Box, size: int) -> npt.NDArray[Scalar]:
+    """(..., h, w) of a box of cells, from larger cells of `size` of them per side."""
+    return values.repeat(size, -2).repeat(size, -1)[(..., *box.within(cells.times(size)))]
 
 
 class Masks:
@@ -162,7 +161,8 @@ class Masks:
         """
         coarser, cells = _on_model_level(clouds, box)
         if coarser is not clouds:
-            return _finer(self.tile(coarser, cells), box, cells, coarser.grid.factor // clouds.grid.factor)
+            tile, size = self.tile(coarser, cells), coarser.grid.factor // clouds.grid.factor
+            return MaskTile(*(_finer(each, box, cells, size) for each in (tile.classes, tile.probabilities)))
         if (inference := _Inference.of(clouds)) is not None:
             self.prefetch([(clouds, box)])
             return join_blocks(box, lambda number: self._block(inference, number, box))
@@ -212,6 +212,12 @@ class Masks:
 
         The mean probability of their surroundings is at least `BELIEVED_PROBABILITY`.
         """
+        around = box.pad(radius).clip(clouds.grid.shape)
+        coarser, cells = _on_model_level(clouds, around)
+        if coarser is not clouds:
+            size = coarser.grid.factor // clouds.grid.factor
+            found = _finer(self.certain(coarser, cells, 0), around, cells, size)
+            return dilate(found, radius)[box.within(around)]
         wide = box.pad(radius + 2 * AROUND_CELLS).clip(clouds.grid.shape)
         certainty = self.tile(clouds, wide).probabilities.max(axis=0)
         # Whole numbers below 2^53, so that the sums do not depend on where the box begins.
