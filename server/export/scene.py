@@ -217,7 +217,7 @@ def _check_unchanged(sources: Sources, task: Task) -> None:
         datasets.append(task.clouds.classes)
     states = [(part.url, part.version) for dataset in datasets for part in dataset.parts or (dataset,)]
     for url, version in states:
-        check_unchanged(url, version, sources.version(url))
+        check_unchanged(url, version, sources.state(url))
 
 
 def _finish(

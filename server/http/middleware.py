@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
 from anyio import CapacityLimiter, to_thread
-from starlette.datastructures import Headers, MutableHeaders, QueryParams
+from rio_tiler.errors import RioTilerError
+from starlette.datastructures import Headers, MutableHeaders
 
 from algorithms.errors import ClearSkyError
 from server import __version__
-from server.analysis.request import Request, fields_of
 from server.http.asgi import Message, Receive, Scope, Send, below_root
-from server.http.shared import sources_of
-from server.scenes.bandlist import joined_files
+from server.http.states import Resolver
 from server.work.ticket import holding
 from server.work.trace import Trace, current
 
@@ -25,36 +23,13 @@ CHECKERS = 2
 not block them, and more than all servers that stall can hold (see `Gate`), so that local files do not wait for any."""
 
 
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """What an answer depends on besides its address and the software."""
-
-    sources: Sequence[str]
-    """Datasets, checked."""
-    parts: Sequence[str] = ()
-    """Further text that distinguishes answers."""
-
-
-Resolver = Callable[[Scope], Inputs]
-"""Finds what a request's answer depends on; raises `ClearSkyError` or `OSError` where that is unknown."""
-
-
-def named_in_query(scope: Scope) -> Inputs:
-    """The datasets that the query names."""
-    query = QueryParams(scope["query_string"])
-    named = {name: query.getlist(name) for name in ("replacement", "replacement_mask")} | {"mask": query.get("mask")}
-    request = Request(joined_files(query.getlist("url") or [""]), **fields_of(named))
-    return Inputs(request.checked(sources_of(scope["app"]).check).sources)
-
-
 def entity_tag(scope: Scope, resolve: Resolver) -> str | None:
-    """Strong tag of an answer, from what it depends on: datasets, parameters, software. None where it is unknown."""
+    """Strong tag of an answer, from what it depends on: files, parameters, software. None where it is unknown."""
     query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     parts = [__version__, scope["path"], repr(query), Headers(scope=scope).get("accept", "")]
     try:
-        inputs = resolve(scope)
-        parts += [*inputs.parts, *(sources_of(scope["app"]).version(source) for source in inputs.sources)]
-    except (ClearSkyError, OSError):
+        parts += resolve(scope)
+    except (ClearSkyError, RioTilerError, OSError):
         return None
     return '"' + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32] + '"'
 

@@ -21,7 +21,7 @@ from server.remote.files import Remotes, is_remote
 from server.scenes.bandlist import band_list, expanded, files_of, is_band_list, joined_files
 from server.scenes.item import item_scene
 from server.scenes.masks import preset_of
-from server.scenes.products import is_product, product_scene
+from server.scenes.products import folder_state, is_product, product_scene
 from server.scenes.scene import Scene, SceneBand, SceneMask
 from server.settings import Settings
 
@@ -70,22 +70,34 @@ class Sources:
             return joined_files([self.allowed.check(file) for file in expanded(url)])
         return self.allowed.check(url, folders=may_be_document(url))
 
-    def version(self, url: str) -> str:
-        """Identity of the content, of a scene that of its files. Raises as `file_version` does."""
+    def version(self, url: str, numbers: Iterable[int] | None = None) -> str:
+        """Identity of the content: of a scene that of its documents and of the files of some bands.
+
+        Args:
+            url: a file, a scene, or a list of files, all of which count.
+            numbers: 1-based; None: the bands that masks and fills are made from, and red, green and blue.
+
+        Raises:
+            OSError: a local file that is not there. Errors of `Remotes.identity`: a remote one that cannot be had.
+        """
         if is_band_list(url):
-            return " ".join(map(self.version, expanded(url)))
-        own = self._own_version(url)
+            return " ".join(map(self.state, expanded(url)))
+        own = self.state(url)
         scene = self.scene(url)
         if scene is None:
             return own
-        bands = sorted({*scene.analysed, *scene.picture})
-        files = dict.fromkeys(self.allowed.check(scene.bands[number - 1].url) for number in bands)
-        return " ".join([own, *(file_version(file, self.remotes) for file in files)])
+        used = {*scene.analysed, *scene.picture} if numbers is None else set(numbers)
+        files = dict.fromkeys(scene.bands[number - 1].url for number in sorted(used))
+        return " ".join([own, *(self.state(self.allowed.check(file)) for file in files)])
 
-    def _own_version(self, url: str) -> str:
-        """State of a file, or of a product's folder."""
+    def mask_version(self, mask: SceneMask) -> str:
+        """Identity of the content of a mask that comes with a scene. Raises as `version` does."""
+        return self.state(self.allowed.check(mask.url))
+
+    def state(self, url: str) -> str:
+        """State of one file, or of a product's folder. Raises as `version` does."""
         if not is_remote(url) and Path(url).is_dir():
-            return str(Path(url).stat().st_mtime_ns)
+            return folder_state(url)
         return file_version(url, self.remotes)
 
     @contextmanager
@@ -122,7 +134,7 @@ class Sources:
         if not may_be_document(url):
             return None
         known = self._products if is_product(url) else self._items
-        return known(url, self._own_version(url))
+        return known(url, self.state(url))
 
     def _read_item(self, url: str, version: str) -> Scene | None:
         """The scene that a document describes; None for a file that is none."""
@@ -160,7 +172,7 @@ class Sources:
 
     def _part(self, band: SceneBand) -> StackBand:
         url = self.allowed.check(band.url)  # no list: braces in an Item's address are its own
-        return self._parts(band, url, self._own_version(url))
+        return self._parts(band, url, self.state(url))
 
     def _describe_part(self, band: SceneBand, url: str, version: str) -> StackBand:
         vouched = self.allowed.vouched_for(url)

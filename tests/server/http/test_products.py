@@ -167,8 +167,9 @@ def test_only_admitted_folders_are_products(client: TestClient, folder: Path, tm
     assert client.get("/stac/preview.png", params={"url": str(led)}).status_code == 403
 
 
-def test_a_product_is_exported(folder: Path, tmp_path: Path) -> None:
-    names = [str(folder / date / BUNDLE) for date in ("cloudy", "clear")]
+@pytest.mark.parametrize("suffix", ["", ".tar"])
+def test_a_product_is_exported(folder: Path, tmp_path: Path, suffix: str) -> None:
+    names = [str(folder / date / f"{BUNDLE}{suffix}") for date in ("cloudy", "clear")]
     asked = ["--replacement", names[1], "--mask", str(folder / "mask30.tif")]
     result = CliRunner().invoke(export, [names[0], str(tmp_path / "out.tif"), *asked])
     assert result.exit_code == 0, result.output
