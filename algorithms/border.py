@@ -1,6 +1,6 @@
 """The last step of the residual correction, in pixels: what differs within a cell at the mask's border.
 
-The membrane of `algorithms.residual` knows the residual per analysis cell. What is left on the clear pixels beside the
+The membrane of `algorithms.residual` knows the residual per analysis cell. What is left on the clear pixels next to the
 mask is carried inwards by a fixed number of Jacobi steps of the same equation, and so no farther than as many pixels:
 whoever knows that much ground around a place gets the same values there.
 """

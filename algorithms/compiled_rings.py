@@ -11,8 +11,8 @@ from typing import Any, Final
 import numba
 import numpy as np
 
-from algorithms.growing_sums import FloatArray, IntArray
-from algorithms.rings import FLOAT32_MAX, ROUNDING_SHARE, BoolArray, rounding
+from algorithms.growing_sums import BoolArray, FloatArray, IntArray
+from algorithms.ring_limits import FLOAT32_MAX, ROUNDING_SHARE, rounding
 
 TABLE_BLOCK: Final = 8
 """`algorithms.growing_sums.TABLE_BLOCK`, written out because numba keeps what it compiled until this file changes."""

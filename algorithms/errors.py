@@ -1,7 +1,6 @@
 """The root of all errors of ClearSky, and the branch of those that bad input causes.
 
-`server.errors` has the other branches, of sources and of cancelled work; `server.http.statuses` maps the whole tree to
-HTTP statuses in one table.
+`server.errors` has the other branches; `server.http.statuses` maps the whole tree to HTTP statuses in one table.
 """
 
 from __future__ import annotations

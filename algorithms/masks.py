@@ -47,7 +47,7 @@ def buffer_mask(mask: npt.ArrayLike, steps: int) -> npt.NDArray[np.bool_]:
 
     Args:
         mask: (H, W), non-zero is cloud; 255 (nodata) is not.
-        steps: 0 to 15, the option `buffer`.
+        steps: as the option `buffer` of `algorithms.options`.
 
     Returns:
         (H, W) bool.

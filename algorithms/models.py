@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Final
+from typing import Final, Literal, get_args
 
 from algorithms.bands import ROLES, role_indexes
 from algorithms.errors import ModelError, ParameterError
@@ -18,8 +18,10 @@ from algorithms.errors import ModelError, ParameterError
 INPUT_CELLS: Final = 256
 """Side in cells of the only input the networks take."""
 
-PROCESSING_LEVELS: Final = ("l1c", "l2a")
+ProcessingLevel = Literal["l1c", "l2a"]
 """Top-of-atmosphere and surface reflectance."""
+PROCESSING_LEVELS: Final[tuple[ProcessingLevel, ...]] = get_args(ProcessingLevel)
+"""Both of them."""
 
 
 @dataclass(frozen=True, slots=True)

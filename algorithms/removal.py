@@ -36,7 +36,9 @@ class CloudImage(ImageData):
 def _sidecar(img: ImageData) -> CloudSidecar:
     clouds = getattr(img, "clouds", None)
     if not isinstance(clouds, CloudSidecar):
-        raise ParameterError("this algorithm works on images of ClearSky's own reader; use it under /cog")
+        raise ParameterError(
+            "this algorithm works on images of ClearSky's own reader; use it below /cog, /stac or /recipes"
+        )
     return clouds
 
 

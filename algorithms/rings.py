@@ -8,16 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.growing_sums import FloatArray, GrowingSums, IntArray, block_order
-
-BoolArray = NDArray[np.bool_]
-
-FLOAT32_MAX = float(np.finfo(np.float32).max)
-"""Largest value a result can hold."""
-ROUNDING_SHARE = 2.0**-44
-"""Sums of squared differences below this share of the image's sum of squares are rounding and count as zero."""
-_TINY = 1e-200
-"""So do those below this, which could overflow as divisors."""
+from algorithms.growing_sums import BoolArray, FloatArray, GrowingSums, IntArray, block_order
+from algorithms.ring_limits import FLOAT32_MAX, ROUNDING_SHARE, rounding
 
 
 def fill_rings(
@@ -161,12 +153,6 @@ def _sums(values: FloatArray, known: BoolArray) -> GrowingSums:
         row[:, -1] = count
     sums.build()
     return sums
-
-
-def rounding(values: FloatArray) -> FloatArray:
-    """Sums of squared differences that count as zero, for each of (V, H, W) values."""
-    noise: FloatArray = ROUNDING_SHARE * np.einsum("vyx,vyx->v", values, values) + _TINY
-    return noise
 
 
 def _moments(total: FloatArray, noise: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -124,7 +124,7 @@ def fit_scene(
     bend = None
     coefficients, weight, scale = _robust_line(x, y, matched, penalty)
     if bends and n >= FEW_BEND:
-        # Fitted to what the line leaves, so that a straight relation stays straight; then the line again beside it.
+        # Fitted to what the line leaves, so that a straight relation stays straight; then the line again with it.
         bend = fit_bend(x, y - np.einsum("ib,in->bn", coefficients, x), spread)
         rest = y - ((bend.weights / spread[:, None]) @ bend.kernels(z.astype(np.float32)).T)
         coefficients, weight, scale = _robust_line(x, rest, matched, penalty)

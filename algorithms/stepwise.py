@@ -14,8 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from algorithms.errors import ParameterError, ShapeError
+from algorithms.growing_sums import BoolArray
 from algorithms.options import BUFFER_PIXELS, ESRI_BUFFER, OPTIONS, CloudOptions, Option
-from algorithms.rings import FLOAT32_MAX, BoolArray, fill_rings
+from algorithms.ring_limits import FLOAT32_MAX
+from algorithms.rings import fill_rings
 
 Statistics = Literal["colocated", "esri"]
 STATISTICS: Final = Option("statistics", Statistics, "colocated", "Which pixels of a window count")
@@ -81,8 +83,8 @@ def stepwise_adjustment(
         target: (B, H, W) cloudy image, any real number type.
         replacement: (B, H, W) image of another date on the same grid, in its own units.
         mask: (H, W), non-zero (NaN too) where the target is cloud or shadow.
-        window: Radius W in pixels, a multiple of 20 from 20 to 400; 80 means 161 x 161.
-        buffer: Dilation of the mask in steps of 2 px, 0 to 15.
+        window: Radius W in pixels, as `CloudOptions.window`; 80 means 161 x 161.
+        buffer: Dilation of the mask in steps of 2 px, as `CloudOptions.buffer`.
         statistics: ``"colocated"`` or ``"esri"``.
 
     Returns:

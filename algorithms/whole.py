@@ -74,7 +74,7 @@ def fill_clouds(
         replacement: (B, H, W), the same bands at another date, in any linear unit; in the target's where little
             may be clear, since what is not measured on clear ground is taken from it as it is.
         mask: (H, W), non-zero where the target is to be filled (buffer included); 255 is nodata, not cloud.
-        window: radius W of the narrowest window in pixels, a multiple of 20 from 20 to 400.
+        window: radius W of the narrowest window in pixels, as `CloudOptions.window`.
         adjustment: `regression` (all bands) or `moment` (std ratio per band, SLRA proper).
         residual: whether the fill is made to meet the target at the mask's border.
         valid: (H, W), pixels where the replacement can be used (its own clouds excluded). Default: all.

@@ -81,7 +81,7 @@ class Recipe:
 
 
 def data_folder() -> Path | None:
-    """Folder of the real rasters: `CLEARSKY_TEST_DATA`, or `shared/data` beside the repository; None if missing."""
+    """Folder of the real rasters: `CLEARSKY_TEST_DATA`, or `shared/data` next to the repository; None if missing."""
     named = os.environ.get("CLEARSKY_TEST_DATA")
     folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data"
     return folder if folder.is_dir() and any(folder.glob("s2_lazio_*.tif")) else None

@@ -99,6 +99,7 @@ class Place:
         known = {"side": str(side), "tile": f"WebMercatorQuad/{tile.z}/{tile.x}/{tile.y}"}
         files = {"url": self.scene.cloudy, "replacement": self.scene.clear, "mask": self.scene.truth_mask}
         query = {name: str(files[name]) for name in case.sources}
+        query |= {"replacement_mask": "none"} if "mask" in query else {}
         query |= {name: str(side) if value == "{side}" else value for name, value in case.query.items()}
         path = case.path.format(bounds=",".join(map(str, self.bounds)), **known)
         if not case.feature:

@@ -21,7 +21,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import rasterio
@@ -32,7 +31,7 @@ from algorithms.sessions import SESSIONS
 from algorithms.windows import window_count
 from benchmarks.machine import machine
 from server.demo import write_demo
-from server.export.cog import compression_of, write_cog
+from server.export.cog import Cog, compression_of, write_cogs
 from server.raster.grid import fine_grid
 from server.raster.sources import Sources
 from server.settings import Settings
@@ -135,8 +134,9 @@ def row(size: int, cores: int, *, provenance: bool) -> str:
         count = 2 * window_count(grid.rows) * window_count(grid.cols)
         bare = seconds(lambda: infer(count, cores))
         plain = seconds(lambda: read([scene.cloudy, scene.clear], cores))
-        options: dict[str, Any] = {"compression": compression_of(sources, cloudy), "resampling": "average"}
-        write = seconds(lambda: write_cog(scene.cloudy, folder / "copy.tif", **options, workers=cores))
+        copy = folder / "copy.tif"
+        cog = Cog(scene.cloudy, copy, copy, compression_of(sources, cloudy), "average")
+        write = seconds(lambda: write_cogs([cog], workers=cores))
         more = ["--provenance", str(folder / "provenance.tif")] if provenance else []
         run = ours(scene.cloudy, scene.clear, folder / "out.tif", *more)
     total = bare + plain + write

@@ -1,4 +1,4 @@
-"""Hide-and-reconstruct: how close the fill is to the ground it hides, beside published methods.
+"""Hide-and-reconstruct: how close the fill is to the ground it hides, compared with published methods.
 
     python -m benchmarks.fidelity [--quick] [--jobs 2] [--write]
 

@@ -28,6 +28,7 @@ import tomllib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from socket import socket
 from typing import Any
@@ -40,8 +41,9 @@ import rasterio
 from morecantile.errors import PointOutsideTMSBounds
 from rasterio.errors import NotGeoreferencedWarning
 
-from benchmarks.golden_calls import ROOT, calls, commands, prepare
+from benchmarks.golden_calls import ROOT, calls, commands, prepare, prepare_real
 from benchmarks.golden_cases import Request, demo_requests, document_requests, real_requests
+from benchmarks.golden_scenes import prepare_scenes, scene_requests
 from benchmarks.machine import machine
 
 Result = dict[str, Any]
@@ -174,10 +176,13 @@ def collect(folder: Path) -> dict[str, Result]:
 
     scene = [demo / f"{name}.tif" for name in ("cloudy", "clear", "truth", "truth_mask")]
     run("demo", ["demo", str(demo), "--size", "1024"], scene)
-    prepare(demo, real)
+    prepare(demo)
+    prepare_scenes(demo)
+    prepare_real(real)
     out.mkdir()
     with serving(folder) as base, httpx2.Client(base_url=base, timeout=120) as client:
-        for request in [*demo_requests(demo), *document_requests(demo), *real_requests(real)]:
+        made = (demo_requests(demo), scene_requests(demo), document_requests(demo), real_requests(real))
+        for request in chain.from_iterable(made):
             assert request.name not in results, request.name
             results[request.name] = ask(client, request, folder)
     for command in commands(demo, real, out):

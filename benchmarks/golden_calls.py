@@ -1,4 +1,4 @@
-"""The rasters and recipes of `benchmarks.golden`, and what it runs beside requests: commands and direct calls."""
+"""The rasters and recipes of `benchmarks.golden`, and what it runs next to requests: commands and direct calls."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ RECIPES = {
     "rgb": "render: {bands: [red, green, blue], rescale: [[0, 3000]]}\n",
     "ndvi": f"adjustment: moment\nbuffer: 4\nrender: {{expression: {NDVI}, rescale: [[-0.1, 0.9]],"
     " colormap_name: rdylgn, resampling: bilinear}\n",
-    "masked": 'mask: {source: ../truth_mask.tif, remap: "1 1;2 1"}\nwindow: 40\nresidual: false\n',
+    "masked": 'mask: {source: ../truth_mask.tif, remap: "1 1;2 1", replacements: [none]}\n'
+    "window: 40\nresidual: false\n",
     "broken": "window: 70\n",
 }
 """What recipes of the demo scene say beyond the scene."""
@@ -59,8 +60,8 @@ class Command:
     outputs: list[Path] = field(default_factory=list)
 
 
-def prepare(demo: Path, real: Path) -> None:
-    """Beside a generated demo scene: a replacement of its western half in degrees, and recipes; and the real pairs."""
+def prepare(demo: Path) -> None:
+    """Next to a generated demo scene: a replacement of its western half in degrees, and recipes."""
     with rasterio.open(demo / "clear.tif") as src:
         left, bottom, right, top = src.bounds
         xs, ys = [left, (left + right) / 2], [top, bottom]
@@ -77,6 +78,10 @@ def prepare(demo: Path, real: Path) -> None:
         head = f"name: {name}\ntarget: ../cloudy.tif\nreplacements: [../clear.tif]\n"
         (demo / "recipes" / f"{name}.yaml").write_text(head + rest)
     (demo / "slra.rft.xml").write_text(TEMPLATE)
+
+
+def prepare_real(real: Path) -> None:
+    """The real pairs, as far as they are there."""
     real.mkdir()
     for file in sorted({name for pair in PAIRS.values() for name in pair}):
         if (DATA / f"{file}.tif").is_file():

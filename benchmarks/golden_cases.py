@@ -47,7 +47,7 @@ def demo_requests(demo: Path) -> Iterator[Request]:
     cloudy, clear, half, mask = (str(demo / f"{n}.tif") for n in ("cloudy", "clear", "half", "truth_mask"))
     pair = {"url": cloudy, "replacement": clear}
     small = {"tilesize": 256}
-    own = {"mask": mask, "mask_remap": "1 1;2 1"}
+    own = {"mask": mask, "mask_remap": "1 1;2 1", "replacement_mask": "none"}
     native, overview = f"/cog/{tile(demo / 'cloudy.tif', 14)}", f"/cog/{tile(demo / 'cloudy.tif', 12)}"
     with rasterio.open(cloudy) as src:
         left, top, utm = src.bounds.left, src.bounds.top, f"EPSG:{src.crs.to_epsg()}"

@@ -2,7 +2,7 @@
 
     python -m benchmarks.prefetch [--folder FOLDER] [--size 10980] [--users 1 2 4] [--think 2]
 
-Every user looks at a native tile of an unseen place, thinks, and goes on to the tile beside it, four times; with
+Every user looks at a native tile of an unseen place, thinks, and goes on to the tile next to it, four times; with
 `CLEARSKY_PREFETCH` off and on, each on a fresh server.
 """
 

@@ -5,7 +5,7 @@
 The demo scene, or a larger one mirror-tiled from it, lies behind a local server that counts. *Plain* opens both rasters
 once with stock rio-tiler on GDAL's own `/vsicurl/`, with the options TiTiler recommends, and reads each connected part
 of the padded area (all windows that ClearSky read for its analysis) and then the tile, both native. Every case starts
-with empty caches; *beside* is the next tile to the east after the cold one.
+with empty caches; *next to it* is the next tile to the east after the cold one.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ PLAIN = {
     "VSI_CACHE": "TRUE",
     "VSI_CACHE_SIZE": "5000000",
 }
-"""What TiTiler recommends for GDAL's own way to remote files, beside the options of `server.raster.gdal`."""
+"""What TiTiler recommends for GDAL's own way to remote files, on top of the options of `server.raster.gdal`."""
 
 
 @dataclass
@@ -154,7 +154,7 @@ class Case:
 
 
 def measure(served: FileServer, tile: morecantile.Tile) -> Case:
-    """Count what a tile costs, cold, warm and beside it."""
+    """Count what a tile costs, cold, warm and next to it."""
     allowed = f"{served.folder},{served.base}"
     with recorded() as areas, application(allowed, source_check="600", request_timeout="3600") as client:
         served.reset()
@@ -200,7 +200,12 @@ def main() -> None:
                 mirrored(folder, size)
             with file_server(folder) as served:
                 case = measure(served, middle_tile(str(folder / "cloudy.tif")))
-        for kind, counts in (("plain", case.plain), ("cold", case.cold), ("warm", case.warm), ("beside", case.beside)):
+        for kind, counts in (
+            ("plain", case.plain),
+            ("cold", case.cold),
+            ("warm", case.warm),
+            ("next to it", case.beside),
+        ):
             ratios = counts.requests / case.plain.requests, counts.sent / case.plain.sent
             told = " | ".join(f"{ratio:.2f}" for ratio in ratios)
             goal = "2" if kind == "cold" else ""

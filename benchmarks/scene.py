@@ -166,7 +166,7 @@ def visit(bounds: tuple[float, ...]) -> list[morecantile.Tile]:
 
 
 def wander(tiles: dict[int, list[morecantile.Tile]], steps: int) -> list[morecantile.Tile]:
-    """Tiles as a user who pans and zooms asks for them: most beside the last one, every 200th anywhere."""
+    """Tiles as a user who pans and zooms asks for them: most next to the last one, every 200th anywhere."""
     rng = random.Random(11)
     found: list[morecantile.Tile] = []
     known = {(tile.z, tile.x, tile.y) for level in tiles.values() for tile in level}

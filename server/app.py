@@ -27,20 +27,23 @@ from server.http.pages import TEMPLATES, PagePolicy, add_pages
 from server.http.params import ALGORITHMS, ReaderParams, asked_request, process
 from server.http.reader import open_request
 from server.http.render import render
+from server.http.replacements import add_replacements
 from server.http.scenes import SceneExtension
-from server.http.states import named_in_query
+from server.http.states import named_in_query, ranked_in_query
 from server.http.statuses import add_error_handlers
 from server.http.validate import ValidateExtension
 from server.recipes.params import TILE_PARAMETERS
 from server.recipes.routes import add_recipes, named_in_recipe
 from server.remote.guard import seal
+from server.remote.redaction import redact_logs
 from server.services import Services
 from server.settings import Settings
 from server.viewer import add_viewer
 
 DESCRIPTION = """Removes clouds from satellite images on the fly.
 
-Give a cloudy raster as `url` and another date of the same place as `replacement` to any `/cog` route."""
+Give a cloudy raster as `url` and another date of the same place as `replacement` to any route below `/cog`; scenes of
+several files, such as STAC Items, below `/stac`; what an operator named in a recipe is below `/recipes`."""
 
 
 @asynccontextmanager
@@ -99,6 +102,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         lifespan=_lifespan,
     )
+    redact_logs()
     app.state.services = Services.of(settings)
     cog, stac = _tiles("/cog"), _tiles("/stac")
     matrices = TMSFactory(supported_tms=all_tms, templates=TEMPLATES)
@@ -106,6 +110,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     colormaps = ColorMapFactory(templates=TEMPLATES)
     app.include_router(cog.router, prefix="/cog", tags=["Cloud-free rasters"])
     app.include_router(stac.router, prefix="/stac", tags=["Cloud-free scenes of several files"])
+    add_replacements(app)
     add_recipes(app)
     app.include_router(matrices.router, tags=["Tile matrix sets"])
     app.include_router(algorithms.router, tags=["Algorithms"])
@@ -136,7 +141,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     add_pages(app)
     add_error_handlers(app)
     app.add_middleware(PagePolicy)
-    resolvers = {"/cog/": named_in_query, "/stac/": named_in_query, "/recipes/": named_in_recipe}
+    resolvers = {
+        "/stac/replacements": ranked_in_query,
+        "/stac/": named_in_query,
+        "/cog/": named_in_query,
+        "/recipes/": named_in_recipe,
+    }
     declare_errors(app, tuple(resolvers))
     app.add_middleware(
         ImageHeaders,
@@ -155,6 +165,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             "Server-Timing",
             "X-Clearsky-Cloud-Fraction",
             "X-Clearsky-Filled-Fraction",
+            "X-Clearsky-Replacements",
             "X-Clearsky-Warning",
             "X-Request-Id",
         ],

@@ -13,7 +13,10 @@ import click
 from algorithms.errors import ClearSkyError
 from server import __version__
 from server.export.command import export
+from server.export.replacements import replacements
 from server.recipes.command import recipe
+
+_NOT_LISTED = " (not on CLEARSKY_ALLOWED_SOURCES: nobody can name what is there)"
 
 
 def _fail(message: str) -> NoReturn:
@@ -60,6 +63,7 @@ def serve(host: str, port: int, workers: int) -> None:
     from server.demo import write_demo  # noqa: PLC0415
     from server.http.protocol import MOST_CONNECTIONS, PatientProtocol  # noqa: PLC0415
     from server.remote.allowlist import AllowList  # noqa: PLC0415
+    from server.remote.rules import Rules  # noqa: PLC0415
     from server.settings import Settings  # noqa: PLC0415
 
     _check_address(host, port)
@@ -69,8 +73,11 @@ def serve(host: str, port: int, workers: int) -> None:
     if not settings.allowed_sources and not present:
         click.echo(f"Generating the demo scene in {settings.demo}, once ...")
         write_demo(settings.demo)
+    rules = Rules.read(settings.sources_file)
     for line in allowed.describe():
         click.echo(f"May be read: {line}")
+    for prefix, rule in rules.entries:
+        click.echo(f"Settings for {prefix}: {rule.describe()}{'' if allowed.may_name(prefix) else _NOT_LISTED}")
     click.echo(f"Viewer: http://{host}:{port}/viewer")
     uvicorn.run(
         "server.app:create_sealed_app",
@@ -111,6 +118,7 @@ def models() -> None:
 
 
 cli.add_command(export)
+cli.add_command(replacements)
 cli.add_command(recipe)
 
 

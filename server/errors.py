@@ -1,7 +1,7 @@
 """The server's branches of the tree of errors; `server.http.statuses` maps every error to an HTTP status.
 
-Three branches below `ClearSkyError`: bad input (`InputError`, also a `ValueError`), sources that cannot be read, and
-work that nobody waits for any more.
+Four branches below `ClearSkyError`: bad input (`InputError`, also a `ValueError`), sources that cannot be read, work
+that is given up, and files that cannot be written.
 """
 
 from __future__ import annotations
@@ -87,3 +87,11 @@ class OverdueError(CancelledWorkError):
 
 class BusyError(CancelledWorkError):
     """A request for which no thread is free."""
+
+
+class ShutdownError(CancelledWorkError):
+    """Work that a server which is stopping no longer begins."""
+
+
+class UnwritableError(ClearSkyError):
+    """A file that cannot be written."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from server.analysis.choosing import Chooser
 from server.analysis.engine import Analysis
-from server.analysis.state import make_analysis
+from server.analysis.state import make_analysis, make_chooser
 from server.raster.sources import Sources
 from server.recipes.store import RecipeFolder
 from server.settings import Settings
@@ -23,6 +24,8 @@ class Services:
     """Masks and fills, each computed once."""
     recipes: RecipeFolder
     """Layers under a name."""
+    chooser: Chooser
+    """The dates that scenes are filled from where a request leaves them open."""
 
     @classmethod
     def of(cls, settings: Settings) -> Services:
@@ -32,7 +35,9 @@ class Services:
             ParameterError: an entry of the allow-list that cannot be understood.
         """
         sources = Sources.of(settings)
-        return cls(settings, sources, make_analysis(settings, sources), RecipeFolder(settings.recipes))
+        analysis = make_analysis(settings, sources)
+        chooser = make_chooser(settings, sources, analysis)
+        return cls(settings, sources, analysis, RecipeFolder(settings.recipes), chooser)
 
     def close(self) -> None:
         """Stop the threads."""

@@ -24,6 +24,10 @@ class Settings(BaseSettings):
     allowed_sources: Annotated[tuple[str, ...], NoDecode] = ()
     """Local folders and files, hosts and URL prefixes that `url`, `replacement` and `mask` may name, comma-separated.
     Empty: the demo scene and public https hosts."""
+    sources_file: Path | None = None
+    """YAML file of settings by bucket and URL prefix: regions, requester pays, credentials."""
+    stac_api: str | None = None
+    """STAC API in which `replacement=auto` looks for other dates; by default the one that each Item names."""
     demo: Path = Path("demo-scene")
     """Folder of the generated demo scene."""
     recipes: Path | None = None
@@ -67,7 +71,7 @@ class Settings(BaseSettings):
     empty_outside: bool = False
     """Answer tiles outside the dataset with 204 instead of 404."""
 
-    @field_validator("recipes", mode="before")
+    @field_validator("recipes", "sources_file", "stac_api", mode="before")
     @classmethod
     def _none(cls, value: object) -> object:
         return value or None

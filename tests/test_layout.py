@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,9 @@ LAYERS = (
 )
 """From the top down: a module imports from its own part and from those in later rows."""
 MODULES = sorted(p for folder in ("server", "algorithms") for p in (ROOT / folder).rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+MOST_TEST_LINES = 500
+"""Of one file of tests; longer ones are about more than one thing."""
 
 
 def _name(path: Path) -> str:
@@ -44,11 +49,23 @@ def _part(module: str) -> tuple[int, str]:
     raise AssertionError(f"{module} belongs to no part of LAYERS")
 
 
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+NAMES = frozenset(map(_name, MODULES))
+
+
 def _imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    """The modules that a module imports, however it does; of `from server import settings` the module it names."""
+    for node in ast.walk(_tree(path)):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path.name} imports relatively"
-            yield node.module or ""
+            named = {f"{node.module}.{alias.name}" for alias in node.names}
+            yield from named & NAMES
+            if named - NAMES:
+                yield node.module or ""
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
 
@@ -64,6 +81,16 @@ def test_imports_point_one_way(path: Path) -> None:
             continue  # the version alone, or another package
         to_row, to_part = _part(imported)
         assert to_part == part or to_row > row, f"{module} imports {imported}, against the direction of the layers"
+
+
+def test_no_modules_import_each_other() -> None:
+    """Not even in a circle, nor within one part: each can be read, and imported, before those that use it."""
+    graph = {_name(path): {name for name in _imports(path) if name in NAMES} - {"server"} for path in MODULES}
+    del graph["server"]  # which prepares GDAL, and which everything imports first
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
 
 
 NUMERICS = [p for p in MODULES if _name(p).startswith(("algorithms", "server.analysis")) and p.stem != "removal"]
@@ -89,6 +116,31 @@ def test_importing_the_numerics_imports_no_server_framework() -> None:
     assert not {"pydantic", "rio_tiler", "titiler", "rasterio", "fastapi", "onnxruntime"} & set(loaded.split())
 
 
+@pytest.mark.parametrize("path", TESTS, ids=_name)
+def test_tests_are_short_and_leave_private_names_alone(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_TEST_LINES
+    assert list(_private(path)) == []
+
+
+def _private(path: Path) -> Iterator[str]:
+    """Private names of our other modules: imported, reached through an object, or replaced in one."""
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("server", "algorithms", "tests")):
+            yield from (alias.name for alias in node.names if _is_private(alias.name))
+        elif isinstance(node, ast.Attribute) and _is_private(node.attr):
+            if not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")):
+                yield ast.unparse(node)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+            called = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+            texts = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+            if called in ("getattr", "setattr", "delattr", "object", "patch"):
+                yield from (text for text in texts if _is_private(text.rpartition(".")[2]))
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=_name)
 def test_benchmarks_stand_without_the_tests(path: Path) -> None:
     assert [name for name in _imports(path) if name.split(".")[0] == "tests"] == []
@@ -109,7 +161,7 @@ def _public(kind: str) -> dict[str, dict[str, str]]:
     """Public names at the top of modules, of constants or of functions: name -> module -> what it stands for."""
     found: dict[str, dict[str, str]] = {}
     for path in MODULES:
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in _tree(path).body:
             if kind == "functions" and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 found.setdefault(node.name, {})[_name(path)] = ""
             elif kind == "constants" and isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:

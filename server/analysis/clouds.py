@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
+from typing import Final
 
 from algorithms.errors import ParameterError
 from algorithms.models import CloudModel
 from algorithms.reclassify import MODEL_REMAP, Remap
 from server.analysis.task import CloudSource
+from server.raster.dataset import Dataset
 from server.raster.sources import Sources
 from server.scenes.masks import AUTO, PRESETS, MaskCode, chosen_kind
 from server.scenes.scene import Scene
+from server.work.trace import warn
+
+logger = logging.getLogger("clearsky")
+
+NO_CLOUDS: Final = "none"
+"""In place of a replacement's mask: it is clear wherever it has data."""
+CLEAR_EVERYWHERE: Final = CloudSource(remap=None)
+"""Clear wherever there are data."""
 
 
 def is_preset(mask: str | None) -> bool:
@@ -64,13 +76,36 @@ def model_clouds(model: CloudModel, remap: Remap | None) -> CloudSource:
     return CloudSource(remap=remap or MODEL_REMAP, model=model)
 
 
-def paired(urls: Sequence[str], masks: Sequence[str]) -> None:
-    """Refuse masks of replacements that are not one for each.
+def paired(urls: Sequence[str], masks: Sequence[str]) -> tuple[str, ...]:
+    """The mask of each replacement; nothing where none is given.
+
+    Args:
+        urls: the replacements.
+        masks: one for each, in their order; a single `NO_CLOUDS` stands for all.
 
     Raises:
         ParameterError: another number.
     """
+    if tuple(masks) == (NO_CLOUDS,):
+        return (NO_CLOUDS,) * len(urls)
     if masks and len(masks) != len(urls):
         raise ParameterError(
-            f"{len(masks)} `replacement_mask` are given for {len(urls)} replacements; give one for each, in their order"
+            f"{len(masks)} `replacement_mask` are given for {len(urls)} replacements; give one for each, in their "
+            f"order, or a single `{NO_CLOUDS}`"
         )
+    return tuple(masks)
+
+
+def warn_unmasked(target: Dataset, reason: str) -> None:
+    """Tell the client of the running request that clouds of the replacements are not looked for."""
+    text = (
+        f"clouds of the replacements are not looked for: {reason}; give a `replacement_mask` for each, or "
+        f"`replacement_mask={NO_CLOUDS}` if they have none"
+    )
+    warn(text)
+    _log_once(target.url, text)
+
+
+@lru_cache(maxsize=256)
+def _log_once(url: str, text: str) -> None:
+    logger.warning("%s: %s", url, text)

@@ -1,4 +1,4 @@
-"""What a user's mask marks over the whole scene: one that marks nothing, or everything, is rarely intended."""
+"""What a user's mask marks over the whole scene: nothing, everything or an archive's bits are rarely intended."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from algorithms.reclassify import Remap, marked
+from server.analysis.packed import packed_hint
 from server.analysis.task import Task
 from server.raster.dataset import Dataset
 from server.raster.reading import sample_classes, sample_validity
@@ -44,6 +45,8 @@ class Marked:
     """Those of them that count as cloud."""
     step: int
     """One in how many pixels was checked, along each side; 1: all of them."""
+    hint: str | None = None
+    """What its values seem to be other than a mask, see `packed_hint`."""
 
     @property
     def fraction(self) -> float:
@@ -53,16 +56,17 @@ class Marked:
     @property
     def warning(self) -> str | None:
         """What is odd about it; None if nothing is."""
-        if not self.pixels or 0 < self.cloudy < self.pixels:
+        if not self.pixels or (0 < self.cloudy < self.pixels and self.hint is None):
             return None
         sample = "" if self.step == 1 else f", one in {self.step} x {self.step} checked"
         if not self.covered:
             return f"mask {self.mask!r} has no data anywhere on the target{sample}: check its place and nodata value"
         found = ", ".join(f"{value:g}" for value in self.values) + (", ..." if len(self.values) == SHOWN_VALUES else "")
         nodata = "no nodata value" if self.nodata is None else f"nodata {self.nodata:g}"
+        share = "all" if self.cloudy == self.pixels else f"{self.fraction:.1%}" if self.cloudy else "none"
         return (
-            f"mask {self.mask!r} marks {'all' if self.cloudy else 'none'} of the {self.pixels} valid pixels as "
-            f"cloud{sample} (values {found}; {nodata}; {self.rule}): check `mask_remap`"
+            f"mask {self.mask!r} marks {share} of the {self.pixels} valid pixels as "
+            f"cloud{sample} (values {found}; {nodata}; {self.rule}): {self.hint or 'check `mask_remap`'}"
         )
 
 
@@ -90,15 +94,21 @@ def _marked(sources: Sources, mask: Dataset, target: Dataset, remap: Remap | Non
     values = sample_classes(sources, mask, target, step)[there]
     cloudy = marked(values[None], remap, fractions=mask.fractions)
     known = values[~np.isnan(values)]
+    distinct = np.unique(known)
+    hint = None
+    if remap is None and mask.code is None and not mask.fractions:
+        with sources.open_described(mask) as src:
+            hint = packed_hint(mask.url, src.descriptions[0], distinct)
     result = Marked(
         mask=mask.url,
         rule=rule if remap is None else f"mask_remap {rule}",
-        values=tuple(np.unique(known)[:SHOWN_VALUES].tolist()),
+        values=tuple(distinct[:SHOWN_VALUES].tolist()),
         nodata=mask.nodata,
         pixels=values.size,
         covered=known.size,
         cloudy=int(cloudy.sum()),
         step=step,
+        hint=hint,
     )
     if result.warning is not None:
         logger.warning(result.warning)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from itertools import product
 from typing import Final
 
@@ -24,7 +24,7 @@ from server.analysis.plane import LayerClouds, Plane
 from server.analysis.task import CloudSource
 from server.raster.cache import RasterCache
 from server.raster.dataset import Dataset
-from server.raster.grid import BLOCK_CELLS, BlockNumber, Box, Grid
+from server.raster.grid import BLOCK_CELLS, BlockNumber, Box, Grid, fine_grid
 from server.raster.layer import Layer
 from server.raster.reading import announce, read_classes
 from server.work.cache import TileCache
@@ -69,7 +69,7 @@ class _Inference:
 
     @classmethod
     def of(cls, clouds: LayerClouds) -> _Inference | None:
-        """The inference that finds the clouds; None where a user's mask gives them."""
+        """The inference that finds the clouds, on the level that they are on; None where a user's mask gives them."""
         model = clouds.source.model
         return None if model is None else cls(clouds.layer, model, clouds.grid)
 
@@ -86,6 +86,26 @@ class _Inference:
         """Windows over a box inside the scene."""
         rows, cols = self.grid.shape
         return product(windows_over(box.top, box.bottom, rows), windows_over(box.left, box.right, cols))
+
+
+@lru_cache(maxsize=256)
+def _model_grid(target: Dataset) -> Grid:
+    """The finest level that a network looks at."""
+    return fine_grid(target)
+
+
+def _on_model_level(clouds: LayerClouds, box: Box) -> tuple[LayerClouds, Box]:
+    """Where a network looks for clouds: on levels finer than its own, which follow a user's mask, the level of 20 m."""
+    if clouds.source.model is None or clouds.grid.factor >= (own := _model_grid(clouds.layer.target)).factor:
+        return clouds, box
+    return replace(clouds, grid=own), box.clip(clouds.grid.shape).parts(own.factor // clouds.grid.factor)
+
+
+def _finer(tile: MaskTile, box: Box, cells: Box, size: int) -> MaskTile:
+    """A box of cells out of larger ones, of `size` of them per side."""
+    wide = cells.times(size)
+    place = (..., *box.within(wide))
+    return MaskTile(*(each.repeat(size, -2).repeat(size, -1)[place] for each in (tile.classes, tile.probabilities)))
 
 
 class Masks:
@@ -115,7 +135,7 @@ class Masks:
     def prefetch(self, wanted: Iterable[tuple[LayerClouds, Box]]) -> None:
         """Run the networks on every window that the boxes need, side by side; tiles then find them in the cache."""
         missing: dict[WindowKey, tuple[_Inference, Window]] = {}
-        for clouds, box in wanted:
+        for clouds, box in (_on_model_level(*each) for each in wanted):
             if (inference := _Inference.of(clouds)) is not None:
                 windows = self._missing(inference, box.clip(clouds.grid.shape))
                 missing |= {inference.key(window): (inference, window) for window in windows}
@@ -140,6 +160,9 @@ class Masks:
         Blended from the windows under just this box: blocks that go beyond it would need further windows.
         Where these are cached already, whole blocks are blended and kept; the values are the same, bit for bit.
         """
+        coarser, cells = _on_model_level(clouds, box)
+        if coarser is not clouds:
+            return _finer(self.tile(coarser, cells), box, cells, coarser.grid.factor // clouds.grid.factor)
         if (inference := _Inference.of(clouds)) is not None:
             self.prefetch([(clouds, box)])
             return join_blocks(box, lambda number: self._block(inference, number, box))

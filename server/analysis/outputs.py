@@ -25,9 +25,10 @@ from server.raster.distant import from_afar
 from server.raster.layer import Layer
 from server.raster.sampling import OutputGrid
 from server.raster.sources import Sources
-from server.raster.turns import full_turn, source_of_warp
+from server.raster.turns import full_turn
 from server.raster.units import nodata_counts
 from server.raster.upright import is_north_up, validity_options
+from server.raster.warps import source_of_warp
 from server.work.trace import current, stage
 
 ALIGNED: Final = 1e-9

@@ -5,27 +5,36 @@ HTTP parameters, recipes and the command line each build the same `Request`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
 from algorithms.bands import common_names
-from algorithms.errors import BandError, ParameterError
+from algorithms.errors import BandError, ModelError, ParameterError
 from algorithms.fill import FillOptions
 from algorithms.models import CloudModel, select_model
 from algorithms.options import CloudOptions
 from algorithms.reclassify import Remap
 from algorithms.sidecar import Needs
-from server.analysis.clouds import is_preset, model_clouds, own_clouds, paired, raster_clouds
+from server.analysis.clouds import (
+    CLEAR_EVERYWHERE,
+    NO_CLOUDS,
+    is_preset,
+    model_clouds,
+    own_clouds,
+    paired,
+    raster_clouds,
+    warn_unmasked,
+)
+from server.analysis.resolution import too_few_cells
 from server.analysis.task import CloudSource, Task
 from server.raster.composite import only
 from server.raster.dataset import Dataset, dataset_crs, match_bands
 from server.raster.layer import Layer
 from server.raster.placing import overlap
 from server.raster.sources import Sources
-from server.scenes.masks import parse_bits
 from server.scenes.scene import Scene
 
 MOST_FILLED_BANDS: Final = 32
@@ -35,6 +44,10 @@ Within = Callable[..., AbstractContextManager[None]]
 
 MOST_REPLACEMENTS: Final = 64
 """The source band, a byte, tells 254 apart; each that a pixel is still cloudy in costs as much as the first."""
+
+
+AUTO_REPLACEMENT: Final = "auto"
+"""Stands among the replacements for the dates that `server.analysis.choosing` finds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +63,7 @@ class Request:
     mask_bits: tuple[int, ...] = ()
     """Bits of the mask that mean cloud."""
     replacement_masks: tuple[str, ...] = ()
-    """Rasters of cloud classes of the replacements, in their order, where `mask` is a raster."""
+    """Rasters of cloud classes of the replacements, in their order, where `mask` is a raster; `NO_CLOUDS`: has none."""
     remap: Remap | None = None
     """Which classes count as cloud."""
     model: str | None = None
@@ -74,7 +87,14 @@ class Request:
     def sources(self) -> tuple[str, ...]:
         """Every dataset named."""
         masks = () if self.mask is None or is_preset(self.mask) else (self.mask,)
-        return (self.target, *self.replacements, *masks, *self.replacement_masks)
+        replacements = (url for url in self.replacements if url != AUTO_REPLACEMENT)
+        given = (url for url in self.replacement_masks if url != NO_CLOUDS)
+        return (self.target, *replacements, *masks, *given)
+
+    @property
+    def automatic(self) -> bool:
+        """Whether replacements are still to be chosen."""
+        return AUTO_REPLACEMENT in self.replacements
 
     def checked(self, check: Callable[[str], str], at: Within = lambda *_: nullcontext()) -> Request:
         """The same request with every dataset's name as `check` gives it back.
@@ -86,15 +106,15 @@ class Request:
         with at("target"):
             target = check(self.target)
         replacements = []
-        for k, url in enumerate(self.replacements):
-            with at("replacements", k):
-                replacements.append(check(url))
+        for position, url in enumerate(self.replacements):
+            with at("replacements", position):
+                replacements.append(url if url == AUTO_REPLACEMENT else check(url))
         with at("mask"):
             mask = check(self.mask) if self.mask and not is_preset(self.mask) else self.mask
         masks = []
-        for k, url in enumerate(self.replacement_masks):
-            with at("replacement_masks", k):
-                masks.append(check(url))
+        for position, url in enumerate(self.replacement_masks):
+            with at("replacement_masks", position):
+                masks.append(url if url == NO_CLOUDS else check(url))
         return replace(self, target=target, replacements=tuple(replacements), mask=mask, replacement_masks=tuple(masks))
 
     def scene(self, sources: Sources, url: str) -> Scene | None:
@@ -166,7 +186,7 @@ class Request:
 
     def _clouds(self, sources: Sources, target: Dataset, count: int) -> tuple[CloudSource, tuple[CloudSource, ...]]:
         """Where the target's clouds come from, and those of so many replacements."""
-        paired(self.replacements, self.replacement_masks)
+        masks = paired(self.replacements, self.replacement_masks)
         remap, bits = self.remap, self.mask_bits
         if self.mask is None:
             model = model_clouds(self._model_of(target), remap)
@@ -181,10 +201,26 @@ class Request:
         clouds = raster_clouds(sources, self.mask, remap, bits)
         assert clouds.classes is not None  # noqa: S101  (a raster)
         _check_overlap(target, clouds.classes, "mask")
-        if self.replacement_masks:
-            return clouds, tuple(raster_clouds(sources, url, remap, bits) for url in self.replacement_masks[:count])
-        # With the user's word for the clouds no model runs: replacements count as clear where they have data.
-        return clouds, (CloudSource(remap=remap),) * count
+        if masks:
+            return clouds, tuple(
+                CLEAR_EVERYWHERE if url == NO_CLOUDS else raster_clouds(sources, url, remap, bits)
+                for url in masks[:count]
+            )
+        return clouds, (self._clouds_elsewhere(target) if count else CLEAR_EVERYWHERE,) * count
+
+    def _clouds_elsewhere(self, target: Dataset) -> CloudSource:
+        """Where the replacements' clouds come from with a raster for those of the target only: a model if one fits."""
+        try:
+            found = model_clouds(self._model_of(target), None)
+            unfit = too_few_cells(target)
+        except (BandError, ModelError) as error:
+            found, unfit = CLEAR_EVERYWHERE, str(error)
+            if self.model is not None:
+                raise
+        if unfit is None or self.model is not None:
+            return found
+        warn_unmasked(target, unfit)
+        return CLEAR_EVERYWHERE
 
     def _model_of(self, target: Dataset) -> CloudModel:
         return select_model(list(target.names), level=target.level, model=self.model)
@@ -264,7 +300,7 @@ def shared_bands(target: Dataset, others: Sequence[Dataset], shown: tuple[int, .
         other = lacking[name]
         raise BandError(
             f"replacement {other.url!r} has bands {[n or '?' for n in other.names]} and lacks {name}: "
-            "show other bands, or give a replacement that has it"
+            "show other bands (`assets`), or give a replacement that has it"
         )
     return only(target, kept)
 
@@ -280,40 +316,6 @@ def lacking_bands(target: Dataset, others: Sequence[Dataset]) -> list[tuple[Data
     found = [(other, tuple(name for name in names if name not in other.names)) for other in others]
     left = set(names).difference(*(lost for _, lost in found))
     return [(other, lost) for other, lost in found if lost] if left else []
-
-
-def split_names(text: str) -> tuple[str, ...]:
-    """Names separated by commas."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-_WRITTEN: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
-    "replacement": ("replacements", tuple),
-    "mask_remap": ("remap", Remap),
-    "mask_bits": ("mask_bits", parse_bits),
-    "replacement_mask": ("replacement_masks", tuple),
-    "bands": ("bands", split_names),
-    "assets": ("assets", lambda names: tuple(part for name in names for part in split_names(name))),
-}
-"""Parameters that a URL or a command line writes in another way than `Request` keeps them: field and how to read it."""
-
-
-def fields_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a `Request` from parameters as a URL or a command line gives them.
-
-    Args:
-        parameters: by their public names; None and empty ones count as not given, others than a request's are left out.
-
-    Raises:
-        RemapError: a remap string that cannot be read.
-    """
-    known = {field.name for field in fields(Request)}
-    found: dict[str, Any] = {}
-    for name, value in parameters.items():
-        field, read = _WRITTEN.get(name, (name, lambda value: value))
-        if field in known and value not in (None, "", (), []):
-            found[field] = read(value)
-    return found
 
 
 @lru_cache(maxsize=256)

@@ -26,6 +26,17 @@ def warn_of_resolution(task: Task) -> None:
         warn(text)
 
 
+def too_few_cells(target: Dataset) -> str | None:
+    """Why a scene of fine pixels is too small for a model; None if it is not."""
+    grid, pixel = fine_grid(target), ground_resolution(target)
+    if grid.factor <= AVERAGED_FACTOR or min(grid.shape) >= FEW_CELLS_ACROSS:
+        return None
+    return (
+        f"the cloud model looks at cells of {pixel * grid.factor:.3g} m, of which {target.url!r}, with pixels of "
+        f"{pixel:.2g} m, has {grid.rows} x {grid.cols}: too few to find clouds in"
+    )
+
+
 @lru_cache(maxsize=256)
 def resolution_warning(target: Dataset) -> str | None:
     """What a model cannot do at a target's resolution; None if nothing. Logged the first time."""
@@ -34,12 +45,8 @@ def resolution_warning(target: Dataset) -> str | None:
         return None
     pixel = ground_resolution(target)
     text = None
-    if min(grid.shape) < FEW_CELLS_ACROSS:
-        text = (
-            f"the cloud model looks at cells of {pixel * grid.factor:.3g} m, of which {target.url!r}, with pixels of "
-            f"{pixel:.2g} m, has {grid.rows} x {grid.cols}: too few to find clouds in, which may stay as they are; "
-            "give a `mask`, which is followed pixel by pixel"
-        )
+    if (few := too_few_cells(target)) is not None:
+        text = f"{few}, which may stay as they are; give a `mask`, which is followed pixel by pixel"
     elif grid.factor > WIDE_FACTOR:
         text = (
             f"the cloud model looks at cells of {pixel * grid.factor:.3g} m, {grid.factor} x {grid.factor} pixels of "

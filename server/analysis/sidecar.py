@@ -196,7 +196,7 @@ def fill_sidecar(
         rows, cols, lost = _standing(analysis, view, box, data, shown)
         source_px = _lookup(view, source, box, rows, cols, UNFILLED)
         if shown is not None and task.buffer == 0:
-            # Nothing is filled around the mask: a pixel beside it that shows one of its pixels would stay cloud.
+            # Nothing is filled around the mask: a pixel next to it that shows one of its pixels would stay cloud.
             filled = has_data_in((source != 0) & (source != UNFILLED), box, side=1 << view.pooled)
             unit = max(1.0, view.pixel) / view.plane.factor
             rows, cols, _ = stand_on_data(rows, cols, shown & (source_px == 0), unit, filled, reaches=WARPED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from algorithms.errors import ModelError
 from algorithms.models import MODELS
 from algorithms.sessions import SESSIONS, Runtime
+from server.analysis.choosing import Chooser
 from server.analysis.engine import Analysis
 from server.raster.sources import Sources
 from server.settings import Settings
@@ -22,6 +23,11 @@ def make_analysis(settings: Settings, sources: Sources) -> Analysis:
     return Analysis(
         sources, cache_bytes=settings.cache_bytes, threads=settings.model_concurrency, ahead=settings.prefetch
     )
+
+
+def make_chooser(settings: Settings, sources: Sources, analysis: Analysis) -> Chooser:
+    """What chooses replacements, by the API of the settings."""
+    return Chooser(sources, analysis, api=settings.stac_api, retry=settings.source_check)
 
 
 def preload(models: tuple[str, ...]) -> None:

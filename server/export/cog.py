@@ -1,4 +1,4 @@
-"""Writing a dataset as a Cloud Optimized GeoTIFF, complete before it gets its name."""
+"""Writing datasets as Cloud Optimized GeoTIFFs, each complete before it gets its name."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from server.export.publication import finished_path
-from server.export.work import UnwritableError, partial_folder
+from server.export.work import no_room
 from server.raster.dataset import Dataset
 from server.raster.sources import Sources
 
 LOSSLESS: Final = ("deflate", "lzw", "zstd", "lzma")
 """Compressions that are kept from the target; any other becomes the first of these."""
+
+SCRATCH: Final = "cog"
+"""Folder next to a COG while it is being written."""
 
 
 def compression_of(sources: Sources, target: Dataset) -> str:
@@ -27,65 +31,92 @@ def compression_of(sources: Sources, target: Dataset) -> str:
     return own if own in LOSSLESS else LOSSLESS[0]
 
 
-def write_cog(vrt: Path, out: Path, *, compression: str, resampling: str, workers: int) -> None:
-    """Write a VRT as a COG, under the temporary name of a finished output.
+@dataclass(frozen=True, slots=True)
+class Cog:
+    """A COG to be written."""
+
+    source: Path
+    """A VRT, or any other raster."""
+    finished: Path
+    """Where it is then."""
+    out: Path
+    """The name that it has in the end, for messages."""
+    compression: str
+    """One of `LOSSLESS`."""
+    resampling: str
+    """How overviews are made."""
+
+    @property
+    def scratch(self) -> Path:
+        """Folder for it while it is unfinished: GDAL writes its overviews into a file next to it."""
+        return self.finished.parent / SCRATCH
+
+    def options(self, workers: int) -> dict[str, Any]:
+        """Options of GDAL's driver."""
+        options: dict[str, Any] = {
+            "driver": "COG",
+            "compress": self.compression,
+            "bigtiff": "if_safer",
+            "blocksize": 512,
+            "overviews": "ignore_existing",
+            "overview_resampling": self.resampling,
+            "num_threads": workers,
+        }
+        return options if self.compression == "lzma" else options | {"predictor": "yes"}
+
+
+def write_cogs(cogs: Sequence[Cog], *, workers: int) -> None:
+    """Write COGs one after the other, each of which appears complete; those before one that fails stay.
 
     Args:
-        vrt: what to write.
-        out: the output; the COG is at `finished_path(out)` then.
-        compression: one of `LOSSLESS`.
-        resampling: how overviews are made.
+        cogs: what to write; missing folders are made, but no folders around them.
         workers: threads.
 
     Raises:
-        UnwritableError: it cannot be written.
+        UnwritableError: one cannot be written.
     """
-    options: dict[str, Any] = {
-        "driver": "COG",
-        "compress": compression,
-        "bigtiff": "if_safer",
-        "blocksize": 512,
-        "overviews": "ignore_existing",
-        "overview_resampling": resampling,
-        "num_threads": workers,
-    }
-    if compression != "lzma":
-        options["predictor"] = "yes"
-    folder = partial_folder(out)
-    scratch = folder / "cog"  # GDAL writes its overviews into a file beside; all of it goes with the folder
+    folders = list(dict.fromkeys(cog.scratch for cog in cogs))
+    named = {str(cog.finished): cog.out for cog in cogs}
+    steps = [[str(cog.source), str(cog.scratch / "cog.tif"), str(cog.finished), cog.options(workers)] for cog in cogs]
+    out = cogs[0].out
     try:
-        folder.mkdir(exist_ok=True)
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir()
-        _translate(vrt, scratch / "cog.tif", options)
-        (scratch / "cog.tif").replace(finished_path(out))
+        for folder in folders:
+            folder.parent.mkdir(exist_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        if failure := _translate(steps):
+            finished, why = failure
+            raise no_room(named.get(finished, out), why)
     except OSError as error:
-        raise UnwritableError(
-            f"{str(out)!r} cannot be written: {error}; free disk space and run the command again"
-        ) from error
+        raise no_room(out, str(error)) from error
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        with contextlib.suppress(OSError):  # the work folder, or a finished output
-            folder.rmdir()
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):  # the work folder, or a finished output
+                folder.parent.rmdir()
 
 
-def _translate(source: Path, out: Path, options: dict[str, Any]) -> None:
-    """Run GDAL in a separate process, which ends when this one is interrupted.
-
-    Raises:
-        OSError: it failed; the message says why.
-    """
+def _translate(steps: list[list[Any]]) -> tuple[str, str] | None:
+    """Run GDAL in a separate process, which ends when this one is interrupted; gives what failed, and why."""
     here = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "server.export.translate", str(source), str(out), json.dumps(options)]
     path = os.pathsep.join(filter(None, [str(here), os.environ.get("PYTHONPATH")]))
-    with subprocess.Popen(  # noqa: S603  (our own module)
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": path}
+    with subprocess.Popen(
+        [sys.executable, "-m", "server.export.translate"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": path},
     ) as process:
         try:
-            _, said = process.communicate()
+            _, said = process.communicate(json.dumps(steps).encode())
         except BaseException:
             process.kill()
             raise
-    if process.returncode:
-        lines = said.decode(errors="replace").strip().splitlines()
-        raise OSError(lines[-1] if lines else f"GDAL ended with status {process.returncode}")
+    if not process.returncode:
+        return None
+    last = (said.decode(errors="replace").strip().splitlines() or [""])[-1]
+    try:
+        finished, why = json.loads(last)
+    except ValueError:
+        return "", last or f"GDAL ended with status {process.returncode}"
+    return finished, why

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -13,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from algorithms.options import OPTIONS
+from server.analysis.parameters import PARAMETERS, fields_of
 
 if TYPE_CHECKING:
     from server.export.job import ExportJob
+    from server.export.scene import ExportReport
     from server.settings import Settings
 
 AS_THEY_ARE = ("workers", "provenance", "overwrite")
@@ -24,46 +27,54 @@ AS_THEY_ARE = ("workers", "provenance", "overwrite")
 Command = Callable[..., Any]
 
 
+def _request_options(command: Command) -> Command:
+    """Every parameter of a request but its target, as HTTP has them; one that is left out keeps the recipe's value."""
+    for parameter in reversed(list(PARAMETERS.values())):
+        command = click.option(
+            f"--{parameter.name.replace('_', '-')}",
+            type=parameter.type,
+            multiple=parameter.repeated,
+            metavar="|".join(parameter.choices) or None,
+            help=f"{parameter.description.replace('`', chr(39))}.",
+        )(command)
+    return command
+
+
 def _algorithm_options(command: Command) -> Command:
     """Every option of the algorithm; one that is left out keeps the recipe's value or its default."""
     for option in reversed(list(OPTIONS.values())):
-        flag, told = option.name.replace("_", "-"), f"{option.description}."
+        flag, text = option.name.replace("_", "-"), f"{option.description}."
         if option.type is bool:
-            command = click.option(f"--{flag}/--no-{flag}", default=None, help=told)(command)
+            command = click.option(f"--{flag}/--no-{flag}", default=None, help=text)(command)
         elif (values := option.range) is not None:
-            command = click.option(f"--{flag}", type=int, metavar=f"{values.least}-{values.most}", help=told)(command)
+            command = click.option(f"--{flag}", type=int, metavar=f"{values.least}-{values.most}", help=text)(command)
         else:
-            command = click.option(f"--{flag}", metavar="|".join(option.choices), help=told)(command)
+            command = click.option(f"--{flag}", metavar="|".join(option.choices), help=text)(command)
     return command
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="TARGET OUT")
-@click.option("--replacement", multiple=True, help="Another date of the same place; repeat it for a second choice.")
-@click.option("--mask", help="Raster of cloud classes to use instead of the model, or the scenes' own: scl, auto, ...")
-@click.option("--mask-bits", help="Bits of a bit-packed mask that mean cloud or shadow, e.g. 3,4.")
+@click.argument("paths", nargs=-1, metavar="TARGET [OUT]")
 @click.option(
-    "--replacement-mask", multiple=True, help="Mask of a replacement, in their order, with a raster as --mask."
+    "--per-asset",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="In place of OUT a folder: one file for each band at its own resolution, and a STAC Item.",
 )
-@click.option("--mask-remap", help="ArcGIS remap string from classes to 0/1, e.g. '1 1;2 1;3 1'.")
-@click.option("--model", help="Cloud model (see `clearsky models`).")
-@click.option("--level", help="Processing level, l1c or l2a, where the raster does not state it.")
-@click.option("--bands", help="Common names of the bands in order, e.g. blue,green,red,nir.")
-@click.option("--reflectance-scale", type=float, help="Reflectance per digital number.")
-@click.option("--reflectance-offset", type=float, help="Reflectance at digital number 0.")
+@_request_options
 @click.option("--recipe", help="Recipe by name or file; other options override it, and TARGET may be left out.")
 @_algorithm_options
 @click.option("--workers", type=click.IntRange(1, 1024), help="Threads; by default one per core.")
 @click.option("--provenance", type=click.Path(path_type=Path), help="File that records where every pixel comes from.")
 @click.option("--analysis-resolution", default="fine", show_default=True, help="fine, as for tiles, or native.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
-def export(paths: tuple[str, ...], **options: Any) -> None:
-    """Write the whole raster TARGET without its clouds as a Cloud Optimized GeoTIFF OUT.
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+def export(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Write the whole raster TARGET without its clouds as a Cloud Optimized GeoTIFF OUT, or one for each band.
 
     An interrupted export resumes where it stopped when the same command is run again.
     """
     from server.export.job import ExportJob  # noqa: PLC0415  (start-up of the other commands)
-    from server.export.scene import export_scene  # noqa: PLC0415
     from server.settings import Settings  # noqa: PLC0415
 
     given = {name: value for name, value in options.items() if value not in (None, (), "")}
@@ -71,11 +82,19 @@ def export(paths: tuple[str, ...], **options: Any) -> None:
         settings = Settings()
         job = ExportJob(**_arguments(paths, given, settings))
         with _interruptible(job.out):
-            if sys.stderr.isatty():
-                _with_bar(job, settings)
-            else:
-                export_scene(job, settings)
-    click.echo(f"Wrote {', '.join(str(path) for path in job.outputs())}")
+            report = _run(job, settings)
+    click.echo(json.dumps(report.summary()) if as_json else _in_words(report))
+
+
+def _in_words(report: ExportReport) -> str:
+    """What an export has done, for a terminal."""
+    done = report.summary()
+    confidence = "" if done["mean_confidence"] is None else f" (mean confidence {done['mean_confidence']:.0f} %)"
+    return (
+        f"Wrote {', '.join(done['outputs'])}\n"
+        f"Cloud {done['cloud']:.1%}: filled {done['filled']:.1%}{confidence}, unfilled {done['unfilled']:.1%}; "
+        f"{done['seconds']:.1f} s"
+    )
 
 
 def _arguments(paths: tuple[str, ...], given: dict[str, Any], settings: Settings) -> dict[str, Any]:
@@ -83,23 +102,40 @@ def _arguments(paths: tuple[str, ...], given: dict[str, Any], settings: Settings
     from dataclasses import replace  # noqa: PLC0415
 
     from algorithms.removal import CloudRemoval  # noqa: PLC0415
-    from server.analysis.request import Request, fields_of  # noqa: PLC0415
+    from server.analysis.request import Request  # noqa: PLC0415
     from server.recipes.store import load_recipe  # noqa: PLC0415
 
     recipe = load_recipe(given["recipe"], settings.recipes) if "recipe" in given else None
-    if recipe and len(paths) == 1:
-        paths = (recipe.request.target, *paths)
-    if len(paths) != 2:
-        raise click.UsageError("give the raster to read and the file to write: TARGET OUT")
-    request = replace(recipe.request, target=paths[0]) if recipe else Request(paths[0])
+    target, out = _places(paths, given.get("per_asset"), recipe.request.target if recipe else None)
+    request = replace(recipe.request, target=target) if recipe else Request(target)
     options = {name: given[name] for name in OPTIONS if name in given}
     return {
         "request": replace(request, **fields_of(given)),
-        "out": Path(paths[1]),
+        "out": out,
+        "per_asset": "per_asset" in given,
         "algorithm": CloudRemoval(**((recipe.options if recipe else {}) | options)),
         "resolution": given["analysis_resolution"],
         **{name: given[name] for name in AS_THEY_ARE if name in given},
     }
+
+
+def _places(paths: tuple[str, ...], folder: Path | None, of_recipe: str | None) -> tuple[str, Path]:
+    """The raster to read, and the file or folder to write.
+
+    Raises:
+        click.UsageError: too few are named, or too many.
+    """
+    if folder is not None:
+        if len(paths) > 1:
+            raise click.UsageError(f"{paths[1]!r} and --per-asset {str(folder)!r}: give one of them, OUT or the folder")
+        if not paths and of_recipe is None:
+            raise click.UsageError("give the scene to read: TARGET --per-asset DIR")
+        return (*paths, of_recipe or "")[0], folder
+    if of_recipe is not None and len(paths) == 1:
+        paths = (of_recipe, *paths)
+    if len(paths) != 2:
+        raise click.UsageError("give the raster to read and the file to write: TARGET OUT, or TARGET --per-asset DIR")
+    return paths[0], Path(paths[1])
 
 
 @contextmanager
@@ -148,14 +184,16 @@ def _interruptible(out: Path) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _with_bar(job: ExportJob, settings: Settings) -> None:
-    """Export with a progress bar on the terminal."""
+def _run(job: ExportJob, settings: Settings) -> ExportReport:
+    """Export, on a terminal with a progress bar."""
     from server.export.scene import export_scene  # noqa: PLC0415
 
+    if not sys.stderr.isatty():
+        return export_scene(job, settings)
     with click.progressbar(length=1, label="Filling", file=sys.stderr) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.length = total
             bar.update(done - bar.pos)
 
-        export_scene(job, settings, progress, lambda text: click.echo(f"\n{text}", err=True, nl=False))
+        return export_scene(job, settings, progress, lambda text: click.echo(f"\n{text}", err=True, nl=False))

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Final, Literal
+from pathlib import Path, PurePosixPath
+from typing import Final, Literal, get_args
 
 from algorithms.errors import ParameterError
 from algorithms.removal import CloudRemoval
 from server.analysis.request import Request
 from server.export.inputs import own_source
+from server.export.publication import ITEM_FILE
 from server.scenes.bandlist import files_of
 from server.work.cores import usable_cores
+
+SOFTWARE: Final = "ClearSky"
+"""What a STAC Item calls the program that made its files."""
 
 AnalysisResolution = Literal["fine", "native"]
 
@@ -21,7 +27,7 @@ ENDINGS: Final = (".tif", ".tiff")
 LONGEST_NAME: Final = 240
 """Bytes of an output's name: file systems take 255, and the work folder's name is longer by an ending."""
 
-RESOLUTIONS: Final[tuple[AnalysisResolution, ...]] = ("fine", "native")
+RESOLUTIONS: Final[tuple[AnalysisResolution, ...]] = get_args(AnalysisResolution)
 """Where statistics are taken: on the fine analysis grid, as tiles do, or on every pixel."""
 
 
@@ -32,7 +38,9 @@ class ExportJob:
     request: Request
     """The rasters and where their clouds come from, named as the user names them."""
     out: Path
-    """The file to write."""
+    """The file to write, or the folder."""
+    per_asset: bool = False
+    """Whether it is a folder, of a file for each band and a STAC Item."""
     algorithm: CloudRemoval = field(default_factory=CloudRemoval)
     """Window, buffer, adjustment and the like."""
     workers: int = field(default_factory=usable_cores)
@@ -49,9 +57,13 @@ class ExportJob:
             raise ParameterError(f"workers {self.workers} is not a whole number of at least 1")
         if self.resolution not in RESOLUTIONS:
             raise ParameterError(f"analysis resolution {self.resolution!r}: choose from {', '.join(RESOLUTIONS)}")
+        if self.per_asset and self.provenance is not None:
+            raise ParameterError(
+                f"provenance {str(self.provenance)!r}: the folder of --per-asset holds it already; leave it out"
+            )
 
     def outputs(self) -> tuple[Path, ...]:
-        """Files to be written."""
+        """Files or the folder to be written."""
         return (self.out,) if self.provenance is None else (self.out, self.provenance)
 
     def checked(self, replaceable: frozenset[Path] = frozenset()) -> ExportJob:
@@ -69,6 +81,9 @@ class ExportJob:
         return job
 
     def _check_outputs(self, inputs: tuple[str, ...], replaceable: frozenset[Path]) -> None:
+        if self.per_asset:
+            self._check_folder(inputs, replaceable)
+            return
         for path in self.outputs():
             _check_name(path)
         outputs = [path.resolve() for path in self.outputs()]
@@ -83,15 +98,47 @@ class ExportJob:
                 raise exists_already(given)
             if path.exists() and not path.is_file():
                 raise ParameterError(f"{str(given)!r} is not a regular file; give another name")
-            if not path.parent.is_dir():
-                raise ParameterError(f"{str(given)!r}: the folder {str(path.parent)!r} does not exist; create it first")
-            if not os.access(path.parent, os.W_OK):
-                raise ParameterError(f"{str(given)!r}: the folder {str(path.parent)!r} cannot be written to")
+            _check_parent(given, path)
+
+    def _check_folder(self, inputs: tuple[str, ...], replaceable: frozenset[Path]) -> None:
+        given, path = self.out, self.out.resolve()
+        _check_length(path)
+        if path.exists() and not path.is_dir():
+            raise ParameterError(f"{str(given)!r} is a file; give the name of a new folder")
+        if any(path == Path(name) or path in Path(name).parents for name in inputs if "://" not in name):
+            raise ParameterError(f"{str(given)!r} holds a raster to read; give another name for the output")
+        if path.exists() and path not in replaceable:
+            if not self.overwrite:
+                raise exists_already(given)
+            if strange := next(strangers(path), None):
+                raise ParameterError(
+                    f"{str(given)!r} holds {strange.name!r}, which no export wrote; give another folder, or remove it"
+                )
+        _check_parent(given, path)
 
 
 def exists_already(path: Path) -> ParameterError:
     """The error for an output that already exists."""
     return ParameterError(f"{str(path)!r} already exists; give another name, or --overwrite")
+
+
+def strangers(folder: Path) -> Iterator[Path]:
+    """What is in a folder that an export per band did not write."""
+    try:
+        item = json.loads((folder / ITEM_FILE).read_text(encoding="utf-8"))
+        ours = {PurePosixPath(asset["href"]).name for asset in item["assets"].values()}
+        own = SOFTWARE in item["properties"]["processing:software"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        own, ours = False, set()
+    known = {ITEM_FILE, *ours, *(f"{name}.aux.xml" for name in ours)} if own else set()  # what GDAL notes of a file
+    return (path for path in sorted(folder.iterdir()) if path.name not in known)
+
+
+def _check_parent(given: Path, path: Path) -> None:
+    if not path.parent.is_dir():
+        raise ParameterError(f"{str(given)!r}: the folder {str(path.parent)!r} does not exist; create it first")
+    if not os.access(path.parent, os.W_OK):
+        raise ParameterError(f"{str(given)!r}: the folder {str(path.parent)!r} cannot be written to")
 
 
 def _check_name(path: Path) -> None:
@@ -101,6 +148,10 @@ def _check_name(path: Path) -> None:
             f"{str(path)!r} does not end in {' or '.join(ENDINGS)}, but a Cloud Optimized GeoTIFF is written; "
             f"use for example {path.stem or 'out'}.tif"
         )
+    _check_length(path)
+
+
+def _check_length(path: Path) -> None:
     if len(path.name.encode()) > LONGEST_NAME:
         raise ParameterError(f"{path.name[:40] + '...'!r} is longer than {LONGEST_NAME} bytes; give a shorter name")
 

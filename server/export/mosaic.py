@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
@@ -54,11 +54,37 @@ def add_tags(root: ET.Element, tags: Mapping[str, str]) -> None:
         ET.SubElement(items, "MDI", key=key).text = value
 
 
-def put_sources(root: ET.Element, sources: Iterable[PieceFile], dtype: str) -> None:
-    """Let every band, but not the mask, show the pieces instead of the target's file."""
+def keep_bands(root: ET.Element, numbers: Sequence[int]) -> None:
+    """Leave the dataset some of its bands, by 1-based numbers and in their order, and no mask."""
+    bands = {int(band.get("band") or 1): band for band in root.findall("VRTRasterBand")}
+    for old in [e for e in root if e.tag in ("VRTRasterBand", "MaskBand")]:
+        root.remove(old)
+    for place, number in enumerate(numbers, start=1):
+        bands[number].set("band", str(place))
+        root.append(bands[number])
+
+
+def put_meaning(root: ET.Element, scale: float, offset: float) -> None:
+    """Say of every band what its numbers mean."""
+    for band in root.findall("VRTRasterBand"):
+        for old in [e for e in band if e.tag in ("Scale", "Offset")]:
+            band.remove(old)
+        ET.SubElement(band, "Scale").text = repr(scale)
+        ET.SubElement(band, "Offset").text = repr(offset)
+
+
+def put_sources(root: ET.Element, sources: Iterable[PieceFile], dtype: str, *, first: int = 1) -> None:
+    """Let every band, but not the mask, show the pieces instead of the target's file.
+
+    Args:
+        root: the dataset.
+        sources: the pieces.
+        dtype: their type.
+        first: their 1-based band that the dataset's first one shows; the next shows the next.
+    """
     pieces = list(sources)
     for band in root.findall("VRTRasterBand"):
-        _replace_sources(band, pieces, dtype, band.get("band") or "1")
+        _replace_sources(band, pieces, dtype, str(int(band.get("band") or 1) - 1 + first))
 
 
 def put_mask(root: ET.Element, sources: Iterable[PieceFile]) -> None:

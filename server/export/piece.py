@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from rasterio.crs import CRS
 from rasterio.io import MemoryFile
 from rasterio.windows import bounds as window_bounds
 from rasterio.windows import transform as window_transform
+from rio_tiler.models import ImageData
 from rio_tiler.reader import read
 
 from algorithms.fill import UNFILLED
@@ -21,13 +23,40 @@ from server.analysis.engine import Analysis
 from server.analysis.outputs import completed, read_layer
 from server.analysis.plane import Plane
 from server.analysis.sidecar import classes_sidecar, fill_sidecar
-from server.export.plan import Piece, blocks_under, ground_around
-from server.raster.dataset import dataset_crs
+from server.export.figures import Figures
+from server.export.plan import Piece, blocks_under, ground_around, window_of
+from server.raster.dataset import Dataset, dataset_crs
+from server.raster.grid import Box
 from server.raster.sampling import OutputGrid
 from server.raster.sources import Sources
 
 TILE_PIXELS: Final = 256
 """Side in pixels of the tiles of a piece's file: the process that puts the pieces together holds some of each."""
+
+
+FIGURES_KIND: Final = "figures.json"
+MASK_KIND: Final = "mask.tif"
+PROVENANCE_KIND: Final = "provenance.tif"
+IMAGE_KIND: Final = "image.tif"
+"""Kinds of the files of a piece, each the end of their names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A box of the target's pixels as they are, and what fills their clouds; arrays are (rows, cols)."""
+
+    image: ImageData
+    """The target's bands."""
+    output: OutputGrid
+    """The box as an output grid."""
+    clouds: CloudSidecar
+    """The fill."""
+    source: npt.NDArray[np.uint8]
+    """0 original, k the k-th replacement, 255 unfilled or no data."""
+    confidence: npt.NDArray[np.uint8]
+    """Percent."""
+    hidden: npt.NDArray[np.bool_]
+    """Pixels without data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +69,8 @@ class FilledPiece:
     """(1, rows, cols), 255 where there is data; None where the output has no mask."""
     provenance: npt.NDArray[np.uint8] | None
     """(3, rows, cols): source, confidence, classes."""
+    figures: Figures
+    """What was found and filled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +89,30 @@ class PieceFiller:
     """Whether the output has a mask."""
     reading: dict[str, Any]
     """Options for reading replacements."""
+    written: tuple[int, ...] | None = None
+    """0-based positions of the target's bands that are written; None for all, and what other bands its file has."""
 
-    @property
-    def kinds(self) -> tuple[str, ...]:
+    def kinds(self, _piece: Piece) -> tuple[str, ...]:
         """The files of a piece, in the order they are written."""
-        return (*["mask"] * self.needs_mask, *["provenance"] * self.provenance, "image")
+        return (FIGURES_KIND, *[MASK_KIND] * self.needs_mask, *[PROVENANCE_KIND] * self.provenance, IMAGE_KIND)
+
+    def make(self, piece: Piece) -> Iterator[tuple[str, bytes]]:
+        """The files of a piece, by kind and in the order of `kinds`."""
+        filled = self.fill(piece)
+        yield FIGURES_KIND, filled.figures.written()
+        images = {MASK_KIND: filled.mask, PROVENANCE_KIND: filled.provenance, IMAGE_KIND: filled.image}
+        for kind, pixels in images.items():
+            if pixels is not None:
+                yield kind, encoded(pixels, self.plane.target.dataset, piece.pixels)
 
     @property
-    def _sources(self) -> Sources:
+    def sources(self) -> Sources:
+        """What opens rasters."""
         return self.analysis.rasters.sources
+
+    def announce(self, pieces: list[Piece]) -> None:
+        """Say which blocks of fills will be made."""
+        self.analysis.announce(self.plane, blocks_under(self.plane, pieces))
 
     def prepare(self, pieces: list[Piece]) -> None:
         """Compute and keep what filling pieces needs: masks first, which squares would otherwise make around each."""
@@ -75,26 +121,39 @@ class PieceFiller:
         self.analysis.pairs.classes(self.plane.masks, around)
         self.analysis.squares(self.plane, numbers)
 
+    def look(self, box: Box) -> Looked:
+        """Read a box of pixels, and what fills its clouds."""
+        target = self.plane.target.dataset
+        window = window_of(box)
+        with self.sources.open_described(target) as src:
+            image = read(src, window=window, indexes=target.indexes, nodata=target.nodata)
+        rows, cols = box.shape
+        output = OutputGrid.from_bounds(target.crs, window_bounds(window, target.affine), cols, rows)
+        hidden = hidden_pixels(image)
+        clouds = completed(self._fill_sidecar(output, image.crs), hidden)
+        assert clouds.source is not None  # noqa: S101  (completed)
+        return Looked(image, output, clouds, clouds.source, self._confidence(output, clouds.source, hidden), hidden)
+
     def fill(self, piece: Piece) -> FilledPiece:
         """Read a piece and fill its clouds."""
         target = self.plane.target.dataset
-        with self._sources.open_described(target) as src:
-            image = read(src, window=piece.window, indexes=target.indexes, nodata=target.nodata)
+        looked = self.look(piece.pixels)
+        with self.sources.open_described(target) as src:
             others = [i for i in src.indexes if i not in target.indexes]
             alpha = src.read(others, window=piece.window) if others else None
             own_mask = src.dataset_mask(window=piece.window)[None] if self.needs_mask else None
-        rows, cols = piece.pixels.shape
-        output = OutputGrid.from_bounds(target.crs, window_bounds(piece.window, target.affine), cols, rows)
-        hidden = hidden_pixels(image)
-        clouds = completed(self._fill_sidecar(output, image.crs), hidden)
-        data = self.algorithm(CloudImage.of(image, clouds)).array.data
-        assert clouds.source is not None  # noqa: S101  (completed)
+        data = self.algorithm(CloudImage.of(looked.image, looked.clouds)).array.data
         if self.algorithm.unfilled == "nodata":
-            self._open((clouds.source == UNFILLED) & ~hidden, data, alpha, own_mask)
+            self._open((looked.source == UNFILLED) & ~looked.hidden, data, alpha, own_mask)
+        if self.written is not None:
+            data = data[list(self.written)]
+        elif alpha is not None:
+            data = self._with_others(data, alpha, others)
         return FilledPiece(
-            image=data if alpha is None else self._with_others(data, alpha, others),
+            image=data,
             mask=own_mask,
-            provenance=self._provenance(output, clouds.source, hidden) if self.provenance else None,
+            provenance=self._provenance(looked) if self.provenance else None,
+            figures=Figures.of(looked.source, looked.confidence, looked.hidden),
         )
 
     def _fill_sidecar(self, output: OutputGrid, crs: CRS) -> CloudSidecar:
@@ -108,9 +167,23 @@ class PieceFiller:
             bands=bands,
             grid=self.plane.grid,
             read_replacement=lambda k: read_layer(
-                self._sources, self.plane.replacement(k), bands, output, crs, self.reading
+                self.sources, self.plane.replacement(k), bands, output, crs, self.reading
             ),
         )
+
+    def _confidence(
+        self, output: OutputGrid, source: npt.NDArray[np.uint8], hidden: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.uint8]:
+        """(H, W), percent."""
+        if not ((source != 0) & ~hidden).any():
+            return np.full(source.shape, 100, np.uint8)
+        clouds = fill_sidecar(
+            self.analysis, self.plane.task, output, needs="provenance", bands=(), grid=self.plane.grid
+        )
+        confidence = completed(clouds, hidden).confidence
+        assert confidence is not None  # noqa: S101  (completed)
+        # Pixels that the replacement lacks within a cell it covers in part are not filled after all.
+        return np.where(source == UNFILLED, 0, confidence).astype(np.uint8)
 
     def _open(
         self,
@@ -136,47 +209,39 @@ class PieceFiller:
         result[[i - 1 for i in others]] = alpha
         return result
 
-    def _provenance(
-        self, output: OutputGrid, source: npt.NDArray[np.uint8], hidden: npt.NDArray[np.bool_]
-    ) -> npt.NDArray[np.uint8]:
+    def _provenance(self, looked: Looked) -> npt.NDArray[np.uint8]:
         """Source, confidence and classes; 255 in all three without data."""
-        clouds = fill_sidecar(
-            self.analysis,
-            self.plane.task,
-            output,
-            needs="provenance",
-            bands=(),
-            grid=self.plane.grid,
-        )
-        confidence = completed(clouds, hidden).confidence
-        classes = classes_sidecar(self.analysis, self.plane.task, output).classes
-        assert confidence is not None  # noqa: S101  (completed)
+        classes = classes_sidecar(self.analysis, self.plane.task, looked.output).classes
         assert classes is not None  # noqa: S101  (asked for)
-        # Pixels that the replacement lacks within a cell it covers in part are not filled after all.
-        confidence = np.where(source == UNFILLED, 0, confidence)
-        result = np.stack([source, confidence, classes])
-        result[:, hidden] = NODATA
+        result = np.stack([looked.source, looked.confidence, classes])
+        result[:, looked.hidden] = NODATA
         return result
 
-    def encode(self, piece: Piece, pixels: npt.NDArray[Any]) -> bytes:
-        """A piece as a GeoTIFF, uncompressed: it is read twice and soon removed."""
-        target = self.plane.target.dataset
-        count, height, width = pixels.shape
-        profile = {
-            "driver": "GTiff",
-            "count": count,
-            "height": height,
-            "width": width,
-            "dtype": pixels.dtype,
-            "crs": dataset_crs(target),
-            "transform": window_transform(piece.window, target.affine),
-            "tiled": True,
-            "blockxsize": TILE_PIXELS,
-            "blockysize": TILE_PIXELS,
-            "interleave": "pixel",
-        }
-        # In memory first: Python tells of a full disk, GDAL does not always.
-        with MemoryFile() as memory:
-            with memory.open(**profile) as file:
-                file.write(pixels)
-            return bytes(memory.getbuffer())
+
+def encoded(pixels: npt.NDArray[Any], lattice: Dataset, box: Box) -> bytes:
+    """A piece as a GeoTIFF, uncompressed: it is read twice and soon removed.
+
+    Args:
+        pixels: (bands, rows, cols).
+        lattice: whose pixels they are.
+        box: which of them.
+    """
+    count, height, width = pixels.shape
+    profile = {
+        "driver": "GTiff",
+        "count": count,
+        "height": height,
+        "width": width,
+        "dtype": pixels.dtype,
+        "crs": dataset_crs(lattice),
+        "transform": window_transform(window_of(box), lattice.affine),
+        "tiled": True,
+        "blockxsize": TILE_PIXELS,
+        "blockysize": TILE_PIXELS,
+        "interleave": "pixel",
+    }
+    # In memory first: Python tells of a full disk, GDAL does not always.
+    with MemoryFile() as memory:
+        with memory.open(**profile) as file:
+            file.write(pixels)
+        return bytes(memory.getbuffer())

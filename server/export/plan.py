@@ -41,8 +41,13 @@ class Piece:
     @property
     def window(self) -> Window:
         """Its pixels as rasterio wants them."""
-        rows, cols = self.pixels.shape
-        return Window(self.pixels.left, self.pixels.top, cols, rows)
+        return window_of(self.pixels)
+
+
+def window_of(box: Box) -> Window:
+    """A box of pixels as rasterio wants it."""
+    rows, cols = box.shape
+    return Window(box.left, box.top, cols, rows)
 
 
 def _swath_width(plane: Plane, cache_bytes: int) -> int:

@@ -1,22 +1,29 @@
-"""Finished files get their names: all of them or none, and the next run completes what a kill cuts short."""
+"""Finished outputs get their names: all of them or none, and the next run completes what a kill cuts short.
+
+An output is a file, or a folder of files that has its name as a whole.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from server.export.work import UnwritableError, WorkFolder, partial_folder
+from server.errors import UnwritableError
+from server.export.work import WorkFolder, partial_folder
 
 JOURNAL: Final = "publication.json"
 """In a work folder: the files that are about to get their names."""
-FINISHED: Final = "finished.tif"
-"""A complete file in the partial folder next to its place."""
-REPLACED: Final = "replaced.tif"
-"""The file that had the name before, kept until every file has its own."""
+FINISHED: Final = "finished"
+"""A complete output in the partial folder next to its place."""
+REPLACED: Final = "replaced"
+"""The output that had the name before, kept until every one has its own."""
+ITEM_FILE: Final = "item.json"
+"""In a folder that is an output: its STAC Item, written last."""
 
 
 def finished_path(out: Path) -> Path:
@@ -25,12 +32,20 @@ def finished_path(out: Path) -> Path:
 
 
 def _identity(path: Path) -> list[int] | None:
-    """What a file keeps when it gets another name; None where there is none."""
+    """What an output keeps when it gets another name, a folder by its Item; None where there is none."""
     try:
-        stat = path.stat()
+        stat = (path / ITEM_FILE if path.is_dir() else path).stat()
     except OSError:
         return None
     return [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns]
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +88,7 @@ class Publication:
             for out in self.files:
                 if out not in moved:
                     if out.exists():
+                        _remove(partial_folder(out) / REPLACED)
                         out.replace(partial_folder(out) / REPLACED)
                     moved.append(out)
                     finished_path(out).replace(out)
@@ -82,7 +98,7 @@ class Publication:
                 f"{str(moved[-1])!r} cannot be written: {error.strerror}; check its folder"
             ) from error
         for out in self.files:
-            (partial_folder(out) / REPLACED).unlink(missing_ok=True)
+            _remove(partial_folder(out) / REPLACED)
             with contextlib.suppress(OSError):  # the work folder, removed by its owner
                 partial_folder(out).rmdir()
 
@@ -105,13 +121,22 @@ def publish(work: WorkFolder, outs: list[Path]) -> None:
     """
     files: dict[Path, list[int]] = {}
     for out in outs:
-        with finished_path(out).open("rb") as file:
-            os.fsync(file.fileno())
+        _settle(finished_path(out))
         identity = _identity(finished_path(out))
-        assert identity is not None  # noqa: S101  (opened a line ago)
+        assert identity is not None  # noqa: S101  (opened by `_settle`)
         files[out] = identity
     work.write(JOURNAL, json.dumps({str(out): identity for out, identity in files.items()}).encode())
     Publication(files).finish()
+
+
+def _settle(path: Path) -> None:
+    """Have a file, or a folder with its files, safely on the disk."""
+    for part in (*path.iterdir(), path) if path.is_dir() else (path,):
+        descriptor = os.open(part, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def unreported(out: Path) -> frozenset[Path]:
@@ -135,5 +160,5 @@ def withdraw(out: Path, *, keep: Path) -> bool:
             whole = True
             continue
         for path in publication.published:
-            path.unlink(missing_ok=True)
+            _remove(path)
     return whole

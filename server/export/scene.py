@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from contextvars import copy_context
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from xml.etree import ElementTree as ET
 
 from rasterio.enums import MaskFlags
@@ -23,20 +21,26 @@ from server.analysis.marked import MarkedMasks
 from server.analysis.plane import Plane
 from server.analysis.resolution import resolution_warning
 from server.analysis.task import Task
-from server.export.cog import compression_of, write_cog
+from server.export.bandfiller import BandFiller
+from server.export.bands import own_bands, written_bands
+from server.export.cog import Cog, compression_of, write_cogs
+from server.export.figures import Figures
+from server.export.folder import FolderWriter, is_masked
 from server.export.job import ExportJob, exists_already
-from server.export.mosaic import GDAL_TYPES, add_tags, put_bands, put_mask, put_sources, target_description
-from server.export.piece import PieceFiller
-from server.export.plan import EXPORT_RASTER_SHARE, Piece, blocks_under, strips
-from server.export.publication import Publication, publish, unreported, withdraw
+from server.export.mosaic import GDAL_TYPES, add_tags, keep_bands, put_bands, put_mask, put_sources, target_description
+from server.export.piece import FIGURES_KIND, IMAGE_KIND, MASK_KIND, PROVENANCE_KIND, PieceFiller
+from server.export.plan import EXPORT_RASTER_SHARE, Piece, strips
+from server.export.publication import Publication, finished_path, publish, unreported, withdraw
+from server.export.replacements import own_apis, with_replacements
+from server.export.running import Progress, make_pieces
 from server.export.tags import scene_tags
 from server.export.work import WorkFolder, work_folder
 from server.raster.dataset import Dataset
 from server.raster.grid import fine_grid, native_grid
-from server.raster.mounting import check_unchanged
+from server.raster.mounting import check_unchanged, file_version
 from server.raster.sources import Sources
 from server.settings import Settings
-from server.work.ticket import Ticket, check_wanted, current_ticket
+from server.work.ticket import Ticket, current_ticket
 
 PROVENANCE_BANDS: Final = {
     "source": "0 original, k from the k-th replacement, 255 not filled or no data",
@@ -45,8 +49,28 @@ PROVENANCE_BANDS: Final = {
 }
 """Bands of the provenance file and their meaning."""
 
-Progress = Callable[[int, int], None]
-"""Told the pieces finished and the pieces of the whole scene."""
+SUMMARY: Final = "summary.json"
+"""In a work folder: the figures of the whole scene."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """What an export has done."""
+
+    outputs: tuple[Path, ...]
+    """What it has written."""
+    figures: Figures
+    """What was found and filled."""
+    seconds: float
+    """How long it took, this run alone."""
+
+    def summary(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "outputs": [str(path) for path in self.outputs],
+            **self.figures.summary(),
+            "seconds": round(self.seconds, 1),
+        }
 
 
 def _ignore(_done: int, _total: int) -> None:
@@ -58,7 +82,7 @@ def export_scene(
     settings: Settings,
     progress: Progress = _ignore,
     announce: Callable[[str], None] = lambda _: None,
-) -> None:
+) -> ExportReport:
     """Write a whole scene without its clouds.
 
     Finished pieces stay in a folder next to the output until it is complete; the next run of the same export resumes
@@ -73,11 +97,23 @@ def export_scene(
     Raises:
         ClearSkyError: a bad value, a raster that cannot be read, or an output that cannot be written.
     """
-    out = job.out.resolve()
+    start, out = time.monotonic(), job.out.resolve()
+
+    def report(figures: Figures) -> ExportReport:
+        return ExportReport(job.outputs(), figures, time.monotonic() - start)
+
     job = job.checked(unreported(out))
-    sources = Sources.of(settings, own=job.request.sources)
-    job = replace(job, request=job.request.whole(sources))
-    task = job.request.task(sources, job.algorithm)
+    sources = Sources.of(settings, own=[*job.request.sources, *own_apis(settings)])
+    request = job.request.checked(sources.check)  # names go without signatures from here on
+    if request.assets and not job.per_asset and request.scene(sources, request.target) is None:
+        raise ParameterError(
+            f"assets {','.join(request.assets)!r} choose among the files of a scene, and {request.target!r} is one "
+            "file: leave them out, or write its bands one by one with --per-asset"
+        )
+    request = with_replacements(request, settings, sources)
+    job = replace(job, request=request.whole(sources))
+    shown = written_bands(job.request, sources) if job.per_asset or job.request.assets else None
+    task = job.request.task(sources, job.algorithm, shown=shown)
     target = task.target.dataset
     _check_target(sources, target)
     # Logged before hours of work: a mask that marks nothing, pixels too fine for the model.
@@ -94,24 +130,51 @@ def export_scene(
     work = WorkFolder.open(out, manifest)
     if (begun := Publication.begun(work.folder)) is not None:
         begun.finish()
+        figures = _recorded_figures(work)
         work.remove()
-        return
+        return report(figures)
     SESSIONS.configure(Runtime(settings.model_providers, settings.model_threads, job.workers))
     made = Analysis(sources, cache_bytes=settings.cache_bytes, threads=job.workers, raster_share=EXPORT_RASTER_SHARE)
     with _working(made) as analysis:
-        filler = PieceFiller(
+        whole = PieceFiller(
             analysis,
             plane,
             job.algorithm,
             provenance=job.provenance is not None,
             needs_mask=_needs_mask(job, sources, target),
             reading={} if job.request.nodata is None else {"nodata": job.request.nodata},
+            written=_written(job, sources, task),
         )
-        _fill(plan, work, filler, job.workers, progress)
+        by_band = _by_band(job, sources, whole) if job.per_asset else None
+        make_pieces(plan, work, by_band or whole, job.workers, progress)
     _check_unchanged(sources, task)
     pieces = [piece for strip in plan for piece in strip]
-    _finish(job, sources, target, work, pieces, tags, announce)
+    figures = sum((Figures.read(work.path(piece, FIGURES_KIND).read_bytes()) for piece in pieces), Figures())
+    work.write(SUMMARY, figures.written())
+    if by_band is None:
+        _write_files(job, sources, whole, work, pieces, tags, announce)
+    else:
+        FolderWriter(job, sources, work, by_band, tags).write(pieces, figures, announce)
+    publish(work, [path.resolve() for path in reversed(job.outputs())])
     work.remove()
+    return report(figures)
+
+
+def _written(job: ExportJob, sources: Sources, task: Task) -> tuple[int, ...] | None:
+    """Positions of the bands of one file that the job chooses; None for all."""
+    if job.per_asset or not job.request.assets:
+        return None
+    return tuple(band.position for band in own_bands(job.request, sources, task))
+
+
+def _by_band(job: ExportJob, sources: Sources, whole: PieceFiller) -> BandFiller:
+    bands = own_bands(job.request, sources, whole.plane.task)
+    return BandFiller(whole, bands, tuple(is_masked(job, sources, band) for band in bands))
+
+
+def _recorded_figures(work: WorkFolder) -> Figures:
+    """Those of an export that was complete but for its names."""
+    return Figures.read((work.folder / SUMMARY).read_bytes())
 
 
 def _check_target(sources: Sources, target: Dataset) -> None:
@@ -147,6 +210,7 @@ def _manifest(job: ExportJob, task: Task) -> dict[str, object]:
         "task": repr(task),
         "algorithm": job.algorithm.model_dump(),
         "resolution": job.resolution,
+        "per asset": job.per_asset,
         "provenance": job.provenance and str(job.provenance.resolve()),
         "request": repr(job.request),
     }
@@ -165,47 +229,6 @@ def _working(analysis: Analysis) -> Iterator[Analysis]:
         analysis.close()
 
 
-def _fill(plan: list[list[Piece]], work: WorkFolder, filler: PieceFiller, workers: int, progress: Progress) -> None:
-    """Make every missing piece: the analysis of a strip while the one before is read and written."""
-    total = sum(map(len, plan))
-    plan = [[piece for piece in strip if not work.has(piece, filler.kinds)] for strip in plan]
-    done = total - sum(map(len, plan))
-    running: set[Future[None]] = set()
-
-    def collect(ready: set[Future[None]]) -> None:
-        nonlocal done
-        for future in ready:
-            running.discard(future)
-            future.result()
-            done += 1
-        progress(done, total)
-
-    progress(done, total)
-    filler.analysis.announce(filler.plane, blocks_under(filler.plane, [piece for strip in plan for piece in strip]))
-    with ThreadPoolExecutor(workers, thread_name_prefix="piece") as pool:
-        try:
-            for missing in filter(None, plan):
-                before = set(running)
-                filler.prepare(missing)
-                running |= {pool.submit(copy_context().run, partial(_make, piece, work, filler)) for piece in missing}
-                collect(wait(before).done)
-            while running:
-                collect(wait(running, return_when=FIRST_COMPLETED).done)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _make(piece: Piece, work: WorkFolder, filler: PieceFiller) -> None:
-    """Make the files of one piece, its image last."""
-    check_wanted()
-    filled = filler.fill(piece)
-    parts = {"mask": filled.mask, "provenance": filled.provenance, "image": filled.image}
-    for kind, pixels in parts.items():
-        if pixels is not None:
-            work.write_piece(piece, kind, filler.encode(piece, pixels))
-
-
 def _check_unchanged(sources: Sources, task: Task) -> None:
     """Refuse to mix two states of a raster.
 
@@ -217,43 +240,44 @@ def _check_unchanged(sources: Sources, task: Task) -> None:
         datasets.append(task.clouds.classes)
     states = [(part.url, part.version) for dataset in datasets for part in dataset.parts or (dataset,)]
     for url, version in states:
-        check_unchanged(url, version, sources.state(url))
+        check_unchanged(url, version, file_version(url, sources.remotes))  # an archive's own: parts are its members
 
 
-def _finish(
+def _write_files(
     job: ExportJob,
     sources: Sources,
-    target: Dataset,
+    filler: PieceFiller,
     work: WorkFolder,
     pieces: list[Piece],
     tags: dict[str, str],
     announce: Callable[[str], None],
 ) -> None:
-    """Put the pieces together; the outputs get their names when all are complete, the image last."""
+    """Put the pieces together; the outputs are at their `finished_path` then."""
 
     def finished(kind: str) -> list[tuple[Piece, Path]]:
         return [(piece, work.path(piece, kind)) for piece in pieces]
 
-    def write(name: str, root: ET.Element, out: Path, compression: str, resampling: str) -> None:
-        announce(f"Writing {out}")
+    target, cogs = filler.plane.target.dataset, []
+
+    def put(name: str, root: ET.Element, out: Path, compression: str, resampling: str) -> None:
+        add_tags(root, tags)
         work.write(name, ET.tostring(root))
-        write_cog(
-            work.folder / name, out.resolve(), compression=compression, resampling=resampling, workers=job.workers
-        )
+        cogs.append(Cog(work.folder / name, finished_path(out.resolve()), out, compression, resampling))
 
     if job.provenance is not None:
         root = target_description(sources, target, work.folder / "target.vrt")
         put_bands(root, PROVENANCE_BANDS, NODATA)
-        put_sources(root, finished("provenance"), "uint8")
-        add_tags(root, tags)
-        write("provenance.vrt", root, job.provenance, "deflate", "nearest")
+        put_sources(root, finished(PROVENANCE_KIND), "uint8")
+        put("provenance.vrt", root, job.provenance, "deflate", "nearest")
     root = target_description(sources, target, work.folder / "target.vrt")
-    put_sources(root, finished("image"), target.dtype)
-    if _needs_mask(job, sources, target):
-        put_mask(root, finished("mask"))
-    add_tags(root, tags)
-    write("image.vrt", root, job.out, compression_of(sources, target), "average")
-    publish(work, [path.resolve() for path in reversed(job.outputs())])
+    if filler.written is not None:
+        keep_bands(root, [target.indexes[position] for position in filler.written])
+    put_sources(root, finished(IMAGE_KIND), target.dtype)
+    if filler.needs_mask:
+        put_mask(root, finished(MASK_KIND))
+    put("image.vrt", root, job.out, compression_of(sources, target), "average")
+    announce(f"Writing {', '.join(str(cog.out) for cog in cogs)}")
+    write_cogs(cogs, workers=job.workers)
 
 
 __all__ = ["PROVENANCE_BANDS", "Progress", "export_scene"]

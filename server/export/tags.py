@@ -49,7 +49,9 @@ def source_id(url: str) -> str:
 
 
 def _own_tags(sources: Sources, dataset: Dataset) -> Mapping[str, str]:
-    """Tags of a raster; of a scene those of its first file."""
+    """Tags of a raster; of a scene those of its first file, unless that is in an archive."""
+    if dataset.parts and dataset.parts[0].member is not None:
+        return {}
     with sources.open(dataset.parts[0].url if dataset.parts else dataset.url) as src:
         tags: Mapping[str, str] = src.tags()
     return tags

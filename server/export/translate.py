@@ -1,4 +1,4 @@
-"""Run as a separate program: one GDAL translation, `python -m server.export.translate IN OUT '{"driver": ...}'`.
+"""Run as a separate program: GDAL translations, listed on stdin as `[[IN, SCRATCH, OUT, {"driver": ...}], ...]`.
 
 A translation of a scene takes minutes inside GDAL. As a separate process it can be stopped at any time, and what GDAL's
 libraries print when the disk is full stays out of the user's terminal.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from pathlib import Path
 from typing import Final
 
 import rasterio
@@ -19,21 +20,22 @@ from rasterio.errors import RasterioError
 TRANSLATE_OPTIONS: Final = {"GDAL_MAX_DATASET_POOL_SIZE": "16"}
 """Pieces kept open at a time: GDAL's 100 hold so many buffers that memory grows with the scene."""
 FAILED_STATUS: Final = 1
-"""Exit status; the last line on stderr says why."""
+"""Exit status; the last line on stderr says for which output, and why."""
 
 
 def main() -> None:
-    """Translate, and check that all of it arrived."""
+    """Translate, check that all of it arrived, and only then give the result its name; one after the other."""
     # The parent stops this process by itself; a keyboard interrupt reaches both.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    source, out, options = sys.argv[1:]
-    try:
-        with rasterio.Env(**TRANSLATE_OPTIONS):
-            rasterio.shutil.copy(source, out, **json.loads(options))
-        check_complete(out)
-    except (OSError, RasterioError, CPLE_BaseError) as error:
-        sys.stderr.write(f"\n{' '.join(str(error).split())}\n")
-        sys.exit(FAILED_STATUS)
+    for source, scratch, out, options in json.load(sys.stdin):
+        try:
+            with rasterio.Env(**TRANSLATE_OPTIONS):
+                rasterio.shutil.copy(source, scratch, **options)
+            check_complete(scratch)
+            Path(scratch).replace(out)
+        except (OSError, RasterioError, CPLE_BaseError) as error:
+            sys.stderr.write(f"\n{json.dumps([out, ' '.join(str(error).split())])}\n")
+            sys.exit(FAILED_STATUS)
 
 
 def check_complete(path: str) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from algorithms.errors import ClearSkyError
+from server.errors import UnwritableError
 from server.export.plan import Piece
 
 MANIFEST: Final = "manifest.json"
@@ -22,10 +22,6 @@ SUMS: Final = "sums.txt"
 """A line per file of a finished piece: name, size, CRC-32."""
 UNFINISHED_SUFFIX: Final = ".part"
 """Suffix of files that are being written."""
-
-
-class UnwritableError(ClearSkyError):
-    """A file that cannot be written."""
 
 
 def partial_folder(out: Path) -> Path:
@@ -58,9 +54,10 @@ def _recorded_sums(path: Path) -> dict[str, tuple[int, int]]:
     return sums
 
 
-def _no_room(path: Path, error: OSError) -> UnwritableError:
+def no_room(path: Path, why: str | None) -> UnwritableError:
+    """The error for a file that cannot be written."""
     return UnwritableError(
-        f"{str(path)!r} cannot be written: {error.strerror}; free disk space and run the command again: it resumes"
+        f"{str(path)!r} cannot be written: {why}; free disk space and run the command again: it resumes"
     )
 
 
@@ -98,8 +95,8 @@ class WorkFolder:
         return work
 
     def path(self, piece: Piece, kind: str) -> Path:
-        """Where a piece's file is, or will be."""
-        return self.folder / f"{piece.name}.{kind}.tif"
+        """Where a piece's file of a kind, such as `image.tif`, is or will be."""
+        return self.folder / f"{piece.name}.{kind}"
 
     def has(self, piece: Piece, kinds: Sequence[str]) -> bool:
         """Whether the files of a piece are there as they were written; a disk that was full may hold less."""
@@ -123,7 +120,7 @@ class WorkFolder:
             with (self.folder / SUMS).open("a", encoding="ascii") as file:
                 file.write(f"{path.name} {size} {checksum:08x}\n")  # one write: threads and kills leave whole lines
         except OSError as error:
-            raise _no_room(self.folder / SUMS, error) from error
+            raise no_room(self.folder / SUMS, error.strerror) from error
         self.write(path.name, content)
         self.sums[path.name] = size, checksum
 
@@ -141,7 +138,7 @@ class WorkFolder:
             temporary.replace(self.folder / name)
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            raise _no_room(self.folder / name, error) from error
+            raise no_room(self.folder / name, error.strerror) from error
 
     def remove(self) -> None:
         """Remove everything of ours."""

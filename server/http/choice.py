@@ -10,8 +10,8 @@ from rio_tiler.expression import get_expression_blocks
 from rio_tiler.models import ImageData, PointData
 
 from algorithms.errors import ParameterError
-from server.http.bandnames import Labels, known_bands, numbered, numbers_of
 from server.http.expressions import expression_bands
+from server.scenes.bandnames import Labels, known_bands, numbered, numbers_of
 
 Described = TypeVar("Described", ImageData, PointData)
 

@@ -42,12 +42,14 @@ def check_expression(expression: str) -> None:
         ParameterError: with what is wrong and what to write. What rio-tiler refuses is left to rio-tiler.
     """
     if len(expression) > LONGEST_EXPRESSION:
-        raise ParameterError(f"expression has {len(expression)} characters; up to {LONGEST_EXPRESSION} are accepted")
+        raise ParameterError(
+            f"expression has {len(expression)} characters; up to {LONGEST_EXPRESSION} are accepted: write a shorter one"
+        )
     parts = [part for part in expression.split(";") if part.strip()]
     if not parts:
         raise ParameterError(f"expression {expression[:80]!r} is empty; {_REMEDY}")
     if len(parts) > MOST_PARTS:
-        raise ParameterError(f"expression has {len(parts)} parts; up to {MOST_PARTS} are accepted")
+        raise ParameterError(f"expression has {len(parts)} parts; up to {MOST_PARTS} are accepted: leave some out")
     for part in parts:
         _check_part(part.strip())
 
@@ -77,13 +79,17 @@ def _check_node(part: str, node: ast.AST) -> None:
     if isinstance(node, ast.Constant):
         value = node.value
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise ParameterError(f"{shown} contains {str(value)[:40]!r}, which is not a finite number")
+            raise ParameterError(
+                f"{shown} contains {str(value)[:40]!r}, which is not a finite number; write one that is"
+            )
         if isinstance(value, int) and abs(value) >= 2**63:
             raise ParameterError(f"{shown} contains an integer beyond 64 bits; write it as {value:.6e}")
     elif isinstance(node, ast.Call):
         name = node.func.id if isinstance(node.func, ast.Name) else "?"
         if name in REDUCTIONS or name not in numexpr_functions:
-            raise ParameterError(f"{shown} calls {name[:40]!r}, which is not a function of single pixels")
+            raise ParameterError(
+                f"{shown} calls {name[:40]!r}, which is not a function of single pixels; use for example sqrt"
+            )
     elif isinstance(node, ast.BinOp):
         if isinstance(node.op, ast.Pow) and _constant(node.right):
             plain = not _constant(node.left) or _number(node.left) is not None

@@ -52,7 +52,7 @@ def check_shape(shape: dict[str, Any]) -> None:
             x, y = (float(value) for value in position[:2])
         except (TypeError, ValueError, OverflowError):
             raise ParameterError(
-                f"the geometry holds {str(position)[:80]}, which is no position; give two numbers"
+                f"the geometry holds {str(position)[:80]}, which is not a position; give two numbers"
             ) from None
         if not (math.isfinite(x) and math.isfinite(y)):
             raise ParameterError(f"the geometry contains {x:g},{y:g}, which is not finite; give numbers")

@@ -22,10 +22,15 @@ CHECKERS = 2
 """Threads that look up the state of datasets, per request thread: apart from these, so that a server that stalls does
 not block them, and more than all servers that stall can hold (see `Gate`), so that local files do not wait for any."""
 
+NAMING = frozenset({"url", "replacement", "mask", "replacement_mask"})
+"""Parameters that name datasets."""
+
 
 def entity_tag(scope: Scope, resolve: Resolver) -> str | None:
     """Strong tag of an answer, from what it depends on: files, parameters, software. None where it is unknown."""
     query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    # Addresses count as they are admitted: without their signatures.
+    query = [(name, "" if name in NAMING and "://" in value else value) for name, value in query]
     parts = [__version__, scope["path"], repr(query), Headers(scope=scope).get("accept", "")]
     try:
         parts += resolve(scope)
@@ -100,6 +105,8 @@ class ImageHeaders:
                     if trace.cloud_fraction is not None:
                         headers["X-Clearsky-Cloud-Fraction"] = f"{trace.cloud_fraction:.4f}"
                         headers["X-Clearsky-Filled-Fraction"] = f"{trace.filled_fraction:.4f}"
+                if trace.replacements:
+                    headers["X-Clearsky-Replacements"] = trace.chosen()
                 if trace.warnings:
                     headers["X-Clearsky-Warning"] = trace.warning()
                 if trace.seconds:

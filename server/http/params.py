@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 from fastapi import Depends, Query
 from fastapi import Request as HttpRequest
@@ -14,15 +14,16 @@ from titiler.core.algorithm.base import BaseAlgorithm
 from titiler.core.dependencies import DefaultDependency
 
 from algorithms.errors import ParameterError
-from algorithms.models import MODELS
+from algorithms.models import ProcessingLevel
 from algorithms.removal import CLOUD_ALGORITHMS
-from server.analysis.request import Request, fields_of
+from server.analysis.parameters import PARAMETERS, fields_of
+from server.analysis.request import Request
 from server.http.choice import choose
-from server.http.shared import SharedAnalysis, SharedSettings, SharedSources
+from server.http.shared import SharedAnalysis, SharedChooser, SharedSettings, SharedSources
 from server.http.stock import STOCK_ALGORITHMS, settable
 from server.raster.sources import Sources
 from server.scenes.bandlist import joined_files
-from server.scenes.masks import AUTO, PRESETS
+from server.work.ticket import holding
 
 ALGORITHMS = STOCK_ALGORITHMS.register(cast(Any, CLOUD_ALGORITHMS))
 """TiTiler's own algorithms and ours."""
@@ -88,9 +89,14 @@ def process(
     return make_algorithm(name, _parameters(algorithm_params))
 
 
+def _query(name: str) -> Any:
+    """The declared parameter of a name as one of FastAPI's."""
+    return Query(description=PARAMETERS[name].description)
+
+
 @dataclass
-class RequestParams:
-    """The rasters and where their clouds come from."""
+class TargetParams:
+    """The target and where its clouds come from."""
 
     url: Annotated[
         list[str],
@@ -98,50 +104,65 @@ class RequestParams:
             description="Target: path or URL of a raster, or of a scene; repeated (or with braces) one file per band"
         ),
     ]
-    replacement: Annotated[
-        list[str] | None,
-        Query(description="Another date of the same place; may be repeated; the first clear one at a pixel fills it"),
-    ] = None
-    mask: Annotated[
-        str | None,
-        Query(
-            description="Raster of cloud classes to use instead of the model, or the scenes' own masks: "
-            f"{', '.join([*PRESETS, AUTO])}"
-        ),
-    ] = None
-    mask_bits: Annotated[
-        str | None, Query(description="Bits of a bit-packed mask that mean cloud or shadow, e.g. `3,4`")
-    ] = None
-    replacement_mask: Annotated[
-        list[str] | None, Query(description="Masks of the replacements, in their order, where `mask` is a raster")
-    ] = None
-    mask_remap: Annotated[
-        str | None, Query(description="ArcGIS remap string from classes to 0/1, e.g. `1 1;2 1;3 1`")
-    ] = None
-    model: Annotated[str | None, Query(description=f"Cloud model: {', '.join(MODELS)}")] = None
-    level: Annotated[
-        Literal["l1c", "l2a"] | None, Query(description="Processing level, where the dataset does not state it")
-    ] = None
-    bands: Annotated[str | None, Query(description="Common names of the bands in order, e.g. `blue,green,red,nir`")] = (
-        None
-    )
-    reflectance_scale: Annotated[float | None, Query(description="Reflectance per digital number")] = None
-    reflectance_offset: Annotated[float | None, Query(description="Reflectance at digital number 0")] = None
-    assets: Annotated[
-        list[str] | None, Query(description="Bands to show by name, e.g. `red`, `B04`; may be repeated, or with commas")
-    ] = None
+    mask: Annotated[str | None, _query("mask")] = None
+    mask_bits: Annotated[str | None, _query("mask_bits")] = None
+    mask_remap: Annotated[str | None, _query("mask_remap")] = None
+    model: Annotated[str | None, _query("model")] = None
+    level: Annotated[ProcessingLevel | None, _query("level")] = None
+    bands: Annotated[str | None, _query("bands")] = None
+    reflectance_scale: Annotated[float | None, _query("reflectance_scale")] = None
+    reflectance_offset: Annotated[float | None, _query("reflectance_offset")] = None
 
 
-def asked_request(asked: Annotated[RequestParams, Depends()], sources: SharedSources, request: HttpRequest) -> Request:
-    """The request, every dataset it names admitted.
+@dataclass
+class RequestParams(TargetParams):
+    """The rasters and where their clouds come from."""
+
+    replacement: Annotated[list[str] | None, _query("replacement")] = None
+    replacement_mask: Annotated[list[str] | None, _query("replacement_mask")] = None
+    assets: Annotated[list[str] | None, _query("assets")] = None
+
+
+_FIELDS: Final = {field.name for field in fields(RequestParams)} - {"url"}
+_REPEATED: Final = {"replacement", "replacement_mask", "assets"}
+_NUMBERS: Final = ("reflectance_scale", "reflectance_offset")
+
+
+def asked_request(
+    asked: Annotated[RequestParams, Depends()], sources: SharedSources, chooser: SharedChooser, request: HttpRequest
+) -> Request:
+    """The request, every dataset it names admitted, and its replacements chosen where it says `auto`.
 
     Raises:
         SourceForbiddenError, SourceMissingError: see `Sources.check`. RemapError: a remap string that cannot be read.
         ParameterError: a band that there is not.
     """
     given = {name: value for name, value in vars(asked).items() if name != "url"}
-    found = Request(joined_files(asked.url), **fields_of(given)).checked(sources.check)
+    with holding():
+        found = chooser.resolved(Request(joined_files(asked.url), **fields_of(given)).checked(sources.check))
     return replace(found, shown=shown_bands(found, sources, request.query_params))
+
+
+def queried_request(query: QueryParams) -> Request:
+    """The request in a query, without what it shows; nothing is checked.
+
+    Raises:
+        RemapError, ParameterError: a value that cannot be read.
+    """
+    given: dict[str, Any] = {name: query.get(name) for name in _FIELDS - _REPEATED}
+    given |= {name: query.getlist(name) for name in _REPEATED}
+    try:
+        given |= {name: float(given[name]) for name in _NUMBERS if given[name]}
+    except ValueError as error:
+        raise ParameterError(f"{' and '.join(_NUMBERS)} are numbers") from error
+    return Request(joined_files(query.getlist("url") or [""]), **fields_of(given))
+
+
+def asked_target(asked: Annotated[TargetParams, Depends()], sources: SharedSources) -> Request:
+    """A request for a target alone, every dataset it names admitted. Raises as `asked_request` does."""
+    given = {name: value for name, value in vars(asked).items() if name != "url"}
+    with holding():
+        return Request(joined_files(asked.url), **fields_of(given)).checked(sources.check)
 
 
 def shown_bands(request: Request, sources: Sources, query: QueryParams) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from server.http.shared import SharedAnalysis, SharedSources
 from server.raster.dataset import Dataset
 from server.raster.grid import ground_resolution
 from server.raster.sources import Sources
+from server.remote.signatures import shown_name
 from server.work.ticket import holding
 
 
@@ -104,7 +105,7 @@ def _bands(request: Request, sources: Sources, url: str) -> list[dict[str, Any]]
         try:
             dataset = request.dataset(sources, url, (number,))
         except ClearSkyError as error:
-            found.append({"name": band.name, "asset": band.asset, "file": band.url, "error": str(error)})
+            found.append({"name": band.name, "asset": band.asset, "file": shown_name(band.url), "error": str(error)})
         else:
             part = dataset.parts[0]
             file = part.url if part.member is None else f"{part.url}!{part.member.name}"

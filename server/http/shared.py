@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from server.analysis.choosing import Chooser
 from server.analysis.engine import Analysis
 from server.raster.sources import Sources
 from server.settings import Settings
@@ -15,6 +16,17 @@ def sources_of(app: Any) -> Sources:
     """An application's rasters."""
     sources: Sources = app.state.services.sources
     return sources
+
+
+def chooser_of(app: Any) -> Chooser:
+    """What chooses an application's replacements."""
+    chooser: Chooser = app.state.services.chooser
+    return chooser
+
+
+async def shared_chooser(request: Request) -> Chooser:
+    """What chooses the application's replacements."""
+    return chooser_of(request.app)
 
 
 async def shared_sources(request: Request) -> Sources:
@@ -37,3 +49,4 @@ async def shared_analysis(request: Request) -> Analysis:
 SharedSources = Annotated[Sources, Depends(shared_sources)]
 SharedSettings = Annotated[Settings, Depends(shared_settings)]
 SharedAnalysis = Annotated[Analysis, Depends(shared_analysis)]
+SharedChooser = Annotated[Chooser, Depends(shared_chooser)]

@@ -10,12 +10,11 @@ from starlette.datastructures import QueryParams
 
 from algorithms.removal import CLOUD_ALGORITHMS
 from server.analysis.clouds import is_preset
-from server.analysis.request import Request, fields_of
+from server.analysis.request import Request
 from server.http.asgi import Scope
-from server.http.params import shown_bands
-from server.http.shared import sources_of
+from server.http.params import queried_request, shown_bands
+from server.http.shared import chooser_of, sources_of
 from server.raster.sources import Sources
-from server.scenes.bandlist import joined_files
 from server.scenes.masks import AUTO, chosen_kind
 
 Resolver = Callable[[Scope], Sequence[str]]
@@ -26,17 +25,23 @@ DESCRIPTIVE_ROUTES: Final = ("/info", "/info.geojson", "/scene", "/assets")
 
 
 def named_in_query(scope: Scope) -> list[str]:
-    """What an answer on the datasets that a query names depends on."""
-    query = QueryParams(scope["query_string"])
-    named = {name: query.getlist(name) for name in ("replacement", "replacement_mask", "assets")}
-    given = {name: query.get(name) for name in ("mask", "bands")}
-    sources = sources_of(scope["app"])
-    request = Request(joined_files(query.getlist("url") or [""]), **fields_of(named | given)).checked(sources.check)
+    """What an answer on the datasets that a query names, or has chosen, depends on."""
+    app, query = scope["app"], QueryParams(scope["query_string"])
+    sources = sources_of(app)
+    request = chooser_of(app).resolved(queried_request(query).checked(sources.check))
     return used_states(replace(request, shown=shown_bands(request, sources, query)), sources, scope)
 
 
+def ranked_in_query(scope: Scope) -> list[str]:
+    """What the list of dates that a target may be filled from depends on."""
+    app = scope["app"]
+    sources = sources_of(app)
+    request = queried_request(QueryParams(scope["query_string"])).checked(sources.check)
+    return [*request.sources, repr(chooser_of(app).ranking(request)), *map(sources.version, request.sources)]
+
+
 def used_states(request: Request, sources: Sources, scope: Scope) -> list[str]:
-    """States of the files that an answer is made from; of scenes those of the bands that it needs, and of their masks.
+    """Names and states of the files that an answer is made from; of scenes of the bands it needs, and of their masks.
 
     Args:
         request: what is asked for, its sources checked, with the bands shown.
@@ -47,10 +52,11 @@ def used_states(request: Request, sources: Sources, scope: Scope) -> list[str]:
         ClearSkyError, OSError: a file whose state is unknown.
     """
     if str(scope["path"]).endswith(DESCRIPTIVE_ROUTES):
-        return [_all_bands(request, sources, url) for url in request.sources] + _own_masks(request, sources)
+        every = [_all_bands(request, sources, url) for url in request.sources]
+        return [*request.sources, *every, *_own_masks(request, sources)]
     clouds = bool(request.replacements) or QueryParams(scope["query_string"]).get("algorithm") in CLOUD_ALGORITHMS
     numbers = request.numbers(sources, analysed=clouds)
-    found = [sources.version(request.target, numbers)]
+    found = [*request.sources, sources.version(request.target, numbers)]
     if request.replacements:
         names = request.dataset(sources, request.target, numbers).names
         used = tuple(name for name in names if name)

@@ -25,6 +25,7 @@ from server.errors import (
     OverdueError,
     QueryTooLongError,
     RecipeMissingError,
+    ShutdownError,
     SourceBusyError,
     SourceChangedError,
     SourceFaultError,
@@ -32,7 +33,9 @@ from server.errors import (
     SourceMissingError,
     SourceTimeoutError,
     SourceUnreadableError,
+    UnwritableError,
 )
+from server.remote.redaction import redacted
 from server.work.trace import request_id
 
 logger = logging.getLogger("clearsky")
@@ -60,6 +63,8 @@ STATUS: Final[dict[type[Exception], int]] = {
     AbandonedError: 499,
     OverdueError: 503,
     BusyError: 503,
+    ShutdownError: 503,
+    UnwritableError: 500,
     MemoryError: 503,
     Exception: 500,
 }
@@ -118,12 +123,14 @@ def error_response(error: Exception) -> Response:
     status = status_of(error)
     if status == 500 and isinstance(error, _REFUSALS) and _raised_by_library(error):
         logger.warning("%s: unexpected: %r", request_id.get(), error, exc_info=error)
-        detail = f"the request's values cannot be used together: {_without_paths(str(error))[:200]}; change them"
+        detail = (
+            f"the request's values cannot be used together: {redacted(_without_paths(str(error)))[:200]}; change them"
+        )
         return JSONResponse({"detail": detail}, status_code=400)
     if status >= 500:
         # What is documented needs no traceback; the rest is a fault of the server.
         logger.error("%s: %r", request_id.get(), error, exc_info=error if status == 500 else None)
-    return JSONResponse({"detail": _detail(error, status)[:LONGEST_DETAIL]}, status_code=status)
+    return JSONResponse({"detail": redacted(_detail(error, status))[:LONGEST_DETAIL]}, status_code=status)
 
 
 async def _answer(_: Request, error: Exception) -> Response:
@@ -145,7 +152,7 @@ async def _invalid_request(_: Request, error: Exception) -> Response:
     for item in error.errors():
         where = ".".join(str(p) for p in item["loc"][1:]) or str(item["loc"][0])
         parts.append(f"{where}={repr(item.get('input'))[:200]}: {item['msg']}")
-    return JSONResponse({"detail": "; ".join(parts)[:LONGEST_DETAIL]}, status_code=400)
+    return JSONResponse({"detail": redacted("; ".join(parts))[:LONGEST_DETAIL]}, status_code=400)
 
 
 def add_error_handlers(app: FastAPI) -> None:

@@ -28,7 +28,7 @@ def settable(algorithm: type[BaseAlgorithm]) -> list[str]:
 
 
 def _guarded(name: str, algorithm: type[BaseAlgorithm]) -> type[BaseAlgorithm]:
-    """An algorithm that raises `ParameterError` for images it cannot work on, and knows no other parameters."""
+    """An algorithm that raises `ParameterError` for images it cannot work on, and refuses unknown parameters."""
 
     def __call__(self: BaseAlgorithm, img: ImageData) -> ImageData:  # noqa: N807
         image = f"{img.count} band(s) of {img.array.dtype}, {img.width} x {img.height} pixels"
@@ -40,7 +40,7 @@ def _guarded(name: str, algorithm: type[BaseAlgorithm]) -> type[BaseAlgorithm]:
         except (ValueError, TypeError, ArithmeticError, LookupError, RioTilerError) as error:
             raise ParameterError(f"algorithm {name} cannot work on {image}: {str(error)[:200]}; {remedy}") from error
         if 0 in result.array.shape:
-            raise ParameterError(f"algorithm {name} leaves nothing of {image}; {remedy}")
+            raise ParameterError(f"algorithm {name} leaves no pixels of {image}; {remedy}")
         return result
 
     members: dict[str, Any] = {

@@ -40,11 +40,12 @@ def raise_fault(files: Sequence[Watched], error: Exception | None = None) -> Non
 
 def open_checked(url: str, name: str, seen: Inspected) -> Any:
     """The raster under the name that GDAL knows it by, if it stands for itself."""
+    driver = driver_for(url, seen.read(0, 8))
     try:
-        src = rasterio.open(name, driver=driver_for(url))
+        src = rasterio.open(name, driver=driver)
     except (RasterioIOError, CPLE_BaseError) as error:
         raise SourceUnreadableError(
-            f"{url!r} cannot be read as {driver_for(url)}: {str(error).replace(name, url)[:300]}; give a GeoTIFF"
+            f"{url!r} cannot be read as {driver}: {str(error).replace(name, url)[:300]}; give a GeoTIFF"
         ) from error
     try:
         raise_fault([seen])
@@ -67,7 +68,7 @@ def _check_references(url: str, src: Any) -> None:
         if found := next((tags[item] for item in items if item in tags), None):
             raise SourceUnreadableError(
                 f"{url!r} refers to another file, {found[:200]!r}, in its {domain} metadata; "
-                "write it anew without them (gdal_translate)"
+                "write a copy without such metadata (gdal_translate)"
             )
     for crs in (src.crs, src.gcps[1]):
         if crs and _names_files(crs.to_wkt(version=_WKT)):

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from affine import Affine
@@ -118,6 +119,7 @@ def resolution_groups(layer: Layer, factor: int) -> dict[int, tuple[int, ...]]:
     return groups
 
 
+@lru_cache(maxsize=64)
 def mixed(dataset: Dataset) -> bool:
     """Whether a raster's bands have more than one grid."""
     base = finest(dataset.parts) if dataset.parts else None

@@ -21,9 +21,24 @@ and another to warp. It is never offered a file, and `server.raster.opening` ref
 (in newer versions part of `MEM`) holds the shapes that rasterio burns into a mask."""
 
 
-def driver_for(url: str) -> str:
-    """The one driver that is offered a file a request names; no other looks at its content."""
-    return BY_SUFFIX.get(PurePosixPath(urlsplit(url).path).suffix.lower(), "GTiff")
+BY_START: Final = {
+    b"II*\0": "GTiff", b"MM\0*": "GTiff", b"II+\0": "GTiff", b"MM\0+": "GTiff",
+    b"\0\0\0\x0cjP  ": "JP2OpenJPEG", b"\xffO\xffQ": "JP2OpenJPEG",
+}  # fmt: skip
+"""Drivers by a file's first bytes: archives name files as they like (`.../$value`)."""
+
+
+def driver_for(url: str, start: bytes) -> str:
+    """The one driver that is offered a file a request names; no other looks at its content.
+
+    Args:
+        url: its name. Of pictures (PNG, JPEG, WEBP) it decides, of GeoTIFF and JPEG 2000 the first bytes do.
+        start: those, 8 at least where there are as many.
+    """
+    named = BY_SUFFIX.get(PurePosixPath(urlsplit(url).path).suffix.lower(), "GTiff")
+    if named not in BY_START.values():
+        return named
+    return next((driver for first, driver in BY_START.items() if start.startswith(first)), named)
 
 
 def restrict_drivers() -> None:

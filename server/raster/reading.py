@@ -20,9 +20,9 @@ from server.raster.dataset import Dataset, dataset_crs
 from server.raster.grid import Box, Grid
 from server.raster.layer import Layer
 from server.raster.sources import Sources
-from server.raster.turns import source_of_warp
 from server.raster.units import nodata_counts
 from server.raster.upright import validity_options
+from server.raster.warps import source_of_warp
 from server.remote.files import is_remote
 
 Bools = npt.NDArray[np.bool_]

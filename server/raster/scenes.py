@@ -43,7 +43,7 @@ def describe_band(src: Any, band: SceneBand, url: str, version: str) -> StackBan
     if src.gcps[0]:
         raise BandError(f"{url!r} is placed by ground control points; warp it first (gdalwarp)")
     if not 1 <= band.index <= src.count:
-        raise BandError(f"{url!r} has no band {band.index}; it has {src.count}")
+        raise BandError(f"{url!r} has no band {band.index}; it has {src.count}: correct the Item, or name its files")
     levels = [Level(1, src.width, src.height)]
     for k, factor in enumerate(src.overviews(band.index)):
         with rasterio.open(src.name, driver=src.driver, overview_level=k) as overview:
@@ -80,7 +80,7 @@ def describe_scene(scene: Scene, numbers: Sequence[int], describe: Callable[[Sce
     """
     chosen = [scene.bands[number - 1] for number in numbers]
     if not chosen:
-        raise BandError(f"{scene.url!r} has no bands of reflectance")
+        raise BandError(f"{scene.url!r} has no bands of reflectance; name the files of its bands, {{B02,B03,B04}}.tif")
     parts = _at_once(describe, chosen)
     sources = dict.fromkeys(band.source for band in chosen)
     return composed(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
+import cachetools
+
 from algorithms.errors import ParameterError
+from server.errors import SourceForbiddenError
 from server.raster.dataset import Dataset, describe
 from server.raster.documents import may_be_document, read_document
 from server.raster.mounting import file_version
@@ -18,11 +23,13 @@ from server.raster.stack import StackBand
 from server.raster.upright import georeferenced
 from server.remote.allowlist import AllowList
 from server.remote.files import Remotes, is_remote
+from server.remote.signatures import unsigned_name
+from server.remote.web import WebDocument
 from server.scenes.bandlist import band_list, expanded, files_of, is_band_list, joined_files
 from server.scenes.item import item_scene
 from server.scenes.masks import preset_of
 from server.scenes.products import folder_state, is_product, product_scene
-from server.scenes.scene import Scene, SceneBand, SceneMask
+from server.scenes.scene import Scene, SceneBand, SceneMask, scene_digest
 from server.settings import Settings
 
 DESCRIPTIONS: Final = 256
@@ -45,6 +52,9 @@ class Sources:
         self._described = lru_cache(maxsize=DESCRIPTIONS)(self._describe)
         self._items = lru_cache(maxsize=DESCRIPTIONS)(self._read_item)
         self._products = lru_cache(maxsize=DESCRIPTIONS)(_read_product)
+        self._choosing = threading.Lock()
+        self._places: cachetools.LRUCache[str, str] = cachetools.LRUCache(PARTS)
+        """By scene, which of several stores its files are read from."""
         self._parts = lru_cache(maxsize=PARTS)(self._describe_part)
 
     @classmethod
@@ -58,17 +68,25 @@ class Sources:
         Raises:
             ParameterError: an entry of the allow-list that cannot be understood.
         """
-        files = [file for url in own for file in files_of(url)]
+        files = [unsigned_name(file) for url in own for file in files_of(url)]
         # What a document names next to itself is its user's, too.
         around = [file.rsplit("/", 1)[0] + "/" for file in files if may_be_document(file)]
         allowed = AllowList.of(settings, [*files, *around])
         return cls(allowed, Remotes.of(settings, allowed))
 
     def check(self, url: str) -> str:
-        """The name to open, in its one form, if a request may name it. Raises as `AllowList.check` does."""
+        """The name to open, in its one form and without a signature, if whoever asks may read it.
+
+        Raises:
+            As `AllowList.check` and, of web addresses, `Remotes.admit` do.
+        """
         if is_band_list(url):
-            return joined_files([self.allowed.check(file) for file in expanded(url)])
-        return self.allowed.check(url, folders=may_be_document(url))
+            return joined_files([self._admitted(file) for file in expanded(url)])
+        return self._admitted(url, folders=may_be_document(url))
+
+    def _admitted(self, url: str, *, folders: bool = False) -> str:
+        name = self.allowed.check(url, folders=folders)
+        return self.remotes.admit(name) if is_remote(name) else name
 
     def version(self, url: str, numbers: Iterable[int] | None = None) -> str:
         """Identity of the content: of a scene that of its documents and of the files of some bands.
@@ -81,18 +99,29 @@ class Sources:
             OSError: a local file that is not there. Errors of `Remotes.identity`: a remote one that cannot be had.
         """
         if is_band_list(url):
-            return " ".join(map(self.state, expanded(url)))
-        own = self.state(url)
+            return " ".join(map(self.version, expanded(url)))
         scene = self.scene(url)
         if scene is None:
-            return own
+            return self.state(url)
+        own = self.state(url) if is_product(url) else scene_digest(scene)
         used = {*scene.analysed, *scene.picture} if numbers is None else set(numbers)
-        files = dict.fromkeys(scene.bands[number - 1].url for number in sorted(used))
-        return " ".join([own, *(self.state(self.allowed.check(file)) for file in files)])
+        files = dict.fromkeys(self._placed(scene, scene.bands[number - 1]) for number in sorted(used))
+        return " ".join([own, *map(self.state, files)])
 
     def mask_version(self, mask: SceneMask) -> str:
         """Identity of the content of a mask that comes with a scene. Raises as `version` does."""
-        return self.state(self.allowed.check(mask.url))
+        scene = _mask_scene(mask)
+        return self.state(self._placed(scene, scene.bands[0]))
+
+    def answer(self, url: str, *, most_bytes: int) -> WebDocument:
+        """What a web service answers now, such as a page of a search; its address is checked as every other.
+
+        Raises:
+            SourceForbiddenError: see `check`. ParameterError: no web address. Errors of `Remotes.document`.
+        """
+        if not url.lower().startswith(("https://", "http://")):
+            raise ParameterError(f"{url[:200]!r} is no address of a web service; give one that begins with https://")
+        return self.remotes.document(self.allowed.check(url), most_bytes=most_bytes)
 
     def state(self, url: str) -> str:
         """State of one file, or of a product's folder. Raises as `version` does."""
@@ -141,6 +170,12 @@ class Sources:
         data = read_document(url, version, self.remotes)
         return None if data is None else item_scene(data, url)
 
+    def document(self, url: str) -> bytes | None:
+        """The STAC Item that a name stands for, as it is stored; None for anything else. Raises as `scene` does."""
+        if is_band_list(url) or not may_be_document(url) or is_product(url):
+            return None
+        return read_document(url, self.state(url), self.remotes)
+
     def dataset(self, url: str) -> Dataset:
         """The description of a raster of one file, read again when the file changes.
 
@@ -160,18 +195,44 @@ class Sources:
             SourceMissingError, SourceUnreadableError: see `open_raster`; or a file's place or numbers are of no use.
             BandError: bands that do not fit onto one grid.
         """
-        return describe_scene(scene, numbers or range(1, 1 + len(scene.bands)), self._part)
+        numbers = numbers or tuple(range(1, 1 + len(scene.bands)))
+        for number in numbers[:1]:
+            self._placed(scene, scene.bands[number - 1])  # decides where all are read from
+        return describe_scene(scene, numbers, partial(self._part, scene))
 
     def mask(self, mask: SceneMask) -> Dataset:
         """The description of a mask that comes with a scene. Raises as `composed` does."""
-        bands = (
-            SceneBand(None, mask.asset, mask.url, index, scale=1.0, offset=0.0, member=mask.member)
-            for index in preset_of(mask.kind).bands
-        )
-        return self.composed(Scene(mask.url, tuple(bands)))
+        return self.composed(_mask_scene(mask))
 
-    def _part(self, band: SceneBand) -> StackBand:
-        url = self.allowed.check(band.url)  # no list: braces in an Item's address are its own
+    def _placed(self, scene: Scene, band: SceneBand) -> str:
+        """The admitted address of a band's file: its own, or the first of its alternates where that is refused.
+
+        All bands of a scene are read from one place, the last one that let somebody in.
+
+        Raises:
+            See `check`: what is wrong with its own address.
+        """
+        places = (band.url, *band.alternates)  # no lists: braces in an Item's address are its own
+        if len(places) == 1:
+            return self._admitted(band.url)
+        with self._choosing:
+            chosen = self._places.get(scene.url)
+        refused: SourceForbiddenError | None = None
+        for place in sorted(places, key=lambda place: _store(place) != chosen):
+            try:
+                name = self._admitted(place)
+                self.state(name)  # an object store says only now whether it may be read
+            except SourceForbiddenError as error:
+                refused = error if refused is None or place == band.url else refused
+                continue
+            with self._choosing:
+                self._places[scene.url] = _store(place)
+            return name
+        assert refused is not None  # noqa: S101  (there is a place)
+        raise refused
+
+    def _part(self, scene: Scene, band: SceneBand) -> StackBand:
+        url = self._placed(scene, band)
         return self._parts(band, url, self.state(url))
 
     def _describe_part(self, band: SceneBand, url: str, version: str) -> StackBand:
@@ -191,6 +252,18 @@ class Sources:
             spans: first byte, and the one after the last.
         """
         self.remotes.pieces.announce(dataset.url, dataset.version, spans)
+
+
+def _store(url: str) -> str:
+    """Scheme and host of an address."""
+    return url.split("/", 3)[0] + "//" + url.split("/", 3)[2] if "://" in url else ""
+
+
+def _mask_scene(mask: SceneMask) -> Scene:
+    """A mask as a scene of its own."""
+    first = SceneBand(None, mask.asset, mask.url, scale=1.0, offset=0.0, alternates=mask.alternates, member=mask.member)
+    bands = (replace(first, index=index) for index in preset_of(mask.kind).bands)
+    return Scene(unsigned_name(mask.url), tuple(bands))
 
 
 def _read_product(url: str, _version: str) -> Scene:

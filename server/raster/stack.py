@@ -115,13 +115,6 @@ class Place:
         """Whether the grids are one."""
         return self.across == self.down == 1 and self.left == self.top == 0
 
-    @property
-    def ratio(self) -> int | None:
-        """How many pixels of the finer grid make one of the band's along a side; None where the grids do not fit."""
-        whole = round(self.across)
-        fits = self.left == self.top == 0 and self.across == self.down == whole and whole >= 1
-        return whole if fits else None
-
 
 def finest(bands: Sequence[StackBand]) -> StackBand:
     """The band whose grid is the stack's: of the smallest pixels, the first of several."""

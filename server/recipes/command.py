@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from server.analysis.request import Request
     from server.raster.sources import Sources
     from server.recipes.model import Recipe
+    from server.settings import Settings
 
 
 @click.group()
@@ -26,17 +28,27 @@ def _told(found: Recipe) -> str:
     filled = (
         f"filled from {', '.join(request.replacements)}" if request.replacements else "shown as it is (no replacements)"
     )
-    remap = request.remap.text if request.remap else "everything but 0"
-    clouds = f"clouds of {request.mask} ({remap})" if request.mask else f"model {request.model or 'auto'}"
+    clouds = f"clouds of {request.mask} ({_rule(request)})" if request.mask else f"model {request.model or 'auto'}"
     return f"{found.name}: {request.target} {filled}; {clouds}; {options}"
 
 
-def _problems(name: str, folder: Path | None, sources: Sources | None, taken: dict[str, str]) -> list[str]:
+def _rule(request: Request) -> str:
+    """Which values of a recipe's mask mean cloud, in words."""
+    from server.analysis.clouds import is_preset  # noqa: PLC0415
+
+    if request.mask_bits:
+        return f"bits {', '.join(map(str, request.mask_bits))}"
+    if request.remap:
+        return request.remap.text
+    return "its own classes" if is_preset(request.mask) else "everything but 0"
+
+
+def _problems(name: str, settings: Settings, sources: Sources | None, taken: dict[str, str]) -> list[str]:
     """What is wrong with a recipe; prints what it does if nothing is.
 
     Args:
         name: of the recipe, or its file.
-        folder: of recipes known by name.
+        settings: where recipes known by name are, and what to search.
         sources: what opens its rasters; None leaves them alone.
         taken: names of recipes and where they are from, to which this one's is added.
     """
@@ -45,7 +57,7 @@ def _problems(name: str, folder: Path | None, sources: Sources | None, taken: di
     from server.recipes.store import load_recipe  # noqa: PLC0415
 
     try:
-        found = load_recipe(name, folder)
+        found = load_recipe(name, settings.recipes)
     except RecipeError as error:
         return list(error.problems)
     except RecipeMissingError as error:
@@ -54,7 +66,7 @@ def _problems(name: str, folder: Path | None, sources: Sources | None, taken: di
         where = found.document.at(("name",))
         return [f"{where}: name={found.name!r}: {taken[found.name]} already has this name; choose another"]
     taken[found.name] = found.document.name
-    problems = [] if sources is None else raster_problems(found, sources)
+    problems = [] if sources is None else raster_problems(found, sources, api=settings.stac_api)
     if not problems:
         click.echo(_told(found))
     return problems
@@ -71,7 +83,7 @@ def check(files: tuple[str, ...], *, offline: bool) -> None:
     settings = Settings()
     sources = None if offline else Sources.of(settings)
     taken: dict[str, str] = {}
-    problems = [problem for name in files for problem in _problems(name, settings.recipes, sources, taken)]
+    problems = [problem for name in files for problem in _problems(name, settings, sources, taken)]
     for problem in problems:
         click.echo(" ".join(problem.split()), err=True)
     if problems:

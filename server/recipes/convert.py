@@ -8,9 +8,15 @@ from typing import Any
 
 from algorithms.options import ESRI_BUFFER
 from algorithms.reclassify import MODEL_REMAP, reclassify
+from server.analysis.clouds import NO_CLOUDS
 from server.recipes.document import write_values
 from server.recipes.model import recipe_of
 from server.recipes.rft import Template
+from server.remote.signatures import shown_name
+
+
+def _unsigned(name: str | None) -> str | None:
+    return shown_name(name) if name else name
 
 
 def _slug(text: str) -> str:
@@ -57,9 +63,10 @@ def write_recipe(
         RecipeError: a name that cannot be one.
     """
     notes = list(template.notes)
-    target = target or template.target
-    others: list[str | None] = [*replacements] or [template.replacement]
-    source = mask or template.mask
+    # Signatures do not last, and a recipe is passed on.
+    target = _unsigned(target or template.target)
+    others: list[str | None] = [*map(_unsigned, replacements)] or [_unsigned(template.replacement)]
+    source = _unsigned(mask or template.mask)
     content: dict[str, Any] = {"name": name or _slug(template.title or Path(template.file).name.split(".")[0])}
     content |= {"title": template.title} if template.title else {}
     content |= {"target": target, "replacements": others, "mask": _mask(template, source, notes)}
@@ -68,8 +75,11 @@ def write_recipe(
     content |= {"buffer": buffer} if buffer is not None else {}
     if exact:
         content |= {"adjustment": "moment", "residual": False, "refine": False}
+        content |= {"replacement_masks": [NO_CLOUDS]} if source else {}
     else:
         notes.append("filled by regression with residual correction; --exact writes the settings of Esri's function")
+        if source:
+            notes.append("clouds of the replacements are looked for, which Esri's function does not do")
         if buffer is None:
             notes.append(f"Esri's function widens the mask by {ESRI_BUFFER} steps; this recipe's default is smaller")
     for key, value in (("target", target), ("replacements", others[0])):

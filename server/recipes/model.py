@@ -13,8 +13,8 @@ from typing import Any
 from algorithms.errors import InputError
 from algorithms.options import OPTIONS
 from algorithms.removal import CloudRemoval
-from server.analysis.clouds import is_preset
-from server.analysis.request import Request
+from server.analysis.clouds import NO_CLOUDS, is_preset
+from server.analysis.request import AUTO_REPLACEMENT, Request
 from server.errors import SourceError
 from server.raster.sources import Sources
 from server.recipes.document import Document, read_yaml
@@ -88,8 +88,10 @@ def parse_recipe(document: Document, folder: Path, digest: str) -> Recipe:
         title=written.title or written.name,
         request=Request(
             place(written.target),
-            tuple(place(url) for url in written.replacements),
+            tuple(url if url == AUTO_REPLACEMENT else place(url) for url in written.replacements),
             mask=mask.source if is_preset(mask.source) else place(mask.source) if mask.source else None,
+            mask_bits=mask.bits,
+            replacement_masks=tuple(url if url == NO_CLOUDS else place(url) for url in written.replacement_masks),
             remap=mask.remap,
             model=None if mask.model == "auto" else mask.model,
             bands=written.bands,
@@ -97,6 +99,7 @@ def parse_recipe(document: Document, folder: Path, digest: str) -> Recipe:
             reflectance_scale=written.reflectance_scale,
             reflectance_offset=written.reflectance_offset,
             nodata=written.nodata,
+            assets=written.assets,
         ),
         algorithm=CloudRemoval(**{name: getattr(written, name) for name in OPTIONS}),
         render=written.render,

@@ -23,10 +23,11 @@ from algorithms.errors import ParameterError
 from algorithms.removal import CloudAlgorithm
 from server.http.params import AlgorithmName, RequestParams, process
 from server.http.reader import PairReader, open_request
-from server.http.shared import SharedAnalysis, SharedSettings, SharedSources, sources_of
+from server.http.shared import SharedAnalysis, SharedSettings, SharedSources, chooser_of, sources_of
 from server.recipes.model import Recipe
 from server.recipes.rasters import band_indexes, shown_bands_of
 from server.recipes.store import Recipes
+from server.work.ticket import holding
 
 FIXED: Final = {field.name for field in fields(RequestParams)}
 """Parameters of `/cog` that only the recipe sets."""
@@ -63,6 +64,8 @@ def named_recipe(
         )
     sources = sources_of(request.app)
     recipe = recipe.admitted(sources)
+    with recipe.blame("replacements"), holding():
+        recipe = replace(recipe, request=chooser_of(request.app).resolved(recipe.request))
     shown = shown_bands_of(recipe, sources, request.query_params)
     return replace(recipe, request=replace(recipe.request, shown=shown)) if shown else recipe
 

@@ -13,7 +13,9 @@ from starlette.datastructures import QueryParams
 
 from algorithms.bands import common_names
 from algorithms.errors import BandError, ClearSkyError, InputError
-from server.analysis.clouds import is_preset
+from server.analysis.candidates import search_target
+from server.analysis.clouds import NO_CLOUDS, is_preset, paired
+from server.analysis.request import AUTO_REPLACEMENT
 from server.errors import SourceError
 from server.http.params import shown_bands
 from server.raster.dataset import Dataset
@@ -29,21 +31,21 @@ def band_indexes(recipe: Recipe, sources: Sources) -> list[int] | None:
     """
     if not recipe.render.bands:
         return None
-    return [_index(recipe, sources, k, band) for k, band in enumerate(recipe.render.bands)]
+    return [_index(recipe, sources, position, band) for position, band in enumerate(recipe.render.bands)]
 
 
-def _index(recipe: Recipe, sources: Sources, k: int, band: str | int) -> int:
+def _index(recipe: Recipe, sources: Sources, position: int, band: str | int) -> int:
     if isinstance(band, int):
         return band
     scene = recipe.request.scene(sources, recipe.request.target)
     if scene is not None:
-        with recipe.blame("render", "bands", k):
+        with recipe.blame("render", "bands", position):
             return scene.asked([band])[0]
     target = recipe.request.target_dataset(sources)
     for name in (band.lower(), *common_names([band])):
         if name in target.names:
             return target.indexes[target.names.index(name)]
-    with recipe.blame("render", "bands", k):
+    with recipe.blame("render", "bands", position):
         raise BandError(f"band {band!r} is not in the target, which has {_known(target)}; show one of these")
 
 
@@ -52,23 +54,25 @@ def shown_bands_of(recipe: Recipe, sources: Sources, query: QueryParams) -> tupl
     request = recipe.request
     if request.scene(sources, request.target) is None:
         return ()
-    if shown := shown_bands(request, sources, query):
-        return shown
-    if recipe.render.expression:
-        return shown_bands(request, sources, QueryParams({"expression": recipe.render.expression}))
-    return tuple(band_indexes(recipe, sources) or ())
+    render = recipe.render
+    if "bidx" in query or "expression" in query:
+        return shown_bands(request, sources, query)
+    if render.expression:
+        return shown_bands(request, sources, QueryParams({"expression": render.expression}))
+    return tuple(band_indexes(recipe, sources) or shown_bands(request, sources, query))
 
 
 def _known(target: Dataset) -> str:
     return ", ".join(f"{i} {name or ''}".strip() for i, name in zip(target.indexes, target.names, strict=True))
 
 
-def raster_problems(recipe: Recipe, sources: Sources) -> list[str]:
+def raster_problems(recipe: Recipe, sources: Sources, *, api: str | None = None) -> list[str]:
     """What is wrong with a recipe once its rasters are opened: one line each, with file and line.
 
     Args:
         recipe: a recipe whose rasters have not been checked.
         sources: what checks and describes them.
+        api: STAC API of the settings, in which replacements can be looked up.
     """
     problems: list[str] = []
 
@@ -83,26 +87,38 @@ def raster_problems(recipe: Recipe, sources: Sources) -> list[str]:
 
     asked = recipe.request
     target = attempt(partial(sources.check, asked.target), "target")
-    others = [attempt(partial(sources.check, url), "replacements", k) for k, url in enumerate(asked.replacements)]
+    others = {
+        position: attempt(partial(sources.check, url), "replacements", position)
+        for position, url in enumerate(asked.replacements)
+        if url != AUTO_REPLACEMENT
+    }
     mask = asked.mask
     if mask and not is_preset(mask):
         mask = attempt(partial(sources.check, mask), "mask", "source")
         if mask:
             attempt(partial(sources.dataset, mask), "mask", "source")
+    masks = [
+        url if url == NO_CLOUDS else attempt(partial(sources.check, url), "replacement_masks", position)
+        for position, url in enumerate(paired(asked.replacements, asked.replacement_masks))
+    ]
     request = replace(asked, target=target or "", mask=mask)
     dataset = attempt(partial(request.target_dataset, sources), "target") if target else None
     if dataset is None:
         return problems
     attempt(partial(_check_picture, recipe, sources, dataset), "render")
-    if others and not asked.mask:
+    if asked.automatic:
+        scene = request.scene(sources, request.target)
+        attempt(partial(search_target, scene, request.target, api), "replacements")
+    if asked.replacements and not asked.mask:
         key = ("mask", "model") if asked.model else ("target",)
         if attempt(partial(request.chosen_model, sources), *key) is None:
             return problems
-    if asked.mask and not mask:
+    if (asked.mask and not mask) or None in masks:
         return problems
-    for k, other in enumerate(others):
+    for position, other in others.items():
         if other:
-            attempt(partial(replace(request, replacements=(other,)).task, sources, recipe.algorithm), "replacements", k)
+            pair = replace(request, replacements=(other,), replacement_masks=tuple(masks[position : position + 1]))
+            attempt(partial(pair.task, sources, recipe.algorithm), "replacements", position)
     return problems
 
 

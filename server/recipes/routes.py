@@ -17,7 +17,7 @@ from server.http.openapi import PAGE_OR_JSON
 from server.http.pages import TEMPLATES
 from server.http.render import render
 from server.http.scenes import SceneExtension
-from server.http.shared import sources_of
+from server.http.shared import chooser_of, sources_of
 from server.http.states import used_states
 from server.http.validate import ValidateExtension
 from server.recipes.params import (
@@ -34,6 +34,7 @@ from server.recipes.params import (
 )
 from server.recipes.rasters import shown_bands_of
 from server.recipes.store import Broken
+from server.remote.redaction import redacted
 
 _LINKS = {
     "map": ("WebMercatorQuad/map.html", "Map"),
@@ -74,7 +75,8 @@ def named_in_recipe(scope: Scope) -> list[str]:
     sources = sources_of(app)
     recipe = recipes_of(app).get(below_root(scope).split("/")[2]).admitted(sources)
     shown = shown_bands_of(recipe, sources, QueryParams(scope["query_string"]))
-    return [recipe.digest, *used_states(replace(recipe.request, shown=shown), sources, scope)]
+    request = chooser_of(app).resolved(replace(recipe.request, shown=shown))
+    return [recipe.digest, *used_states(request, sources, scope)]
 
 
 def _links(base: str, name: str) -> list[dict[str, Any]]:
@@ -97,7 +99,7 @@ def _good_section(title: str, name: str, links: list[dict[str, Any]]) -> str:
 
 
 def _broken_section(broken: Broken) -> str:
-    problems = "".join(f"<p>{escape(problem)}</p>" for problem in broken.error.problems)
+    problems = "".join(f"<p>{escape(redacted(problem))}</p>" for problem in broken.error.problems)
     return f'<section class="broken"><h2>{escape(broken.file)} <small>cannot be used</small></h2>{problems}</section>'
 
 
@@ -112,7 +114,9 @@ def list_recipes(request: Request) -> Response:
         return HTMLResponse(_PAGE.format(sections="\n".join(sections) or nothing), headers=_HEADERS)
     content = {
         "recipes": [{"name": name, "title": title, "links": links} for title, name, links in entries],
-        "broken": [{"name": b.name, "file": b.file, "problems": list(b.error.problems)} for b in recipes.broken],
+        "broken": [
+            {"name": b.name, "file": b.file, "problems": [*map(redacted, b.error.problems)]} for b in recipes.broken
+        ],
     }
     return JSONResponse(content, headers={"Cache-Control": "no-cache", "Vary": "Accept"})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     PlainValidator,
     ValidationError,
+    ValidationInfo,
     create_model,
     model_validator,
 )
@@ -24,12 +25,14 @@ from rio_tiler.expression import parse_expression
 from rio_tiler.types import RIOResampling, WarpResampling
 from titiler.core.validation import validate_color_formula
 
-from algorithms.models import MODELS
+from algorithms.models import MODELS, ProcessingLevel
 from algorithms.options import OPTIONS
 from algorithms.reclassify import Remap
 from algorithms.removal import CloudAlgorithm
+from server.analysis.clouds import paired
 from server.errors import RecipeError
 from server.recipes.document import Document, ValuePath
+from server.scenes.masks import HIGHEST_BIT
 
 
 def _remap(text: object) -> Remap:
@@ -78,6 +81,15 @@ def _some(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+def _bits(values: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(set(values)))
+
+
+def _one_each(masks: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    paired(info.data.get("replacements", masks), masks)
+    return masks
+
+
 def _nan(value: object) -> object:
     return math.nan if value == "nan" else value
 
@@ -96,14 +108,18 @@ class Mask(_Part):
     model: Annotated[str, AfterValidator(_model)] | None = None
     """Id of a cloud model; `auto`, the default, chooses by bands and level."""
     source: Source | None = None
-    """Raster of cloud classes."""
+    """Raster of cloud classes, or the kind of the scenes' own masks."""
     remap: Annotated[Remap, PlainValidator(_remap)] | None = None
     """ArcGIS remap string from classes to 0 and 1."""
+    bits: Annotated[tuple[Annotated[int, Field(ge=0, le=HIGHEST_BIT)], ...], AfterValidator(_bits)] = ()
+    """Bits of the source that mean cloud."""
 
     @model_validator(mode="after")
     def _one(self) -> Mask:
         if self.model and self.source:
             raise ValueError("both a `model` and a `source`; keep one of them")
+        if self.bits and not self.source:
+            raise ValueError("`bits` without a `source` that has them; name the raster, or leave `bits` out")
         return self
 
 
@@ -142,11 +158,13 @@ class Written(_Part):
     target: Source
     replacements: tuple[Source, ...] = ()
     mask: Mask = Mask()
+    replacement_masks: Annotated[tuple[Source, ...], AfterValidator(_one_each)] = ()
     bands: tuple[str, ...] = ()
-    level: Literal["l1c", "l2a"] | None = None
+    level: ProcessingLevel | None = None
     reflectance_scale: float | None = None
     reflectance_offset: float | None = None
     nodata: Annotated[float, BeforeValidator(_nan)] | None = None
+    assets: tuple[Source, ...] = ()
     render: Render = Render()
 
 
@@ -208,8 +226,11 @@ def validate(document: Document) -> Written:
     Raises:
         RecipeError: one problem for each value that is wrong, with file, line, value and remedy.
     """
+    values = document.values
+    if isinstance(mask := values.get("mask"), str):  # `mask: scl` is short for `mask: {source: scl}`
+        values = values | {"mask": {"source": mask}}
     try:
         # Through JSON, where strict validation takes lists for tuples and whole numbers for numbers, and nothing else.
-        return _File.model_validate_json(json.dumps(document.values))
+        return _File.model_validate_json(json.dumps(values))
     except ValidationError as error:
         raise RecipeError(*_problems(error, document)) from error

@@ -11,6 +11,8 @@ from algorithms.errors import ParameterError
 from server.errors import SourceForbiddenError, SourceMissingError
 from server.remote.addresses import is_public_address, resolve
 from server.remote.names import Address, parse_address
+from server.remote.redaction import redacted
+from server.remote.signatures import unsigned
 from server.settings import Settings
 
 PUBLIC: Final = "https:*"
@@ -55,7 +57,7 @@ class AllowList:
                 continue
             if "://" in entry and not entry.startswith("file://"):
                 try:
-                    prefixes.append(parse_address(entry))
+                    prefixes.append(unsigned(parse_address(entry)))
                 except SourceForbiddenError as error:
                     raise ParameterError(f"CLEARSKY_ALLOWED_SOURCES: {error}; correct the entry") from error
             elif _looks_local(entry):
@@ -64,13 +66,13 @@ class AllowList:
                 hosts.append(entry.lower().removesuffix("."))
         named = list(own)
         folders += [Path(url) for url in named if "://" not in url]
-        prefixes += [parse_address(url) for url in named if "://" in url and url.endswith("/")]
+        prefixes += [unsigned(parse_address(url)) for url in named if "://" in url and url.endswith("/")]
         return cls(
             tuple(dict.fromkeys(folder.resolve() for folder in folders)),
             tuple(prefixes),
             tuple(hosts),
             not settings.allowed_sources or PUBLIC in settings.allowed_sources,
-            frozenset(parse_address(url) for url in named if "://" in url),
+            frozenset(unsigned(parse_address(url)) for url in named if "://" in url),
         )
 
     def describe(self) -> Iterator[str]:
@@ -122,7 +124,7 @@ class AllowList:
         Raises:
             SourceForbiddenError: not admitted. SourceTimeoutError, SourceBusyError: its address could not be resolved.
         """
-        url = str(address)
+        url = str(unsigned(address))
         if self.named(address) or (address.scheme != "http" and _host_admitted(address.host, self.hosts)):
             return address
         if address.scheme != "https":
@@ -134,8 +136,15 @@ class AllowList:
             raise _forbid(url, f"host {address.host!r} is unknown or has a private address")
         return address
 
+    def may_name(self, prefix: Address) -> bool:
+        """Whether some address below a prefix may be one that is admitted; asks no name server."""
+        inside = any(entry.below(prefix) for entry in self.prefixes)
+        listed = inside or self.named(prefix) or _host_admitted(prefix.host, self.hosts)
+        return listed or (self.public and prefix.scheme == "https")
+
     def named(self, address: Address) -> bool:
         """Whether the list names an address by prefix: the operator's word that it may be fetched, private or not."""
+        address = unsigned(address)
         return address in self.own or any(address.below(prefix) for prefix in self.prefixes)
 
     def vouched_for(self, url: str) -> bool:
@@ -166,8 +175,8 @@ def _host_admitted(host: str, hosts: tuple[str, ...]) -> bool:
 
 
 def _forbid(url: str, why: str) -> SourceForbiddenError:
-    return SourceForbiddenError(f"{url[:200]!r} is not allowed: {why}; {_REMEDY}")
+    return SourceForbiddenError(f"{redacted(url)[:200]!r} is not allowed: {why}; {_REMEDY}")
 
 
 def _no_file(url: str) -> SourceMissingError:
-    return SourceMissingError(f"{url[:300]!r} does not exist; check the path")
+    return SourceMissingError(f"{redacted(url)[:300]!r} does not exist; check the path")

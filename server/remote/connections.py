@@ -18,7 +18,7 @@ from server.remote.addresses import is_public_address, resolve
 
 CONNECTIONS: Final = 16
 """Connections kept open to one host."""
-HOSTS: Final = 64
+CONNECTED_HOSTS: Final = 64
 """Hosts to which connections are kept."""
 
 
@@ -137,7 +137,7 @@ def connections(*, public: bool) -> urllib3.PoolManager:
     context = create_urllib3_context()
     context.load_default_certs()
     context.sslsocket_class = _BoundedTLSSocket
-    manager = urllib3.PoolManager(num_pools=HOSTS, maxsize=CONNECTIONS, ssl_context=context)
+    manager = urllib3.PoolManager(num_pools=CONNECTED_HOSTS, maxsize=CONNECTIONS, ssl_context=context)
     plain, secure = _CONNECTIONS[public]
     manager.pool_classes_by_scheme = {
         "http": _pool(HTTPConnectionPool, plain),

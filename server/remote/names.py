@@ -15,6 +15,7 @@ from typing import Final
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from server.errors import SourceForbiddenError
+from server.remote.redaction import redacted
 
 WEB: Final = ("https", "http")
 OBJECTS: Final = ("s3", "gs", "az")
@@ -104,7 +105,7 @@ def parse_address(text: str) -> Address:
 
 
 def _refuse(text: str, why: str) -> SourceForbiddenError:
-    return SourceForbiddenError(f"{text[:200]!r} is not allowed: {why}")
+    return SourceForbiddenError(f"{redacted(text)[:200]!r} is not allowed: {why}")
 
 
 def _authority(text: str, scheme: str, netloc: str) -> tuple[str, int | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
@@ -53,8 +53,10 @@ class Identity:
     """Changes when the content changes."""
     stamp: Stamp
     """What the server said."""
-    where: str
+    where: str = field(repr=False)
     """Address that sent it, after redirects."""
+    asked: str = field(repr=False)
+    """Address that was asked: the name, signed if it was had by a signature."""
 
     @property
     def host(self) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 from urllib.parse import urldefrag, urljoin
 
 from urllib3 import Timeout
@@ -21,18 +23,42 @@ from server.errors import (
 )
 from server.remote.allowlist import AllowList
 from server.remote.connections import PrivatePeerError, connections, time_limit
+from server.remote.logins import Logins
 from server.remote.names import WEB, Address, parse_address
+from server.remote.planetary import DENIED, TokenService, signable
+from server.remote.redaction import redacted
+from server.remote.rules import SETTING
+from server.remote.signatures import unsigned, unsigned_name
 from server.remote.transfer import ATTEMPTS, CONNECT, Part, Stamp
 
 PAUSE: Final = 0.2
 """Seconds before the second attempt; doubled before each further one."""
+MOST_JSON_BYTES: Final = 8 << 20
+"""Bytes of a document in JSON that may be sent whole where its beginning was requested."""
 HOPS: Final = 5
 """Redirects that are followed."""
+LARGEST_DOCUMENT: Final = 1 << 16
+"""Bytes of a document about credentials."""
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_REFUSED: Final = frozenset({401, 403, 409})
+"""Statuses of who may not read; Azure answers 409 where a container is not public."""
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _PIECE: Final = 1 << 18
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
+_JSON: Final = re.compile(r"application/(?:[\w.+-]{1,40}\+)?json\b", re.IGNORECASE)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class WebDocument:
+    """What an address answers, whole."""
+
+    data: bytes
+    """The body."""
+    where: str
+    """Address that sent it, after redirects."""
 
 
 class _TransientError(Exception):
@@ -50,8 +76,10 @@ class WebTransfer:
     that no prefix on the list names must end at a public peer.
     """
 
-    def __init__(self, allowed: AllowList, *, timeout: float, agent: str) -> None:
+    def __init__(self, allowed: AllowList, *, timeout: float, agent: str, logins: Logins) -> None:
         self._allowed = allowed
+        self._logins = logins
+        self._tokens = TokenService(self._document)
         self._timeout = timeout
         self._headers = {"User-Agent": agent, "Accept-Encoding": "identity"}
         self._listed = connections(public=False)
@@ -59,11 +87,41 @@ class WebTransfer:
 
     def fetch(self, url: str, start: int, stop: int, unless: Stamp | None = None) -> Part:
         """See `Transfer.fetch`."""
+        headers = {"Range": f"bytes={start}-{stop - 1}"}
+        if unless and unless.etag:
+            headers["If-None-Match"] = unless.etag
+        elif unless and unless.modified:
+            headers["If-Modified-Since"] = unless.modified
+
+        def read(answer: Any, where: str, deadline: float) -> Part:
+            return self._part(answer, unsigned_name(url), where, (start, stop), unless, deadline)
+
+        return self._repeated(url, headers, read)
+
+    def document(self, url: str, *, most_bytes: int) -> WebDocument:
+        """The whole answer of a service, such as a page of a search.
+
+        Args:
+            url: its address, checked.
+            most_bytes: how long it may be.
+
+        Raises:
+            SourceMissingError, SourceForbiddenError, SourceTimeoutError. SourceFaultError: also an answer that is
+                longer, compressed or cut off.
+        """
+
+        def read(answer: Any, where: str, deadline: float) -> WebDocument:
+            return WebDocument(self._whole(answer, unsigned_name(url), most_bytes, deadline), where)
+
+        return self._repeated(url, {"Accept": "application/geo+json, application/json"}, read)
+
+    def _repeated(self, url: str, headers: dict[str, str], read: Callable[[Any, str, float], T]) -> T:
+        """What is read of an address's answer, requested again where that may help."""
         deadline = time.monotonic() + self._timeout
         pause = PAUSE
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self._attempt(url, start, stop, unless, deadline)
+                return self._attempt(url, headers, read, deadline)
             except _TransientError as failure:
                 if attempt == ATTEMPTS or time.monotonic() + pause >= deadline:
                     raise failure.error from failure
@@ -71,31 +129,65 @@ class WebTransfer:
                 pause *= 2
         raise AssertionError
 
-    def _attempt(self, url: str, start: int, stop: int, unless: Stamp | None, deadline: float) -> Part:
-        headers = {"Range": f"bytes={start}-{stop - 1}"}
-        if unless and unless.etag:
-            headers["If-None-Match"] = unless.etag
-        elif unless and unless.modified:
-            headers["If-Modified-Since"] = unless.modified
-        where = parse_address(url)
+    def _attempt(self, url: str, headers: dict[str, str], read: Callable[[Any, str, float], T], deadline: float) -> T:
+        first, url = parse_address(url), unsigned_name(url)  # messages name the file
+        where = first
         try:
             for _ in range(HOPS + 1):
-                answer = self._ask(where, headers, deadline)
+                answer = self._let_in(first, where, headers, deadline)
                 try:
+                    self._logins.keep(first, where, answer.headers.getlist("set-cookie"))
                     target = answer.headers.get("location")
                     if answer.status not in _REDIRECTS or target is None:
-                        return self._part(answer, url, str(where), (start, stop), unless, deadline)
+                        if where != first and answer.headers.get("content-type", "").startswith("text/html"):
+                            raise SourceDeniedError(
+                                f"{url!r} leads to a page of {where.host!r}, to log in on; the operator can set "
+                                f"credentials with {SETTING}"
+                            )
+                        return read(answer, str(where), deadline)
                 finally:
                     answer.close()
                 where = self._hop(url, where, target)
         except (ConnectTimeoutError, ReadTimeoutError) as error:
             raise _TransientError(self._late(url)) from error
         except HTTPError as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = redacted(" ".join(str(error).split()))[:200]
             raise _TransientError(
                 SourceFaultError(f"{url!r} cannot be fetched: {reason}; try again or inform its provider")
             ) from error
         raise SourceFaultError(f"{url!r} redirects more than {HOPS} times; give the final address")
+
+    def _let_in(self, first: Address, where: Address, headers: dict[str, str], deadline: float) -> Any:
+        """An answer, with the credentials that there are for an address on the way from `first`."""
+        rule = self._logins.rule(where)
+        told = rule is not None and rule.sign is not None
+        blob = signable(where, told=told)
+        sent = self._tokens.signed(where) if blob else where
+        if blob and told and sent == where:
+            sent = self._tokens.sign(where, where) or where
+        answer = self._ask(sent, headers | self._logins.headers(first, where), deadline)
+        # 404 with a token means what it says.
+        denied = answer.status in (DENIED if sent == where else _REFUSED)
+        if blob and denied and (signed := self._tokens.sign(where, sent)):
+            answer.close()
+            answer = self._ask(signed, headers, deadline)
+        return answer
+
+    def _document(self, where: Address, headers: Mapping[str, str]) -> bytes:
+        """A small document, from the very address that was asked."""
+        deadline = time.monotonic() + self._timeout / ATTEMPTS
+        self._allowed.check_address(where)
+        try:
+            answer = self._ask(where, dict(headers), deadline)
+            try:
+                if answer.status != HTTPStatus.OK:
+                    raise SourceDeniedError(f"{str(where)!r} answers {answer.status}")
+                data: bytes = answer.read(LARGEST_DOCUMENT, decode_content=False)
+            finally:
+                answer.close()
+        except HTTPError as error:
+            raise SourceFaultError(f"{str(where)!r} cannot be fetched") from error
+        return data
 
     def _hop(self, url: str, here: Address, target: str) -> Address:
         """Where a redirect leads, if a request might have named it."""
@@ -103,12 +195,16 @@ class WebTransfer:
             written = target.encode("latin-1", "replace").decode("utf-8", "replace").replace(" ", "%20")
             address = parse_address(urldefrag(urljoin(str(here), written)).url)
             if address.scheme not in WEB:
-                raise SourceForbiddenError(f"{str(address)!r} is not a web address")
+                raise SourceForbiddenError(f"{str(unsigned(address))!r} is not a web address")
             return self._allowed.check_address(address)
         except SourceForbiddenError as error:
-            raise SourceForbiddenError(f"{url!r} redirects: {error}") from error
+            # A login's answer is in the query.
+            reason = re.sub(r"\?[^'\s]*'", "'", str(error))
+            raise SourceForbiddenError(f"{url!r} redirects: {reason}") from error
         except ValueError as error:
-            raise SourceForbiddenError(f"{url!r} redirects to {target[:200]!r}, which is not an address") from error
+            raise SourceForbiddenError(
+                f"{url!r} redirects to {redacted(target)[:200]!r}, which is not an address"
+            ) from error
 
     def _late(self, url: str) -> SourceTimeoutError:
         return SourceTimeoutError(
@@ -134,7 +230,7 @@ class WebTransfer:
             )
         except PrivatePeerError as error:
             raise SourceForbiddenError(
-                f"{str(where)!r} is not allowed: its host has the private address {error}; "
+                f"{str(unsigned(where))!r} is not allowed: its host has the private address {error}; "
                 "the operator can admit its URL prefix with CLEARSKY_ALLOWED_SOURCES"
             ) from error
 
@@ -152,19 +248,38 @@ class WebTransfer:
 
     def _body(self, answer: Any, url: str, length: int, deadline: float) -> bytes:
         """The whole body, and no more than was announced."""
+        data = self._bytes(answer, url, length, deadline)
+        if len(data) != length:
+            raise _TransientError(
+                SourceFaultError(
+                    f"{url!r} came with {len(data)} bytes instead of {length}; try again or inform its provider"
+                )
+            )
+        return data
+
+    def _whole(self, answer: Any, url: str, most: int, deadline: float) -> bytes:
+        """The body of an answer whose length may not be announced."""
+        if answer.status != HTTPStatus.OK:
+            _refuse(url, answer.status, 0)
+        if answer.headers.get("content-encoding", "identity") != "identity":
+            raise SourceFaultError(f"{url!r} is sent compressed, though that was not asked for; inform its provider")
+        announced = answer.headers.get("content-length", "")
+        if _LENGTH.fullmatch(announced) and int(announced) <= most:
+            return self._body(answer, url, int(announced), deadline)
+        data = b"" if announced else self._bytes(answer, url, most, deadline)
+        if announced or len(data) > most:
+            raise SourceFaultError(f"{url!r} answers with more than {most} bytes, the most that are read")
+        return data
+
+    def _bytes(self, answer: Any, url: str, most: int, deadline: float) -> bytes:
+        """The body, or somewhat more than `most` bytes of a longer one."""
         pieces: list[bytes] = []
         got = 0
-        while piece := answer.read1(_PIECE, decode_content=False):
+        while got <= most and (piece := answer.read1(_PIECE, decode_content=False)):
             got += len(piece)
             pieces.append(piece)
-            if got > length:
-                break
             if time.monotonic() > deadline:
                 raise self._late(url)
-        if got != length:
-            raise _TransientError(
-                SourceFaultError(f"{url!r} came with {got} bytes instead of {length}; try again or inform its provider")
-            )
         return b"".join(pieces)
 
 
@@ -178,7 +293,7 @@ def _refuse(url: str, status: int, start: int) -> NoReturn:
     """The error for an answer without bytes."""
     if status in (404, 410):
         raise SourceMissingError(f"{url!r} does not exist (its server answers {status}); check the name")
-    if status in (401, 403):
+    if status in _REFUSED:
         raise SourceDeniedError(f"{url!r} is refused by its server ({status}); give a public or signed address")
     if status == 416 and start:
         raise SourceChangedError(f"{url!r} changed while it was read: it is shorter now; try again")
@@ -197,8 +312,10 @@ def _span(answer: Any, url: str, wanted: tuple[int, int]) -> tuple[int, int, int
     if answer.headers.get("content-encoding", "identity") != "identity":
         raise SourceFaultError(f"{url!r} is sent compressed, so its parts cannot be read; inform its provider")
     if answer.status == HTTPStatus.OK:
-        # A server may send a small file whole; of a large one that would be paid again with every part.
-        if start == 0 and _LENGTH.fullmatch(length) and int(length) <= stop:
+        # A server may send a small file whole; of a large one that would be paid again with every part. Services that
+        # answer in JSON know no parts.
+        most = max(stop, MOST_JSON_BYTES if _JSON.match(answer.headers.get("content-type", "")) else 0)
+        if start == 0 and _LENGTH.fullmatch(length) and int(length) <= most:
             return 0, int(length), int(length)
         raise SourceFaultError(
             f"the server of {url!r} sends no parts of files (it ignores `Range`); use a server that supports ranges"

@@ -53,9 +53,11 @@ class ProductFiles:
                     found = tar.extractfile(name)
                     data = found.read(DOCUMENT_BYTES + 1) if found is not None else b""
         except _DAMAGE as error:
-            raise damaged(self.url, f"{name!r} cannot be read ({error})") from error
+            raise damaged(self.url, f"{name!r} cannot be read ({error}); download it again") from error
         if len(data) > DOCUMENT_BYTES:
-            raise damaged(self.url, f"{name!r} has more than {DOCUMENT_BYTES} bytes")
+            raise damaged(
+                self.url, f"{name!r} has more than {DOCUMENT_BYTES} bytes; name the files of its bands instead"
+            )
         return data
 
     def place(self, name: str) -> tuple[str, Member | None]:
@@ -76,7 +78,7 @@ def product_files(url: str) -> ProductFiles:
     """List the files of a folder, a `.zip` or an uncompressed `.tar`.
 
     Raises:
-        SourceUnreadableError: it is none, or too many files are in it.
+        SourceUnreadableError: it is none of these, or has too many files.
     """
     try:
         if Path(url).is_dir():
@@ -88,15 +90,15 @@ def product_files(url: str) -> ProductFiles:
         length = 0 if Path(url).is_dir() else Path(url).stat().st_size
         for member in members.values():
             if member is not None and not 0 <= member.offset <= member.offset + member.size <= length:
-                raise ValueError(f"{member.name!r} goes beyond its end")
+                raise ValueError(f"{member.name!r} reaches beyond its end")
     except _DAMAGE as error:
-        raise damaged(url, f"it cannot be listed ({error}); a folder, .zip or uncompressed .tar is read") from error
+        raise damaged(url, f"it cannot be listed ({error}); give a folder, a .zip or an uncompressed .tar") from error
     return ProductFiles(url, members)
 
 
 def damaged(url: str, why: str) -> SourceUnreadableError:
     """The error for a product that cannot be read."""
-    return SourceUnreadableError(f"{url[:200]!r} is no product that can be read: {why[:300]}")
+    return SourceUnreadableError(f"{url[:200]!r} cannot be read as a product: {why[:300]}")
 
 
 def _counted(members: dict[str, Member | None]) -> None:

@@ -23,7 +23,7 @@ MOST_ASSETS: Final = 1000
 _REFLECTANCE: Final = re.compile(
     r"coastal|blue|green|yellow|red|rededge\d{0,3}|nir|nir08|watervapor|pan|cirrus|swir16|swir22"
 )
-"""Common names of reflectance; heat is none."""
+"""Common names of bands of reflectance, which those of heat are not."""
 _ALIASES: Final = {"nir09": "watervapor"}
 _NOT_DATA: Final = frozenset({"thumbnail", "overview", "visual", "metadata", "tiles", "temperature"})
 _PICTURE: Final = re.compile(
@@ -53,9 +53,13 @@ def item_scene(data: bytes, url: str) -> Scene:
         url: the Item's own address or path, which its relative addresses are joined to.
 
     Raises:
-        SourceUnreadableError: it is no Item, has no bands of reflectance, or names a file where none can be.
+        SourceUnreadableError: it is not an Item, has no bands of reflectance, or names a file where none can be.
     """
-    item = _document(data, url)
+    return scene_of(_document(data, url), url)
+
+
+def scene_of(item: Mapping[str, Any], url: str) -> Scene:
+    """The scene that a STAC Item describes, parsed already: a GeoJSON feature with assets. See `item_scene`."""
     properties, assets = _mapping(item.get("properties")), _mapping(item.get("assets"))
     if len(assets) > MOST_ASSETS:
         raise _refuse(url, f"is an Item of {len(assets)} assets; up to {MOST_ASSETS} are read")
@@ -85,7 +89,8 @@ def item_scene(data: bytes, url: str) -> Scene:
             size = _resolution(asset, [asset], key, file) or 0.0
             rank = size + (0.5 if _is_jp2(asset) else 0.0)
             if kind not in masks or rank < masks[kind][0]:
-                masks[kind] = rank, SceneMask(kind, key, _joined(url, key, asset["href"]))
+                place, *others = _places(url, key, asset)
+                masks[kind] = rank, SceneMask(kind, key, place, alternates=tuple(others))
             continue
         for band in _bands(facts, key, asset, file):
             name = band.name or ""
@@ -112,7 +117,7 @@ def _document(data: bytes, url: str) -> dict[str, Any]:
         raise _refuse(url, f"is not JSON ({str(error)[:80]}); give the address of a STAC Item") from error
     if not isinstance(item, dict) or item.get("type") != "Feature" or not isinstance(item.get("assets"), dict):
         found = item.get("type") if isinstance(item, dict) else type(item).__name__
-        raise _refuse(url, f"is no STAC Item but {str(found)[:40]!r}; give the address of one Item")
+        raise _refuse(url, f"is not a STAC Item but {str(found)[:40]!r}; give the address of one Item")
     return item
 
 
@@ -122,6 +127,7 @@ def _bands(facts: _Facts, key: str, asset: dict[str, Any], file: str) -> Iterato
         return
     described = _list(asset.get("eo:bands")) or _list(asset.get("bands")) or [{}]
     rasters = _list(asset.get("raster:bands"))
+    place, *others = _places(facts.url, key, asset)
     for k, entry in enumerate(described):
         band = _mapping(entry)
         raster = _mapping(rasters[k]) if k < len(rasters) else {}
@@ -140,14 +146,14 @@ def _bands(facts: _Facts, key: str, asset: dict[str, Any], file: str) -> Iterato
         yield SceneBand(
             name=name,
             asset=key,
-            url=_joined(facts.url, key, asset["href"]),
+            url=place,
             index=k + 1,
             resolution=_resolution(asset, places, key, file),
             scale=meaning.scale,
             offset=meaning.offset,
             nodata=next((found for place in places if (found := number(place.get("nodata"))) is not None), None),
             source=meaning.source,
-            alternates=_alternates(asset),
+            alternates=tuple(others),
         )
 
 
@@ -164,7 +170,7 @@ def _name(sensor: str | None, key: str, band: Mapping[str, Any], file: str) -> s
             if _REFLECTANCE.fullmatch(word):
                 return word
             if text is name:
-                return None  # a band of heat
+                return None  # a thermal band
     return None
 
 
@@ -244,11 +250,16 @@ def _box(value: object) -> Box | None:
 
 
 def _root(links: object) -> str | None:
+    """The API that an Item is from: its root, else what its collection, or the Item itself, is below."""
+    found: dict[str, str] = {}
     for link in _list(links):
-        href = _mapping(link).get("href")
-        if _mapping(link).get("rel") == "root" and _is_text(href) and href.startswith(("https://", "http://")):
-            return href[:LONGEST_ADDRESS]
-    return None
+        rel, href = _mapping(link).get("rel"), _mapping(link).get("href")
+        if _is_text(rel) and _is_text(href) and href.startswith(("https://", "http://")):
+            found.setdefault(rel, href[:LONGEST_ADDRESS])
+    if "root" in found:
+        return found["root"]
+    below = (found[rel].partition("/collections/") for rel in ("collection", "self") if rel in found)
+    return next((root for root, mark, _ in below if mark), None)
 
 
 def _is_raster(asset: Mapping[str, Any]) -> bool:
@@ -262,6 +273,22 @@ def _is_raster(asset: Mapping[str, Any]) -> bool:
 
 def _is_jp2(asset: Mapping[str, Any]) -> bool:
     return asset.get("type") == "image/jp2" or _file(asset["href"]).lower().endswith(".jp2")
+
+
+def _places(url: str, key: str, asset: Mapping[str, Any]) -> list[str]:
+    """Addresses of an asset, its own first.
+
+    Raises:
+        SourceUnreadableError: its own is none, and there is no other.
+    """
+    others = [*_alternates(asset)]
+    try:
+        own = _joined(url, key, asset["href"])
+    except SourceUnreadableError:
+        if not others:
+            raise
+        return others
+    return [own, *others]
 
 
 def _alternates(asset: Mapping[str, Any]) -> tuple[str, ...]:
@@ -289,14 +316,18 @@ def _joined(url: str, key: str, href: str) -> str:
     known = absolute is None or href.lower().startswith(tuple(f"{scheme}://" for scheme in SCHEMES))
     if len(href) > LONGEST_ADDRESS or not href.isprintable() or "/vsi" in href.lower()[:5] or not (known or local):
         kinds = ", ".join(SCHEMES)
-        raise _refuse(url, f"names {href[:100]!r} for {key[:40]!r}, which is no address of {kinds} or next to the Item")
+        raise _refuse(
+            url,
+            f"names {href[:100]!r} for {key[:40]!r}, which is not an address of {kinds} or next to the Item; "
+            "correct the Item",
+        )
     if absolute is not None:
         return href
     try:
         if not remote:
             path = posixpath.normpath(posixpath.join(posixpath.dirname(url), href))
             if path.startswith("/vsi"):
-                raise _refuse(url, f"names {href[:100]!r} for {key[:40]!r}, which is no file")
+                raise _refuse(url, f"names {href[:100]!r} for {key[:40]!r}, which is not a file; correct the Item")
             return path
         if url.split("://", maxsplit=1)[0].lower() in ("https", "http"):
             return urljoin(url, href)
@@ -305,7 +336,9 @@ def _joined(url: str, key: str, href: str) -> str:
             f"{parts.scheme}://{parts.netloc}{posixpath.normpath(posixpath.join(posixpath.dirname(parts.path), href))}"
         )
     except ValueError as error:
-        raise _refuse(url, f"names {href[:100]!r} for {key[:40]!r}, which is no address") from error
+        raise _refuse(
+            url, f"names {href[:100]!r} for {key[:40]!r}, which is not an address; correct the Item"
+        ) from error
 
 
 def _is_text(value: object) -> TypeGuard[str]:

@@ -15,6 +15,8 @@ from algorithms.masks import CLEAR, CLOUD, NODATA, SHADOW
 
 AUTO: Final = "auto"
 """The first kind of mask that a scene has."""
+HIGHEST_BIT: Final = 63
+"""Of a mask of bits, counted from 0, the least significant."""
 
 _HIGH: Final = 3
 """High confidence in the two-bit fields of QA_PIXEL; 2 is medium for clouds and unused for shadow and cirrus."""
@@ -80,13 +82,15 @@ def any_bit(values: NDArray[Any], bits: Sequence[int]) -> NDArray[np.bool_]:
         bits: counted from 0, the least significant.
 
     Raises:
-        ParameterError: the values are no whole numbers, or have fewer bits.
+        ParameterError: the values are not whole numbers, or have fewer bits.
     """
     if values.dtype.kind not in "iu":
-        raise ParameterError(f"bits are those of whole numbers, the mask is {values.dtype}; use mask_remap")
+        raise ParameterError(f"only whole numbers have bits, and the mask is {values.dtype}; use mask_remap")
     width = 8 * values.dtype.itemsize
     if beyond := [bit for bit in bits if not 0 <= bit < width]:
-        raise ParameterError(f"the mask has bits 0 to {width - 1}, not {beyond[0]}")
+        raise ParameterError(
+            f"mask_bits: bit {beyond[0]} does not exist; the mask has bits 0 to {width - 1}: name these"
+        )
     unsigned = values.view(f"u{values.dtype.itemsize}") if values.dtype.kind == "i" else values
     wanted = unsigned.dtype.type(sum(1 << bit for bit in set(bits)))
     found: NDArray[np.bool_] = (unsigned & wanted) != 0
@@ -115,7 +119,8 @@ def mask_classes(kind: str, values: NDArray[Any]) -> NDArray[np.uint8]:
     preset = preset_of(kind)
     if values.ndim != 3 or values.shape[0] != len(preset.bands):
         raise ShapeError(
-            f"{kind} is read from {len(preset.bands)} bands x rows x columns, not from an array of {values.shape}"
+            f"{kind} is read from {len(preset.bands)} bands x rows x columns, not from an array of {values.shape}; "
+            f"give bands {', '.join(map(str, preset.bands))} of the mask"
         )
     if values.dtype.kind not in "iu":
         raise ParameterError(f"{kind} holds whole numbers, this mask is {values.dtype}; use mask_remap")
@@ -159,7 +164,9 @@ def preset_of(kind: str) -> MaskPreset:
         ParameterError: there is none.
     """
     if kind not in PRESETS:
-        raise ParameterError(f"mask {kind[:40]!r} is none of {', '.join(PRESETS)}, {AUTO}")
+        raise ParameterError(
+            f"mask {kind[:40]!r} is none of {', '.join(PRESETS)}, {AUTO}; choose one of these, or give a raster"
+        )
     return PRESETS[kind]
 
 
@@ -190,12 +197,13 @@ def parse_bits(text: str) -> tuple[int, ...]:
     """The bits of `mask_bits=3,4` in ascending order, each once.
 
     Raises:
-        ParameterError: not whole numbers from 0 to 63 between commas.
+        ParameterError: not whole numbers from 0 to `HIGHEST_BIT` between commas.
     """
     parts = [part.strip() for part in text.split(",")]
-    if not all(re.fullmatch(r"[0-9]{1,2}", part) and int(part) < 64 for part in parts):
+    if not all(re.fullmatch(r"[0-9]{1,2}", part) and int(part) <= HIGHEST_BIT for part in parts):
         raise ParameterError(
-            f"mask_bits={text[:40]!r} is not a list of bits, counted from 0, the least significant; write mask_bits=3,4"
+            f"mask_bits={text[:40]!r} is not a list of bits from 0, the least significant, to {HIGHEST_BIT}; "
+            "write mask_bits=3,4"
         )
     return tuple(sorted({int(part) for part in parts}))
 
@@ -220,7 +228,7 @@ def mask_kind(key: str, *, file: str = "", fields: object = None) -> str | None:
         fields: `classification:bitfields`, as the document has them.
 
     Returns:
-        One of `PRESETS`, None where it is no mask, or one of unknown bits.
+        One of `PRESETS`, None where it is not a mask, or one of unknown bits.
     """
     stem = re.sub(r"\.(?:tiff?|jp2)$", "", file, flags=re.IGNORECASE)
     for kind, pattern in _NAMES.items():

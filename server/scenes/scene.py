@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Final
 
 from algorithms.bands import ROLES
-from algorithms.errors import BandError, ParameterError
+from algorithms.errors import BandError
+from server.remote.signatures import shown_name
+from server.scenes.bandnames import numbers_of
 from server.scenes.similar import Acquisition
 
 DOCUMENT_BYTES: Final = 8 << 20
@@ -68,6 +72,19 @@ class SceneMask:
     """Address or path of its file."""
     member: Member | None = None
     """Where in the file at `url` its own file is, if that is an archive."""
+    alternates: tuple[str, ...] = ()
+    """Further addresses of the same file."""
+
+
+@lru_cache(maxsize=256)
+def scene_digest(scene: Scene) -> str:
+    """What a scene's documents say, as a short text: the same where only signatures of addresses differ."""
+    masks = [(mask.kind, mask.asset, shown_name(mask.url), mask.member) for mask in scene.masks]
+    bands = [replace(band, url=shown_name(band.url), alternates=()) for band in scene.bands]
+    others = [[shown_name(url) for url in band.alternates] for band in scene.bands]
+    others += [[shown_name(url) for url in mask.alternates] for mask in scene.masks]
+    said = (replace(scene, url="", bands=(), masks=()), bands, masks, others)
+    return hashlib.sha256(repr(said).encode()).hexdigest()[:24]
 
 
 def standing_in(bands: Sequence[SceneBand]) -> tuple[SceneBand, ...]:
@@ -126,17 +143,12 @@ class Scene:
         return tuple(own.index(name) + 1 for name in names if name in own)
 
     def asked(self, words: Sequence[str]) -> tuple[int, ...]:
-        """1-based numbers of the bands that words mean: common names or the product's own, in any case.
+        """1-based numbers of the bands that words mean, see `band_number`.
 
         Raises:
             ParameterError: a word that means none.
         """
-        own = [{label.casefold() for label in labels} for labels in self.labels]
-        found = [next((k for k, labels in enumerate(own, start=1) if word.casefold() in labels), 0) for word in words]
-        if 0 in found:
-            known = ", ".join("/".join(dict.fromkeys(labels)) for labels in self.labels)
-            raise ParameterError(f"{words[found.index(0)]!r} is not a band of {self.url!r}, which has {known}")
-        return tuple(found)
+        return numbers_of(words, self.labels, names_first=True)
 
     @property
     def labels(self) -> tuple[tuple[str, ...], ...]:

@@ -100,7 +100,7 @@ def ranked(
     measured = dict(clear or {})
     for name, share in measured.items():
         if not 0 <= share <= 1:
-            raise ParameterError(f"the clear share of {name[:100]!r} is {share}; it lies between 0 and 1")
+            raise ParameterError(f"the clear share of {name[:100]!r} is {share}; give a number from 0 to 1")
     kept: list[Acquisition] = []
     for candidate in sorted(candidates, key=_newest_first):
         own = shows_target(target, candidate)
@@ -112,15 +112,18 @@ def ranked(
 
 
 def shows_target(target: Acquisition, candidate: Acquisition) -> bool:
-    """Whether a candidate shows the target's own clouds, at any level."""
+    """Whether a candidate shows the target's own clouds: at any level, and in the tiles next to it."""
     days = _days(target, candidate)
-    if target.id == candidate.id:
-        return True
-    return target.tile == candidate.tile and days is not None and abs(days) * 86400 <= SAME
+    return target.id == candidate.id or (days is not None and abs(days) * 86400 <= SAME)
 
 
 def covering(
-    ranking: Sequence[Candidate], clear: Mapping[str, NDArray[np.bool_]], *, most: int = 4, enough: float = 0.99
+    ranking: Sequence[Candidate],
+    clear: Mapping[str, NDArray[np.bool_]],
+    *,
+    most: int = 4,
+    enough: float = 0.99,
+    gain: float = 0.0,
 ) -> tuple[Candidate, ...]:
     """The first few of a ranking that together are clear under the target's clouds, in its order.
 
@@ -130,14 +133,16 @@ def covering(
             clouds. Candidates without are left out.
         most: replacements at most.
         enough: covered share from which on no further one is taken.
+        gain: share of the pixels that one has to be the first to cover, at least.
 
     Raises:
         ParameterError: `most` below 1, or pixels that are not the same for all.
     """
     if most < 1:
-        raise ParameterError(f"{most} replacements cannot be chosen; at least 1")
+        raise ParameterError(f"{most} replacements cannot be chosen; ask for at least 1")
     if len({pixels.shape for pixels in clear.values()}) > 1:
-        raise ParameterError("the candidates' clear pixels are not the same pixels")
+        shapes = sorted({pixels.shape for pixels in clear.values()})
+        raise ParameterError(f"the candidates' clear pixels have shapes {shapes}; take them on one grid")
     chosen: list[Candidate] = []
     covered: NDArray[np.bool_] | None = None
     for candidate in ranking:
@@ -145,7 +150,8 @@ def covering(
         if pixels is None:
             continue
         before = np.zeros_like(pixels) if covered is None else covered
-        if not (pixels & ~before).any():
+        new = pixels & ~before
+        if not new.any() or new.mean() < gain:
             continue
         chosen.append(candidate)
         covered = before | pixels

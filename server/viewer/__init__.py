@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, Response
 
 from algorithms.options import OPTIONS, Option
+from server.analysis.parameters import PARAMETERS
 from server.errors import SourceError
 from server.http.pages import Assets
 from server.http.shared import sources_of
@@ -28,6 +29,9 @@ _POLICY: Final = (
 )
 _HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
 
+FIELD_PARAMETERS: Final = frozenset({"replacement"})
+"""Parameters of a request, next to its `url`, that the page has fields for."""
+
 
 def _demo_file(path: Path, sources: Sources) -> str | None:
     """A file of the demo scene as a request would name it, if it exists."""
@@ -39,7 +43,7 @@ def _demo_file(path: Path, sources: Sources) -> str | None:
 
 
 def viewer_defaults(demo: Path, sources: Sources) -> dict[str, Any]:
-    """What the page shows by default: the demo scene, and the algorithm's options.
+    """What the page shows by default: the demo scene; and what it sends: options and further parameters.
 
     Args:
         demo: folder of the demo scene.
@@ -50,14 +54,15 @@ def viewer_defaults(demo: Path, sources: Sources) -> dict[str, Any]:
     return {
         "url": url if complete else None,
         "replacement": [replacement] if complete else [],
-        "options": [_field(option) for option in OPTIONS.values() if not option.advanced],
+        "options": [_field(option) for option in OPTIONS.values()],
+        "passed_on": [name for name in PARAMETERS if name not in FIELD_PARAMETERS],
     }
 
 
 def _field(option: Option) -> dict[str, Any]:
-    """The field for an option: a slider if there is a range, a list if there are choices, else a switch."""
+    """An option: a slider if there is a range, a list if there are choices, else a switch; no field if advanced."""
     values = {} if option.range is None else asdict(option.range)
-    shown = {"name": option.name, "default": option.default, "description": option.description}
+    shown = {name: getattr(option, name) for name in ("name", "default", "description", "advanced")}
     return {**shown, "choices": option.choices, **values}
 
 
@@ -77,7 +82,7 @@ def add_viewer(app: FastAPI) -> None:
 
     @app.get("/viewer/defaults.json", include_in_schema=False)
     def defaults() -> dict[str, Any]:
-        """The demo scene, if it has been made, and the options that have fields."""
+        """The demo scene, if it has been made, and the parameters that an address of the page may have."""
         return viewer_defaults(app.state.services.settings.demo, sources_of(app))
 
     # Routes rather than mounts: a mount below a root path answers only requests that still carry the prefix, so it

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Generic, TypeVar
 
+from server.errors import ShutdownError
 from server.work.memory import give_back
 from server.work.ticket import Ticket, check_wanted, current_ticket
 
@@ -103,8 +104,8 @@ class FairPool:
         """Run jobs side by side and give their results in order.
 
         Raises:
-            AbandonedError, OverdueError: nobody waits for the results any more. Whatever the first job that fails
-            raises; jobs not started by then are dropped.
+            AbandonedError, OverdueError: nobody waits for the results any more. ShutdownError: see `close`. Whatever
+            the first job that fails raises; jobs not started by then are dropped.
         """
         if not jobs:
             return []
@@ -119,7 +120,7 @@ class FairPool:
             try:
                 check_wanted()
                 if self._closed:
-                    raise RuntimeError("the server is shutting down")
+                    raise ShutdownError("the server is shutting down; ask again")
             except Exception as error:
                 self._drop(batch, error)
         if batch.error is not None:

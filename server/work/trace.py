@@ -26,14 +26,26 @@ class Trace:
     warnings: list[str] = field(default_factory=list)
     """What the client should know, each once."""
 
+    replacements: tuple[str, ...] = ()
+    """Ids of the scenes that were chosen to fill from."""
+
     def warning(self) -> str:
-        """Value of the `X-Clearsky-Warning` header: printable ASCII."""
-        text = "; ".join(self.warnings).encode("ascii", "backslashreplace").decode()
-        return "".join(c if c.isprintable() else "?" for c in text)[:LONGEST_WARNING]
+        """Value of the `X-Clearsky-Warning` header."""
+        return _header("; ".join(self.warnings))
+
+    def chosen(self) -> str:
+        """Value of the `X-Clearsky-Replacements` header."""
+        return _header(",".join(self.replacements))
 
     def server_timing(self) -> str:
         """Value of the `Server-Timing` header, milliseconds."""
         return ", ".join(f"{stage};dur={1000 * spent:.1f}" for stage, spent in self.seconds.items())
+
+
+def _header(text: str) -> str:
+    """Text as a header may have it: printable ASCII, of bounded length."""
+    plain = text.encode("ascii", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else "?" for c in plain)[:LONGEST_WARNING]
 
 
 current: ContextVar[Trace | None] = ContextVar("clearsky_trace", default=None)
@@ -44,6 +56,12 @@ def warn(message: str) -> None:
     """Inform the client of the running request of something that is not an error."""
     if (trace := current.get()) is not None and message not in trace.warnings:
         trace.warnings.append(message)
+
+
+def note_replacements(ids: tuple[str, ...]) -> None:
+    """Name the scenes that the running request's answer is filled from, chosen for it."""
+    if (trace := current.get()) is not None:
+        trace.replacements = ids
 
 
 @contextmanager

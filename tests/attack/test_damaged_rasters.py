@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.helpers.scenes import make_pair, write_raster
+from tests.helpers.scenes import CLEAR_REPLACEMENTS, make_pair, write_raster
 from tests.helpers.service import raster, server_process
 
 FINE = {200, 400, 404, 502, 503, 504}
@@ -61,7 +61,8 @@ class Place:
     folder: Path
 
     def ask(self, **names: str) -> tuple[int, bytes]:
-        query = urllib.parse.urlencode({name: str(self.folder / file) for name, file in names.items()})
+        files = {name: str(self.folder / file) for name, file in names.items()}
+        query = urllib.parse.urlencode(files | CLEAR_REPLACEMENTS)
         try:
             with urllib.request.urlopen(f"{self.base}/cog/preview.tif?{query}", timeout=60) as answer:
                 return answer.status, answer.read()

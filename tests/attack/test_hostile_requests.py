@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.rangeserver import RangeServer, range_server
-from tests.helpers.scenes import make_pair, write_raster
+from tests.helpers.scenes import CLEAR_REPLACEMENTS, make_pair, write_raster
 from tests.helpers.service import server_process
 
 FINE = {200, 204, 206, 304, 400, 403, 404, 405, 413, 414, 502, 503, 504}
@@ -71,7 +71,7 @@ def field(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
 
 def pair_of(field: Field) -> list[tuple[str, str]]:
     names = (("url", "target"), ("replacement", "other"), ("mask", "mask"))
-    return [(name, str(field.inside / f"{file}.tif")) for name, file in names]
+    return [(name, str(field.inside / f"{file}.tif")) for name, file in names] + [*CLEAR_REPLACEMENTS.items()]
 
 
 SOURCES = [

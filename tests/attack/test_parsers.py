@@ -17,7 +17,6 @@ from algorithms.bands import common_names
 from algorithms.errors import InputError, ParameterError
 from algorithms.reclassify import Remap
 from server.errors import RecipeError, SourceError
-from server.http.bandnames import numbered, numbers_of
 from server.http.checks import check_values
 from server.http.crs import parse_crs
 from server.http.expressions import check_expression
@@ -28,6 +27,7 @@ from server.recipes.document import read_yaml
 from server.recipes.rft import read_template
 from server.recipes.schema import validate
 from server.remote.names import parse_address
+from server.scenes.bandnames import numbered, numbers_of
 from tests.server.recipes.test_recipe_template import doubles, function, slra, variable
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

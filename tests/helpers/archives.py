@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +14,8 @@ import numpy.typing as npt
 import rasterio
 from rasterio.enums import Resampling
 from rasterio.transform import from_origin
+
+from tests.helpers.scenes import BANDS
 
 CRS: Final = "EPSG:32633"
 LEFT, TOP = 500_000, 4_600_000
@@ -106,7 +109,16 @@ def _band(key: str, asset: Mapping[str, Any], landsat: bool) -> tuple[str, float
     return None if name is None else (name, metres)
 
 
-def write_item(folder: Path, name: str, archive: Archive, ground: Ground, documents: Path, **properties: Any) -> Path:
+def write_item(
+    folder: Path,
+    name: str,
+    archive: Archive,
+    ground: Ground,
+    documents: Path,
+    *,
+    masks: Mapping[str, npt.NDArray[Any]] = MappingProxyType({}),
+    **properties: Any,
+) -> Path:
     """An Item of an archive whose assets are small files: those of the ground's bands, at their own resolutions.
 
     Args:
@@ -115,6 +127,7 @@ def write_item(folder: Path, name: str, archive: Archive, ground: Ground, docume
         archive: which.
         ground: reflectance.
         documents: folder of the real Items.
+        masks: by their assets' keys, on the grid of 20 or 30 m.
         properties: of the Item that replace its own.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -124,6 +137,10 @@ def write_item(folder: Path, name: str, archive: Archive, ground: Ground, docume
     finest = 30 if archive.landsat else 10
     kept = {}
     for key, asset in item["assets"].items():
+        if key in masks:
+            write_band(folder / f"{name}-{key}.tif", masks[key], 30 if archive.landsat else 20, nodata=None)
+            kept[key] = {**asset, "href": f"{name}-{key}.tif"}
+            continue
         found = _band(key, asset, archive.landsat)
         if found is None or found[0] not in ground:
             continue
@@ -138,3 +155,34 @@ def write_item(folder: Path, name: str, archive: Archive, ground: Ground, docume
     target = folder / f"{name}.json"
     target.write_text(json.dumps(item))
     return target
+
+
+def write_plain_item(
+    folder: Path, values: npt.NDArray[Any], masks: Mapping[str, npt.NDArray[Any]] | None = None
+) -> str:
+    """A small Item of no archive, in a folder of its own: six bands of 10 m, and masks.
+
+    Args:
+        folder: to make.
+        values: (6, H, W) digital numbers, 10,000 for a reflectance of 1.
+        masks: by kind.
+
+    Returns:
+        The Item's path.
+    """
+    folder.mkdir()
+    assets: dict[str, Any] = {}
+    for name, band in zip(BANDS, values, strict=True):
+        write_band(folder / f"{name}.tif", digital(band * 1e-4, 1e-4, 0.0), 10)
+        assets[name] = {
+            "href": f"{name}.tif",
+            "type": "image/tiff",
+            "eo:bands": [{"name": name, "common_name": name}],
+            "raster:bands": [{"scale": 1e-4, "offset": 0.0}],
+        }
+    for kind, mask in (masks or {}).items():
+        write_band(folder / f"{kind}.tif", mask, 10, nodata=None)
+        assets[kind] = {"href": f"{kind}.tif", "type": "image/tiff"}
+    path = folder / "item.json"
+    path.write_text(json.dumps({"type": "Feature", "id": folder.name, "properties": {}, "assets": assets}))
+    return str(path)

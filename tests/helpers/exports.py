@@ -19,6 +19,11 @@ SMALL = "import server.export.plan as p; p.PIECE_PIXELS = (32, 64); from server.
 """The real command, cutting the scene into more pieces."""
 
 
+def filled_from(folder: Path | str, other: str = "other.tif") -> list[str]:
+    """Arguments of a small export without a model: a replacement and a mask in a folder, or under an address."""
+    return ["--replacement", f"{folder}/{other}", "--mask", f"{folder}/mask.tif", "--replacement-mask", "none"]
+
+
 def run(*args: object) -> int:
     """The command's exit status, in this process."""
     with pytest.MonkeyPatch.context() as patch:

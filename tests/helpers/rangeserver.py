@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 Trouble = Any
 """What a server does instead of answering well: `stall`, `whole`, `garbage`, `cut`, `pause`, `drip`, an address to
-redirect to, a status, or a status with headers."""
+redirect to, a status, or a status with headers and perhaps a body."""
 
 
 @dataclass
@@ -36,6 +37,8 @@ class RangeServer:
     validators: tuple[str, ...] = ("etag", "last-modified")
     trouble: Any = None
     """Called with the path and the first byte asked for; gives what to do wrong, or None."""
+    doorman: Callable[[str, Mapping[str, str]], Trouble] | None = None
+    """The same by the path and the headers of a request; asked first."""
     counts: Counts = field(default_factory=Counts)
     released: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -44,8 +47,13 @@ class RangeServer:
     def base(self) -> str:
         return f"http://127.0.0.1:{self.port}/"
 
+    def wrong(self, path: str, headers: Mapping[str, str], start: int) -> Trouble:
+        """What to do wrong with a request."""
+        trouble = self.doorman(path, headers) if self.doorman else None
+        return trouble if trouble is not None or not self.trouble else self.trouble(path, start)
+
     def reset(self) -> Counts:
-        """Start counting anew; gives the counts so far."""
+        """Start counting again; gives the counts so far."""
         with self.lock:
             before, self.counts = self.counts, Counts()
         return before
@@ -70,7 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
         with state.lock:
             state.counts.requests += 1
         asked = re.fullmatch(r"bytes=(\d+)-(\d+)?", self.headers.get("Range", ""))
-        trouble = state.trouble(self.path, int(asked[1]) if asked else 0) if state.trouble else None
+        trouble = state.wrong(self.path, dict(self.headers.items()), int(asked[1]) if asked else 0)
         if trouble == "stall":
             state.released.wait(20)
             self.close_connection = True
@@ -82,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(trouble, tuple):
             self.plain(*trouble)
             return
-        path = state.folder / self.path.split("?")[0].lstrip("/")
+        path = state.folder / unquote(self.path.split("?")[0]).lstrip("/")
         if not path.is_file():
             self.plain(404)
             return
@@ -142,13 +150,14 @@ class _Handler(BaseHTTPRequestHandler):
         since = self.headers.get("If-Modified-Since")
         return since is not None and since == headers.get("Last-Modified")
 
-    def plain(self, status: int, headers: dict[str, str] | None = None) -> None:
+    def plain(self, status: int, headers: dict[str, str] | None = None, body: bytes = b"") -> None:
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         if status != 304:
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        self.wfile.write(body)
 
 
 class _Server(ThreadingHTTPServer):

@@ -11,7 +11,7 @@ from rasterio.shutil import copy as copy_raster
 from starlette.testclient import TestClient
 
 from tests.helpers.rangeserver import RangeServer
-from tests.helpers.scenes import make_pair, write_raster
+from tests.helpers.scenes import CLEAR_REPLACEMENTS, make_pair, write_raster
 
 CHECK = 0.15
 """Seconds for which a file counts as unchanged in these tests."""
@@ -27,8 +27,9 @@ COMMON: dict[str, Any] = {
     "rescale": "0,9000",
     "algorithm_params": '{"residual": false, "buffer": 0}',
     "algorithm": "cloud_removal",
+    **CLEAR_REPLACEMENTS,
 }
-PLAIN = {name: value for name, value in COMMON.items() if not name.startswith("algorithm")}
+PLAIN = {name: value for name, value in COMMON.items() if not name.startswith(("algorithm", "replacement"))}
 
 
 def write_cog(path: Path, data: np.ndarray, **options: Any) -> None:

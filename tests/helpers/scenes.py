@@ -21,6 +21,8 @@ UTM = "EPSG:32633"
 OFF = (0.6, -0.8)
 """How far `put_off` moves a replacement, in pixels down and right."""
 ORIGIN = from_origin(500_000, 4_600_000, 10, 10)
+CLEAR_REPLACEMENTS = {"replacement_mask": "none"}
+"""Next to a user's mask: no model looks for clouds of the replacements, which in made-up textures it does find."""
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> np.ndarray:
@@ -73,11 +75,12 @@ def read_raster(path: Path | str) -> np.ndarray:
 
 
 def write_pair(folder: Path, pair: Pair) -> dict[str, str]:
-    """Write the rasters of a pair; gives their paths by the parameters of a request."""
+    """Write the rasters of a pair; gives a request's parameters."""
     return {
         "url": write_raster(folder / "target.tif", pair.target),
         "replacement": write_raster(folder / "replacement.tif", pair.replacement),
         "mask": write_mask(folder / "mask.tif", pair.mask),
+        **CLEAR_REPLACEMENTS,
     }
 
 

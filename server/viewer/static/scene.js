@@ -110,7 +110,7 @@ export function chooseBands(names, wanted) {
  */
 export async function percentileRanges(url, clear, bands, extra, signal) {
   const [top, beyond] = clear ? [98, 0.2] : [80, 0.5];
-  const passed = extra.filter(([name]) => ["nodata", "access_token"].includes(name));
+  const passed = extra.filter(([name]) => name === "nodata");
   const query = [["url", url], ...[...new Set(bands)].map((band) => ["bidx", band]), ["p", 2], ["p", top],
     ["max_size", 512], ...passed];
   const statistics = await ask("cog/statistics", query, signal);
@@ -142,8 +142,12 @@ export function tileAddresses(state, defaults, ranges, bands) {
   const changed = changedParameters(state, defaults);
   const parameters = changed.length ? [["algorithm_params", JSON.stringify(Object.fromEntries(changed))]] : [];
   // `encode` escapes braces, so that one in a file name is not taken for a placeholder of Leaflet's.
-  const tile = (format, ...parts) =>
-    `cog/tiles/WebMercatorQuad/{z}/{x}/{y}.${format}?${encode([...parts.flat(), ["tilesize", 512], ...state.extra])}`;
+  const tile = (format, ...parts) => {
+    const pairs = [...parts.flat(), ["tilesize", 512]];
+    const replaced = pairs.some(([name]) => name === "replacement");
+    pairs.push(...state.extra.filter(([name]) => replaced || name !== "replacement_mask"));
+    return `cog/tiles/WebMercatorQuad/{z}/{x}/{y}.${format}?${encode(pairs)}`;
+  };
   const overlay = OVERLAYS[state.overlay];
   const shown = state.overlayOn && overlay && (!overlay.filled || replacements.length > 0);
   return {

@@ -3,15 +3,14 @@
  * parameter names where it has them, the hash the view (`#zoom/lat/lon`).
  */
 
-/** Parameters of the server that the page has no field for; a link may carry them and they reach every request. */
-const PASSED_ON = ["mask", "mask_remap", "model", "level", "bands", "reflectance_scale", "reflectance_offset", "nodata",
-  "access_token"];
+const OPACITY_PERCENT = 60; // of the overlay, where the address does not say
 
 /**
  * @typedef {object} Option of the removal, as the server declares it; a switch where there are no choices and no range
  * @property {string} name
  * @property {number | string | boolean} default
  * @property {string} description
+ * @property {boolean} advanced whether it has no field; an address may carry it all the same
  * @property {string[]} choices
  * @property {number} [least]
  * @property {number} [most]
@@ -31,7 +30,7 @@ const PASSED_ON = ["mask", "mask_remap", "model", "level", "bands", "reflectance
  * @property {number} opacity of the overlay in percent
  * @property {?number} swipe position of the bar in percent; null: middle of the free part of the map
  * @property {?boolean} panel whether the panel is open; null: as fits the screen
- * @property {[string, string][]} extra parameters that are passed on
+ * @property {[string, string][]} extra parameters without a field, passed on to the server
  */
 
 /** @returns {?number} the number in `text` within the limits, or null. */
@@ -67,9 +66,10 @@ export function parametersOf(options, value) {
  * Read the state from the address.
  * @param {string} query `location.search`
  * @param {Option[]} options of the removal
+ * @param {string[]} passedOn parameters of the server that the page has no field for
  * @returns {State}
  */
-export function readState(query, options) {
+export function readState(query, options, passedOn) {
   const search = new URLSearchParams(query);
   const overlay = search.get("overlay");
   const ranges = search.getAll("rescale").map((text) => text.split(",").map(Number));
@@ -81,10 +81,10 @@ export function readState(query, options) {
     rescale: ranges.every((range) => range.length === 2 && range[0] < range[1]) ? ranges : [],
     overlay: overlay ?? "cloud_mask",
     overlayOn: overlay !== null,
-    opacity: number(search.get("opacity"), 0, 100) ?? 60,
+    opacity: number(search.get("opacity"), 0, 100) ?? OPACITY_PERCENT,
     swipe: number(search.get("swipe"), 0, 100),
     panel: search.has("panel") ? search.get("panel") !== "closed" : null,
-    extra: PASSED_ON.flatMap((name) => search.getAll(name).map((value) => [name, value])),
+    extra: passedOn.flatMap((name) => search.getAll(name).map((value) => [name, value])),
   };
 }
 
@@ -121,7 +121,7 @@ export function writeState(state, defaults, hash) {
   pairs.push(...state.bidx.map((band) => ["bidx", band]));
   pairs.push(...state.rescale.map((range) => ["rescale", range.join(",")]));
   if (state.overlayOn) pairs.push(["overlay", state.overlay]);
-  if (state.opacity !== 60) pairs.push(["opacity", state.opacity]);
+  if (state.opacity !== OPACITY_PERCENT) pairs.push(["opacity", state.opacity]);
   if (state.swipe !== null) pairs.push(["swipe", Math.round(state.swipe * 10) / 10]);
   if (state.panel !== null) pairs.push(["panel", state.panel ? "open" : "closed"]);
   pairs.push(...state.extra);

@@ -38,6 +38,7 @@ const pictures = {
 const swipe = makeSwipe($("swipe"), $("handle"), (percent) => { state.swipe = percent; clip(); saveSoon(); });
 const work = new Set(); // whatever is under way
 let options = []; // of the removal
+let fields = []; // those of them that have fields
 let defaults = null; // theirs
 let state = null;
 let scene = null; // of the loaded image: {bounds, maxzoom, names, clear: the clear image's names}
@@ -218,7 +219,7 @@ const redrawSoon = later(async () => {
 
 /**
  * Take over a setting: new tiles when the hand rests.
- * @param {boolean} restretch whether bands or ranges are to be chosen anew
+ * @param {boolean} restretch whether bands or ranges are to be chosen again
  */
 function changed(restretch = false) {
   stale ||= restretch;
@@ -282,7 +283,7 @@ function optionField({ name, description, choices, least, most, step }) {
 /** A row per option; a switch stands in that of the list before it. */
 function makeOptions() {
   let list = null;
-  for (const option of options) {
+  for (const option of fields) {
     const { name, choices, step } = option;
     const field = optionField(option);
     if (!choices.length && !step) {
@@ -304,7 +305,7 @@ function fillFields() {
   $("replacement").value = state.replacement.join("\n");
   $("replacement").rows = Math.min(6, Math.max(1, state.replacement.length));
   for (const name of ["url", "replacement"]) $(name).scrollLeft = $(name).scrollWidth; // the file name tells most
-  for (const { name } of options) {
+  for (const { name } of fields) {
     const value = state.parameters[name];
     if (typeof value === "boolean") $(name).checked = value; else $(name).value = value;
   }
@@ -319,7 +320,7 @@ function fillFields() {
 }
 
 function fillOutputs() {
-  for (const { name, step, pixels } of options) {
+  for (const { name, step, pixels } of fields) {
     if (!step) continue;
     const value = state.parameters[name];
     const length = pixels && `${value * pixels} px`;
@@ -414,7 +415,7 @@ function connect() {
   $("replacement").addEventListener("input", ({ target }) => {
     target.rows = Math.min(6, target.value.split("\n").length);
   });
-  for (const { name, choices, step } of options) {
+  for (const { name, choices, step } of fields) {
     $(name).addEventListener(step ? "input" : "change", ({ target }) => {
       state.parameters[name] = step ? Number(target.value) : choices.length ? target.value : target.checked;
       changed();
@@ -466,8 +467,9 @@ async function start() {
   try {
     const offered = await ask("viewer/defaults.json", []);
     options = offered.options;
+    fields = options.filter((option) => !option.advanced);
     defaults = parametersOf(options, (option) => option.default);
-    state = readState(location.search, options);
+    state = readState(location.search, options, offered.passed_on);
     if (!state.url && offered.url) Object.assign(state, { url: offered.url, replacement: offered.replacement });
     makeOptions();
     fillFields();

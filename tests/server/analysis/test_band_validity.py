@@ -13,7 +13,7 @@ from rasterio.transform import from_origin
 from scipy import ndimage
 from starlette.testclient import TestClient
 
-from tests.helpers.scenes import ORIGIN, Pair, make_pair, write_mask, write_raster
+from tests.helpers.scenes import CLEAR_REPLACEMENTS, ORIGIN, Pair, make_pair, write_mask, write_raster
 from tests.helpers.service import application, raster
 
 SIDE: Final = 120
@@ -83,6 +83,7 @@ def asked(folder: Path, target: str, *replacements: str, **options: Any) -> dict
         "url": str(folder / f"target {target}.tif"),
         "replacement": [str(folder / f"{name}.tif") for name in replacements],
         "mask": str(folder / "mask.tif"),
+        **CLEAR_REPLACEMENTS,
         "algorithm_params": json.dumps({"buffer": 0, **options}),
     }
 

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from server.raster.grid import coarse_grid, fine_grid, grid_for
 from tests.helpers.landscapes import rmse
-from tests.helpers.scenes import Pair, make_pair, write_raster
+from tests.helpers.scenes import CLEAR_REPLACEMENTS, Pair, make_pair, write_raster
 from tests.helpers.service import application, raster, sources_by
 
 SIDE: Final = 201
@@ -49,6 +49,7 @@ def client(folder: Path) -> Iterator[TestClient]:
 def asked(folder: Path, metres: float, *, mask: bool = True, buffer: int = 0) -> dict[str, Any]:
     names = {"url": "target", "replacement": "replacement"} | ({"mask": "mask"} if mask else {})
     params = {key: str(folder / f"{name} {metres}.tif") for key, name in names.items()}
+    params |= CLEAR_REPLACEMENTS if mask else {}
     return params | {"algorithm_params": json.dumps({"buffer": buffer})}
 
 
@@ -134,6 +135,7 @@ def turned(tmp_path_factory: pytest.TempPathFactory, pair: Pair) -> dict[str, st
         "url": write_raster(folder / "target.tif", target, transform=place),
         "replacement": write_raster(folder / "replacement.tif", pair.replacement, transform=place),
         "mask": write_raster(folder / "mask.tif", pair.mask[None].astype(np.uint8), transform=place, nodata=None),
+        **CLEAR_REPLACEMENTS,
     }
 
 
@@ -148,7 +150,7 @@ def above(turned: dict[str, str]) -> Iterator[TestClient]:
 def test_without_a_buffer_no_cloud_is_left_at_the_corners_of_a_mask(
     above: TestClient, turned: dict[str, str], crs: str, width: int
 ) -> None:
-    """Warps show pixels an eighth off their place; no more than the pixels beside a cloud are filled for that."""
+    """Warps show pixels an eighth off their place; no more than the pixels next to a cloud are filled for that."""
     side = 20 * SIDE
     box = f"/cog/bbox/250000,{6_900_000 - side},{250_000 + side},6900000.tif"
     asked: dict[str, Any] = {"coord_crs": "EPSG:32633", "dst_crs": crs, "width": width, "height": width}

@@ -3,40 +3,48 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from unittest import mock
 
 import pytest
 import yaml
-from fastapi import Depends, FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 import server.export.scene
-from algorithms.errors import BandError
+from algorithms.errors import BandError, ParameterError
 from algorithms.reclassify import Remap
 from server.analysis.request import Request
 from server.cli import main
+from server.export.figures import Figures
 from server.export.job import ExportJob
-from server.http.params import RequestParams, asked_request
-from server.http.shared import shared_sources
+from server.export.scene import ExportReport
 from server.raster.sources import Sources
 from server.recipes.model import recipe_of
 from tests.helpers.scenes import make_pair, write_raster
 from tests.helpers.service import application, sources_by
 
-NAMES = ("target", "first", "second", "mask")
+NAMES = ("target", "first", "second", "mask", "mask1", "mask2")
 
 ASKED: list[dict[str, Any]] = [
     {},
     {"replacement": ["first", "second"]},
     {"replacement": ["first"], "mask": "mask", "mask_remap": "1 1;3 1"},
+    {"replacement": ["first", "second"], "mask": "mask", "replacement_mask": ["none", "second"]},
     {"model": "ukis-4b-l2a", "level": "l2a", "bands": "blue, green,red,nir , swir16,swir22"},
     {"reflectance_scale": 0.0, "reflectance_offset": -0.1},
+    {"replacement": ["first", "second"], "mask": "mask", "replacement_mask": ["mask1", "mask2"], "mask_bits": "4, 3"},
+    {"replacement": ["first"], "mask": "auto"},
+    {"assets": ["red", "nir"]},
+    {"nodata": 7.0},
 ]
+"""As HTTP asks; together they name every field of a `Request`."""
+DERIVED = {"shown"}
+"""Fields that nobody names: `shown` follows from `bidx`, `expression` and `assets`."""
 
 
 @pytest.fixture(scope="module")
@@ -59,28 +67,38 @@ def placed(asked: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {name: place(value) for name, value in asked.items()}
 
 
-def by_http(sources: Sources, asked: dict[str, Any]) -> Request:
-    app, seen = FastAPI(), []
-    app.dependency_overrides[shared_sources] = lambda: sources
+@pytest.fixture(scope="module")
+def client(folder: Path) -> Iterator[TestClient]:
+    with application(folder) as client:
+        yield client
 
-    @app.get("/")
-    def note(request: Annotated[Request, Depends(asked_request)]) -> None:
+
+def by_http(client: TestClient, asked: dict[str, Any]) -> Request:
+    """The request that the analysis of a picture works with."""
+    seen: list[Request] = []
+
+    def note(request: Request, *_: object) -> None:
         seen.append(request)
+        raise ParameterError("seen")
 
-    assert TestClient(app).get("/", params=asked).status_code == 200
+    with mock.patch.object(Request, "task", note):
+        answer = client.get("/cog/preview.tif", params={"algorithm": "cloud_mask"} | asked)
+    assert answer.json() == {"detail": "seen"}
     return seen[0]
 
 
+RECIPE_KEYS = {"url": "target", "replacement": "replacements", "replacement_mask": "replacement_masks"}
+MASK_KEYS = {"mask": "source", "mask_remap": "remap", "mask_bits": "bits", "model": "model"}
+LISTS: dict[str, Callable[[str], Any]] = {"bands": str, "mask_bits": int}
+"""What HTTP writes with commas and a recipe as a list."""
+
+
 def by_recipe(sources: Sources, asked: dict[str, Any]) -> Request:
-    values = {"name": "r", "target": asked["url"], "replacements": asked.get("replacement", [])}
-    values["mask"] = {
-        key: asked[name]
-        for key, name in (("source", "mask"), ("remap", "mask_remap"), ("model", "model"))
-        if name in asked
-    }
-    values |= {name: asked[name] for name in ("level", "reflectance_scale", "reflectance_offset") if name in asked}
-    if "bands" in asked:
-        values["bands"] = [part.strip() for part in asked["bands"].split(",")]
+    def written(name: str) -> Any:
+        return [LISTS[name](part.strip()) for part in asked[name].split(",")] if name in LISTS else asked[name]
+
+    values = {RECIPE_KEYS.get(name, name): written(name) for name in asked if name not in MASK_KEYS}
+    values |= {"name": "r", "mask": {MASK_KEYS[name]: written(name) for name in asked if name in MASK_KEYS}}
     return recipe_of(yaml.safe_dump(values).encode(), Path("/r.yaml")).admitted(sources).request
 
 
@@ -95,8 +113,13 @@ def by_command(asked: dict[str, Any], out: Path, *, recipe: Path | None = None) 
     ]
     target = [asked["url"]] if "url" in asked else []
     more = ["--recipe", str(recipe)] if recipe else []
+
+    def exported(job: ExportJob, *_: object) -> ExportReport:
+        seen.append(job.checked())
+        return ExportReport(job.outputs(), Figures(), 0.0)
+
     with (
-        mock.patch.object(server.export.scene, "export_scene", lambda job, *_: seen.append(job.checked())),
+        mock.patch.object(server.export.scene, "export_scene", exported),
         mock.patch.object(sys, "argv", ["clearsky", "export", *target, str(out), *options, *more]),
     ):
         main()
@@ -104,10 +127,9 @@ def by_command(asked: dict[str, Any], out: Path, *, recipe: Path | None = None) 
 
 
 @pytest.mark.parametrize("asked", ASKED, ids=[",".join(asked) or "target" for asked in ASKED])
-def test_three_doors_to_one_request(folder: Path, tmp_path: Path, asked: dict[str, Any]) -> None:
+def test_three_doors_to_one_request(client: TestClient, folder: Path, tmp_path: Path, asked: dict[str, Any]) -> None:
     asked = placed({"url": "target"} | asked, folder)
-    sources = sources_by(folder)
-    http, recipe = by_http(sources, asked), by_recipe(sources, asked)
+    http, recipe = by_http(client, asked), by_recipe(sources_by(folder), asked)
     command = by_command(asked, tmp_path / "out.tif")
     assert http == recipe == command
     assert len({http, recipe, command}) == 1
@@ -132,12 +154,12 @@ def test_options_of_the_command_override_the_recipe(folder: Path, tmp_path: Path
     assert changed == replace(plain, target=first, replacements=(second,), level="l2a")
 
 
-def test_every_field_can_be_asked_for() -> None:
-    """TiTiler has a parameter of its own for `nodata`; `shown` follows from `bidx`, `assets` and `expression`."""
-    renamed = {"url": "target", "replacement": "replacements", "mask_remap": "remap"}
-    renamed["replacement_mask"] = "replacement_masks"
-    parameters = {renamed.get(field.name, field.name) for field in fields(RequestParams)}
-    assert parameters | {"nodata", "shown"} == {field.name for field in fields(Request)}
+def test_every_field_can_be_asked_for(client: TestClient, folder: Path) -> None:
+    """Those of `ASKED` alone are compared between the three doors: none of them may lack a field."""
+    found = [by_http(client, placed({"url": "target"} | asked, folder)) for asked in ASKED]
+    plain = Request("")
+    named = {f.name for f in fields(Request) for one in found if getattr(one, f.name) != getattr(plain, f.name)}
+    assert named == {f.name for f in fields(Request)} - DERIVED
 
 
 sources = st.text(min_size=1, max_size=5)

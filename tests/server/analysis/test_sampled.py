@@ -9,7 +9,7 @@ import numpy as np
 
 from algorithms import fill_clouds
 from algorithms.sample import sample_squares
-from tests.helpers.scenes import ORIGIN, UTM, make_pair, write_raster
+from tests.helpers.scenes import CLEAR_REPLACEMENTS, ORIGIN, UTM, make_pair, write_raster
 from tests.helpers.service import application, raster
 
 
@@ -27,6 +27,7 @@ def test_a_sampled_scene_is_the_same_whichever_part_is_asked_first(tmp_path: Pat
         "url": write_raster(tmp_path / "target.tif", target),
         "replacement": write_raster(tmp_path / "replacement.tif", other),
         "mask": write_raster(tmp_path / "mask.tif", mask[None].astype(np.uint8), nodata=None),
+        **CLEAR_REPLACEMENTS,
         "algorithm_params": json.dumps({"window": 20, "buffer": 0}),
         "coord_crs": UTM,
         "dst_crs": UTM,

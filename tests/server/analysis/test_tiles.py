@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import morecantile
 import numpy as np
@@ -18,9 +18,10 @@ from starlette.testclient import TestClient
 from algorithms import buffer_mask, cloud_mask, fill_clouds
 from algorithms.cells import cell_any
 from algorithms.sessions import SESSIONS
-from tests.helpers.scenes import BANDS, UTM, Demo, Pair, make_pair, write_pair, write_raster
+from tests.helpers.scenes import BANDS, CLEAR_REPLACEMENTS, UTM, Demo, Pair, make_pair, write_pair, write_raster
 from tests.helpers.service import application, raster
 
+FILLED: Final = ("replacement", "mask", "replacement_mask")
 TMS = morecantile.tms.get("WebMercatorQuad")
 
 
@@ -66,7 +67,7 @@ def tile(client: TestClient, t: morecantile.Tile, params: dict[str, Any], size: 
 @pytest.mark.parametrize("z", [11, 12, 13, 14])
 def test_quarters_equal_the_whole(client: TestClient, files: dict[str, str], z: int, algorithm: str) -> None:
     """Four 256 px tiles of z+1 are the 512 px tile of z wherever plain TiTiler's own tiles agree."""
-    params = query(files, "replacement", "mask", algorithm=algorithm)
+    params = query(files, *FILLED, algorithm=algorithm)
     plain, other = query(files), {"url": files["replacement"]}
     compared = 0
     for t in tiles_of(files, z)[:2]:
@@ -88,7 +89,7 @@ def test_quarters_equal_the_whole(client: TestClient, files: dict[str, str], z: 
 @pytest.mark.parametrize("first", [0, 1])
 def test_neighbours_in_either_order(files: dict[str, str], first: int) -> None:
     """Identical bytes whichever tile is asked first, cold or warm."""
-    params = query(files, "replacement", "mask", tilesize=256, bidx=[3, 2, 1])
+    params = query(files, *FILLED, tilesize=256, bidx=[3, 2, 1])
     tiles = tiles_of(files, 14)[5:7]
     paths = [f"/cog/tiles/WebMercatorQuad/{t.z}/{t.x}/{t.y}.png" for t in tiles]
     seen: dict[str, set[bytes]] = {path: set() for path in paths}
@@ -107,7 +108,7 @@ def test_server_equals_fill_clouds(
     client: TestClient, files: dict[str, str], pair: Pair, adjustment: str, buffer: int
 ) -> None:
     """At native resolution in the dataset's CRS the server sends what `fill_clouds` gives on the whole array."""
-    params = query(files, "replacement", "mask", coord_crs=UTM, dst_crs=UTM)
+    params = query(files, *FILLED, coord_crs=UTM, dst_crs=UTM)
     params["algorithm_params"] = json.dumps({"adjustment": adjustment, "buffer": buffer})
     answer = client.get("/cog/bbox/500000,4594000,507000,4600000.tif", params=params)
     assert answer.status_code == 200
@@ -188,7 +189,7 @@ def test_replaced_file_is_read_anew(tmp_path: Path, pair: Pair) -> None:
     url = write_raster(tmp_path / "t.tif", small.target)
     other = write_raster(tmp_path / "r.tif", small.replacement)
     mask = write_raster(tmp_path / "m.tif", small.mask[None].astype(np.uint8), nodata=None)
-    params = {"url": url, "replacement": other, "mask": mask}
+    params = {"url": url, "replacement": other, "mask": mask, **CLEAR_REPLACEMENTS}
     with application(tmp_path) as client:
         before = client.get("/cog/preview.tif", params=params)
         write_raster(tmp_path / "r.tif", (small.replacement + 500).astype(np.uint16))

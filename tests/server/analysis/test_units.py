@@ -17,7 +17,7 @@ from scipy import ndimage
 from starlette.testclient import TestClient
 
 from tests.helpers.landscapes import smooth
-from tests.helpers.scenes import ORIGIN, Demo, read_raster, write_mask, write_raster
+from tests.helpers.scenes import CLEAR_REPLACEMENTS, ORIGIN, Demo, read_raster, write_mask, write_raster
 from tests.helpers.service import application, raster
 
 SIDE = 96
@@ -107,7 +107,8 @@ def client(files: Path) -> Iterator[TestClient]:
 def asked(folder: Path, target: str, replacement: str, clear: str, **options: Any) -> dict[str, Any]:
     names = {"url": f"target {target}", "replacement": replacement, "mask": f"mask {clear}"}
     params = {"buffer": 0, **options}
-    return {key: str(folder / f"{name}.tif") for key, name in names.items()} | {"algorithm_params": json.dumps(params)}
+    files = {key: str(folder / f"{name}.tif") for key, name in names.items()}
+    return files | CLEAR_REPLACEMENTS | {"algorithm_params": json.dumps(params)}
 
 
 def filled(client: TestClient, params: dict[str, Any], **options: Any) -> np.ndarray:

@@ -14,7 +14,7 @@ from rasterio.transform import from_origin
 from starlette.testclient import TestClient
 
 from algorithms.cells import cell_any
-from tests.helpers.scenes import ORIGIN, Pair, make_pair, write_raster
+from tests.helpers.scenes import CLEAR_REPLACEMENTS, ORIGIN, Pair, make_pair, write_raster
 from tests.helpers.service import application, raster
 
 NO_BUFFER = {"algorithm_params": json.dumps({"buffer": 0})}
@@ -35,6 +35,7 @@ def files(folder: Path, pair: Pair) -> dict[str, str]:
     return {
         "url": write_raster(folder / "target.tif", pair.target),
         "replacement": write_raster(folder / "replacement.tif", pair.replacement),
+        **CLEAR_REPLACEMENTS,
     }
 
 

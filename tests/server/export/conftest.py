@@ -11,7 +11,7 @@ import pytest
 import rasterio
 
 from server.export import plan
-from tests.helpers.exports import finished, run, start
+from tests.helpers.exports import filled_from, finished, run, start
 from tests.helpers.scenes import ORIGIN, Demo, Pair, make_pair, write_mask, write_raster
 
 
@@ -55,8 +55,7 @@ def bad(tmp_path_factory: pytest.TempPathFactory, pair: Pair) -> Iterator[Path]:
 @pytest.fixture
 def arguments(bad: Path, tmp_path: Path) -> list[object]:
     """A small export without a model."""
-    out = tmp_path / "out.tif"
-    return [bad / "target.tif", out, "--replacement", bad / "other.tif", "--mask", bad / "mask.tif"]
+    return [bad / "target.tif", tmp_path / "out.tif", *filled_from(bad)]
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +63,7 @@ def whole(bad: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pa
     """The small export in one go, and its provenance."""
     folder = tmp_path_factory.mktemp("whole")
     out, provenance = folder / "whole.tif", folder / "provenance.tif"
-    args = [bad / "target.tif", out, "--replacement", bad / "other.tif", "--mask", bad / "mask.tif"]
-    assert run(*args, "--provenance", provenance) == 0
+    assert run(bad / "target.tif", out, *filled_from(bad), "--provenance", provenance) == 0
     return out, provenance
 
 
@@ -73,7 +71,7 @@ def whole(bad: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pa
 def left(bad: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The work folder of the small export, killed half-way."""
     out = tmp_path_factory.mktemp("left") / "out.tif"
-    process = start(bad / "target.tif", out, "--replacement", bad / "other.tif", "--mask", bad / "mask.tif")
+    process = start(bad / "target.tif", out, *filled_from(bad))
     while len(finished(out)) < 6:
         assert process.poll() is None, process.communicate()
         time.sleep(0.001)

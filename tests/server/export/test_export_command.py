@@ -9,9 +9,9 @@ import pytest
 import rasterio
 from rio_cogeo.cogeo import cog_validate
 
-from tests.helpers.exports import run, start
+from tests.helpers.exports import filled_from, run, start
 from tests.helpers.rangeserver import range_server
-from tests.helpers.scenes import read_raster
+from tests.helpers.scenes import Pair, read_raster, write_mask, write_raster
 
 BAD = [
     ("target.tif", ["TARGET OUT"]),
@@ -46,6 +46,15 @@ BAD = [
     ("target.tif . --replacement other.tif", ["folder"]),
     ("target.tif no/where/out.tif --replacement other.tif", ["no/where", "does not exist"]),
     ("target.tif out.tif --replacement other.tif --colour red", ["--colour"]),
+    ("target.tif --replacement other.tif", ["TARGET OUT", "--per-asset"]),
+    ("--per-asset new --replacement other.tif", ["TARGET --per-asset"]),
+    ("target.tif out.tif --per-asset new --replacement other.tif", ["out.tif", "--per-asset", "new"]),
+    ("target.tif --per-asset new --provenance from.tif --replacement other.tif", ["from.tif", "--per-asset"]),
+    ("target.tif out.tif --assets red --replacement other.tif", ["red", "--per-asset"]),
+    ("target.tif --per-asset new --assets pink --replacement other.tif", ["pink", "blue"]),
+    ("target.tif --per-asset . --replacement other.tif", ["'.'", "to read"]),
+    ("target.tif --per-asset text.tif --replacement other.tif", ["text.tif", "folder"]),
+    ("target.tif --per-asset no/where --replacement other.tif", ["no/where", "does not exist"]),
     ("out.tif --recipe nothing.yaml", ["nothing.yaml", "check"]),
 ]
 
@@ -65,7 +74,7 @@ def test_bad_input_ends_in_one_line(bad: Path, line: str, says: list[str], capfd
 def test_overwrite_replaces_what_is_there(bad: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.tif"
     out.write_text("old")
-    args = ["target.tif", out, "--replacement", "other.tif", "--mask", "mask.tif"]
+    args = ["target.tif", out, *filled_from(".")]
     assert run(*args) == 2
     assert out.read_text() == "old"
     assert run(*args, "--overwrite") == 0
@@ -77,10 +86,10 @@ def test_recipe_gives_what_the_command_line_leaves_open(bad: Path, tmp_path: Pat
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
         f"name: test\ntarget: {bad}/target.tif\nreplacements: [{bad}/other.tif]\n"
-        f"mask: {{source: {bad}/mask.tif, remap: '1 1'}}\nadjustment: moment\nresidual: false\nbuffer: 0\n"
+        f"mask: {{source: {bad}/mask.tif, remap: '1 1', replacements: [none]}}\n"
+        "adjustment: moment\nresidual: false\nbuffer: 0\n"
     )
-    by_hand = ["--replacement", bad / "other.tif", "--mask", bad / "mask.tif", "--mask-remap", "1 1", "--buffer", 0]
-    by_hand += ["--adjustment", "moment"]
+    by_hand = [*filled_from(bad), "--mask-remap", "1 1", "--buffer", 0, "--adjustment", "moment"]
     outs = [tmp_path / f"{name}.tif" for name in "abcd"]
     assert run(outs[0], "--recipe", recipe) == 0
     assert run(bad / "target.tif", outs[1], *by_hand, "--no-residual") == 0
@@ -96,14 +105,30 @@ def test_rasters_behind_an_address_of_the_users_own(bad: Path, tmp_path: Path) -
     """Private hosts are none of a server's business, but their own user's; a fault half-way ends in one line."""
     outs = [tmp_path / "far.tif", tmp_path / "near.tif"]
     with range_server(bad) as far:
-        names = [f"{far.base}{name}.tif" for name in ("target", "other", "mask")]
-        assert run(names[0], outs[0], "--replacement", names[1], "--mask", names[2]) == 0
+        target, others = f"{far.base}target.tif", filled_from(far.base.rstrip("/"))
+        assert run(target, outs[0], *others) == 0
         far.trouble = lambda path, start: 500 if "other" in path and start > 0 else None
-        process = start(names[0], tmp_path / "no.tif", "--replacement", names[1], "--mask", names[2])
+        process = start(target, tmp_path / "no.tif", *others)
         _, said = process.communicate(timeout=60)
         assert (process.returncode, len(said.splitlines())) == (2, 1), said
         assert "other.tif" in said
-    assert run(bad / "target.tif", outs[1], "--replacement", bad / "other.tif", "--mask", bad / "mask.tif") == 0
+    assert run(bad / "target.tif", outs[1], *filled_from(bad)) == 0
     np.testing.assert_array_equal(read_raster(outs[0]), read_raster(outs[1]))
     with rasterio.open(outs[0]) as src:
-        assert src.tags()["CLEARSKY_TARGET"] == names[0]
+        assert src.tags()["CLEARSKY_TARGET"] == target
+
+
+def test_an_odd_mask_is_named_on_the_terminal(bad: Path, pair: Pair, tmp_path: Path) -> None:
+    """Before hours of work: an archive's bits taken for a mask, and a mask that marks nothing."""
+    bits = write_raster(tmp_path / "QA_PIXEL.tif", np.where(pair.mask, 22280, 21824)[None].astype(np.uint16))
+    empty = write_mask(tmp_path / "empty.tif", np.zeros_like(pair.mask))
+    for mask, words in ((bits, ("marks all", "`mask_bits=1,2,3,4`")), (empty, ("marks none", "check `mask_remap`"))):
+        process = start(
+            bad / "target.tif",
+            tmp_path / f"{Path(mask).stem}-out.tif",
+            *("--replacement", bad / "other.tif", "--mask", mask, "--replacement-mask", "none"),
+        )
+        _, said = process.communicate(timeout=60)
+        assert (process.returncode, len(said.splitlines())) == (0, 1), said
+        assert mask in said
+        assert [word for word in words if word not in said] == []

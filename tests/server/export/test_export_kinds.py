@@ -67,6 +67,7 @@ def test_every_kind_of_raster_survives(
     cloud = write_mask(tmp_path / "mask.tif", pair.mask)
     out, provenance = tmp_path / "out.tif", tmp_path / "provenance.tif"
     args = ["--mask", cloud, "--buffer", 0, "--unfilled", unfilled, "--provenance", provenance]
+    args += ["--replacement-mask", "none"]
     assert run(target, out, "--replacement", other, *args) == 0
     assert cog_validate(out, strict=True)[0]
     lost = read_raster(provenance)[0] == 255

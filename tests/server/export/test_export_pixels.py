@@ -14,7 +14,7 @@ from rio_cogeo.cogeo import cog_validate
 from algorithms import fill_clouds
 from algorithms.sessions import SESSIONS
 from server.export import plan
-from tests.helpers.exports import run, same_description
+from tests.helpers.exports import filled_from, run, same_description
 from tests.helpers.scenes import Pair, read_raster, write_mask, write_raster
 from tests.helpers.service import application, needs, raster, without_gdal_settings
 
@@ -76,7 +76,7 @@ def test_cut_and_workers_change_nothing(demo: dict[str, Path], tmp_path: Path, m
 def test_native_analysis_equals_fill_clouds(bad: Path, tmp_path: Path, pair: Pair) -> None:
     """Statistics and residual pixel by pixel, the mask still made of the fine level's cells."""
     out, provenance = tmp_path / "out.tif", tmp_path / "provenance.tif"
-    args = [bad / "target.tif", out, "--replacement", bad / "other.tif", "--mask", bad / "mask.tif"]
+    args = [bad / "target.tif", out, *filled_from(bad)]
     args += ["--provenance", provenance, "--analysis-resolution", "native"]
     assert run(*args) == 0
     source, sent = read_raster(provenance)[0], read_raster(out).astype(float)
@@ -99,6 +99,7 @@ def test_second_choice_and_own_mask(tmp_path: Path, pair: Pair) -> None:
     ]
     mask = write_mask(tmp_path / "mask.tif", 3 * pair.mask)
     args = [*paths[:1], tmp_path / "out.tif", "--mask", mask, "--mask-remap", "3 1", "--buffer", 0]
+    args += ["--replacement-mask", "none"]
     args += ["--provenance", tmp_path / "p.tif", "--replacement", paths[1], "--replacement", paths[2]]
     runs = SESSIONS.inferences()
     assert run(*args) == 0

@@ -21,7 +21,7 @@ import os, pathlib, signal, sys
 moves, left = pathlib.Path.replace, int(sys.argv.pop(1))
 def replace(self, to):
     global left
-    if str(self).endswith("finished.tif"):
+    if str(self).endswith("finished"):
         left -= 1
         if left < 0:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -114,7 +114,7 @@ def test_if_the_image_cannot_have_its_name_the_provenance_has_none(
     moves = Path.replace
 
     def replace(self: Path, to: Path) -> Path:
-        if to == out and self.name == "finished.tif":
+        if to == out and self.name == "finished":
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
         return moves(self, to)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rasterio.transform import Affine
 from starlette.testclient import TestClient
 
-from tests.helpers.scenes import make_pair, write_pair, write_raster
+from tests.helpers.scenes import CLEAR_REPLACEMENTS, make_pair, write_pair, write_raster
 from tests.helpers.service import application, raster
 
 
@@ -148,6 +148,7 @@ def test_rgb_works_with_a_mask(client: TestClient, folder: Path) -> None:
         "url": str(folder / "rgb.tif"),
         "replacement": str(folder / "rgb_other.tif"),
         "mask": str(folder / "mask.tif"),
+        **CLEAR_REPLACEMENTS,
     }
     answer = client.get("/cog/preview.tif", params=params)
     assert answer.status_code == 200, answer.text
@@ -167,7 +168,7 @@ def test_holes_stay_holes(client: TestClient, folder: Path, hole: float) -> None
         "url": write_raster(folder / f"holes_{hole}.tif", target, nodata=hole),
         "replacement": write_raster(folder / f"holes_other_{hole}.tif", other, nodata=hole),
     }
-    for more in ({"mask": str(folder / "mask.tif")}, {"reflectance_scale": "0.0001"}):
+    for more in ({"mask": str(folder / "mask.tif"), **CLEAR_REPLACEMENTS}, {"reflectance_scale": "0.0001"}):
         source = raster(client.get("/cog/preview.tif", params=params | more | {"algorithm": "fill_source"}).content)[0]
         image = raster(client.get("/cog/preview.tif", params=params | more).content)
         assert (source[100:140, 30:220] == 255).all()

@@ -19,7 +19,7 @@ from rio_tiler.io import Reader
 from starlette.testclient import TestClient
 
 from tests.helpers.archives import coarsened, write_band
-from tests.helpers.scenes import BANDS, make_pair, write_mask, write_raster
+from tests.helpers.scenes import BANDS, CLEAR_REPLACEMENTS, make_pair, write_mask, write_raster
 from tests.helpers.service import application
 
 SIDE: Final = 384
@@ -89,9 +89,10 @@ def test_a_list_gives_the_pixels_of_the_stacked_file(
     client: TestClient, folder: Path, zoom: int, query: dict[str, Any]
 ) -> None:
     path, mask = tile_path(folder, zoom), str(folder / "mask.tif")
-    stacked = {"url": str(folder / "cloudy.tif"), "replacement": str(folder / "clear.tif"), "mask": mask}
+    masked = {"mask": mask, **CLEAR_REPLACEMENTS}
+    stacked = {"url": str(folder / "cloudy.tif"), "replacement": str(folder / "clear.tif"), **masked}
     several = [str(folder / "cloudy" / f"{name}.tif") for name in FILES]
-    lists = {"url": several, "replacement": listed(folder, "clear"), "mask": mask}
+    lists = {"url": several, "replacement": listed(folder, "clear"), **masked}
     expected = pixels(client.get(path, params=stacked | query))
     assert_array_equal(pixels(client.get(path, params=lists | query)), expected)
     assert_array_equal(pixels(client.get(path, params=stacked | {"url": lists["url"]} | query)), expected)
@@ -109,6 +110,7 @@ def test_the_model_sees_the_same_clouds(client: TestClient, folder: Path) -> Non
 def test_bands_have_their_own_resolutions(client: TestClient, folder: Path) -> None:
     """Filled bands of 20 m are those of the file in which they were averaged; tiles of one zoom level agree."""
     asked = {"replacement": listed(folder, "clear-own"), "mask": str(folder / "mask.tif"), "residual": "true"}
+    asked |= CLEAR_REPLACEMENTS
     info = good(client.get("/cog/info", params={"url": listed(folder, "cloudy-own")})).json()
     assert (info["width"], info["height"]) == (SIDE, SIDE)
     assert [name for _, name in info["band_descriptions"]] == list(BANDS)

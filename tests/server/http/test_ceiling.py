@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx2
 import pytest
@@ -17,6 +17,7 @@ LIMIT = 256 << 20
 SPARE = 96 << 20
 """What the first large answer leaves behind: GDAL's cache of blocks, what threads and allocators keep."""
 
+FILLED: Final = ["url", "replacement", "mask", "replacement_mask"]
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from Linux' /proc")
 
 
@@ -46,8 +47,8 @@ def resident(pid: int, name: str) -> int:
         (["url"], {}),
         (["url"], {"expression": ";".join(f"b{k}*2.5/b1" for k in range(1, 7))}),
         (["url"], {"algorithm": "hillshade", "bidx": 1}),
-        (["url", "replacement", "mask"], {}),
-        (["url", "replacement", "mask"], {"expression": "b1/b2;b3/b4"}),
+        (FILLED, {}),
+        (FILLED, {"expression": "b1/b2;b3/b4"}),
     ],
     ids=["plain", "expressions", "hillshade", "filled", "filled, expressions"],
 )

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from algorithms.errors import ParameterError
 from server.http.expressions import LONGEST_EXPRESSION, check_expression, expression_bands
-from tests.helpers.scenes import make_pair, write_raster
+from tests.helpers.scenes import CLEAR_REPLACEMENTS, make_pair, write_raster
 from tests.helpers.service import application, raster
 
 GOOD = {
@@ -109,7 +109,7 @@ def client(folder: Path) -> Iterator[TestClient]:
 def test_comparisons_give_0_and_1(client: TestClient, folder: Path, filled: bool) -> None:
     query = {"url": str(folder / "target.tif")}
     if filled:
-        query |= {"replacement": str(folder / "replacement.tif"), "mask": str(folder / "mask.tif")}
+        query |= {"replacement": str(folder / "replacement.tif"), "mask": str(folder / "mask.tif")} | CLEAR_REPLACEMENTS
     plain = raster(client.get("/cog/preview.tif", params=query | {"bidx": 1}).content)[0]
     limit = int(np.median(plain))
     for path in ("/cog/preview.tif", "/cog/preview.png"):

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from algorithms import fill_clouds
 from algorithms.cells import cell_any
-from tests.helpers.scenes import ORIGIN, UTM, Pair, make_pair, write_mask, write_pair, write_raster
+from tests.helpers.scenes import CLEAR_REPLACEMENTS, ORIGIN, UTM, Pair, make_pair, write_mask, write_pair, write_raster
 from tests.helpers.service import application, raster
 
 BOX = "500000,4597000,503000,4600000"
@@ -236,6 +236,7 @@ def test_integers_are_clipped_and_never_become_nodata(client: TestClient, folder
         "url": url,
         "replacement": write_raster(folder / "byte_other.tif", other),
         "mask": write_mask(folder / "byte_mask.tif", pair.mask),
+        **CLEAR_REPLACEMENTS,
     }
     answer = client.get(f"/cog/bbox/{BOX}.tif", params=params | {"coord_crs": UTM, "dst_crs": UTM})
     image = raster(answer.content)
@@ -287,7 +288,7 @@ def test_landing_page_for_people_and_programs(client: TestClient) -> None:
     assert client.get("/", headers={"accept": "application/json"}).json()["title"] == "ClearSky"
 
 
-def test_algorithms_are_listed_beside_the_stock_ones(client: TestClient) -> None:
+def test_algorithms_are_listed_next_to_the_stock_ones(client: TestClient) -> None:
     listed = {entry["id"] for entry in client.get("/algorithms").json()["algorithms"]}
     ours = {"cloud_removal", "cloud_mask", "cloud_probability", "fill_source", "fill_confidence"}
     assert ours | {"hillshade", "normalizedIndex"} <= listed

@@ -16,13 +16,13 @@ from rasterio.transform import Affine, from_gcps
 from rasterio.vrt import WarpedVRT
 from starlette.testclient import TestClient
 
-from tests.helpers.scenes import ORIGIN, UTM, Pair, make_pair, write_raster
+from tests.helpers.scenes import CLEAR_REPLACEMENTS, ORIGIN, UTM, Pair, make_pair, write_raster
 from tests.helpers.service import application, raster
 from tests.helpers.stock import check_same_picture, stock_titiler
 
 SIZE = (160, 180)
 PLACED = ORIGIN @ Affine.rotation(8)
-OPTIONS = {"algorithm_params": json.dumps({"buffer": 1})}
+OPTIONS = {"algorithm_params": json.dumps({"buffer": 1})} | CLEAR_REPLACEMENTS
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 
 from server.http.openapi import BAD_BODY, BAD_VALUE, DATASET_ERRORS
 from server.http.statuses import STATUS
+from tests.helpers.archives import write_plain_item
 from tests.helpers.scenes import make_pair, write_raster
 from tests.helpers.service import application
 
@@ -30,12 +31,23 @@ JUNK = "no\u00b7such"
 """A value that no parameter takes which is not free text."""
 
 
+TARGETS = {"/cog/": Path("target.tif"), "/stac/": Path("item/item.json")}
+"""What `url` names, by the beginning of the path."""
+
+
+def target(path: str, folder: Path) -> str | None:
+    """The `url` of a good request; None where there is no such parameter."""
+    return next((str(folder / file) for start, file in TARGETS.items() if path.startswith(start)), None)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, pair = tmp_path_factory.mktemp("openapi"), make_pair(size=(64, 64))
     write_raster(folder / "target.tif", pair.target)
     write_raster(folder / "replacement.tif", pair.replacement)
-    (folder / "text.tif").write_text("this is not a raster")
+    write_plain_item(folder / "item", pair.target)
+    for name in ("text.tif", "text.json"):
+        (folder / name).write_text("this is neither a raster nor an Item")
     for name, target in (("good", "target.tif"), ("gone", "gone.tif"), ("text", "text.tif"), ("far", "/etc/passwd")):
         (folder / f"{name}.yaml").write_text(f"name: {name}\ntarget: {target}\n")
     (folder / "broken.yaml").write_text("name: broken\n")
@@ -94,7 +106,7 @@ def test_errors_have_one_model(document: dict[str, Any]) -> None:
         errors = {code: told for code, told in operation["responses"].items() if code >= "400"}
         for told in errors.values():
             assert told["content"] == {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-        if path.startswith(("/cog/", "/recipes/")):
+        if path.startswith(("/cog/", "/stac/", "/recipes/")):
             expected = BAD_VALUE | DATASET_ERRORS | (BAD_BODY if method == "post" else {})
             assert set(errors) == set(expected)
 
@@ -103,7 +115,7 @@ def test_bad_values_answer_as_declared(client: TestClient, document: dict[str, A
     """Every parameter of every operation that is not free text, one after the other."""
     tried = 0
     for path, method, operation in operations(document):
-        good = {"url": str(folder / "target.tif")} if path.startswith("/cog/") else {}
+        good = {"url": url} if (url := target(path, folder)) else {}
         for parameter in operation.get("parameters", []):
             name = parameter["name"]
             answer = (
@@ -123,12 +135,12 @@ def test_bad_values_answer_as_declared(client: TestClient, document: dict[str, A
 def test_bad_datasets_answer_as_declared(
     client: TestClient, document: dict[str, Any], folder: Path, name: str, status: int
 ) -> None:
-    url = "/etc/passwd" if name == "far" else str(folder / f"{name}.tif")
     for path, method, operation in operations(document):
         if path.startswith("/recipes/"):
             answer = ask(client, path, method, {}, name=name)
-        elif path.startswith("/cog/") and name != "broken":
-            answer = ask(client, path, method, {"url": url})
+        elif path.startswith(tuple(TARGETS)) and name != "broken":
+            url = folder / f"{name}{TARGETS[path[: path.index('/', 1) + 1]].suffix}"
+            answer = ask(client, path, method, {"url": "/etc/passwd" if name == "far" else str(url)})
         else:
             continue
         if name == "text" and path.endswith("map.html"):  # a page that names the raster without opening it
@@ -141,7 +153,7 @@ def test_bad_datasets_answer_as_declared(
 def test_bad_bodies_answer_as_declared(client: TestClient, document: dict[str, Any], folder: Path, body: str) -> None:
     for path, method, operation in operations(document):
         if method == "post":
-            query = {"url": str(folder / "target.tif")} if path.startswith("/cog/") else {}
+            query = {"url": url} if (url := target(path, folder)) else {}
             answer = client.post(path.format(**PLACES), params=query, content=body)
             assert answer.status_code == 400, f"{path}: {answer.text}"
             check_declared(answer, operation, path)

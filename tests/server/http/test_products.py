@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 
 from server.export.command import export
 from tests.helpers.archives import coarsened, digital, write_band
-from tests.helpers.scenes import make_pair
+from tests.helpers.scenes import CLEAR_REPLACEMENTS, make_pair
 from tests.helpers.service import application
 
 SIDE: Final = 120
@@ -125,7 +125,7 @@ def test_a_product_is_filled_from_a_product(client: TestClient, folder: Path, ta
     expected = PAIR.target[[2, 4]] * 1e-4
     assert np.abs(plain[0] - expected[0]).max() < 2e-4
     assert np.abs(coarsened(plain[1], 2) - coarsened(expected[1], 2)).mean() < 0.05
-    asked = {"url": url, "replacement": str(folder / "clear" / replacement)}
+    asked = {"url": url, "replacement": str(folder / "clear" / replacement), **CLEAR_REPLACEMENTS}
     asked["mask"] = str(folder / f"mask{30 if target.startswith('LC08') else 10}.tif")
     filled = preview(client, **asked)
     source = preview(client, **asked, algorithm="fill_source")[0]
@@ -167,12 +167,35 @@ def test_only_admitted_folders_are_products(client: TestClient, folder: Path, tm
     assert client.get("/stac/preview.png", params={"url": str(led)}).status_code == 403
 
 
-@pytest.mark.parametrize("suffix", ["", ".tar"])
-def test_a_product_is_exported(folder: Path, tmp_path: Path, suffix: str) -> None:
-    names = [str(folder / date / f"{BUNDLE}{suffix}") for date in ("cloudy", "clear")]
+@pytest.mark.parametrize("product", [BUNDLE, f"{BUNDLE}.tar"])
+def test_a_product_is_exported(folder: Path, tmp_path: Path, product: str) -> None:
+    names = [str(folder / date / product) for date in ("cloudy", "clear")]
     asked = ["--replacement", names[1], "--mask", str(folder / "mask30.tif")]
     result = CliRunner().invoke(export, [names[0], str(tmp_path / "out.tif"), *asked])
     assert result.exit_code == 0, result.output
     with rasterio.open(tmp_path / "out.tif") as src:
         assert src.descriptions == ("blue", "green", "red", "nir", "swir16", "swir22")
         assert (src.scales[0], src.offsets[0]) == (2.75e-5, -0.2)
+
+
+@pytest.mark.parametrize(("name", "mask"), [(f"{Path(NAME).stem}-0.zip", "mask10.tif"), (BUNDLE, "mask30.tif")])
+def test_a_product_is_exported_band_by_band(
+    client: TestClient, folder: Path, tmp_path: Path, name: str, mask: str
+) -> None:
+    """Named as in the product, with an Item that is served as the product is."""
+    before, other = (str(folder / date / name) for date in ("cloudy", "clear"))
+    out = folder / f"{name}-made"
+    asked = ["--replacement", other, "--mask", str(folder / mask)]
+    result = CliRunner().invoke(export, [before, "--per-asset", str(out), *asked])
+    assert result.exit_code == 0, result.output
+    red = "T33XWJ_20220413T150759_B04_10m.tif" if name.endswith(".zip") else f"{BUNDLE}_SR_B4.tif"
+    assert (out / red).exists()
+    item = json.loads((out / "item.json").read_text())
+    platform, level = ("sentinel-2b", "L2A") if name.endswith(".zip") else ("landsat-8", "L2")
+    assert item["id"] == f"{Path(NAME).stem if name.endswith('.zip') else BUNDLE}-cloud-free"
+    assert (item["properties"]["platform"], item["properties"]["processing:level"]) == (platform, level)
+    keys = ("name", "asset", "scale", "offset", "resolution")
+    scenes = [good(client.get("/stac/scene", params={"url": url})).json() for url in (before, str(out / "item.json"))]
+    first, second = ([tuple(band[key] for key in keys) for band in scene["bands"]] for scene in scenes)
+    assert second == first
+    assert scenes[0]["level"] == scenes[1]["level"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -17,8 +16,8 @@ from numpy.testing import assert_array_equal
 from starlette.testclient import TestClient
 
 from server.export.command import export
-from tests.helpers.archives import digital, write_band
-from tests.helpers.scenes import BANDS, make_pair, write_raster
+from tests.helpers.archives import write_band, write_plain_item
+from tests.helpers.scenes import BANDS, CLEAR_REPLACEMENTS, make_pair, write_raster
 from tests.helpers.service import application
 
 SIDE: Final = 160
@@ -33,36 +32,16 @@ KINDS: Final[dict[str, tuple[np.ndarray, int, int]]] = {"scl": (SCL, 4, 8), "qa_
 """Target's mask, and the values of the replacement's where it is clear and where it is cloudy."""
 
 
-def write_item(folder: Path, values: np.ndarray, masks: dict[str, np.ndarray]) -> str:
-    """An Item with bands of 10 m, and masks."""
-    folder.mkdir()
-    assets: dict[str, Any] = {}
-    for name, band in zip(BANDS, values, strict=True):
-        write_band(folder / f"{name}.tif", digital(band * 1e-4, 1e-4, 0.0), 10)
-        assets[name] = {
-            "href": f"{name}.tif",
-            "type": "image/tiff",
-            "eo:bands": [{"name": name, "common_name": name}],
-            "raster:bands": [{"scale": 1e-4, "offset": 0.0}],
-        }
-    for kind, mask in masks.items():
-        write_band(folder / f"{kind}.tif", mask, 10, nodata=None)
-        assets[kind] = {"href": f"{kind}.tif", "type": "image/tiff"}
-    path = folder / "item.json"
-    path.write_text(json.dumps({"type": "Feature", "id": folder.name, "properties": {}, "assets": assets}))
-    return str(path)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("masks")
     masks = {kind: mask for kind, (mask, _, _) in KINDS.items()}
-    write_item(folder / "cloudy", PAIR.target, masks)
+    write_plain_item(folder / "cloudy", PAIR.target, masks)
     clear = {kind: np.full_like(mask, good) for kind, (mask, good, _) in KINDS.items()}
-    write_item(folder / "clear", PAIR.replacement, clear)
+    write_plain_item(folder / "clear", PAIR.replacement, clear)
     partly = {kind: np.where(BLOCKED, bad, good).astype(mask.dtype) for kind, (mask, good, bad) in KINDS.items()}
-    write_item(folder / "partly", PAIR.replacement, partly)
-    write_item(folder / "bare", PAIR.replacement, {})
+    write_plain_item(folder / "partly", PAIR.replacement, partly)
+    write_plain_item(folder / "bare", PAIR.replacement)
     write_raster(folder / "alone.tif", PAIR.target, descriptions=BANDS)
     write_band(folder / "clouded.tif", BLOCKED.astype(np.uint8), 10, nodata=None)
     return folder
@@ -87,7 +66,7 @@ def preview(client: TestClient, folder: Path, replacement: str, **asked: Any) ->
 def by_raster(folder: Path, kind: str) -> dict[str, str]:
     """The same clouds by a remap."""
     remap = "3 1;8 1;9 1;10 1" if kind == "scl" else "8 1;16 1"
-    return {"mask": str(folder / "cloudy" / f"{kind}.tif"), "mask_remap": remap}
+    return {"mask": str(folder / "cloudy" / f"{kind}.tif"), "mask_remap": remap, **CLEAR_REPLACEMENTS}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -107,9 +86,8 @@ def test_it_hides_the_replacements_clouds_too(client: TestClient, folder: Path, 
     assert (source[:, : middle - 8][cloudy[:, : middle - 8]] == 255).all()
     assert (source[:, middle + 8 :][cloudy[:, middle + 8 :]] == 1).all()
     remap = by_raster(folder, kind) | {"mask_remap": by_raster(folder, kind)["mask_remap"] + ";1 1"}
-    told = preview(
-        client, folder, "clear", **remap, replacement_mask=str(folder / "clouded.tif"), algorithm="fill_source"
-    )[0]
+    remap["replacement_mask"] = str(folder / "clouded.tif")
+    told = preview(client, folder, "clear", **remap, algorithm="fill_source")[0]
     assert_array_equal(source, told)
 
 
@@ -131,7 +109,7 @@ def test_auto_without_any_leaves_it_to_the_model(client: TestClient, folder: Pat
 
 def test_bits_are_classes(client: TestClient, folder: Path) -> None:
     raster = str(folder / "cloudy" / "qa_pixel.tif")
-    told = preview(client, folder, "clear", mask=raster, mask_bits="3,4")
+    told = preview(client, folder, "clear", mask=raster, mask_bits="3,4", **CLEAR_REPLACEMENTS)
     assert_array_equal(told, preview(client, folder, "clear", **by_raster(folder, "qa_pixel")))
 
 
@@ -172,6 +150,28 @@ def test_what_does_not_fit_is_refused(client: TestClient, folder: Path, asked: d
     }
     response = client.get("/stac/preview.npy", params=full)
     assert (response.status_code, says in response.json()["detail"]) == (400, True), response.text
+
+
+RECIPES: Final = {
+    "named": ("mask: scl\nassets: [nir, red]\n", {"mask": "scl", "assets": "nir,red"}),
+    "rendered": ("mask: auto\nassets: [nir]\nrender: {bands: [red]}\n", {"mask": "auto", "assets": "red"}),
+    "bits": (
+        "mask: {source: cloudy/qa_pixel.tif, bits: [3, 4]}\nreplacement_masks: [clouded.tif]\n",
+        {"mask": "cloudy/qa_pixel.tif", "mask_bits": "3,4", "replacement_mask": "clouded.tif"},
+    ),
+}
+"""What a recipe says, and what a request says."""
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_says_the_same(client: TestClient, folder: Path, name: str) -> None:
+    written, asked = RECIPES[name]
+    rasters = "target: cloudy/item.json\nreplacements: [partly/item.json]\n"
+    (folder / "recipes.yaml").write_text(f"name: {name}\n{rasters}{written}")
+    with application(folder, recipes=str(folder)) as recipes:
+        own = np.load(io.BytesIO(good(recipes.get(f"/recipes/{name}/preview.npy")).content))
+    placed = {key: str(folder / value) if value.endswith(".tif") else value for key, value in asked.items()}
+    assert_array_equal(own, preview(client, folder, "partly", **placed))
 
 
 def test_a_mask_on_the_command_line(folder: Path, tmp_path: Path, client: TestClient) -> None:

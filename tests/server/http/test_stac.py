@@ -18,7 +18,7 @@ from rio_tiler.io import Reader
 from starlette.testclient import TestClient
 
 from tests.helpers.archives import ARCHIVES, Archive, coarsened, digital, write_band, write_item
-from tests.helpers.scenes import BANDS, make_pair, write_mask, write_raster
+from tests.helpers.scenes import BANDS, CLEAR_REPLACEMENTS, make_pair, write_mask, write_raster
 from tests.helpers.service import application
 
 SIDE: Final = 240
@@ -88,6 +88,7 @@ def items(folder: Path) -> dict[str, str]:
         "url": str(small_item(folder / "cloudy", PAIR.target)),
         "replacement": str(small_item(folder / "clear", PAIR.replacement)),
         "mask": str(folder / "mask.tif"),
+        **CLEAR_REPLACEMENTS,
     }
 
 
@@ -110,10 +111,10 @@ def tile_over(path: str, zoom: int = 14) -> str:
 def test_an_item_is_filled_from_an_item(client: TestClient, folder: Path, items: dict[str, str]) -> None:
     path = tile_over(str(folder / "cloudy" / "B02.tif"))
     shown = pixels(client.get(f"/stac/{path}", params=items | {"unscale": "true"}))
-    stacked = {"url": str(folder / "cloudy.tif"), "replacement": str(folder / "clear.tif"), "mask": items["mask"]}
+    stacked = {"url": str(folder / "cloudy.tif"), "replacement": str(folder / "clear.tif")}
     write_raster(Path(stacked["url"]), PAIR.target, descriptions=BANDS)
     write_raster(Path(stacked["replacement"]), PAIR.replacement, descriptions=BANDS)
-    plain = pixels(client.get(f"/cog/{path}", params=stacked | {"bidx": [3, 2, 1]}))
+    plain = pixels(client.get(f"/cog/{path}", params=items | stacked | {"bidx": [3, 2, 1]}))
     assert_array_equal(shown[-1] > 0, plain[-1] > 0)
     difference = np.abs(shown[:3] - plain[:3] * 1e-4)[:, plain[-1] > 0]
     assert np.percentile(difference, 70) < 2e-4  # where it is clear
@@ -125,7 +126,7 @@ def test_a_file_is_filled_from_an_item(client: TestClient, folder: Path, items: 
     """In the file's own numbers, which have no offset."""
     path = tile_over(str(folder / "cloudy" / "B02.tif"))
     target = write_raster(folder / "alone.tif", PAIR.target, descriptions=BANDS)
-    asked: dict[str, Any] = {"url": target, "bidx": [3, 2, 1], "mask": items["mask"]}
+    asked: dict[str, Any] = {**items, "url": target, "bidx": [3, 2, 1]}
     from_file = pixels(client.get(f"/cog/{path}", params=asked | {"replacement": str(folder / "clear.tif")}))
     from_item = pixels(client.get(f"/cog/{path}", params=asked | {"replacement": items["replacement"]}))
     assert np.percentile(np.abs(from_file[:3].astype(float) - from_item[:3]), 99) < 60
@@ -243,6 +244,7 @@ def _through(client: TestClient, folder: Path, archive: Archive, documents: Path
     target = write_item(folder, "cloudy", archive, ground(PAIR.target), documents)
     replacement = write_item(folder, "clear", archive, ground(PAIR.replacement), documents)
     asked = {"url": str(target), "replacement": str(replacement), "mask": str(folder.parent / "mask.tif")}
+    asked |= CLEAR_REPLACEMENTS
     first = next(folder.glob(f"cloudy-*{archive.suffix}"))
     answer = client.get(
         f"/stac/{tile_over(str(first))}", params=asked | {"assets": "red,nir,swir16", "unscale": "true"}

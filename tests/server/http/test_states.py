@@ -91,7 +91,7 @@ CASES: Final[list[tuple[dict[str, str], set[str]]]] = [
     (FILLED, {"cloudy/item.json", "cloudy/SCL.tif", "clear/item.json", "clear/SCL.tif", "clear/B04.tif"}),
     (FILLED | {"assets": "rededge1"}, {"cloudy/B05.tif", "clear/B05.tif"}),
     (FILLED | {"mask": "auto"}, {"cloudy/SCL.tif", "clear/SCL.tif"}),
-    (FILLED | {"mask": "mask.tif"}, {"mask.tif", "clear/B04.tif"}),
+    (FILLED | {"mask": "mask.tif", "replacement_mask": "none"}, {"mask.tif", "clear/B04.tif"}),
     ({"algorithm": "cloud_mask", "mask": "scl"}, {"cloudy/SCL.tif"}),
 ]
 

@@ -1,30 +1,41 @@
-"""The tree of errors has three branches, and every error has its status."""
+"""The tree of errors has four branches, and every error has its status."""
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 import pytest
 
-import algorithms.errors
-import server.errors
 from algorithms.errors import ClearSkyError, InputError
-from server.errors import CancelledWorkError, SourceError
+from server.errors import CancelledWorkError, SourceError, UnwritableError
 from server.http.statuses import STATUS
+from tests.helpers.service import ROOT
 
-BRANCHES = (InputError, SourceError, CancelledWorkError)
+BRANCHES = (InputError, SourceError, CancelledWorkError, UnwritableError)
 
 
-def below(error: type[Exception]) -> Iterator[type[Exception]]:
+def below(error: type[ClearSkyError]) -> Iterator[type[ClearSkyError]]:
     for child in error.__subclasses__():
         yield child
         yield from below(child)
 
 
-DECLARED = sorted(
-    {e for e in below(ClearSkyError) if e.__module__ in (algorithms.errors.__name__, server.errors.__name__)},
-    key=lambda e: e.__name__,
-)
+TREE = ("algorithms.errors", "server.errors")
+DECLARED: list[type[ClearSkyError]] = sorted({e for e in below(ClearSkyError) if e.__module__ in TREE}, key=str)
+
+
+def test_the_tree_stands_in_two_modules() -> None:
+    family: list[type[ClearSkyError]] = [ClearSkyError, *DECLARED]
+    names = {error.__name__ for error in family}
+    homes = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for folder in ("algorithms", "server")
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and names & {ast.unparse(base).split(".")[-1] for base in node.bases}
+    }
+    assert homes == set(TREE)
 
 
 def status(error: type[Exception]) -> int:

@@ -11,7 +11,7 @@ import pytest
 from scipy import ndimage
 from starlette.testclient import TestClient
 
-from tests.helpers.scenes import Pair, make_pair, write_raster
+from tests.helpers.scenes import CLEAR_REPLACEMENTS, Pair, make_pair, write_raster
 from tests.helpers.service import application
 from tests.helpers.stock import check_same_picture, picture, stock_titiler
 
@@ -79,9 +79,8 @@ def test_a_filled_picture_has_the_stock_form(
     replacement = written(folder, "other", pair.replacement, dtype)
     mask = write_raster(folder / "mask.tif", pair.mask[None].astype(np.uint8), nodata=None)
     for ending in FILLED:
-        filled = client.get(
-            f"/cog/preview{ending}", params={"url": url, "replacement": replacement, "mask": mask, **query}
-        )
+        asked = {"url": url, "replacement": replacement, "mask": mask, **CLEAR_REPLACEMENTS}
+        filled = client.get(f"/cog/preview{ending}", params=asked | query)
         plain = stock.get(f"/cog/preview{ending}", params={"url": url, **query})
         assert (filled.status_code, plain.status_code) == (200, 200), filled.text[:300]
         assert filled.headers["content-type"] == plain.headers["content-type"]

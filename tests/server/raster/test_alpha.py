@@ -15,7 +15,7 @@ from rasterio.transform import Affine
 from rasterio.warp import transform_bounds
 from starlette.testclient import TestClient
 
-from tests.helpers.scenes import ORIGIN, UTM, Pair, make_pair, write_raster
+from tests.helpers.scenes import CLEAR_REPLACEMENTS, ORIGIN, UTM, Pair, make_pair, write_raster
 from tests.helpers.service import application, raster
 from tests.helpers.stock import check_same_picture, stock_titiler
 
@@ -72,6 +72,7 @@ def plain(folder: Path, pair: Pair) -> dict[str, str]:
     return {
         "url": write_raster(folder / "target.tif", pair.target),
         "mask": write_raster(folder / "mask.tif", pair.mask[None].astype(np.uint8), nodata=None),
+        **CLEAR_REPLACEMENTS,
     }
 
 
@@ -126,7 +127,7 @@ def test_what_is_transparent_in_part_is_filled(
     replacement = with_alpha(
         folder / f"r{dtype}.tif", (pair.replacement / scale).clip(1, full).astype(dtype), np.full(SIZE, full)
     )
-    params = {"url": url, "mask": plain["mask"], "replacement": replacement} | OPTIONS
+    params = plain | {"url": url, "replacement": replacement} | OPTIONS
     filled, before = read(client, "preview.tif", **params), read(client, "preview.tif", url=url)
     source = read(client, "preview.tif", **params, algorithm="fill_source")
     np.testing.assert_array_equal(filled[3], before[3])
@@ -146,7 +147,7 @@ def test_cloud_left_open_becomes_transparent_if_asked(
     half[:, :, 80:] = 0
     replacement = write_raster(folder / "half.tif", half)
     asked = {"algorithm_params": json.dumps({"buffer": 0, "unfilled": "nodata"})}
-    filled = read(client, "preview.tif", url=url, mask=plain["mask"], replacement=replacement, **asked)
+    filled = read(client, "preview.tif", **plain | {"url": url, "replacement": replacement} | asked)
     lost = pair.mask & (np.arange(SIZE[1]) >= 80)
     assert not filled[3][lost].any()
     assert filled[3][~pair.mask & (np.arange(SIZE[1]) < 80)].all()
@@ -162,7 +163,7 @@ def test_alpha_can_be_asked_for_as_a_band(
     alpha[20:40] = 30000
     url = with_alpha(folder / "bands.tif", pair.target, alpha)
     replacement = write_raster(folder / "replacement-plain.tif", pair.replacement)
-    params: dict[str, Any] = {"url": url, "mask": plain["mask"], "replacement": replacement, "bidx": bidx} | OPTIONS
+    params: dict[str, Any] = plain | {"url": url, "replacement": replacement, "bidx": bidx} | OPTIONS
     shown = read(client, "preview.tif", **params, algorithm=algorithm)
     everything = read(client, "preview.tif", **(params | {"bidx": [1, 2, 3]}), algorithm=algorithm)
     if algorithm != "cloud_removal":

@@ -16,7 +16,7 @@ from rio_tiler.io import Reader
 
 from server.errors import TooLargeError
 from server.raster.distant import MOST_PIXELS, from_afar
-from tests.helpers.scenes import ORIGIN, UTM, make_pair, write_raster
+from tests.helpers.scenes import CLEAR_REPLACEMENTS, ORIGIN, UTM, make_pair, write_raster
 from tests.helpers.service import application, raster
 
 WEB = tms.get("WebMercatorQuad")
@@ -88,7 +88,7 @@ def test_a_raster_smaller_than_a_pixel(tmp_path: Path, side: int) -> None:
 
 def test_filled_tiles_from_afar(folder: Path) -> None:
     names = {"url": "target", "replacement": "replacement", "mask": "mask"}
-    query = {key: str(folder / f"{name}.tif") for key, name in names.items()}
+    query = {key: str(folder / f"{name}.tif") for key, name in names.items()} | CLEAR_REPLACEMENTS
     with application(folder) as client:
         for zoom in (8, 5, 3, 0):
             z, x, y = tile_over(zoom)

@@ -15,11 +15,11 @@ from rasterio.warp import Resampling, reproject, transform
 from starlette.testclient import TestClient
 
 from server.raster.sampling import OutputGrid, native_pixels, positions
-from tests.helpers.scenes import BANDS, ORIGIN, UTM, Pair, make_pair, write_raster
+from tests.helpers.scenes import BANDS, CLEAR_REPLACEMENTS, ORIGIN, UTM, Pair, make_pair, write_raster
 from tests.helpers.service import application, raster, sources_by
 
 ROWS, COLS = 160, 190
-OPTIONS = {"algorithm_params": json.dumps({"buffer": 1})}
+OPTIONS = {"algorithm_params": json.dumps({"buffer": 1})} | CLEAR_REPLACEMENTS
 FLIPS = {
     "south up": (ORIGIN @ Affine.translation(0, ROWS) @ Affine.scale(1, -1), np.s_[:, ::-1]),
     "mirrored": (ORIGIN @ Affine.translation(COLS, 0) @ Affine.scale(-1, 1), np.s_[:, :, ::-1]),

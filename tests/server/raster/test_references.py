@@ -17,6 +17,7 @@ import httpx2
 import numpy as np
 import pytest
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.vrt import WarpedVRT
 from starlette.testclient import TestClient
 
@@ -255,7 +256,7 @@ def test_the_canary_notices(folder: Path, made: Canary) -> None:
     led = 0
     for name in ("overviews-path", "crs-grid", "crs-string", "crs-derived-grids"):
         with (
-            contextlib.suppress(rasterio.errors.RasterioError, rasterio._err.CPLE_BaseError),
+            contextlib.suppress(rasterio.errors.RasterioError, CPLE_BaseError),
             rasterio.open(folder / f"{name}.tif") as src,
             WarpedVRT(src, crs="EPSG:4326") as warped,
         ):

@@ -172,7 +172,7 @@ def test_the_finest_grid_is_the_stacks(tmp_path: Path) -> None:
     fine = band_of(write(tmp_path / "fine.tif", numbers(1), 10), "b")
     coarse = band_of(write(tmp_path / "coarse.tif", numbers(1, SIDE // 2), 20), "c")
     assert finest([coarse, fine, fine]) is fine
-    assert (place(coarse, fine).ratio, place(fine, fine).same) == (2, True)
+    assert (place(coarse, fine).across, place(coarse, fine).same, place(fine, fine).same) == (2, False, True)
     with pytest.raises(BandError, match="coordinate reference system"):
         place(replace(coarse, crs="other"), fine)
     with pytest.raises(BandError, match="turned"):

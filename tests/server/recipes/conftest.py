@@ -16,7 +16,7 @@ SHOWN = "render: {bands: [red, B03, 1], rescale: [[0, 3000]], color_formula: gam
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rasters, and beside them a folder of recipes, some of them bad."""
+    """Rasters, and next to them a folder of recipes, some of them bad."""
     folder = tmp_path_factory.mktemp("scene")
     pair = make_pair(size=(300, 300), seed=3)
     write_raster(folder / "t.tif", pair.target)
@@ -27,9 +27,12 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipes.mkdir()
     rasters = "target: ../t.tif\nreplacements: [../r.tif]\n"
     for name, rest in {
-        "masked": rasters + 'mask: {source: ../m.tif, remap: "1 1"}\nwindow: 40\nbuffer: 1\nunfilled: nodata\n' + SHOWN,
+        "masked": rasters
+        + 'mask: {source: ../m.tif, remap: "1 1"}\nreplacement_masks: [none]\nwindow: 40\nbuffer: 1\nunfilled: nodata\n'
+        + SHOWN,
         "model": rasters + "refine: false\nreflectance_scale: 0.0002\nnodata: 0\n" + SHOWN,
-        "index": rasters + "mask: {source: ../m.tif}\nrender: {expression: (b4-b3)/(b4+b3), rescale: [[-1, 1]],"
+        "index": rasters + "mask: {source: ../m.tif}\nreplacement_masks: [none]\n"
+        "render: {expression: (b4-b3)/(b4+b3), rescale: [[-1, 1]],"
         " colormap_name: viridis, resampling: bilinear, reproject: cubic}\n",
         "plain": "target: ../t.tif\n" + SHOWN,
         "forbidden": "target: ../t.tif\nreplacements:\n- ../r.tif\n- /etc/hostname\n",

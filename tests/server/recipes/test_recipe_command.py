@@ -26,9 +26,25 @@ def test_check_tells_what_good_recipes_do(
     assert told.err == ""
     lines = told.out.splitlines()
     assert [line.split(":")[0] for line in lines] == ["masked", "model", "index", "plain"]
-    assert [
-        word for word in (f"{scene}/t.tif", f"{scene}/r.tif", f"{scene}/m.tif", "window=40") if word not in lines[0]
-    ] == []
+    said = f"masked: {scene}/t.tif filled from {scene}/r.tif; clouds of {scene}/m.tif (1 1); window=40 "
+    assert lines[0].startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("mask", "said"),
+    [
+        ("{source: m.tif}", "(everything but 0)"),
+        ("{source: m.tif, bits: [3, 4]}", "(bits 3, 4)"),
+        ("scl", "clouds of scl (its own classes)"),
+        ("{model: ukis-4b-l2a}", "model ukis-4b-l2a"),
+    ],
+)
+def test_check_says_what_is_cloud(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], mask: str, said: str
+) -> None:
+    (tmp_path / "r.yaml").write_text(f"name: a\ntarget: t.tif\nmask: {mask}\n")
+    assert clearsky(monkeypatch, "check", "--offline", tmp_path / "r.yaml") == 0
+    assert said in capsys.readouterr().out
 
 
 def test_check_names_what_is_wrong(
@@ -44,6 +60,9 @@ def test_check_names_what_is_wrong(
         head + f"replacements: [{scene}/far.tif]\n": ":3: replacement '.*far.tif' covers .* does not overlap",
         head + "replacements: [/etc/hostname]\n": ":3: '/etc/hostname' is not allowed.*CLEARSKY_ALLOWED_SOURCES",
         head + f"mask: {{source: {scene}/none.tif}}\n": ":3: '.*none.tif' does not exist",
+        head + f"replacements: [{scene}/r.tif]\nmask: {scene}/m.tif\nreplacement_masks:\n- {scene}/no.tif\n": (
+            ":6: '.*no.tif' does not exist"
+        ),
         head + "render: {bands: [1, 9]}\n": ":3: .*band 9 is not in the target, which has 1 blue",
         head + "render: {expression: b9/b1}\n": ":3: .*band 9 is not in the target",
         head + f"mask: {{model: ukis-6b-l1c}}\nbands: [blue, green, red, x, y, z]\nreplacements: [{scene}/r.tif]\n": (

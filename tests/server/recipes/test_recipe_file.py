@@ -20,6 +20,7 @@ from server.analysis.request import Request
 from server.errors import RecipeError, RecipeMissingError
 from server.recipes.document import RECIPE_BYTES, read_yaml, write_values
 from server.recipes.model import Recipe, recipe_of
+from server.recipes.schema import Mask, Render, Written
 from server.recipes.store import load_recipe
 
 FULL = """\
@@ -27,7 +28,9 @@ name: lazio-july
 title: "Lazio, 5 July 2018"
 target: s3://bucket/s2_20180705.tif
 replacements: [s3://bucket/s2_20180720.tif, later.tif]
-mask: {model: ukis-4b-l1c, remap: "1 1"}
+mask: {source: m.tif, remap: "1 1", bits: [4, 3, 4]}
+replacement_masks: [s3://bucket/m1.tif, m2.tif]
+assets: [red]
 window: 40
 buffer: 4
 adjustment: moment
@@ -54,14 +57,18 @@ def test_every_key_arrives() -> None:
     assert recipe.request == Request(
         "s3://bucket/s2_20180705.tif",
         ("s3://bucket/s2_20180720.tif", "/folder/later.tif"),
+        mask="/folder/m.tif",
+        mask_bits=(3, 4),
+        replacement_masks=("s3://bucket/m1.tif", "/folder/m2.tif"),
         remap=Remap("1 1"),
-        model="ukis-4b-l1c",
         bands=("blue", "green", "red", "nir"),
         level="l1c",
         reflectance_scale=0.0002,
         reflectance_offset=-0.1,
         nodata=0,
+        assets=("red",),
     )
+    assert read("name: a\ntarget: t.tif\nmask: {model: ukis-4b-l1c}").request.model == "ukis-4b-l1c"
     written = yaml.safe_load(FULL)
     assert recipe.options == {name: written[name] for name in OPTIONS}
     assert recipe.render.bands == ("red", 2)
@@ -121,6 +128,17 @@ BAD = [
     (GOOD + "replacements: [null]", 3, ["replacements.0", "fill it in"]),
     (GOOD + "mask: {model: best}", 3, ["'best'", "auto", "ukis-6b-l1c"]),
     (GOOD + "mask: {model: auto, source: m.tif}", 3, ["both", "keep one"]),
+    (GOOD + "mask: ''", 3, ["mask", "fill it in"]),
+    (GOOD + "mask: 7", 3, ["mask=7", "key: value"]),
+    (GOOD + "mask:\n  source: m.tif\n  bits: [3, 64]", 5, ["bits.1=64", "63"]),
+    (GOOD + "mask:\n  source: m.tif\n  bits: 3,4", 5, ["'3,4'", "[a, b]"]),
+    (GOOD + "mask: {bits: [3]}", 3, ["`bits`", "name the raster"]),
+    (
+        GOOD + "replacements: [a, b]\nreplacement_masks: [m]",
+        4,
+        ["1 `replacement_mask`", "2 replacements", "one for each"],
+    ),
+    (GOOD + "assets: red", 3, ["'red'", "[a, b]"]),
     (GOOD + 'mask:\n  model: auto\n  remap: "1 1;x 1"', 5, ["'x' at position 4"]),
     ("name: a b\ntarget: t.tif", 1, ["'a b'", "letters, digits"]),
     ("name: 7\ntarget: t.tif", 1, ["name=7", "quotes"]),
@@ -177,11 +195,17 @@ def test_bombs_cost_nothing() -> None:
         assert time.process_time() - start < 2
 
 
-KEYS = st.sampled_from(["name", "target", "replacements", "mask", "render", "nodata", "bands", "title", *OPTIONS, "x"])
+def test_a_mask_of_the_scenes_own_is_named_in_short() -> None:
+    short, long = (read(GOOD + f"mask: {mask}") for mask in ("scl", "{source: scl}"))
+    assert short.request == long.request == Request("/folder/t.tif", mask="scl")
+    assert read(GOOD + "mask: m.tif").request.mask == "/folder/m.tif"
+
+
+KEYS = st.sampled_from([*Written.model_fields, *OPTIONS, "x"])
 LEAVES = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["auto", "1 1"])
 )
-INNER = st.sampled_from(["model", "source", "remap", "bands", "rescale", "expression", "color_formula", "nodata"])
+INNER = st.sampled_from([*Mask.model_fields, *Render.model_fields, "nodata"])
 VALUES = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(INNER, inner, max_size=3), max_leaves=6
 )

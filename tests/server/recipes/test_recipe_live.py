@@ -72,7 +72,7 @@ def test_a_changed_folder_is_read_again(base: tuple[str, Path], scene: Path) -> 
     assert other.content != first.content
     assert other.headers["etag"] != first.headers["etag"]
     file.write_text(good.replace("window: 40", "window: 41"))
-    assert "live.yaml:5: window=41" in until(lambda answer: answer.status_code == 400).json()["detail"]
+    assert "live.yaml:6: window=41" in until(lambda answer: answer.status_code == 400).json()["detail"]
     (folder / "second.json").write_text(
         json.dumps({"name": "live", "target": f"{scene}/r.tif", "render": {"bands": [1], "rescale": [[0, 3000]]}})
     )

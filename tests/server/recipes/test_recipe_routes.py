@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from server.recipes.params import FIXED
 from tests.helpers.recipes import EAST, NORTH, SOUTH, TILE, WEST
+from tests.helpers.scenes import CLEAR_REPLACEMENTS
 from tests.helpers.service import application, raster
 
 
@@ -19,7 +21,7 @@ def equivalent(scene: Path, name: str) -> dict[str, Any]:
     """The parameters below `/cog` that say what a recipe says."""
     pair: dict[str, Any] = {"url": f"{scene}/t.tif", "replacement": f"{scene}/r.tif"}
     shown = {"bidx": [3, 2, 1], "rescale": "0,3000", "color_formula": "gamma RGB 1.2"}
-    masked = {"mask": f"{scene}/m.tif"}
+    masked = {"mask": f"{scene}/m.tif", **CLEAR_REPLACEMENTS}
     options = {"window": 40, "buffer": 1, "unfilled": "nodata"}
     requests: dict[str, dict[str, Any]] = {
         "masked": pair | shown | masked | {"mask_remap": "1 1", "algorithm_params": json.dumps(options)},
@@ -103,9 +105,7 @@ def test_a_request_overrides_what_the_recipe_shows(client: TestClient, scene: Pa
 
 
 def test_provenance_keeps_the_recipes_options(client: TestClient, scene: Path) -> None:
-    rasters = {
-        k: v for k, v in equivalent(scene, "masked").items() if k in ("url", "replacement", "mask", "mask_remap")
-    }
+    rasters = {k: v for k, v in equivalent(scene, "masked").items() if k in FIXED}
     options = {"algorithm": "fill_source", "algorithm_params": '{"window": 40, "buffer": 1, "unfilled": "nodata"}'}
     ours = raster(client.get("/recipes/masked/preview.tif?algorithm=fill_source").content)
     np.testing.assert_array_equal(ours, raster(client.get("/cog/preview.tif", params=rasters | options).content))
@@ -114,7 +114,7 @@ def test_provenance_keeps_the_recipes_options(client: TestClient, scene: Path) -
     assert raster(wider.content)[0].mean() > ours[0].mean()
 
 
-@pytest.mark.parametrize("key", ["url", "replacement", "mask", "mask_remap", "model", "level", "bands"])
+@pytest.mark.parametrize("key", sorted(FIXED))
 def test_a_request_cannot_name_other_rasters(client: TestClient, scene: Path, key: str) -> None:
     answer = client.get("/recipes/plain/preview.png", params={key: f"{scene}/t.tif"})
     assert answer.status_code == 400

@@ -169,6 +169,9 @@ def test_a_remap_string(
     assert ("left out" in said) is not kept
     values, _ = convert(tmp_path, monkeypatch, capsys, slra(input_mask=chain), "--mask", "m.tif")
     assert values["mask"] == {"source": "m.tif", "remap": remap}
+    values, _ = convert(tmp_path, monkeypatch, capsys, slra(input_mask=chain), "--mask", "m.tif", "--exact")
+    assert values["mask"] == {"source": "m.tif", "remap": remap}
+    assert values["replacement_masks"] == ["none"]
 
 
 INT = "<Value xsi:type='xs:int'>{}</Value>"
@@ -215,3 +218,15 @@ def test_bad_templates(
     assert [word for word in ("slra.rft.xml:", *words) if word not in told.err] == []
     assert os.uname().nodename not in told.err
     assert clearsky(monkeypatch, "from-rft", tmp_path / "none.xml") == 2
+
+
+def test_a_recipe_has_no_signatures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sources = {"--target": "a.tif", "--replacement": "b.tif", "--mask": "c.tif"}
+    signed = [part for name, file in sources.items() for part in (name, f"https://h.org/{file}?v=1&sig=SECRET&se=2")]
+    values, said = convert(tmp_path, monkeypatch, capsys, slra(), *signed)
+    assert "SECRET" not in f"{values}{said}"
+    assert [values["target"], *values["replacements"], values["mask"]["source"]] == [
+        f"https://h.org/{file}?v=1" for file in sources.values()
+    ]

@@ -221,7 +221,7 @@ def test_spoilt_items_are_read_or_refused(data: st.DataObject) -> None:
         inner = document
         for key in above:
             inner = inner[key]
-        inner[last] = deepcopy(data.draw(SPOILT))  # the next may change what is in it
+        inner[last] = deepcopy(data.draw(SPOILT))  # or a later change reaches into the strategy itself
     text = json.dumps(document).encode()
     for url in (URL, "/data/item.json"):
         try:

@@ -103,7 +103,7 @@ def test_what_cannot_be_such_a_mask_is_refused(kind: str) -> None:
 def test_a_byte_is_no_qa_pixel() -> None:
     with pytest.raises(ParameterError, match="16 bits"):
         mask_classes("qa_pixel", np.zeros((1, 2, 2), np.uint8))
-    with pytest.raises(ParameterError, match="bits 0 to 7, not 9"):
+    with pytest.raises(ParameterError, match="bit 9 does not exist; the mask has bits 0 to 7"):
         any_bit(np.zeros(2, np.uint8), (9,))
 
 

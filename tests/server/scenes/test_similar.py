@@ -179,11 +179,11 @@ def test_as_many_as_cover_the_clouds_in_the_order_of_the_ranking() -> None:
 
 
 def test_what_cannot_be_chosen_from_is_refused() -> None:
-    with pytest.raises(ParameterError, match="between 0 and 1"):
+    with pytest.raises(ParameterError, match="from 0 to 1"):
         ranked(TARGET, [GOOD], clear={"good": 1.5})
     with pytest.raises(ParameterError, match="at least 1"):
         covering((), {}, most=0)
-    with pytest.raises(ParameterError, match="not the same pixels"):
+    with pytest.raises(ParameterError, match="take them on one grid"):
         covering((), {"a": np.ones(2, bool), "b": np.ones(3, bool)})
 
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
@@ -20,6 +20,7 @@ from rasterio.warp import transform
 from scipy.ndimage import distance_transform_edt
 
 from algorithms.options import OPTIONS
+from server.http.params import RequestParams
 from server.raster.sources import Sources
 from server.settings import Settings
 from server.viewer import viewer_defaults
@@ -404,6 +405,30 @@ def test_defaults_name_a_complete_demo_only(monkeypatch: pytest.MonkeyPatch, tmp
     (demo / "clear.tif").touch()
     defaults = viewer_defaults(demo, sources)
     assert (defaults["url"], defaults["replacement"]) == ("demo/cloudy.tif", ["demo/clear.tif"])
+
+
+def test_an_address_carries_every_parameter_of_a_request(
+    browser: Browser, server: str, scene: Scene, demo_scene: Demo
+) -> None:
+    """Those without a field reach the tiles, and the address keeps them; the rest has fields."""
+    mask = str(demo_scene(512).truth_mask)
+    asked = {
+        "mask": mask, "mask_bits": "0", "replacement_mask": mask, "mask_remap": "1 1", "model": "ukis-6b-l2a",
+        "level": "l2a", "bands": "blue,green,red,nir,swir16,swir22", "reflectance_scale": "0.0001",
+        "reflectance_offset": "0", "assets": "red", "nodata": "0",
+    }  # fmt: skip
+    options = {"refine": "false", "unfilled": "nodata"}
+    assert {f.name for f in fields(RequestParams)} - set(asked) == {"url", "replacement"}
+    assert set(options) == {name for name, option in OPTIONS.items() if option.advanced}
+    browser.open(f"{server}/viewer?{scene.query}&{urlencode(asked | options)}&overlay=cloud_mask")
+    _settle(browser)
+    told = {name: values[0] for name, values in _search(browser).items()}
+    assert {name: told.get(name) for name in asked | options} == asked | options
+    tiles = _tiles(browser)
+    filled = [query for query in tiles if "algorithm_params" in query]
+    assert {len(query.get("replacement_mask", [])) for query in tiles} == {0, 1}  # with the replacements only
+    assert {name: filled[0][name] for name in asked} == {name: [value] for name, value in asked.items()}
+    assert json.loads(filled[0]["algorithm_params"][0]) == {"refine": False, "unfilled": "nodata"}
 
 
 def test_every_option_that_is_not_advanced_has_a_field_of_its_range(page: Browser) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.errors import AbandonedError, OverdueError
+from server.errors import AbandonedError, OverdueError, ShutdownError
 from server.work import memory
 from server.work.cores import usable_cores
 from server.work.pool import FairPool
@@ -185,14 +185,14 @@ def test_a_closed_pool_lets_nobody_wait() -> None:
     def call() -> None:
         try:
             pool.run([job] * 100)
-        except RuntimeError as error:
+        except ShutdownError as error:
             failed.append(str(error))
 
     thread = as_request(Ticket(), call)
     started.wait(5)
     pool.close()
     thread.join(2)
-    assert failed == ["the server is shutting down"]
+    assert failed == ["the server is shutting down; ask again"]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from algorithms.errors import ParameterError
@@ -50,21 +50,7 @@ def numbered(expression: str, labels: Labels, *, names_first: bool) -> str:
     Raises:
         ParameterError: a name that means no band.
     """
-    return _replaced(expression, lambda word: f"b{_found(word, labels, names_first)}")
-
-
-def renumbered(expression: str, number_of: Callable[[int], int]) -> str:
-    """An expression of `b1`, `b2`, ... with other numbers."""
-
-    def other(word: str) -> str:
-        found = _NUMBER.fullmatch(word)
-        return word if found is None else f"b{number_of(int(found[1]))}"
-
-    return _replaced(expression, other)
-
-
-def _replaced(expression: str, word: Callable[[str], str]) -> str:
-    return _WORD.sub(lambda found: word(found[0]), expression)
+    return _WORD.sub(lambda found: f"b{_found(found[0], labels, names_first)}", expression)
 
 
 def _found(word: str, labels: Labels, names_first: bool) -> int:

@@ -1,0 +1,326 @@
+"""`replacement=auto`: the dates that a target is filled from, chosen once for a scene and kept."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass, replace
+from typing import Final
+
+import cachetools
+import numpy as np
+import numpy.typing as npt
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+from rasterio.warp import transform_bounds
+
+from algorithms.errors import ClearSkyError, InputError, ParameterError
+from server.analysis.candidates import SearchResult, SearchTarget, search_candidates, search_target
+from server.analysis.clearness import Clearness, CloudedGround
+from server.analysis.clouds import NO_CLOUDS
+from server.analysis.engine import Analysis
+from server.analysis.request import AUTO_REPLACEMENT, Request
+from server.errors import CancelledWorkError, SourceBusyError, SourceError, SourceMissingError
+from server.raster.dataset import Dataset, dataset_crs
+from server.raster.sources import Sources
+from server.remote.transfer import again
+from server.scenes.search import LeftOut
+from server.scenes.similar import Acquisition, Box, Candidate, covering, ranked, shows_target
+from server.work.trace import note_replacements
+
+KEPT_CHOICES: Final = 256
+"""Choices that are remembered."""
+KEPT_SECONDS: Final = 86_400.0
+"""Time after which a choice is made again: new dates may be there."""
+ROUND_CANDIDATES: Final = 6
+"""Candidates whose masks are looked at before it is seen whether these are enough."""
+MOST_MEASURED: Final = 18
+"""Candidates whose masks are looked at."""
+MOST_DETECTED: Final = 6
+"""Candidates that are looked at where a network has to find their clouds."""
+MOST_CHOSEN: Final = 4
+"""Replacements that are chosen."""
+COVERED_SHARE: Final = 0.99
+"""Share of the target's clouds that is enough."""
+LEAST_GAIN: Final = 0.01
+"""Share of the target's clouds that a further replacement adds, at least."""
+_AT_ONCE: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A date that a target may be filled from."""
+
+    url: str
+    """Address of its Item."""
+    acquisition: Acquisition
+    """What its document says."""
+    score: float
+    """From 0 to 1."""
+    clear: float | None
+    """Share of the target's clouds under which it is clear; None where that was not looked at."""
+    reasons: tuple[str, ...]
+    """What the score is made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The dates that a target may be filled from, and those chosen."""
+
+    target: Acquisition
+    """The target."""
+    api: str
+    """The API that was searched."""
+    collection: str
+    """The collection in it."""
+    items: int
+    """Items looked at."""
+    cloud_fraction: float
+    """Share of the target that is cloud, as seen from afar."""
+    covered: float
+    """Share of its clouds under which one of the chosen is clear."""
+    chosen: tuple[Offer, ...]
+    """Those it is filled from, in order."""
+    offers: tuple[Offer, ...]
+    """All, the best first."""
+    left_out: tuple[LeftOut, ...]
+    """Items that are no candidates, and why."""
+    warnings: tuple[str, ...]
+    """What may be better elsewhere."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """What the chosen are called."""
+        return tuple(offer.acquisition.id for offer in self.chosen)
+
+
+class Chooser:
+    """Chooses replacements: one choice for a scene and what its clouds depend on, whoever asks and however often."""
+
+    def __init__(self, sources: Sources, analysis: Analysis, *, api: str | None, retry: float) -> None:
+        """Make it.
+
+        Args:
+            sources: what reads rasters, documents and APIs.
+            analysis: whose cloud masks are looked at.
+            api: address of the API to search; by default each Item's own.
+            retry: seconds for which a failure is remembered.
+        """
+        self._sources = sources
+        self._analysis = analysis
+        self._api = api
+        self._failed: cachetools.TTLCache[tuple[Request, str], ClearSkyError] = cachetools.TTLCache(KEPT_CHOICES, retry)
+        self._lock = threading.Lock()
+        kept: cachetools.TTLCache[tuple[Request, str], Ranking] = cachetools.TTLCache(KEPT_CHOICES, KEPT_SECONDS)
+        self._ranking = cachetools.cached(kept, key=lambda *key: key, condition=threading.Condition())(self._made)
+
+    def resolved(self, request: Request) -> Request:
+        """The same request with the chosen dates in place of `auto`; the running request's answer names them.
+
+        Raises:
+            ParameterError: nothing can be searched for, or `auto` comes with masks of replacements. SourceMissingError:
+                there is no date that helps. SourceError: the API or the target cannot be read.
+        """
+        if not request.automatic:
+            return request
+        if request.replacement_masks not in ((), (NO_CLOUDS,)):
+            raise ParameterError(
+                "replacement=auto goes with no `replacement_mask`: which scenes are chosen is not known; leave one out"
+            )
+        ranking = self.ranking(request)
+        note_replacements(ranking.ids)
+        urls = [
+            url
+            for named in request.replacements
+            for url in ([offer.url for offer in ranking.chosen] if named == AUTO_REPLACEMENT else [named])
+        ]
+        return replace(request, replacements=tuple(dict.fromkeys(urls)))
+
+    def ranking(self, request: Request) -> Ranking:
+        """The dates that a request's target may be filled from. Raises as `resolved` does.
+
+        Args:
+            request: its target and masks admitted.
+        """
+        key = replace(request, replacements=(), replacement_masks=(), assets=(), shown=())
+        masks = [mask for mask in key.sources if mask != key.target]
+        return self._ranking(key, " ".join(map(self._sources.version, [key.target, *masks])))
+
+    def _made(self, request: Request, version: str) -> Ranking:
+        with self._lock:
+            known = self._failed.get((request, version))
+        if known is not None:
+            raise again(known)
+        try:
+            return self._choose(request)
+        except (InputError, SourceError) as error:
+            if not isinstance(error, SourceBusyError):
+                with self._lock:
+                    self._failed[request, version] = again(error)
+            raise
+
+    def _choose(self, request: Request) -> Ranking:
+        wanted = search_target(request.scene(self._sources, request.target), request.target, self._api)
+        box = _geographic(request.target_dataset(self._sources))
+        wanted = replace(wanted, acquisition=replace(wanted.acquisition, box=box))
+        found = search_candidates(self._sources, wanted)
+        return _Choice(self._sources, Clearness(self._sources, self._analysis.masks, request), wanted, found).made()
+
+
+class _Choice:
+    """One choice in the making."""
+
+    def __init__(self, sources: Sources, clearness: Clearness, wanted: SearchTarget, found: SearchResult) -> None:
+        self._sources = sources
+        self._clearness = clearness
+        self._wanted = wanted
+        self._target = wanted.acquisition
+        self._found = found
+        self._scenes = dict(found.scenes)
+        self._left_out: dict[str, str] = {item.id: item.reason for item in found.left_out}
+        self._clear: dict[str, npt.NDArray[np.bool_]] = {}
+
+    def made(self) -> Ranking:
+        """The choice.
+
+        Raises:
+            SourceMissingError: there is no date that helps.
+        """
+        candidates = ranked(self._target, self._acquisitions())
+        self._explain(candidates)
+        if not candidates:
+            raise self._nothing("is another date of the same ground")
+        without = any(not self._scenes[c.acquisition.id].masks for c in candidates[:ROUND_CANDIDATES])
+        ground = self._clearness.ground(sampled=without)
+        most = MOST_DETECTED if without else MOST_MEASURED
+        chosen: tuple[Candidate, ...] = ()
+        for start in range(0, min(most, len(candidates)), ROUND_CANDIDATES):
+            self._measure(ground, candidates[start : start + ROUND_CANDIDATES])
+            chosen = self._chosen(ground)
+            if chosen and self._covered(ground, chosen) >= COVERED_SHARE:
+                break
+        self._explain_cloudy()
+        if not chosen:
+            raise self._nothing("is clear under the target's clouds and can be read")
+        return self._ranking(ground, chosen)
+
+    def _acquisitions(self) -> list[Acquisition]:
+        return [scene.acquisition for scene in self._scenes.values() if scene.acquisition is not None]
+
+    def _explain(self, candidates: Sequence[Candidate]) -> None:
+        """Note why Items are no candidates."""
+        kept = {candidate.acquisition.id for candidate in candidates}
+        for about in self._acquisitions():
+            if about.id not in kept:
+                own = shows_target(self._target, about)
+                self._left_out[about.id] = (
+                    "shows the target's own clouds" if own else "misses the target, or is an older version of another"
+                )
+
+    def _explain_cloudy(self) -> None:
+        for name, pixels in self._clear.items():
+            if pixels.size and not pixels.any():
+                self._left_out[name] = "is cloudy wherever the target is"
+
+    def _measure(self, ground: CloudedGround, candidates: Sequence[Candidate]) -> None:
+        """Look at some candidates, several at a time; those that cannot be read are left out."""
+
+        def look(candidate: Candidate) -> npt.NDArray[np.bool_] | ClearSkyError:
+            scene = self._scenes[candidate.acquisition.id]
+            try:
+                admitted = replace(scene, url=self._sources.check(scene.url))
+                self._scenes[candidate.acquisition.id] = admitted
+                return self._clearness.clear(ground, admitted)
+            except CancelledWorkError:
+                raise
+            except ClearSkyError as error:
+                return error
+
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="candidate") as pool:
+            running = [pool.submit(copy_context().run, look, candidate) for candidate in candidates]
+        for candidate, future in zip(candidates, running, strict=True):
+            found = future.result()
+            name = candidate.acquisition.id
+            if isinstance(found, ClearSkyError):
+                self._leave_out(name, str(found))
+            else:
+                self._clear[name] = found
+
+    def _leave_out(self, name: str, reason: str) -> None:
+        self._left_out[name] = reason
+        self._scenes.pop(name, None)
+        self._clear.pop(name, None)
+
+    def _ranked(self) -> tuple[Candidate, ...]:
+        shares = {name: float(pixels.mean()) for name, pixels in self._clear.items() if pixels.size}
+        return ranked(self._target, self._acquisitions(), clear=shares)
+
+    def _chosen(self, ground: CloudedGround) -> tuple[Candidate, ...]:
+        """The first few that cover the clouds, each found to be usable."""
+        while True:
+            ranking = [c for c in self._ranked() if c.acquisition.id in self._clear]
+            if ground.cloudy.any():
+                chosen = covering(ranking, self._clear, most=MOST_CHOSEN, enough=COVERED_SHARE, gain=LEAST_GAIN)
+            else:  # nothing to fill: one, so that the answer is an image
+                chosen = tuple(ranking[:1])
+            for candidate in chosen:
+                try:
+                    self._clearness.check(self._scenes[candidate.acquisition.id])
+                except (InputError, SourceError) as error:
+                    self._leave_out(candidate.acquisition.id, str(error))
+                    break
+            else:
+                return chosen
+
+    def _covered(self, ground: CloudedGround, chosen: Sequence[Candidate]) -> float:
+        if not ground.cloudy.any():
+            return 1.0
+        return float(np.logical_or.reduce([self._clear[c.acquisition.id] for c in chosen]).mean())
+
+    def _ranking(self, ground: CloudedGround, chosen: tuple[Candidate, ...]) -> Ranking:
+        offers = {candidate.acquisition.id: self._offer(candidate) for candidate in self._ranked()}
+        return Ranking(
+            target=self._target,
+            api=self._wanted.api,
+            collection=self._found.collection,
+            items=self._found.items,
+            cloud_fraction=ground.fraction,
+            covered=self._covered(ground, chosen),
+            chosen=tuple(offers[candidate.acquisition.id] for candidate in chosen),
+            offers=tuple(offers.values()),
+            left_out=tuple(LeftOut(name, reason) for name, reason in self._left_out.items()),
+            warnings=tuple(dict.fromkeys(self._found.warnings)),
+        )
+
+    def _offer(self, candidate: Candidate) -> Offer:
+        name = candidate.acquisition.id
+        pixels = self._clear.get(name)
+        clear = None if pixels is None or not pixels.size else float(pixels.mean())
+        return Offer(self._scenes[name].url, candidate.acquisition, candidate.score, clear, candidate.reasons)
+
+    def _nothing(self, what: str) -> SourceMissingError:
+        reasons = dict.fromkeys(self._left_out.values())
+        example = "".join(f"; one {reason[:200]}" for reason in list(reasons)[-3:])
+        return SourceMissingError(
+            f"replacement=auto: of {self._found.items} Items of {self._found.collection} at {self._wanted.api!r} none "
+            f"{what}{example}; name the replacements"
+        )
+
+
+def _geographic(target: Dataset) -> Box:
+    """Bounds in degrees; west is greater than east across the antimeridian.
+
+    Raises:
+        ParameterError: they cannot be told.
+    """
+    try:
+        degrees = CRS.from_epsg(4326)
+        west, south, east, north = transform_bounds(dataset_crs(target), degrees, *target.bounds, densify_pts=21)
+    except RasterioError:
+        west = south = east = north = math.inf
+    if not np.isfinite([west, south, east, north]).all() or abs(east - west) >= 360:
+        raise ParameterError(f"replacement=auto: where {target.url!r} lies cannot be told; name the replacements")
+    return (west, south, east, north)

@@ -1,0 +1,151 @@
+"""A folder with a file for each band of a scene, where its pixels come from, and a STAC Item of all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+from xml.etree import ElementTree as ET
+
+from rasterio.enums import MaskFlags
+
+from algorithms.masks import NODATA
+from server.export.bandfiller import BandFiller, band_kind
+from server.export.bands import CONFIDENCE_FILE, SOURCE_FILE, OwnBand
+from server.export.cog import Cog, compression_of, write_cogs
+from server.export.figures import Figures
+from server.export.item import Origin, result_item
+from server.export.job import ExportJob
+from server.export.mosaic import (
+    PieceFile,
+    add_tags,
+    keep_bands,
+    put_bands,
+    put_mask,
+    put_meaning,
+    put_sources,
+    target_description,
+)
+from server.export.piece import IMAGE_KIND, MASK_KIND, PROVENANCE_KIND
+from server.export.plan import Piece
+from server.export.publication import ITEM_FILE, finished_path
+from server.export.tags import TAG_PREFIX
+from server.export.work import WorkFolder, no_room
+from server.raster.dataset import Dataset
+from server.raster.sources import Sources
+
+RESULT: Final = "result"
+"""In a work folder: what becomes the output."""
+PROVENANCE_FILES: Final = {
+    SOURCE_FILE: ("source", "0 original, k from the k-th replacement, 255 not filled or no data"),
+    CONFIDENCE_FILE: ("confidence", "percent, 255 no data"),
+}
+"""Files that record where every pixel comes from: the name of their band, and its meaning."""
+
+
+def is_masked(job: ExportJob, sources: Sources, band: OwnBand) -> bool:
+    """Whether the file of a band has a mask: its source has one, or cloud left open can be marked in no other way."""
+    if band.dataset.nodata is not None:
+        return False
+    with sources.open_described(band.dataset) as src:
+        flags = src.mask_flag_enums[band.index - 1]
+    return MaskFlags.per_dataset in flags or job.algorithm.unfilled == "nodata"
+
+
+@dataclass(frozen=True, slots=True)
+class FolderWriter:
+    """Puts the pieces of an export together in its work folder."""
+
+    job: ExportJob
+    """What is asked for."""
+    sources: Sources
+    """What opens rasters."""
+    work: WorkFolder
+    """Where the pieces are."""
+    filler: BandFiller
+    """What has made them."""
+    tags: Mapping[str, str]
+    """Tags of every file."""
+
+    @property
+    def target(self) -> Dataset:
+        """The target on the grid of its finest band."""
+        return self.filler.whole.plane.target.dataset
+
+    def write(self, pieces: list[Piece], figures: Figures, announce: Callable[[str], None]) -> None:
+        """Write every file; the folder is at `finished_path` then.
+
+        Files that an interrupted run has finished stay.
+
+        Args:
+            pieces: all of the scene.
+            figures: what was found and filled.
+            announce: called with what happens.
+
+        Raises:
+            UnwritableError: no disk space, or no permission.
+        """
+        result = self.work.folder / RESULT
+        cogs = [*self._bands(pieces), *self._provenance(pieces)]
+        missing = [cog for cog in cogs if not cog.finished.exists()]
+        if missing:
+            announce(f"Writing {len(missing)} files for {self.job.out}")
+            write_cogs(missing, workers=self.job.workers)
+        item = result_item(
+            self.job.out.resolve(),
+            self._origin("TARGET", self.job.request.target),
+            [self._origin(f"REPLACEMENT_{k}", url) for k, url in enumerate(self.job.request.replacements, start=1)],
+            self.target,
+            self.filler.bands,
+            figures,
+            self.tags,
+        )
+        self.work.write(f"{RESULT}/{ITEM_FILE}", json.dumps(item, indent=1).encode())
+        finished = finished_path(self.job.out.resolve())
+        try:
+            shutil.rmtree(finished, ignore_errors=True)
+            result.replace(finished)
+        except OSError as error:
+            raise no_room(finished, error.strerror) from error
+
+    def _origin(self, name: str, url: str) -> Origin:
+        document = self.sources.document(url)
+        return Origin(
+            url,
+            self.job.request.scene(self.sources, url),
+            json.loads(document) if document is not None else {},
+            self.tags.get(f"{TAG_PREFIX}{name}_DATE"),
+        )
+
+    def _cog(self, file: str, root: ET.Element, compression: str, resampling: str) -> Cog:
+        add_tags(root, self.tags)
+        vrt = f"{file}.vrt"
+        self.work.write(vrt, ET.tostring(root))
+        finished = self.work.folder / RESULT / file
+        return Cog(self.work.folder / vrt, finished, self.job.out / file, compression, resampling)
+
+    def _bands(self, pieces: list[Piece]) -> Iterator[Cog]:
+        """Each band with its own description over the finished pieces."""
+        for number, band in enumerate(self.filler.bands):
+            parts = [self.filler.parts(piece, number) for piece in pieces]
+            parts = [part for part in parts if 0 not in part.pixels.shape]
+            root = target_description(self.sources, band.dataset, self.work.folder / "target.vrt")
+            keep_bands(root, [band.index])
+            put_meaning(root, band.dataset.scales[0], band.dataset.offsets[0])
+            put_sources(root, self._finished(parts, band_kind(number, IMAGE_KIND)), band.dataset.dtype)
+            if self.filler.masked[number]:
+                put_mask(root, self._finished(parts, band_kind(number, MASK_KIND)))
+            yield self._cog(band.file, root, compression_of(self.sources, band.dataset), "average")
+
+    def _provenance(self, pieces: list[Piece]) -> Iterator[Cog]:
+        """Where each pixel comes from, a file for each band of the pieces."""
+        for first, (file, (name, meaning)) in enumerate(PROVENANCE_FILES.items(), start=1):
+            root = target_description(self.sources, self.target, self.work.folder / "target.vrt")
+            put_bands(root, {name: meaning}, NODATA)
+            put_sources(root, self._finished(pieces, PROVENANCE_KIND), "uint8", first=first)
+            yield self._cog(file, root, "deflate", "nearest")
+
+    def _finished(self, parts: list[Piece], kind: str) -> list[PieceFile]:
+        return [(part, self.work.path(part, kind)) for part in parts]

@@ -1,0 +1,98 @@
+"""The command `clearsky replacements`, and `replacement=auto` on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import click
+
+if TYPE_CHECKING:
+    from server.analysis.choosing import Chooser
+    from server.analysis.request import Request
+    from server.http.replacements import ReplacementRanking
+    from server.raster.sources import Sources
+    from server.settings import Settings
+
+
+def own_apis(settings: Settings) -> tuple[str, ...]:
+    """The STAC API that the process's own user names, and what is below it."""
+    if settings.stac_api is None:
+        return ()
+    folder = settings.stac_api.rstrip("/") + "/"
+    return (folder,) if urlsplit(folder).path == "/" else (settings.stac_api, folder)
+
+
+@contextmanager
+def own_chooser(settings: Settings, sources: Sources) -> Iterator[Chooser]:
+    """What chooses replacements for a command, with threads of its own meanwhile."""
+    from server.analysis.state import make_analysis, make_chooser  # noqa: PLC0415  (start-up of the other commands)
+
+    analysis = make_analysis(settings, sources)
+    try:
+        yield make_chooser(settings, sources, analysis)
+    finally:
+        analysis.close()
+
+
+def with_replacements(request: Request, settings: Settings, sources: Sources) -> Request:
+    """The same request with dates in place of `auto`. Raises as `Chooser.resolved` does."""
+    if not request.automatic:
+        return request
+    with own_chooser(settings, sources) as chooser:
+        return chooser.resolved(request)
+
+
+@click.command()
+@click.argument("item", metavar="ITEM")
+@click.option("--mask", help="Raster of cloud classes, or the scenes' own masks: scl, qa_pixel, ...")
+@click.option("--model", help="Cloud model to look for the target's clouds with (see `clearsky models`).")
+@click.option("--limit", default=10, show_default=True, type=click.IntRange(1, 200), help="Candidates to list.")
+@click.option("--json", "as_json", is_flag=True, help="Print what /stac/replacements answers.")
+def replacements(item: str, mask: str | None, model: str | None, limit: int, *, as_json: bool) -> None:
+    """List the dates that ITEM may be filled from: a STAC Item, a .SAFE or a Landsat product.
+
+    They are looked up in the STAC API that the Item names, or in CLEARSKY_STAC_API.
+    """
+    from server.analysis.request import Request  # noqa: PLC0415  (start-up of the other commands)
+    from server.export.inputs import own_source  # noqa: PLC0415
+    from server.http.replacements import described_ranking  # noqa: PLC0415
+    from server.raster.sources import Sources  # noqa: PLC0415
+    from server.settings import Settings  # noqa: PLC0415
+
+    settings = Settings()
+    request = Request(item, mask=mask, model=model).checked(own_source)
+    sources = Sources.of(settings, own=[*request.sources, *own_apis(settings)])
+    with own_chooser(settings, sources) as chooser:
+        ranking = described_ranking(chooser.ranking(request.checked(sources.check)), limit)
+    click.echo(ranking.model_dump_json(indent=2) if as_json else _table(ranking))
+
+
+def _table(ranking: ReplacementRanking) -> str:
+    """A ranking as lines of text."""
+    target = ranking.target
+    heading = (
+        f"{target.id}: {target.cloud_fraction:.0%} cloud; {ranking.items} Items of {ranking.collection} at "
+        f"{ranking.api}; the dates marked * are clear under {ranking.covered:.0%} of the clouds"
+    )
+    rows: list[tuple[Any, ...]] = [("", "score", "clear", "cover", "date", "id", "why")]
+    for candidate in ranking.candidates:
+        clear, cover = candidate.clear, candidate.cloud_cover
+        rows.append(
+            (
+                "*" if candidate.chosen else "",
+                f"{candidate.score:.3f}",
+                "" if clear is None else f"{clear:.0%}",
+                "" if cover is None else f"{cover:.0f}%",
+                (candidate.datetime or "")[:10],
+                candidate.id,
+                "; ".join(candidate.reasons),
+            )
+        )
+    widths = [max(len(row[k]) for row in rows) for k in range(6)]
+    lines = [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[6]]) for row in rows
+    ]
+    return "\n".join([heading, *lines, *(f"note: {warning}" for warning in ranking.warnings)])

@@ -1,0 +1,77 @@
+"""Secrets in text: which parameters of an address sign it, and messages and logs without their values."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Collection
+from typing import Final
+
+_AZURE: Final = frozenset(
+    {
+        "sig", "se", "st", "sp", "sv", "sr", "ss", "srt", "spr", "sip", "si", "skoid", "sktid", "skt", "ske", "sks",
+        "skv", "sdd", "saoid", "suoid", "scid", "ses",
+    }
+)  # fmt: skip
+"""Parameters of a shared access signature; others than `sig` are too short to mean one where that is missing."""
+_SIGNED_BY_HAND: Final = frozenset(
+    {"signature", "expires", "policy", "hash-algorithm", "key-pair-id", "awsaccesskeyid", "ossaccesskeyid"}
+)
+"""Parameters of CloudFront and of the older signatures of Amazon, Google and Alibaba, where there is a `Signature`."""
+_ALWAYS: Final = frozenset(
+    {
+        "sig", "signature", "key-pair-id", "googleaccessid", "token", "access_token", "api_key", "apikey",
+        "subscription-key",
+    }
+)  # fmt: skip
+"""Parameters that are secrets wherever they are."""
+_PASSING: Final = frozenset({"code"})
+"""Parameters that prove something for a moment, on the way back from a login."""
+_PREFIXES: Final = ("x-amz-", "x-goog-", "x-oss-")
+
+_SECRET: Final = re.compile(
+    r"(?P<name>(?:[?&]|%3F|%26)(?:x-(?:amz|goog|oss)-[\w-]+|"
+    + "|".join(sorted(_ALWAYS | _PASSING | {"awsaccesskeyid", "ossaccesskeyid", "policy"}))
+    + r")(?:=|%3D))(?P<value>(?:(?!%26)[^&\s'\"<>])+)",
+    re.IGNORECASE,
+)
+
+
+def is_secret(name: str, others: Collection[str]) -> bool:
+    """Whether a parameter signs an address that has these (names in lower case)."""
+    return (
+        name in _ALWAYS
+        or name.startswith(_PREFIXES)
+        or ("sig" in others and name in _AZURE)
+        or ("signature" in others and name in _SIGNED_BY_HAND)
+    )
+
+
+def redacted(text: str) -> str:
+    """Any text with the values of signatures replaced by dots: for messages and logs."""
+    return _SECRET.sub(r"\g<name>...", text)
+
+
+LOGS: Final = ("clearsky", "urllib3.connectionpool")
+"""Loggers that write of addresses; urllib3's does where the operator asks for its debugging lines."""
+
+
+def redact_logs() -> None:
+    """Keep signatures out of this process's logs."""
+    for name in LOGS:
+        logger = logging.getLogger(name)
+        if not any(isinstance(known, Redacting) for known in logger.filters):
+            logger.addFilter(Redacting())
+
+
+class Redacting(logging.Filter):
+    """Keeps signatures out of a log."""
+
+    _formatter: Final = logging.Formatter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass, its text and traceback without the values of signatures."""
+        record.msg, record.args = redacted(record.getMessage()), ()
+        if record.exc_info:
+            record.exc_text = redacted(self._formatter.formatException(record.exc_info))
+        return True

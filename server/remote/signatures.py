@@ -1,0 +1,76 @@
+"""Signed addresses: the file's own address apart from its signature, and who has proved that it may be read.
+
+A signature opens a file and says nothing of what is in it, so names, cache keys and entity tags go without. What has
+been read by one signature is kept under the file's name; `server.remote.files` therefore lets nobody near a name who
+has not been let in by the file's own server, with the signature that was given or with none.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from functools import lru_cache
+from typing import Final
+from urllib.parse import unquote_plus
+
+import cachetools
+
+from server.errors import SourceForbiddenError
+from server.remote.names import Address, parse_address
+from server.remote.redaction import is_secret, redacted
+
+SIGNED_FILES: Final = 4096
+"""Files whose signatures are remembered."""
+MOST_SIGNATURES: Final = 8
+"""Signatures remembered of one file: those of clients that each made their own."""
+
+
+@lru_cache(maxsize=4096)
+def unsigned(address: Address) -> Address:
+    """An address without the parameters that sign it; the others as they are."""
+    if not address.query:
+        return address
+    parts = address.query.split("&")
+    names = [unquote_plus(part.split("=", 1)[0]).lower() for part in parts]
+    kept = [part for name, part in zip(names, parts, strict=True) if not is_secret(name, names)]
+    return address if len(kept) == len(parts) else replace(address, query="&".join(kept))
+
+
+def unsigned_name(url: str) -> str:
+    """The same for an address as text, in its one form; a path as it is. Raises as `parse_address` does."""
+    return str(unsigned(parse_address(url))) if "://" in url else url
+
+
+def shown_name(url: str) -> str:
+    """How to write a name in an answer: as `unsigned_name` has it, or what is no address without its secrets."""
+    try:
+        return unsigned_name(url)
+    except SourceForbiddenError:
+        return redacted(url)
+
+
+class Signatures:
+    """By which addresses files may be had: each was let in by its server a moment ago."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: cachetools.LRUCache[str, tuple[str, ...]] = cachetools.LRUCache(SIGNED_FILES)
+
+    def add(self, name: str, url: str) -> None:
+        """Note that a file is had by an address, with a signature or without; the last one noted is asked first."""
+        with self._lock:
+            known = self._known.get(name, ())
+            if known or url != name:
+                self._known[name] = (url, *(other for other in known if other != url))[:MOST_SIGNATURES]
+
+    def of(self, name: str) -> tuple[str, ...]:
+        """Addresses of a file, the one to ask first in front; its own name where no signature is known."""
+        with self._lock:
+            return self._known.get(name) or (name,)
+
+    def drop(self, name: str, url: str) -> None:
+        """Note that an address is refused."""
+        with self._lock:
+            left = tuple(other for other in self._known.pop(name, ()) if other != url)
+            if left:
+                self._known[name] = left

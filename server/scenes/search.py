@@ -1,0 +1,197 @@
+"""Searches in STAC APIs: what to ask for, and what a page of an answer says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
+
+from server.errors import SourceUnreadableError
+from server.remote.names import LONGEST_ADDRESS
+from server.scenes.item import scene_of
+from server.scenes.scene import Scene
+from server.scenes.similar import Box
+
+PAGE_ITEMS: Final = 100
+"""Items asked for at a time."""
+CENTRAL_SHARE: Final = 0.5
+"""Part of the target, around its middle, that dates must touch: its own tile and orbits that reach into it, rather
+than the slivers of eight neighbours."""
+NEAR_REACH: Final = timedelta(days=60)
+"""Around the target's date what is looked at first."""
+SEASON_REACH: Final = timedelta(days=45)
+"""Around the same day of the years before and after what is looked at next."""
+
+SATELLITE_YEARS: Final = range(1960, 2200)
+"""Years that a picture can be of."""
+
+Period = tuple[datetime, datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An Item that is no candidate."""
+
+    id: str
+    """What it is called."""
+    reason: str
+    """Why."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPage:
+    """A page of an API's answer."""
+
+    scenes: tuple[Scene, ...]
+    """Those that can be used, each under its own address."""
+    left_out: tuple[LeftOut, ...]
+    """The others."""
+    following: str | None
+    """Address of the next page."""
+
+
+def search_periods(when: datetime) -> tuple[Period, ...]:
+    """Times to search in, the most promising first: near the date, then the same season of other years.
+
+    Nothing for a date that no satellite has seen.
+    """
+    if when.year not in SATELLITE_YEARS:
+        return ()
+    year = timedelta(days=365.25)
+    return (
+        (when - NEAR_REACH, when + NEAR_REACH),
+        (when - year - SEASON_REACH, when - year + SEASON_REACH),
+        (when + year - SEASON_REACH, when + year + SEASON_REACH),
+    )
+
+
+def search_address(landing: bytes, where: str) -> str:
+    """Where an API is searched, from its landing page.
+
+    Args:
+        landing: the document.
+        where: its address.
+
+    Raises:
+        SourceUnreadableError: it is no STAC API, or one that cannot be searched by GET.
+    """
+    links = _list(_parsed(landing, where).get("links"))
+    for link in map(_mapping, links):
+        href = link.get("href")
+        if link.get("rel") == "search" and str(link.get("method") or "GET").upper() == "GET" and isinstance(href, str):
+            return _joined(where, href)
+    raise SourceUnreadableError(
+        f"{where[:200]!r} is no STAC API that can be searched (no link `search` for GET); set CLEARSKY_STAC_API to the "
+        "address of one, or name the replacements"
+    )
+
+
+def search_query(address: str, *, collection: str, box: Box, period: Period) -> str:
+    """The address of a search's first page.
+
+    Args:
+        address: see `search_address`.
+        collection: whose Items.
+        box: the target's, in degrees.
+        period: when.
+    """
+    own = parse_qsl(urlsplit(address).query, keep_blank_values=True)
+    query = {
+        "collections": collection,
+        "bbox": ",".join(f"{number:.6f}" for number in _central(box)),
+        "datetime": "/".join(time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for time in period),
+        "limit": str(PAGE_ITEMS),
+    }
+    return f"{address.partition('?')[0]}?{urlencode([*own, *query.items()], safe=',:/')}"
+
+
+def read_page(data: bytes, where: str, *, collection: str) -> SearchPage:
+    """What a page of an answer says.
+
+    Args:
+        data: the document.
+        where: its address.
+        collection: whose Items were asked for.
+
+    Raises:
+        SourceUnreadableError: it is no list of Items.
+    """
+    page = _parsed(data, where)
+    features = page.get("features")
+    if page.get("type") != "FeatureCollection" or not isinstance(features, list):
+        raise SourceUnreadableError(f"{where[:200]!r} answers with no list of STAC Items; check CLEARSKY_STAC_API")
+    found = [_candidate(_mapping(feature), where, collection) for feature in features]
+    scenes = (item for item in found if isinstance(item, Scene))
+    left_out = (item for item in found if isinstance(item, LeftOut))
+    return SearchPage(tuple(scenes), tuple(left_out), next(_following(page, where), None))
+
+
+def _candidate(item: Mapping[str, Any], where: str, collection: str) -> Scene | LeftOut:
+    name = str(item.get("id"))[:200]
+    name = name if name.isprintable() else repr(name)
+    if item.get("collection") != collection:
+        return LeftOut(name, f"is of the collection {str(item.get('collection'))[:60]!r}, which was not asked for")
+    if not isinstance(item.get("assets"), dict):
+        return LeftOut(name, "has no assets")
+    try:
+        scene = scene_of(item, _own_address(item, where))
+    except SourceUnreadableError as error:
+        return LeftOut(name, str(error))
+    if scene.acquisition is None or scene.acquisition.when is None:
+        return LeftOut(name, "has no date")
+    return scene
+
+
+def _own_address(item: Mapping[str, Any], where: str) -> str:
+    """Where an Item is: what it says itself, else where a STAC API has it."""
+    for link in map(_mapping, _list(item.get("links"))):
+        href = link.get("href")
+        if link.get("rel") == "self" and isinstance(href, str):
+            return _joined(where, href)
+    root = urljoin(where, urlsplit(where).path).rpartition("/search")[0]
+    return _joined(where, f"{root}/collections/{item.get('collection')}/items/{item.get('id')}")
+
+
+def _following(page: Mapping[str, Any], where: str) -> Iterator[str]:
+    for link in map(_mapping, _list(page.get("links"))):
+        href = link.get("href")
+        if link.get("rel") == "next" and str(link.get("method") or "GET").upper() == "GET" and isinstance(href, str):
+            yield _joined(where, href)
+
+
+def _central(box: Box) -> Box:
+    """The middle of a box, which may lie across the antimeridian."""
+    width, height = (box[2] - box[0]) % 360, box[3] - box[1]
+    aside = (1 - CENTRAL_SHARE) / 2
+    west = (box[0] + aside * width + 180) % 360 - 180
+    east = (box[0] + (1 - aside) * width + 180) % 360 - 180
+    return (west, box[1] + aside * height, east, box[3] - aside * height)
+
+
+def _joined(where: str, href: str) -> str:
+    try:
+        address = urljoin(where, href)
+    except ValueError:
+        address = ""
+    if not address.isprintable() or not address.startswith(("https://", "http://")) or len(address) > LONGEST_ADDRESS:
+        raise SourceUnreadableError(f"{where[:200]!r} leads to {href[:100]!r}, which is no web address")
+    return address
+
+
+def _parsed(data: bytes, where: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise SourceUnreadableError(f"{where[:200]!r} answers with no JSON ({str(error)[:80]})") from error
+    return _mapping(found)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

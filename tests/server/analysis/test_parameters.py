@@ -1,0 +1,48 @@
+"""The parameters of a request: declared once, for HTTP and the command line alike."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import get_args, get_type_hints
+
+import pytest
+
+from algorithms.errors import ParameterError
+from server.analysis.parameters import PARAMETERS, fields_of
+from server.analysis.request import Request
+from server.export.command import export
+from server.http.params import RequestParams
+from server.recipes.schema import Written
+
+OPTIONS = {option.name: option for option in export.params}
+
+
+def test_http_and_the_command_line_have_every_parameter() -> None:
+    """`nodata` is TiTiler's own below `/cog`."""
+    assert {f.name for f in fields(RequestParams)} == {"url", *PARAMETERS} - {"nodata"}
+    assert set(PARAMETERS) <= set(OPTIONS)
+    assert [OPTIONS[name].multiple for name in PARAMETERS] == [p.repeated for p in PARAMETERS.values()]
+
+
+def test_a_parameter_becomes_a_field_of_its_own() -> None:
+    become = [parameter.field or name for name, parameter in PARAMETERS.items()]
+    assert set(become) == {f.name for f in fields(Request)} - {"target", "shown"}
+    assert len(set(become)) == len(become)
+
+
+@pytest.mark.parametrize("declaration", [RequestParams, Written])
+def test_levels_are_the_declared_ones(declaration: type) -> None:
+    level = get_type_hints(declaration)["level"]
+    (values,) = (get_args(kind) for kind in get_args(level) if kind is not type(None))
+    assert values == PARAMETERS["level"].choices
+
+
+def test_what_is_not_given_becomes_nothing() -> None:
+    assert fields_of(dict.fromkeys(PARAMETERS) | {"bands": "", "assets": (), "target": "x", "nodata": 0.0}) == {
+        "nodata": 0.0
+    }
+
+
+def test_a_value_that_is_not_among_the_choices_is_refused() -> None:
+    with pytest.raises(ParameterError, match="level 'l3' is unknown: choose from l1c, l2a"):
+        fields_of({"level": "l3"})

@@ -1,0 +1,190 @@
+"""Signed addresses: one file whatever signs it, and nothing of it for whoever has no signature that opens it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+from starlette.testclient import TestClient
+
+from algorithms.sessions import SESSIONS
+from server.remote.names import parse_address
+from server.remote.redaction import redacted
+from server.remote.signatures import unsigned
+from tests.helpers.rangeserver import RangeServer
+from tests.helpers.remote import NAMES, PATH, address, at, good, settled
+
+SECRETS = ("first-secret", "second-secret", "wrong-secret")
+
+
+def sas(secret: str) -> str:
+    """A query as Azure's, with another time each."""
+    return urlencode({"st": "2026-01-01", "se": f"2026-01-0{1 + SECRETS.index(secret)}", "sv": "2024", "sig": secret})
+
+
+@pytest.fixture
+def private(served: RangeServer, fresh: Path) -> Iterator[set[str]]:
+    """Only these signatures open a file."""
+    valid = set(SECRETS[:2])
+    served.trouble = lambda path, _: None if any(f"sig={secret}" in path for secret in valid) else 403
+    yield valid
+    served.trouble = None
+
+
+def signed(base: str, secret: str) -> dict[str, Any]:
+    """The image of the rasters under an address, each signed."""
+    return at(base) | {name: f"{base}{file}?{sas(secret)}" for name, file in NAMES.items()}
+
+
+@pytest.mark.parametrize(
+    ("query", "kept"),
+    [
+        ("sig=x&se=1&sp=r&sv=2&sr=b&skoid=a", ""),
+        ("X-Amz-Signature=x&X-Amz-Date=1&versionId=3", "versionId=3"),
+        ("AWSAccessKeyId=k&Signature=x&Expires=9", ""),
+        ("Expires=9&Signature=x&Key-Pair-Id=k&Policy=p&page=2", "page=2"),
+        ("GoogleAccessId=a&Expires=1&Signature=x", ""),
+        ("X-Goog-Algorithm=a&X-Goog-Signature=x&generation=7", "generation=7"),
+        ("snapshot=2026&token=x", "snapshot=2026"),
+        ("SIG=x&a=1", "a=1"),
+        ("%73ig=x", ""),
+        ("sr=4326&st=7&sv=2", "sr=4326&st=7&sv=2"),  # no signature: anybody's own parameters
+        ("expires=9&policy=1", "expires=9&policy=1"),
+        ("a=1&b=%2F", "a=1&b=%2F"),
+    ],
+)
+def test_an_address_without_its_signature(query: str, kept: str) -> None:
+    address = parse_address(f"https://example.com/a.tif?{query}")
+    assert unsigned(address).query == kept
+    assert unsigned(address).path == address.path
+    assert unsigned(unsigned(address)) == unsigned(address)
+
+
+@pytest.mark.parametrize("name", ["sig", "X-Amz-Signature", "Signature", "token", "x-goog-credential", "Policy"])
+@pytest.mark.parametrize("quoted", [False, True])
+def test_no_text_shows_a_signature(name: str, quoted: bool) -> None:
+    address = f"https://example.com/a.tif?page=2&{name}=SECRET%2Fx&b=1"
+    text = f"'{quote(address, safe='') if quoted else address}' is refused"
+    assert "SECRET" not in redacted(text)
+    assert redacted(redacted(text)) == redacted(text)
+    assert redacted(text).endswith("b%3D1' is refused" if quoted else "b=1' is refused")
+
+
+def test_a_new_signature_computes_nothing(
+    client: TestClient, served: RangeServer, fresh: Path, private: set[str]
+) -> None:
+    base = address(served, fresh)
+    others = {"mask": [], "reflectance_scale": 1e-4}  # the model looks for clouds
+    runs = SESSIONS.inferences()
+    first = client.get(PATH, params=signed(base, SECRETS[0]) | others)
+    assert first.status_code == 200, first.text
+    assert SESSIONS.inferences() > runs
+    private.discard(SECRETS[0])  # the newest one is sent from now on
+    settled()
+    served.reset()
+    runs = SESSIONS.inferences()
+    second = client.get(PATH, params=signed(base, SECRETS[1]) | others)
+    assert second.content == first.content
+    assert SESSIONS.inferences() == runs
+    assert second.headers["etag"] == first.headers["etag"]
+    assert served.reset().sent == 0  # looks at states, nothing read again
+    again = {"If-None-Match": first.headers["etag"]}
+    assert client.get(PATH, params=signed(base, SECRETS[1]) | others, headers=again).status_code == 304
+
+
+@pytest.mark.parametrize("wrong", [sas(SECRETS[2]), "", "sig=", "token=first-secret"])
+def test_what_one_signature_opened_stays_closed_to_others(
+    client: TestClient,
+    served: RangeServer,
+    fresh: Path,
+    private: set[str],
+    wrong: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    base = address(served, fresh)
+    params = signed(base, SECRETS[0])
+    first = client.get(PATH, params=params)
+    assert first.status_code == 200
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.WARNING, "httpx2")  # the client's own
+    for name, file in NAMES.items():
+        other = params | {name: f"{base}{file}?{wrong}".rstrip("?")}
+        for headers in ({}, {"If-None-Match": first.headers["etag"]}):
+            answer = client.get(PATH, params=other, headers=headers)
+            assert answer.status_code == 403, name
+            assert file in answer.json()["detail"]
+            assert not any(secret in answer.text + str(answer.headers) for secret in SECRETS)
+    assert not any(secret in caplog.text for secret in SECRETS)
+    assert good(client, params) == first.content  # and the refusals spoil nothing for who may
+
+
+def test_a_signature_that_expires_closes_the_file(
+    client: TestClient, served: RangeServer, fresh: Path, private: set[str]
+) -> None:
+    params = signed(address(served, fresh), SECRETS[0])
+    good(client, params)
+    private.clear()
+    settled()
+    assert client.get(PATH, params=params).status_code == 403
+    private.add(SECRETS[1])
+    good(client, signed(address(served, fresh), SECRETS[1]))
+
+
+def test_a_public_file_takes_no_harm_from_signatures(
+    client: TestClient, served: RangeServer, fresh: Path, local_image: bytes
+) -> None:
+    served.trouble = lambda path, _: 403 if SECRETS[2] in path else None
+    base = address(served, fresh)
+    assert good(client, signed(base, SECRETS[0])) == local_image
+    served.trouble = lambda path, _: 403 if "sig=" in path else None
+    settled()
+    assert good(client, at(base)) == local_image
+
+
+def test_names_in_answers_have_no_signature(
+    client: TestClient, served: RangeServer, fresh: Path, private: set[str]
+) -> None:
+    base = address(served, fresh)
+    params = {"url": f"{base}target.tif?{sas(SECRETS[0])}", "replacement": f"{base}replacement.tif?{sas(SECRETS[0])}"}
+    for path in ("/cog/scene", "/cog/info", "/cog/validate"):
+        answer = client.get(path, params=params)
+        assert answer.status_code == 200, answer.text
+        assert "secret" not in answer.text
+    assert f"{base}target.tif" in client.get("/cog/scene", params=params).text
+    capabilities = client.get("/cog/WMTSCapabilities.xml", params=params).text
+    identifiers = [part.split("<")[0] for part in capabilities.split("<ows:Identifier>")[1:]]
+    assert any("target.tif" in text for text in identifiers)
+    assert not any("secret" in text for text in identifiers)
+
+
+def test_an_item_signed_again_is_the_same_scene(
+    client: TestClient, served: RangeServer, fresh: Path, private: set[str]
+) -> None:
+    base = address(served, fresh)
+
+    def write(name: str, secret: str) -> str:
+        bands = [{"name": f"B0{k}", "common_name": common} for k, common in enumerate(("blue", "green", "red"), 2)]
+        asset = {"href": f"{base}target.tif?{sas(secret)}", "type": "image/tiff", "eo:bands": bands}
+        item = {"type": "Feature", "id": "a", "properties": {}, "assets": {"data": asset}}
+        (fresh / name).write_text(json.dumps(item))
+        return str(fresh / name)
+
+    tags, scenes = [], []
+    for secret in SECRETS[:2]:
+        params = {"url": write("item.json", secret)}
+        answer = client.get("/stac/info", params=params)
+        assert answer.status_code == 200, answer.text
+        tags.append(answer.headers["etag"])
+        scenes.append(client.get("/stac/scene", params=params).text)
+        private.discard(secret)
+    assert tags[0] == tags[1]
+    assert scenes[0] == scenes[1]
+    assert "secret" not in scenes[0]
+    settled()
+    refused = client.get("/stac/info", params={"url": write("item.json", SECRETS[2])})
+    assert refused.status_code == 403
