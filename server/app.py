@@ -21,7 +21,7 @@ from server import __version__
 from server.analysis.state import preload
 from server.http.guards import add_guards
 from server.http.landing import landing_page
-from server.http.middleware import ImageHeaders, PathPrefix, named_in_query, ranked_in_query
+from server.http.middleware import ImageHeaders, PathPrefix
 from server.http.openapi import PAGE_OR_JSON, declare_errors
 from server.http.pages import TEMPLATES, PagePolicy, add_pages
 from server.http.params import ALGORITHMS, ReaderParams, asked_request, process
@@ -29,6 +29,7 @@ from server.http.reader import open_request
 from server.http.render import render
 from server.http.replacements import add_replacements
 from server.http.scenes import SceneExtension
+from server.http.states import named_in_query, ranked_in_query
 from server.http.statuses import add_error_handlers
 from server.http.validate import ValidateExtension
 from server.recipes.params import TILE_PARAMETERS

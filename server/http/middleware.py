@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
 from anyio import CapacityLimiter, to_thread
-from starlette.datastructures import Headers, MutableHeaders, QueryParams
+from rio_tiler.errors import RioTilerError
+from starlette.datastructures import Headers, MutableHeaders
 
 from algorithms.errors import ClearSkyError
 from server import __version__
-from server.analysis.request import Request
 from server.http.asgi import Message, Receive, Scope, Send, below_root
-from server.http.params import queried_request
-from server.http.shared import chooser_of, sources_of
+from server.http.states import Resolver
 from server.work.ticket import holding
 from server.work.trace import Trace, current
 
@@ -28,50 +26,15 @@ NAMING = frozenset({"url", "replacement", "mask", "replacement_mask"})
 """Parameters that name datasets."""
 
 
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """What an answer depends on besides its address and the software."""
-
-    sources: Sequence[str]
-    """Datasets, checked."""
-    parts: Sequence[str] = ()
-    """Further text that distinguishes answers."""
-
-
-Resolver = Callable[[Scope], Inputs]
-"""Finds what a request's answer depends on; raises `ClearSkyError` or `OSError` where that is unknown."""
-
-
-def named_in_query(scope: Scope) -> Inputs:
-    """The datasets that the query names, or has chosen."""
-    request = queried_request(QueryParams(scope["query_string"]))
-    return Inputs(resolved_sources(scope["app"], request.checked(sources_of(scope["app"]).check)))
-
-
-def ranked_in_query(scope: Scope) -> Inputs:
-    """The datasets that the query names, and the dates that its target may be filled from."""
-    app = scope["app"]
-    request = queried_request(QueryParams(scope["query_string"])).checked(sources_of(app).check)
-    return Inputs(request.sources, [repr(chooser_of(app).ranking(request))])
-
-
-def resolved_sources(app: Any, request: Request) -> Sequence[str]:
-    """The datasets of an admitted request, chosen ones in place of `auto`."""
-    sources: Sequence[str] = chooser_of(app).resolved(request).sources
-    return sources
-
-
 def entity_tag(scope: Scope, resolve: Resolver) -> str | None:
-    """Strong tag of an answer, from what it depends on: datasets, parameters, software. None where it is unknown."""
+    """Strong tag of an answer, from what it depends on: files, parameters, software. None where it is unknown."""
     query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     # Addresses count as they are admitted: without their signatures.
     query = [(name, "" if name in NAMING and "://" in value else value) for name, value in query]
     parts = [__version__, scope["path"], repr(query), Headers(scope=scope).get("accept", "")]
     try:
-        inputs = resolve(scope)
-        parts += [*inputs.parts, *inputs.sources]
-        parts += [sources_of(scope["app"]).version(source) for source in inputs.sources]
-    except (ClearSkyError, OSError):
+        parts += resolve(scope)
+    except (ClearSkyError, RioTilerError, OSError):
         return None
     return '"' + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32] + '"'
 

@@ -33,7 +33,7 @@ def composed(url: str, bands: Sequence[StackBand], *, names: Sequence[str | None
     base = finest(bands)
     for band in bands:
         place(band, base)
-    states = "\n".join(f"{band.url} {band.version} {band.index}" for band in bands)
+    states = "\n".join(f"{band.url} {band.version} {band.member} {band.index}" for band in bands)
     return Dataset(
         url=url,
         version=hashlib.sha256(states.encode()).hexdigest()[:24],

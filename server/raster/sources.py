@@ -28,7 +28,7 @@ from server.remote.web import WebDocument
 from server.scenes.bandlist import band_list, expanded, files_of, is_band_list, joined_files
 from server.scenes.item import item_scene
 from server.scenes.masks import preset_of
-from server.scenes.products import is_product, product_scene
+from server.scenes.products import folder_state, is_product, product_scene
 from server.scenes.scene import Scene, SceneBand, SceneMask, scene_digest
 from server.settings import Settings
 
@@ -88,17 +88,30 @@ class Sources:
         name = self.allowed.check(url, folders=folders)
         return self.remotes.admit(name) if is_remote(name) else name
 
-    def version(self, url: str) -> str:
-        """Identity of the content, of a scene that of its files. Raises as `file_version` does."""
+    def version(self, url: str, numbers: Iterable[int] | None = None) -> str:
+        """Identity of the content: of a scene that of its documents and of the files of some bands.
+
+        Args:
+            url: a file, a scene, or a list of files, all of which count.
+            numbers: 1-based; None: the bands that masks and fills are made from, and red, green and blue.
+
+        Raises:
+            OSError: a local file that is not there. Errors of `Remotes.identity`: a remote one that cannot be had.
+        """
         if is_band_list(url):
             return " ".join(map(self.version, expanded(url)))
         scene = self.scene(url)
         if scene is None:
-            return self._own_version(url)
-        own = self._own_version(url) if is_product(url) else scene_digest(scene)
-        bands = sorted({*scene.analysed, *scene.picture})
-        files = dict.fromkeys(self._placed(scene, scene.bands[number - 1]) for number in bands)
-        return " ".join([own, *(file_version(file, self.remotes) for file in files)])
+            return self.state(url)
+        own = self.state(url) if is_product(url) else scene_digest(scene)
+        used = {*scene.analysed, *scene.picture} if numbers is None else set(numbers)
+        files = dict.fromkeys(self._placed(scene, scene.bands[number - 1]) for number in sorted(used))
+        return " ".join([own, *map(self.state, files)])
+
+    def mask_version(self, mask: SceneMask) -> str:
+        """Identity of the content of a mask that comes with a scene. Raises as `version` does."""
+        scene = _mask_scene(mask)
+        return self.state(self._placed(scene, scene.bands[0]))
 
     def answer(self, url: str, *, most_bytes: int) -> WebDocument:
         """What a web service answers now, such as a page of a search; its address is checked as every other.
@@ -110,10 +123,10 @@ class Sources:
             raise ParameterError(f"{url[:200]!r} is no address of a web service; give one that begins with https://")
         return self.remotes.document(self.allowed.check(url), most_bytes=most_bytes)
 
-    def _own_version(self, url: str) -> str:
-        """State of a file, or of a product's folder."""
+    def state(self, url: str) -> str:
+        """State of one file, or of a product's folder. Raises as `version` does."""
         if not is_remote(url) and Path(url).is_dir():
-            return str(Path(url).stat().st_mtime_ns)
+            return folder_state(url)
         return file_version(url, self.remotes)
 
     @contextmanager
@@ -150,7 +163,7 @@ class Sources:
         if not may_be_document(url):
             return None
         known = self._products if is_product(url) else self._items
-        return known(url, self._own_version(url))
+        return known(url, self.state(url))
 
     def _read_item(self, url: str, version: str) -> Scene | None:
         """The scene that a document describes; None for a file that is none."""
@@ -161,7 +174,7 @@ class Sources:
         """The STAC Item that a name stands for, as it is stored; None for anything else. Raises as `scene` does."""
         if is_band_list(url) or not may_be_document(url) or is_product(url):
             return None
-        return read_document(url, self._own_version(url), self.remotes)
+        return read_document(url, self.state(url), self.remotes)
 
     def dataset(self, url: str) -> Dataset:
         """The description of a raster of one file, read again when the file changes.
@@ -189,11 +202,7 @@ class Sources:
 
     def mask(self, mask: SceneMask) -> Dataset:
         """The description of a mask that comes with a scene. Raises as `composed` does."""
-        first = SceneBand(
-            None, mask.asset, mask.url, scale=1.0, offset=0.0, alternates=mask.alternates, member=mask.member
-        )
-        bands = (replace(first, index=index) for index in preset_of(mask.kind).bands)
-        return self.composed(Scene(unsigned_name(mask.url), tuple(bands)))
+        return self.composed(_mask_scene(mask))
 
     def _placed(self, scene: Scene, band: SceneBand) -> str:
         """The admitted address of a band's file: its own, or the first of its alternates where that is refused.
@@ -212,7 +221,7 @@ class Sources:
         for place in sorted(places, key=lambda place: _store(place) != chosen):
             try:
                 name = self._admitted(place)
-                self._own_version(name)  # an object store says only now whether it may be read
+                self.state(name)  # an object store says only now whether it may be read
             except SourceForbiddenError as error:
                 refused = error if refused is None or place == band.url else refused
                 continue
@@ -224,7 +233,7 @@ class Sources:
 
     def _part(self, scene: Scene, band: SceneBand) -> StackBand:
         url = self._placed(scene, band)
-        return self._parts(band, url, self._own_version(url))
+        return self._parts(band, url, self.state(url))
 
     def _describe_part(self, band: SceneBand, url: str, version: str) -> StackBand:
         vouched = self.allowed.vouched_for(url)
@@ -248,6 +257,13 @@ class Sources:
 def _store(url: str) -> str:
     """Scheme and host of an address."""
     return url.split("/", 3)[0] + "//" + url.split("/", 3)[2] if "://" in url else ""
+
+
+def _mask_scene(mask: SceneMask) -> Scene:
+    """A mask as a scene of its own."""
+    first = SceneBand(None, mask.asset, mask.url, scale=1.0, offset=0.0, alternates=mask.alternates, member=mask.member)
+    bands = (replace(first, index=index) for index in preset_of(mask.kind).bands)
+    return Scene(unsigned_name(mask.url), tuple(bands))
 
 
 def _read_product(url: str, _version: str) -> Scene:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html import escape
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.datastructures import QueryParams
 from titiler.core.factory import TilerFactory
 from titiler.extensions.wmts import wmtsExtension
 
 from server.http.asgi import Scope, below_root
-from server.http.middleware import Inputs, resolved_sources
 from server.http.openapi import PAGE_OR_JSON
 from server.http.pages import TEMPLATES
 from server.http.render import render
 from server.http.scenes import SceneExtension
-from server.http.shared import sources_of
+from server.http.shared import chooser_of, sources_of
+from server.http.states import used_states
 from server.http.validate import ValidateExtension
 from server.recipes.params import (
     TILE_PARAMETERS,
@@ -30,6 +32,7 @@ from server.recipes.params import (
     recipe_process,
     recipes_of,
 )
+from server.recipes.rasters import shown_bands_of
 from server.recipes.store import Broken
 from server.remote.redaction import redacted
 
@@ -66,11 +69,14 @@ section.broken {{ border-color: #c0392b }} nav a {{ margin-right: 1rem }} small 
 """
 
 
-def named_in_recipe(scope: Scope) -> Inputs:
-    """What the answers below `/recipes/NAME/` depend on: the recipe and the datasets it names."""
+def named_in_recipe(scope: Scope) -> list[str]:
+    """What the answers below `/recipes/NAME/` depend on: the recipe and the files it is made from."""
     app = scope["app"]
-    recipe = recipes_of(app).get(below_root(scope).split("/")[2]).admitted(sources_of(app))
-    return Inputs(resolved_sources(app, recipe.request), [recipe.digest])
+    sources = sources_of(app)
+    recipe = recipes_of(app).get(below_root(scope).split("/")[2]).admitted(sources)
+    shown = shown_bands_of(recipe, sources, QueryParams(scope["query_string"]))
+    request = chooser_of(app).resolved(replace(recipe.request, shown=shown))
+    return [recipe.digest, *used_states(request, sources, scope)]
 
 
 def _links(base: str, name: str) -> list[dict[str, Any]]:

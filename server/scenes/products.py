@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+from contextlib import suppress
 from pathlib import Path
 
-from server.scenes.archive import damaged, product_files
+from server.scenes.archive import MOST_MEMBERS, damaged, product_files
 from server.scenes.landsat import is_landsat_metadata, landsat_scene
 from server.scenes.safe import safe_level, safe_scene
 from server.scenes.scene import Scene
@@ -38,6 +41,25 @@ def product_scene(url: str) -> Scene:
         if is_landsat_metadata(name):
             return landsat_scene(files, name)
     raise damaged(url, "it holds neither MTD_MSIL1C.xml or MTD_MSIL2A.xml nor *_MTL.json")
+
+
+def folder_state(url: str) -> str:
+    """State of a product's folder: of its folders and its metadata. Pictures have states of their own.
+
+    Raises:
+        OSError: it is not there.
+    """
+    states = [Path(url).stat().st_mtime_ns]
+    for above, folders, names in os.walk(url):
+        folders.sort()
+        metadata = sorted(name for name in names if name.startswith("MTD_") or _is_metadata(name))
+        for name in (*folders, *metadata):
+            with suppress(OSError):  # gone since it was listed
+                found = (Path(above) / name).stat()
+                states.append(found.st_mtime_ns if name in folders else found.st_mtime_ns ^ found.st_size)
+        if len(states) > MOST_MEMBERS:
+            break
+    return hashlib.sha256(repr(states).encode()).hexdigest()[:24]
 
 
 def _is_metadata(name: str) -> bool:
