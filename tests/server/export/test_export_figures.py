@@ -22,7 +22,7 @@ def test_figures_are_those_of_the_provenance(
     clouds[:60] = 1
     args = [bad / "target.tif", out, *filled_from(bad)]
     if unfilled:
-        args += ["--replacement-mask", write_mask(tmp_path / "other-mask.tif", clouds)]
+        args[-1] = write_mask(tmp_path / "other-mask.tif", clouds)
     assert run(*args, "--provenance", provenance, "--json") == 0
     done = json.loads(capfd.readouterr().out)
     source, confidence, _ = read_raster(provenance)
