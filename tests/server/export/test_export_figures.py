@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from server.export import plan
-from tests.helpers.exports import CLEAR, run
+from tests.helpers.exports import CLEAR, filled_from, run
 from tests.helpers.scenes import read_raster, write_mask
 
 
@@ -21,8 +21,9 @@ def test_figures_are_those_of_the_provenance(
     out, provenance = tmp_path / "out.tif", tmp_path / "from.tif"
     clouds = np.zeros(read_raster(bad / "other.tif").shape[1:], np.uint8)
     clouds[:60] = 1
-    args = [bad / "target.tif", out, "--replacement", bad / "other.tif", "--mask", bad / "mask.tif"]
-    args += ["--replacement-mask", write_mask(tmp_path / "other-mask.tif", clouds) if unfilled else "none"]
+    args = [bad / "target.tif", out, *filled_from(bad)]
+    if unfilled:
+        args[-1] = write_mask(tmp_path / "other-mask.tif", clouds)
     assert run(*args, "--provenance", provenance, "--json") == 0
     done = json.loads(capfd.readouterr().out)
     source, confidence, _ = read_raster(provenance)
