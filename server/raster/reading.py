@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final
@@ -197,32 +198,52 @@ def announce(sources: Sources, layer: Layer, grid: Grid, boxes: list[Box]) -> No
 
     Only native pixels on the target's lattice are announced, where the requests for blocks add up.
     """
-    dataset, factor = layer.dataset, grid.factor
-    if not is_remote(dataset.url):
-        return
-    shift = dataset.same_grid(layer.target)
-    if shift is None or _step(factor, shift) > 1:
-        return
     boxes = [box.align(READ_CELLS).clip(grid.shape) for box in boxes]
-    with sources.open(dataset.url, dataset.version) as src:
+    for ratio, positions in resolution_groups(layer, grid.factor).items():
+        own, factor = (layer if ratio == 1 else own_layer(layer, ratio, positions)), grid.factor // ratio
+        shift = own.dataset.same_grid(own.target)
+        if shift is None or _step(factor, shift) > 1:
+            continue
+        pixels = [box.times(factor) for box in boxes]
+        for url, version, bands in _remote_files(own.dataset):
+            _announce_file(sources, url, version, bands, pixels, shift)
+
+
+def _remote_files(dataset: Dataset) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+    """The remote files of a raster whose pixels are its own: address, state, numbers of the bands in them."""
+    if not dataset.parts:
+        if is_remote(dataset.url):
+            yield dataset.url, dataset.version, dataset.indexes
+        return
+    bands: dict[tuple[str, str], list[int]] = {}
+    for part in dataset.parts:
+        if is_remote(part.url) and (part.height, part.width) == dataset.shape:
+            bands.setdefault((part.url, part.version), []).append(part.index)
+    for (url, version), numbers in bands.items():
+        yield url, version, tuple(numbers)
+
+
+def _announce_file(
+    sources: Sources, url: str, version: str, bands: tuple[int, ...], boxes: list[Box], shift: tuple[int, int]
+) -> None:
+    """Announce boxes of pixels of a lattice that a file lies on, `shift` rows and columns off."""
+    with sources.open(url, version) as src:
         if src.gcps[0]:  # its blocks do not lie on the lattice
             return
         height, width = src.block_shapes[0]
         blocks: set[tuple[int, int]] = set()
         for box in boxes:
-            top, left = max(box.top * factor - shift[0], 0), max(box.left * factor - shift[1], 0)
-            bottom = min(box.bottom * factor - shift[0], src.height)
-            right = min(box.right * factor - shift[1], src.width)
+            top, left = max(box.top - shift[0], 0), max(box.left - shift[1], 0)
+            bottom, right = min(box.bottom - shift[0], src.height), min(box.right - shift[1], src.width)
             rows, cols = range(top // height, -(-bottom // height)), range(left // width, -(-right // width))
             blocks.update(product(rows, cols))
-        bands = (1,) if src.interleaving is Interleaving.pixel else dataset.indexes
         spans = []
-        for (row, col), band in product(blocks, bands):
+        for (row, col), band in product(blocks, (1,) if src.interleaving is Interleaving.pixel else bands):
             names = (f"BLOCK_{what}_{col}_{row}" for what in ("OFFSET", "SIZE"))
             start, size = (src.get_tag_item(name, "TIFF", bidx=band) for name in names)
             if start and size:  # absent where a sparse file has no block, and in other formats
                 spans.append((int(start), int(start) + int(size)))
-    sources.announce(dataset, spans)
+    sources.announce(url, version, spans)
 
 
 def _read_layer(sources: Sources, layer: Layer, factor: int, box: Box) -> tuple[Pixels, int]:

@@ -244,14 +244,15 @@ class Sources:
         with self.open(url, version) as src:
             return describe(src, url, version)
 
-    def announce(self, dataset: Dataset, spans: Iterable[tuple[int, int]]) -> None:
-        """Tell which bytes of a remote raster will be read, so that they come in few requests.
+    def announce(self, url: str, version: str, spans: Iterable[tuple[int, int]]) -> None:
+        """Tell which bytes of a remote file will be read, so that they come in few requests.
 
         Args:
-            dataset: the raster.
+            url: the file.
+            version: its state.
             spans: first byte, and the one after the last.
         """
-        self.remotes.pieces.announce(dataset.url, dataset.version, spans)
+        self.remotes.pieces.announce(url, version, spans)
 
 
 def _store(url: str) -> str:

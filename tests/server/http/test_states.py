@@ -175,3 +175,15 @@ def test_states_are_looked_up_of_the_files_shown_alone(folder: Path) -> None:
             params = {"url": f"{served.base}cloudy/item.json", "assets": "nir"}
             assert client.get("/stac/preview.npy", params=params).status_code == 200
         assert asked == {"item.json", "B08.tif"}
+
+
+def test_remote_scenes_are_filled_as_local_ones_are(base: Path) -> None:
+    with range_server(base / "made") as served, application(f"{base},{served.base}") as client:
+        images = []
+        for place in (f"{base}/made/", served.base):
+            params = {"url": f"{place}cloudy/item.json", "replacement": f"{place}clear/item.json", "mask": "scl"}
+            answer = client.get("/stac/preview.npy", params=params)
+            assert answer.status_code == 200, answer.text
+            assert float(answer.headers["x-clearsky-filled-fraction"]) > 0
+            images.append(answer.content)
+    assert images[0] == images[1]
