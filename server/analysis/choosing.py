@@ -21,7 +21,7 @@ from rasterio.warp import transform_bounds
 from algorithms.errors import ClearSkyError, InputError, ParameterError
 from server.analysis.candidates import SearchResult, SearchTarget, search_candidates, search_target
 from server.analysis.clearness import Clearness, CloudedGround
-from server.analysis.clouds import NO_CLOUDS
+from server.analysis.clouds import is_raster
 from server.analysis.engine import Analysis
 from server.analysis.request import AUTO_REPLACEMENT, Request
 from server.errors import CancelledWorkError, SourceBusyError, SourceError, SourceMissingError
@@ -131,9 +131,10 @@ class Chooser:
         """
         if not request.automatic:
             return request
-        if request.replacement_masks not in ((), (NO_CLOUDS,)):
+        if any(map(is_raster, request.replacement_masks)) or len(request.replacement_masks) > 1:
             raise ParameterError(
-                "replacement=auto goes with no `replacement_mask`: which scenes are chosen is not known; leave one out"
+                "replacement=auto goes with no raster as `replacement_mask`: which scenes are chosen is not known; "
+                "leave one out"
             )
         ranking = self.ranking(request)
         note_replacements(ranking.ids)

@@ -31,6 +31,11 @@ def is_preset(mask: str | None) -> bool:
     return mask is not None and (mask == AUTO or mask in PRESETS)
 
 
+def is_raster(mask: str) -> bool:
+    """Whether a mask, the target's or a replacement's, is a raster: neither a preset nor `NO_CLOUDS`, nor nothing."""
+    return mask not in ("", NO_CLOUDS) and not is_preset(mask)
+
+
 def own_clouds(
     sources: Sources, wanted: str, scene: Scene | None, url: str, remap: Remap | None, bits: tuple[int, ...]
 ) -> CloudSource | None:
@@ -81,17 +86,17 @@ def paired(urls: Sequence[str], masks: Sequence[str]) -> tuple[str, ...]:
 
     Args:
         urls: the replacements.
-        masks: one for each, in their order; a single `NO_CLOUDS` stands for all.
+        masks: one for each, in their order; a single one that is no raster stands for all.
 
     Raises:
         ParameterError: another number.
     """
-    if tuple(masks) == (NO_CLOUDS,):
-        return (NO_CLOUDS,) * len(urls)
+    if len(masks) == 1 and not is_raster(masks[0]):
+        return (masks[0],) * len(urls)
     if masks and len(masks) != len(urls):
         raise ParameterError(
             f"{len(masks)} `replacement_mask` are given for {len(urls)} replacements; give one for each, in their "
-            f"order, or a single `{NO_CLOUDS}`"
+            f"order, or a single `{NO_CLOUDS}` or kind of the scenes' own masks"
         )
     return tuple(masks)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from algorithms.errors import ClearSkyError
+from server.analysis.matching import lacking_bands
 from server.analysis.plausibility import ReflectanceChecks
-from server.analysis.request import Request, lacking_bands
+from server.analysis.request import Request
 from server.raster.dataset import Dataset
 from server.raster.sources import Sources
 

@@ -79,8 +79,8 @@ PARAMETERS: Final[Mapping[str, Parameter]] = MappingProxyType(
             Parameter("mask_bits", "Bits of a bit-packed mask that mean cloud or shadow, e.g. `3,4`", read=parse_bits),
             Parameter(
                 "replacement_mask",
-                "Masks of the replacements, in their order, where `mask` is a raster; without them the model looks for "
-                "clouds. `none` in place of one, or of all: no clouds",
+                "Masks of the replacements, in their order, of the same form as `mask`, or `none` for no clouds; a "
+                "single `none` or kind of mask for all. Without it next to a raster as `mask` the model looks",
                 repeated=True,
                 field="replacement_masks",
                 read=tuple,

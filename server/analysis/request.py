@@ -5,7 +5,7 @@ HTTP parameters, recipes and the command line each build the same `Request`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -22,18 +22,18 @@ from server.analysis.clouds import (
     CLEAR_EVERYWHERE,
     NO_CLOUDS,
     is_preset,
+    is_raster,
     model_clouds,
     own_clouds,
     paired,
     raster_clouds,
     warn_unmasked,
 )
+from server.analysis.matching import check_overlap, shared_bands
 from server.analysis.resolution import too_few_cells
 from server.analysis.task import CloudSource, Task
-from server.raster.composite import only
-from server.raster.dataset import Dataset, dataset_crs, match_bands
+from server.raster.dataset import Dataset, match_bands
 from server.raster.layer import Layer
-from server.raster.placing import overlap
 from server.raster.sources import Sources
 from server.scenes.scene import Scene
 
@@ -63,7 +63,7 @@ class Request:
     mask_bits: tuple[int, ...] = ()
     """Bits of the mask that mean cloud."""
     replacement_masks: tuple[str, ...] = ()
-    """Rasters of cloud classes of the replacements, in their order, where `mask` is a raster; `NO_CLOUDS`: has none."""
+    """Masks of the replacements, in their order, of the same form as `mask`; `NO_CLOUDS`: has none."""
     remap: Remap | None = None
     """Which classes count as cloud."""
     model: str | None = None
@@ -86,9 +86,9 @@ class Request:
     @property
     def sources(self) -> tuple[str, ...]:
         """Every dataset named."""
-        masks = () if self.mask is None or is_preset(self.mask) else (self.mask,)
+        masks = filter(is_raster, (self.mask or "",))
         replacements = (url for url in self.replacements if url != AUTO_REPLACEMENT)
-        given = (url for url in self.replacement_masks if url != NO_CLOUDS)
+        given = filter(is_raster, self.replacement_masks)
         return (self.target, *replacements, *masks, *given)
 
     @property
@@ -114,7 +114,7 @@ class Request:
         masks = []
         for position, url in enumerate(self.replacement_masks):
             with at("replacement_masks", position):
-                masks.append(url if url == NO_CLOUDS else check(url))
+                masks.append(check(url) if is_raster(url) else url)
         return replace(self, target=target, replacements=tuple(replacements), mask=mask, replacement_masks=tuple(masks))
 
     def scene(self, sources: Sources, url: str) -> Scene | None:
@@ -186,33 +186,37 @@ class Request:
 
     def _clouds(self, sources: Sources, target: Dataset, count: int) -> tuple[CloudSource, tuple[CloudSource, ...]]:
         """Where the target's clouds come from, and those of so many replacements."""
-        masks = paired(self.replacements, self.replacement_masks)
-        remap, bits = self.remap, self.mask_bits
+        urls = self.replacements[:count]
+        given = paired(self.replacements, self.replacement_masks)[:count]
+        if self.mask_bits and not (self.mask or any(map(is_raster, given))):
+            raise ParameterError("mask_bits are those of a raster, and none is given: name it with `mask`")
+        own = self._clouds_of(sources, target, self.mask, self.target)
+        if own.classes is not None and not is_preset(self.mask):
+            check_overlap(target, own.classes, "mask")
+        if given:
+            masks = zip(given, urls, strict=True)
+            return own, tuple(self._clouds_of(sources, target, mask, url) for mask, url in masks)
         if self.mask is None:
-            model = model_clouds(self.model_of(target), remap)
-            return model, (model,) * count
+            return own, (own,) * count
         if is_preset(self.mask):
-            found = [
-                own_clouds(sources, self.mask, self.scene(sources, url), url, remap, bits)
-                or model_clouds(self.model_of(target), None)
-                for url in (self.target, *self.replacements[:count])
-            ]
-            return found[0], tuple(found[1:])
-        clouds = raster_clouds(sources, self.mask, remap, bits)
-        assert clouds.classes is not None  # noqa: S101  (a raster)
-        _check_overlap(target, clouds.classes, "mask")
-        if masks:
-            return clouds, tuple(
-                CLEAR_EVERYWHERE if url == NO_CLOUDS else raster_clouds(sources, url, remap, bits)
-                for url in masks[:count]
-            )
-        if not count:
-            return clouds, ()
-        reason = self.unfit_elsewhere(target)
+            return own, tuple(self._clouds_of(sources, target, self.mask, url) for url in urls)
+        reason = self.unfit_elsewhere(target) if count else None
         if reason is None:
-            return clouds, (model_clouds(self.model_of(target), None),) * count
+            return own, (model_clouds(self.model_of(target), None),) * count if count else ()
         warn_unmasked(target, reason)
-        return clouds, (CLEAR_EVERYWHERE,) * count
+        return own, (CLEAR_EVERYWHERE,) * count
+
+    def _clouds_of(self, sources: Sources, target: Dataset, mask: str | None, url: str) -> CloudSource:
+        """Where the clouds of the target or of a replacement, by its name, come from: what its mask says."""
+        remap, bits = self.remap, self.mask_bits
+        if mask is None:
+            return model_clouds(self.model_of(target), remap)
+        if mask == NO_CLOUDS:
+            return CLEAR_EVERYWHERE
+        if is_preset(mask):
+            own = own_clouds(sources, mask, self.scene(sources, url), url, remap, bits)
+            return own or model_clouds(self.model_of(target), None)
+        return raster_clouds(sources, mask, remap, bits)
 
     def unfit_elsewhere(self, target: Dataset) -> str | None:
         """Why no model can look for the clouds of replacements where a raster has those of the target; None if one can.
@@ -269,7 +273,7 @@ class Request:
             [self.replacement_dataset(sources, url, target) for url in self.replacements] if fills or refine else []
         )
         for other in others:
-            _check_overlap(target, other)
+            check_overlap(target, other)
         target = shared_bands(target, others, shown)
         clouds, other_clouds = self._clouds(sources, target, len(others))
         return Task(
@@ -281,48 +285,6 @@ class Request:
             options=FillOptions.of(options),
             refine=refine,
         )
-
-
-def shared_bands(target: Dataset, others: Sequence[Dataset], shown: tuple[int, ...] | None) -> Dataset:
-    """The target with those bands that every replacement has, by name.
-
-    Where names do not tell, or none is missing, all of them: `match_bands` pairs them, or says why not.
-
-    Args:
-        target: the target.
-        others: its replacements.
-        shown: numbers of the bands that the answer shows; None for all.
-
-    Raises:
-        BandError: a replacement lacks a band that is shown.
-    """
-    names = target.names
-    lacking = {name: other for other, lost in reversed(lacking_bands(target, others)) for name in lost}
-    if not lacking:
-        return target
-    kept = [index for index, name in zip(target.indexes, names, strict=True) if name not in lacking]
-    wanted = target.indexes if shown is None else [index for index in shown if index in target.indexes]
-    if lost := [index for index in wanted if index not in kept]:
-        name = next(name for name, index in zip(names, target.indexes, strict=True) if index == lost[0] and name)
-        other = lacking[name]
-        raise BandError(
-            f"replacement {other.url!r} has bands {[n or '?' for n in other.names]} and lacks {name}: "
-            "show other bands (`assets`), or give a replacement that has it"
-        )
-    return only(target, kept)
-
-
-def lacking_bands(target: Dataset, others: Sequence[Dataset]) -> list[tuple[Dataset, tuple[str, ...]]]:
-    """The replacements that lack bands of the target, each with the names of these.
-
-    Nothing where names do not tell, or where no band would be left: these are paired by position.
-    """
-    names = [name for name in target.names if name is not None]
-    if len(set(names)) < len(target.names):
-        return []
-    found = [(other, tuple(name for name in names if name not in other.names)) for other in others]
-    left = set(names).difference(*(lost for _, lost in found))
-    return [(other, lost) for other, lost in found if lost] if left else []
 
 
 @lru_cache(maxsize=256)
@@ -348,22 +310,3 @@ def _corrected(
     if nodata is not None:
         changes["nodata"] = nodata
     return replace(dataset, **changes) if changes else dataset
-
-
-@lru_cache(maxsize=256)
-def _check_overlap(target: Dataset, other: Dataset, what: str = "replacement") -> None:
-    """Refuse a replacement or mask of another place.
-
-    Raises:
-        ParameterError: the two share no ground.
-    """
-    if overlap(other, target):
-        return
-    here, there = (
-        f"{tuple(round(v, 3) for v in raster.bounds)} in {dataset_crs(raster).to_string()[:60]}"
-        for raster in (target, other)
-    )
-    raise ParameterError(
-        f"{what} {other.url!r} covers {there} and does not overlap the target, {here}: "
-        f"give {'another date' if what == 'replacement' else 'one'} of the same place"
-    )

@@ -13,7 +13,7 @@ from typing import Any
 from algorithms.errors import InputError
 from algorithms.options import OPTIONS
 from algorithms.removal import CloudRemoval
-from server.analysis.clouds import NO_CLOUDS, is_preset
+from server.analysis.clouds import is_preset, is_raster
 from server.analysis.request import AUTO_REPLACEMENT, Request
 from server.errors import SourceError
 from server.raster.sources import Sources
@@ -91,7 +91,7 @@ def parse_recipe(document: Document, folder: Path, digest: str) -> Recipe:
             tuple(url if url == AUTO_REPLACEMENT else place(url) for url in written.replacements),
             mask=mask.source if is_preset(mask.source) else place(mask.source) if mask.source else None,
             mask_bits=mask.bits,
-            replacement_masks=tuple(url if url == NO_CLOUDS else place(url) for url in written.replacement_masks),
+            replacement_masks=tuple(place(url) if is_raster(url) else url for url in written.replacement_masks),
             remap=mask.remap,
             model=None if mask.model == "auto" else mask.model,
             bands=written.bands,

@@ -14,7 +14,7 @@ from starlette.datastructures import QueryParams
 from algorithms.bands import common_names
 from algorithms.errors import BandError, ClearSkyError, InputError
 from server.analysis.candidates import search_target
-from server.analysis.clouds import NO_CLOUDS, is_preset, paired
+from server.analysis.clouds import is_preset, is_raster, paired
 from server.analysis.request import AUTO_REPLACEMENT
 from server.errors import SourceError
 from server.http.params import shown_bands
@@ -98,7 +98,7 @@ def raster_problems(recipe: Recipe, sources: Sources, *, api: str | None = None)
         if mask:
             attempt(partial(sources.dataset, mask), "mask", "source")
     masks = [
-        url if url == NO_CLOUDS else attempt(partial(sources.check, url), "replacement_masks", position)
+        attempt(partial(sources.check, url), "replacement_masks", position) if is_raster(url) else url
         for position, url in enumerate(paired(asked.replacements, asked.replacement_masks))
     ]
     request = replace(asked, target=target or "", mask=mask)

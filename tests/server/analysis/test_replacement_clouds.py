@@ -114,6 +114,19 @@ def test_a_word_or_a_raster_takes_the_models_place(
     assert (source(client, asked(folder, *replacements, replacement_mask=named)) == filled_by).all()
 
 
+def test_it_does_so_where_the_model_finds_the_targets_clouds(client: TestClient, folder: Path) -> None:
+    names = {"url": "cloudy", "replacement": "target"}
+    files = {key: str(folder / f"10/{name}.tif") for key, name in names.items()} | {"algorithm": "fill_source"}
+    found = {
+        mask: raster(client.get("/cog/preview.tif", params=files | {"replacement_mask": mask}).content)[0]
+        for mask in ("none", str(folder / "10" / ALL))
+    }
+    without, covered = found.values()
+    assert (without == 1).mean() > 0.05
+    assert not (without == 255).any()
+    assert not (covered == 1).any()
+
+
 @pytest.mark.parametrize("masks", [[ALL], ["none", "none", "none"], ["none", ALL, ALL]], ids=str)
 def test_there_is_one_for_each(client: TestClient, folder: Path, masks: list[str]) -> None:
     named = [mask if mask == "none" else str(folder / "10" / mask) for mask in masks]

@@ -83,6 +83,8 @@ def test_it_hides_the_replacements_clouds_too(client: TestClient, folder: Path, 
     remap["replacement_mask"] = str(folder / "clouded.tif")
     told = preview(client, folder, "clear", **remap, algorithm="fill_source")[0]
     assert_array_equal(source, told)
+    remap = by_raster(folder, kind) | {"replacement_mask": kind}
+    assert_array_equal(source, preview(client, folder, "partly", **remap, algorithm="fill_source")[0])
 
 
 def test_auto_takes_the_first_mask_there_is(client: TestClient, folder: Path) -> None:
@@ -125,6 +127,9 @@ def test_info_says_what_is_understood(client: TestClient, folder: Path) -> None:
         ({"mask": "cloudy/qa_pixel.tif", "mask_bits": "40"}, "bits 0 to 15"),
         ({"mask": "cloudy/scl.tif", "replacement_mask": ["clouded.tif", "clouded.tif"]}, "one for each"),
         ({"mask": "elsewhere.tif"}, "does not overlap"),
+        ({"mask": "elsewhere.tif", "replacement_mask": "none"}, "does not overlap"),
+        ({"mask_bits": "3"}, "name it with `mask`"),
+        ({"replacement_mask": "udm2"}, "comes with scl, qa_pixel"),
     ],
     ids=str,
 )
@@ -136,7 +141,7 @@ def test_what_does_not_fit_is_refused(client: TestClient, folder: Path, asked: d
     words = ("mask_bits",)
     full: dict[str, Any] = {
         name: value
-        if name in words or (name == "mask" and "." not in value)
+        if name in words or (name in ("mask", "replacement_mask") and "." not in str(value))
         else [str(folder / v) for v in value]
         if isinstance(value, list)
         else str(folder / value)
