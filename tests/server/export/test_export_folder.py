@@ -99,7 +99,9 @@ def test_stopped_half_way_a_second_run_goes_on(wanted: tuple[list[object], Path]
     assert not folder.exists()
     there, seen = len({path.name[:11] for path in finished(folder)}), []
     target, _, _, _, other, _, mask = map(str, arguments[:7])
-    job = ExportJob(Request(target, (other,), mask, assets=("red",)), folder, per_asset=True)
+    job = ExportJob(
+        Request(target, (other,), mask, replacement_masks=("none",), assets=("red",)), folder, per_asset=True
+    )
     export_scene(job, Settings(), lambda done, _: seen.append(done))
     assert 0 < there <= min(seen) < max(seen) == 60
     assert names(folder) == FILES - {"target_nir.tif"}
