@@ -3,11 +3,10 @@
     python -m benchmarks.scenes [--size 1024] [--rounds 5]
 
 The demo scene as two files of six bands, and as two STAC Items with a file per band: once all bands on one grid, once
-the short-wave infrared ones at 20 m. Cost is time of computing, on all threads. *Cold* is the first native tile of an
-application with empty caches, *warm* the median of the tiles around it, asked for again; all local, turn by turn,
-medians of the rounds. Requests and bytes are
-those of a local server that counts, for one native tile in natural colour: *stock* is `STACReader.tile` on GDAL's own
-`/vsicurl/` with the options TiTiler recommends.
+the short-wave infrared ones at 20 m. Costs are times of computing, on all threads, of local files, turn by turn,
+medians of the rounds: *cold* of the first native tile of an application with empty caches, *warm* the median of the
+tiles around it, asked for again. Requests and bytes are those of a local server that counts, for one native tile in
+natural colour: *stock* is `STACReader.tile` on GDAL's own `/vsicurl/` with the options TiTiler recommends.
 """
 
 from __future__ import annotations
