@@ -96,6 +96,8 @@ def _in_words(report: ExportReport) -> str:
     """What an export has done, for a terminal."""
     done = report.summary()
     wrote = f"Wrote {', '.join(done['outputs'])}"
+    if report.replacements and done["filled"] != 0:
+        wrote += f"\nFilled from {', '.join(origin.label for origin in report.replacements)}"
     if done["cloud"] is None:
         return wrote
     confidence = "" if done["mean_confidence"] is None else f" (mean confidence {done['mean_confidence']:.0f} %)"
