@@ -31,6 +31,12 @@ def is_preset(mask: str | None) -> bool:
     return mask is not None and (mask == AUTO or mask in PRESETS)
 
 
+def mask_name(mask: str) -> str:
+    """A mask's name as it is used: kinds of the scenes' own masks and `NO_CLOUDS` in any case mean the same."""
+    word = mask.lower()
+    return word if word == NO_CLOUDS or is_preset(word) else mask
+
+
 def is_raster(mask: str) -> bool:
     """Whether a mask, the target's or a replacement's, is a raster: neither a preset nor `NO_CLOUDS`, nor nothing."""
     return mask not in ("", NO_CLOUDS) and not is_preset(mask)
@@ -102,10 +108,10 @@ def paired(urls: Sequence[str], masks: Sequence[str]) -> tuple[str, ...]:
 
 
 def unmasked_warning(reason: str) -> str:
-    """What to say where clouds of the replacements are not looked for, and why not."""
+    """What to say where clouds of the replacements are not looked for, and why not; without the remedies of a model."""
     return (
-        f"clouds of the replacements are not looked for: {reason}; give a `replacement_mask` for each, or "
-        f"`replacement_mask={NO_CLOUDS}` if they have none"
+        f"clouds of the replacements are not looked for: {reason.partition(';')[0]}; give a `replacement_mask` for "
+        f"each, or `replacement_mask={NO_CLOUDS}` if they have none"
     )
 
 
