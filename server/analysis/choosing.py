@@ -24,7 +24,7 @@ from server.analysis.clearness import Clearness, CloudedGround
 from server.analysis.clouds import is_raster
 from server.analysis.engine import Analysis
 from server.analysis.request import AUTO_REPLACEMENT, Request
-from server.errors import CancelledWorkError, SourceBusyError, SourceError, SourceMissingError
+from server.errors import CancelledWorkError, SourceBusyError, SourceError, SourceFaultError, SourceMissingError
 from server.raster.dataset import Dataset, dataset_crs
 from server.raster.sources import Sources
 from server.remote.transfer import again
@@ -38,6 +38,8 @@ LISTED_CANDIDATES: Final = 50
 """Candidates, and Items that are none, that a choice lists."""
 KEPT_SECONDS: Final = 86_400.0
 """Time after which a choice is made again: new dates may be there."""
+PROVISIONAL_SECONDS: Final = 60.0
+"""The same for a choice without a candidate that could not be looked at just then."""
 ROUND_CANDIDATES: Final = 6
 """Candidates whose masks are looked at before it is seen whether these are enough."""
 MOST_MEASURED: Final = 30
@@ -52,6 +54,9 @@ LEAST_GAIN: Final = 0.01
 """Share of the target's clouds that a further replacement adds, at least."""
 UNREADABLE: Final = (ClearSkyError, RasterioError, CPLE_BaseError)
 """What hinders the use of one candidate; others are none the worse for it."""
+PASSING: Final = SourceFaultError
+"""What may be otherwise a moment later."""
+_UNSEEN: Final = "{} could not be looked at just now; the choice is made again soon"
 _AT_ONCE: Final = 4
 
 
@@ -95,6 +100,8 @@ class Ranking:
     """Items that are no candidates, and why."""
     warnings: tuple[str, ...]
     """What may be better elsewhere."""
+    provisional: bool = False
+    """Whether a candidate could not be looked at just then, so that the choice is made again soon."""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -119,7 +126,7 @@ class Chooser:
         self._api = api
         self._failed: cachetools.TTLCache[tuple[Request, str], ClearSkyError] = cachetools.TTLCache(KEPT_CHOICES, retry)
         self._lock = threading.Lock()
-        kept: cachetools.TTLCache[tuple[Request, str], Ranking] = cachetools.TTLCache(KEPT_CHOICES, KEPT_SECONDS)
+        kept: cachetools.TLRUCache[tuple[Request, str], Ranking] = cachetools.TLRUCache(KEPT_CHOICES, ttu=_until)
         self._ranking = cachetools.cached(kept, key=lambda *key: key, condition=threading.Condition())(self._made)
 
     def resolved(self, request: Request) -> Request:
@@ -176,6 +183,11 @@ class Chooser:
         return _Choice(self._sources, Clearness(self._sources, self._analysis.masks, request), wanted, found).made()
 
 
+def _until(_: tuple[Request, str], ranking: Ranking, now: float) -> float:
+    """When a choice is made again."""
+    return now + (PROVISIONAL_SECONDS if ranking.provisional else KEPT_SECONDS)
+
+
 class _Choice:
     """One choice in the making."""
 
@@ -188,6 +200,7 @@ class _Choice:
         self._scenes = dict(found.scenes)
         self._left_out: dict[str, str] = {item.id: item.reason for item in found.left_out}
         self._clear: dict[str, npt.NDArray[np.bool_]] = {}
+        self._unseen: list[str] = []
 
     def made(self) -> Ranking:
         """The choice.
@@ -251,12 +264,14 @@ class _Choice:
             found = future.result()
             name = candidate.acquisition.id
             if isinstance(found, Exception):
-                self._leave_out(name, str(found))
+                self._leave_out(name, found)
             else:
                 self._clear[name] = found
 
-    def _leave_out(self, name: str, reason: str) -> None:
-        self._left_out[name] = reason
+    def _leave_out(self, name: str, error: Exception) -> None:
+        self._left_out[name] = str(error)
+        if isinstance(error, PASSING):
+            self._unseen.append(name)
         self._scenes.pop(name, None)
         self._clear.pop(name, None)
 
@@ -278,7 +293,7 @@ class _Choice:
                 except CancelledWorkError:
                     raise
                 except UNREADABLE as error:
-                    self._leave_out(candidate.acquisition.id, str(error))
+                    self._leave_out(candidate.acquisition.id, error)
                     break
             else:
                 return chosen
@@ -302,7 +317,8 @@ class _Choice:
             chosen=taken,
             offers=(*listed, *(offer for offer in taken if offer not in listed)),
             left_out=tuple(LeftOut(*item) for item in self._left_out.items())[:LISTED_CANDIDATES],
-            warnings=tuple(dict.fromkeys(self._found.warnings)),
+            warnings=tuple(dict.fromkeys([*self._found.warnings, *(_UNSEEN.format(name) for name in self._unseen)])),
+            provisional=bool(self._unseen),
         )
 
     def _offer(self, candidate: Candidate) -> Offer:
