@@ -151,7 +151,8 @@ async def _invalid_request(_: Request, error: Exception) -> Response:
     parts = []
     for item in error.errors():
         where = ".".join(str(p) for p in item["loc"][1:]) or str(item["loc"][0])
-        parts.append(f"{where}={repr(item.get('input'))[:200]}: {item['msg']}")
+        missing = item["type"] == "missing"
+        parts.append(f"`{where}` is missing" if missing else f"{where}={repr(item.get('input'))[:200]}: {item['msg']}")
     return JSONResponse({"detail": redacted("; ".join(parts))[:LONGEST_DETAIL]}, status_code=400)
 
 

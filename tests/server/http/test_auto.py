@@ -192,7 +192,11 @@ def test_bad_input_ends_the_command_with_one_line(
 
 def test_an_export_has_its_dates_chosen(terminal: CliRunner, api: StacApi, tmp_path: Path) -> None:
     options = ["--mask", "scl", "--no-residual", "--buffer", "0", "--replacement"]
+    chosen = {"id": "right_1", "url": api.address("right_1"), "datetime": "2025-06-20T10:00:00Z"}
     for name, given in (("auto.tif", "auto"), ("named.tif", api.address("right_1"))):
-        result = terminal.invoke(export, [api.address("target"), str(tmp_path / name), *options, given])
+        result = terminal.invoke(export, [api.address("target"), str(tmp_path / name), *options, given, "--json"])
         assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout)["replacements"] == [chosen]
+    words = terminal.invoke(export, [api.address("target"), str(tmp_path / "words.tif"), *options, "auto"])
+    assert "Filled from right_1 (2025-06-20)" in words.stdout.splitlines()
     assert_array_equal(read_raster(tmp_path / "auto.tif"), read_raster(tmp_path / "named.tif"))

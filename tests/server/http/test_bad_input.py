@@ -37,6 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"<SourceFilename>{folder}/target.tif</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"
     )
     (folder / "hidden.tif").write_text((folder / "secret.vrt").read_text())
+    (folder / "scenes").mkdir()
+    (folder / "folder.tif").mkdir()
     (folder / "link.tif").symlink_to("/etc/hostname")
     return folder
 
@@ -122,6 +124,30 @@ def test_one_clear_answer(
     for word in words:
         assert word in answer.json()["detail"]
     assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize("parameter", ["url", "replacement", "mask"])
+@pytest.mark.parametrize(
+    ("name", "status", "says"), [("scenes", 400, "no Landsat bundle"), ("folder.tif", 404, "give a raster")]
+)
+def test_a_folder_that_is_no_product(
+    client: TestClient, folder: Path, parameter: str, name: str, status: int, says: str
+) -> None:
+    params = {"url": "target.tif", "replacement": "replacement.tif"} | {parameter: name}
+    for prefix in ("/cog", "/stac"):
+        answer = client.get(f"{prefix}/preview.tif", params={key: str(folder / text) for key, text in params.items()})
+        assert answer.status_code == status, answer.text
+        for word in (str(folder / name), "is a folder", says):
+            assert word in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("/cog/preview.png", "url"), ("/stac/info", "url"), ("/cog/validate", "url"), ("/stac/replacements", "url")],
+)
+def test_a_missing_parameter_is_named(client: TestClient, path: str, name: str) -> None:
+    answer = client.get(path)
+    assert (answer.status_code, answer.json()) == (400, {"detail": f"`{name}` is missing"})
 
 
 def test_tile_outside(client: TestClient, folder: Path) -> None:
