@@ -31,6 +31,12 @@ def is_preset(mask: str | None) -> bool:
     return mask is not None and (mask == AUTO or mask in PRESETS)
 
 
+def mask_name(mask: str) -> str:
+    """A mask's name as it is used: kinds of the scenes' own masks and `NO_CLOUDS` in any case mean the same."""
+    word = mask.lower()
+    return word if word == NO_CLOUDS or is_preset(word) else mask
+
+
 def is_raster(mask: str) -> bool:
     """Whether a mask, the target's or a replacement's, is a raster: neither a preset nor `NO_CLOUDS`, nor nothing."""
     return mask not in ("", NO_CLOUDS) and not is_preset(mask)
@@ -59,7 +65,9 @@ def own_clouds(
     if not masks:
         if wanted == AUTO:
             return None
-        raise ParameterError(f"mask={wanted}: {url!r} comes with no mask; leave `mask` out, or give a raster")
+        raise ParameterError(
+            f"mask={wanted}: {url!r} comes with no mask; name `auto`, which takes the model then, or a raster"
+        )
     kind = chosen_kind(wanted, [mask.kind for mask in masks])
     mask = next(mask for mask in masks if mask.kind == kind)
     code = MaskCode(kind) if remap is None and not bits else MaskCode(None, bits) if bits else None
@@ -102,10 +110,10 @@ def paired(urls: Sequence[str], masks: Sequence[str]) -> tuple[str, ...]:
 
 
 def unmasked_warning(reason: str) -> str:
-    """What to say where clouds of the replacements are not looked for, and why not."""
+    """What to say where clouds of the replacements are not looked for, and why not; without the remedies of a model."""
     return (
-        f"clouds of the replacements are not looked for: {reason}; give a `replacement_mask` for each, or "
-        f"`replacement_mask={NO_CLOUDS}` if they have none"
+        f"clouds of the replacements are not looked for: {reason.partition(';')[0]}; give a `replacement_mask` for "
+        f"each, or `replacement_mask={NO_CLOUDS}` if they have none"
     )
 
 

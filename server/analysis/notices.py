@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from algorithms.errors import ClearSkyError
-from server.analysis.matching import lacking_bands
+from algorithms.errors import ClearSkyError, ParameterError
+from server.analysis.matching import check_overlap, lacking_bands
 from server.analysis.plausibility import ReflectanceChecks
 from server.analysis.request import Request
 from server.raster.dataset import Dataset
@@ -27,8 +27,17 @@ def notices(request: Request, sources: Sources, checks: ReflectanceChecks) -> li
         f"replacement {other.url!r} lacks {', '.join(names)}: the analysis is made without"
         for other, names in lacking_bands(target, others)
     ]
+    apart = [text for other in others if (text := _apart(target, other))]
     odd = [checks.warning(dataset) for dataset in (target, *others)]
-    return [*lost, *dict.fromkeys(text for text in odd if text is not None)]
+    return [*apart, *lost, *dict.fromkeys(text for text in odd if text is not None)]
+
+
+def _apart(target: Dataset, other: Dataset) -> str | None:
+    try:
+        check_overlap(target, other)
+    except ParameterError as error:
+        return str(error)
+    return None
 
 
 def _described(request: Request, sources: Sources, url: str, target: Dataset) -> Dataset | None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from algorithms.errors import ParameterError
 from algorithms.models import MODELS, PROCESSING_LEVELS
 from algorithms.reclassify import Remap
+from server.analysis.clouds import mask_name
 from server.scenes.masks import AUTO, PRESETS, parse_bits
 
 
@@ -23,6 +24,10 @@ def split_names(text: str) -> tuple[str, ...]:
 
 def _all_names(texts: tuple[str, ...] | list[str]) -> tuple[str, ...]:
     return tuple(part for text in texts for part in split_names(text))
+
+
+def _mask_names(names: tuple[str, ...] | list[str]) -> tuple[str, ...]:
+    return tuple(map(mask_name, names))
 
 
 def _same(value: Any) -> Any:
@@ -75,6 +80,7 @@ PARAMETERS: Final[Mapping[str, Parameter]] = MappingProxyType(
                 "mask",
                 "Raster of cloud classes to use instead of the model, or the scenes' own masks: "
                 f"{', '.join([*PRESETS, AUTO])}",
+                read=mask_name,
             ),
             Parameter("mask_bits", "Bits of a bit-packed mask that mean cloud or shadow, e.g. `3,4`", read=parse_bits),
             Parameter(
@@ -83,7 +89,7 @@ PARAMETERS: Final[Mapping[str, Parameter]] = MappingProxyType(
                 "single `none` or kind of mask for all. Without it next to a raster as `mask` the model looks",
                 repeated=True,
                 field="replacement_masks",
-                read=tuple,
+                read=_mask_names,
             ),
             Parameter(
                 "mask_remap",

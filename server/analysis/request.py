@@ -190,24 +190,36 @@ class Request:
         given = paired(self.replacements, self.replacement_masks)[:count]
         if self.mask_bits and not (self.mask or any(map(is_raster, given))):
             raise ParameterError("mask_bits are those of a raster, and none is given: name it with `mask`")
-        own = self._clouds_of(sources, target, self.mask, self.target)
+        if self.mask_bits and self.remap is not None:
+            raise ParameterError("mask_bits and mask_remap both say which values are cloud: leave one out")
+        own = self.clouds_of(sources, target, self.mask, self.target)
         if own.classes is not None and not is_preset(self.mask):
             check_overlap(target, own.classes, "mask")
         if given:
             masks = zip(given, urls, strict=True)
-            return own, tuple(self._clouds_of(sources, target, mask, url) for mask, url in masks)
+            return own, tuple(self.clouds_of(sources, target, mask, url) for mask, url in masks)
         if self.mask is None:
             return own, (own,) * count
         if is_preset(self.mask):
-            return own, tuple(self._clouds_of(sources, target, self.mask, url) for url in urls)
+            return own, tuple(self.clouds_of(sources, target, self.mask, url) for url in urls)
         reason = self.unfit_elsewhere(target) if count else None
         if reason is None:
             return own, (model_clouds(self.model_of(target), None),) * count if count else ()
         warn_unmasked(target, reason)
         return own, (CLEAR_EVERYWHERE,) * count
 
-    def _clouds_of(self, sources: Sources, target: Dataset, mask: str | None, url: str) -> CloudSource:
-        """Where the clouds of the target or of a replacement, by its name, come from: what its mask says."""
+    def clouds_of(self, sources: Sources, target: Dataset, mask: str | None, url: str) -> CloudSource:
+        """Where the clouds of the target or of a replacement come from.
+
+        Args:
+            sources: what describes rasters.
+            target: the target, whose bands choose the model.
+            mask: a raster, a preset, `NO_CLOUDS`, or None for the model.
+            url: whose clouds.
+
+        Raises:
+            ParameterError: no such mask comes with it. BandError, ModelError: see `chosen_model`. SourceError.
+        """
         remap, bits = self.remap, self.mask_bits
         if mask is None:
             return model_clouds(self.model_of(target), remap)
@@ -303,9 +315,11 @@ def _corrected(
     changes: dict[str, Any] = {"names": common_names(bands)} if bands else {}
     if level:
         changes["level"] = level
+    if scale is not None:
+        changes["scales"] = (scale,) * count
+    if offset is not None:
+        changes["offsets"] = (offset,) * count
     if scale is not None or offset is not None:
-        changes["scales"] = (dataset.scales[0] if scale is None else scale,) * count
-        changes["offsets"] = (dataset.offsets[0] if offset is None else offset,) * count
         changes["reflectance_source"] = "the request"
     if nodata is not None:
         changes["nodata"] = nodata

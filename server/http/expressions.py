@@ -32,6 +32,7 @@ REDUCTIONS: Final = frozenset({"sum", "prod", "min", "max"})
 """Functions of numexpr that do not work pixel by pixel."""
 
 _NAME: Final = re.compile(r"b([0-9]{1,5})", re.IGNORECASE)
+_LOST_PLUS: Final = re.compile(r"[\w)] +[\w(]")
 _REMEDY: Final = "write for example (b4-b3)/(b4+b3)"
 
 
@@ -58,7 +59,9 @@ def _check_part(part: str) -> None:
     try:
         tree = ast.parse(part, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ParameterError(f"expression {part[:80]!r} cannot be read: {str(error)[:80]}; {_REMEDY}") from error
+        # In an address + stands for a space: what comes of (b4-b3)/(b4+b3) is the commonest mistake.
+        plus = ", with %2B for + in an address" if _LOST_PLUS.search(part) else ""
+        raise ParameterError(f"expression {part[:80]!r} cannot be read: {str(error)[:80]}; {_REMEDY}{plus}") from error
     nodes = 0
     level: list[ast.AST] = [tree.body]
     depth = 0

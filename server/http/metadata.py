@@ -7,11 +7,12 @@ from typing import Any, Final
 
 from algorithms.errors import BandError, InputError, ModelError
 from algorithms.options import CloudOptions
-from server.analysis.clouds import NO_CLOUDS, is_preset, paired, unmasked_warning
+from server.analysis.clouds import is_preset, paired, unmasked_warning
 from server.analysis.engine import Analysis
 from server.analysis.notices import notices
 from server.analysis.request import Request
 from server.analysis.resolution import resolution_warning
+from server.analysis.task import CloudSource
 from server.errors import SourceUnreadableError
 from server.raster.dataset import Dataset
 from server.raster.grid import coarse_grid, fine_grid
@@ -78,16 +79,26 @@ def _described_mask(request: Request, sources: Sources, analysis: Analysis) -> d
     mask: dict[str, Any] = {"source": found.mask, "rule": found.rule, "values": found.values, "nodata": found.nodata}
     mask |= {"fraction": round(found.fraction, 4), "step": found.step}
     warnings = [found.warning] if found.warning else []
-    if request.replacements and not is_preset(request.mask):
-        mask["replacements"], more = _replacement_clouds(request, task.target.dataset)
+    if request.replacements:
+        mask["replacements"], more = _replacement_clouds(request, sources, task.target.dataset)
         warnings += more
     return {"mask": mask, "warnings": warnings}
 
 
-def _replacement_clouds(request: Request, target: Dataset) -> tuple[list[str], list[str]]:
-    """Next to a raster of the target's clouds: where those of each replacement come from, and what is odd about it."""
-    if masks := paired(request.replacements, request.replacement_masks):
-        return [NO_CLOUDS_MEANING if mask == NO_CLOUDS else mask for mask in masks], []
+def _replacement_clouds(request: Request, sources: Sources, target: Dataset) -> tuple[list[str], list[str]]:
+    """Where the clouds of each replacement come from with a mask for the target's, and what is odd about it."""
+    urls = request.replacements
+    own = (request.mask,) if request.mask is not None and is_preset(request.mask) else ()
+    masks = paired(urls, request.replacement_masks or own)
+    if masks:
+        pairs = zip(masks, urls, strict=True)
+        return [_cloud_source(request.clouds_of(sources, target, mask, url)) for mask, url in pairs], []
     if (reason := request.unfit_elsewhere(target)) is not None:
-        return [NO_CLOUDS_MEANING] * len(request.replacements), [unmasked_warning(reason)]
-    return [f"model {request.model_of(target).id}"] * len(request.replacements), []
+        return [NO_CLOUDS_MEANING] * len(urls), [unmasked_warning(reason)]
+    return [_cloud_source(request.clouds_of(sources, target, None, url)) for url in urls], []
+
+
+def _cloud_source(clouds: CloudSource) -> str:
+    if clouds.model is not None:
+        return f"model {clouds.model.id}"
+    return NO_CLOUDS_MEANING if clouds.classes is None else clouds.classes.url

@@ -109,13 +109,8 @@ def _bands(request: Request, sources: Sources, url: str) -> list[dict[str, Any]]
         else:
             part = dataset.parts[0]
             file = part.url if part.member is None else f"{part.url}!{part.member.name}"
-            found.append(_band(dataset, 0, band.asset, file, part.index) | {"source": _source(dataset, band.source)})
+            found.append(_band(dataset, 0, band.asset, file, part.index))
     return found
-
-
-def _source(dataset: Dataset, said: str) -> str:
-    """Where scale and offset come from: the request, or what the scene says."""
-    return dataset.reflectance_source if dataset.reflectance_source == "the request" else said
 
 
 def _band(dataset: Dataset, position: int, asset: str, file: str, index: int) -> dict[str, Any]:

@@ -76,7 +76,7 @@ LONGEST_DETAIL: Final = 2000
 _REFUSALS: Final = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, AssertionError, RecursionError)
 """Errors that libraries raise when a request's values make no sense to them."""
 _OURS: Final = frozenset({"server", "algorithms"})
-_NO_WAY: Final = re.compile(r"coordinate operation|transformation|reprojection", re.IGNORECASE)
+_NO_WAY: Final = re.compile(r"coordinate operation|transformation|reprojection|\bPROJ\b", re.IGNORECASE)
 _PATH: Final = re.compile(r"(?:/[^\s/:;,'\"()]+){2,}/?")
 
 

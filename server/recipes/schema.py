@@ -29,7 +29,7 @@ from algorithms.models import MODELS, ProcessingLevel
 from algorithms.options import OPTIONS
 from algorithms.reclassify import Remap
 from algorithms.removal import CloudAlgorithm
-from server.analysis.clouds import paired
+from server.analysis.clouds import mask_name, paired
 from server.errors import RecipeError
 from server.recipes.document import Document, ValuePath
 from server.scenes.masks import HIGHEST_BIT
@@ -95,6 +95,7 @@ def _nan(value: object) -> object:
 
 
 Source = Annotated[str, Field(min_length=1)]
+MaskSource = Annotated[Source, AfterValidator(mask_name)]
 Limits = Annotated[tuple[float, float], AfterValidator(_range)]
 
 
@@ -107,7 +108,7 @@ class Mask(_Part):
 
     model: Annotated[str, AfterValidator(_model)] | None = None
     """Id of a cloud model; `auto`, the default, chooses by bands and level."""
-    source: Source | None = None
+    source: MaskSource | None = None
     """Raster of cloud classes, or the kind of the scenes' own masks."""
     remap: Annotated[Remap, PlainValidator(_remap)] | None = None
     """ArcGIS remap string from classes to 0 and 1."""
@@ -158,7 +159,7 @@ class Written(_Part):
     target: Source
     replacements: tuple[Source, ...] = ()
     mask: Mask = Mask()
-    replacement_masks: Annotated[tuple[Source, ...], AfterValidator(_one_each)] = ()
+    replacement_masks: Annotated[tuple[MaskSource, ...], AfterValidator(_one_each)] = ()
     bands: tuple[str, ...] = ()
     level: ProcessingLevel | None = None
     reflectance_scale: float | None = None

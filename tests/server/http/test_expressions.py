@@ -78,6 +78,11 @@ def test_harm_is_refused(expression: str) -> None:
         check_expression(expression)
 
 
+def test_a_plus_that_an_address_made_a_space_is_explained() -> None:
+    with pytest.raises(ParameterError, match="%2B"):
+        check_expression("(b4-b3)/(b4 b3)")
+
+
 @pytest.mark.parametrize("expression", ["nothing", "bx+b1", "2", "b1+numpy", "b123456"])
 def test_names_are_bands(expression: str) -> None:
     with pytest.raises(ParameterError, match=r"no band|not a band"):

@@ -137,3 +137,14 @@ def test_little_is_read_of_a_raster_without_overviews(folder: Path) -> None:
     values = thumbnail(sources, sources.dataset(path))
     assert values.shape == (1, (WINDOWS_ACROSS * WINDOW_PIXELS) ** 2)
     assert (values == 1).all()
+
+
+def test_a_replacement_of_another_place_is_named(tmp_path: Path) -> None:
+    """`/info` and `/scene` say what every image of it answers with."""
+    target = write_file(tmp_path / "target.tif")
+    far = str(write_raster(tmp_path / "far.tif", digital(landscape(), 1e-4, 0.0), crs="EPSG:32735", descriptions=BANDS))
+    with application(tmp_path) as client:
+        for route in ("info", "scene"):
+            found = client.get(f"/cog/{route}", params={"url": target, "replacement": far}).json()
+            warnings = found.get("clearsky", found)["warnings"]
+            assert [far in text and "does not overlap" in text for text in warnings] == [True], warnings

@@ -87,6 +87,10 @@ def test_it_hides_the_replacements_clouds_too(client: TestClient, folder: Path, 
     assert_array_equal(source, preview(client, folder, "partly", **remap, algorithm="fill_source")[0])
 
 
+def test_names_of_masks_are_read_in_any_case(client: TestClient, folder: Path) -> None:
+    assert_array_equal(preview(client, folder, "clear", mask="SCL"), preview(client, folder, "clear", mask="scl"))
+
+
 def test_auto_takes_the_first_mask_there_is(client: TestClient, folder: Path) -> None:
     asked = {"algorithm": "fill_source"}
     assert_array_equal(
@@ -111,8 +115,10 @@ def test_bits_are_classes(client: TestClient, folder: Path) -> None:
 
 def test_info_says_what_is_understood(client: TestClient, folder: Path) -> None:
     asked = {"url": str(folder / "cloudy" / "item.json"), "mask": "scl"}
+    asked["replacement"] = str(folder / "partly" / "item.json")
     mask = good(client.get("/stac/scene", params=asked)).json()["mask"]
-    assert mask["source"].endswith("scl.tif")
+    assert mask["source"].endswith("cloudy/scl.tif")
+    assert [name.endswith("partly/scl.tif") for name in mask["replacements"]] == [True]
     assert mask["rule"].startswith("scl: classes 8, 9, 10 are cloud")
     assert mask["fraction"] == pytest.approx((PAIR.mask | SHADOW).mean(), abs=0.01)
 
