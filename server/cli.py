@@ -15,6 +15,7 @@ from server import __version__
 from server.export.command import export
 from server.export.replacements import replacements
 from server.recipes.command import recipe
+from server.remote.redaction import redacted
 
 _NOT_LISTED = " (not on CLEARSKY_ALLOWED_SOURCES: nobody can name what is there)"
 
@@ -139,4 +140,4 @@ def main() -> None:
     except click.Abort:
         sys.exit(130)
     except (ClearSkyError, OSError) as error:
-        _fail(str(error))
+        _fail(redacted(str(error)))
