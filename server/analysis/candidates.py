@@ -19,8 +19,8 @@ MOST_ITEMS: Final = 200
 """Items that are looked at."""
 MOST_PAGES: Final = 10
 """Pages that are requested; a server may send fewer Items on each than were asked for."""
-PAGE_BYTES: Final = 32 << 20
-"""Bytes of a page: those of the archives have up to 80 kB an Item."""
+PAGE_BYTES: Final = 8 << 20
+"""Bytes of a page: those of the archives have up to 80 kB an Item, and 50 are asked for."""
 LANDING_BYTES: Final = 4 << 20
 """Bytes of an API's landing page, which may list all its collections."""
 SEARCH_SECONDS: Final = 60.0
@@ -149,27 +149,34 @@ def _read_pages(sources: Sources, first: str, found: SearchResult, until: float)
     known = {*found.scenes, *(item.id for item in found.left_out)}
     visited: set[str] = set()
     following: str | None = first
-    while following is not None:
+
+    def go_on() -> None:
         check_wanted()
-        if following in visited:
-            found.warnings.append("the API's pages lead in a circle; what they have was looked at")
-            return
         if time.monotonic() > until:
             raise SourceTimeoutError(
                 f"the search at {first[:200]!r} was not over within {SEARCH_SECONDS:g} s; try again, or name the "
                 "replacements"
             )
+
+    while following is not None:
+        go_on()
+        if following in visited:
+            found.warnings.append("the API's pages lead in a circle; what they have was looked at")
+            return
         if len(visited) == MOST_PAGES or found.items >= MOST_ITEMS:
             found.warnings.append(f"{found.items} Items were looked at; the API has more")
             return
         visited.add(following)
         answer = sources.answer(following, most_bytes=PAGE_BYTES)
-        page = read_page(answer.data, answer.where, collection=found.collection)
         room = MOST_ITEMS - found.items
-        for scene in page.scenes[:room]:
+        page = read_page(answer.data, answer.where, collection=found.collection, most=room, go_on=go_on)
+        for scene in page.scenes:
             if scene.acquisition is not None and scene.acquisition.id not in known:
                 known.add(scene.acquisition.id)
                 found.scenes[scene.acquisition.id] = scene
-        found.left_out += [item for item in page.left_out[:room] if item.id not in known]
+        found.left_out += [item for item in page.left_out if item.id not in known]
         known |= {item.id for item in page.left_out}
+        if page.more:
+            found.warnings.append(f"{found.items} Items were looked at; the API has more")
+            return
         following = page.following

@@ -31,9 +31,13 @@ from server.scenes.masks import preset_of
 from server.scenes.products import folder_state, is_product, no_product, product_scene
 from server.scenes.scene import Scene, SceneBand, SceneMask, scene_digest
 from server.settings import Settings
+from server.work.cache import size_of
+from server.work.ticket import check_wanted
 
 DESCRIPTIONS: Final = 256
 """Descriptions that are remembered, each of about 2 kB."""
+ITEM_BYTES: Final = 64 << 20
+"""What the remembered scenes of documents may take; real ones have 20 to 40 kB."""
 PARTS: Final = 2048
 """Files of scenes whose description is remembered."""
 
@@ -50,7 +54,8 @@ class Sources:
         self.remotes: Final = remotes
         """States and pieces of remote files."""
         self._described = lru_cache(maxsize=DESCRIPTIONS)(self._describe)
-        self._items = lru_cache(maxsize=DESCRIPTIONS)(self._read_item)
+        known: cachetools.LRUCache[tuple[str, str], Scene | None] = cachetools.LRUCache(ITEM_BYTES, _scene_bytes)
+        self._items = cachetools.cached(known, key=lambda *key: key, lock=threading.Lock())(self._read_item)
         self._products = lru_cache(maxsize=DESCRIPTIONS)(_read_product)
         self._choosing = threading.Lock()
         self._places: cachetools.LRUCache[str, str] = cachetools.LRUCache(PARTS)
@@ -222,6 +227,7 @@ class Sources:
             chosen = self._places.get(scene.url)
         refused: SourceForbiddenError | None = None
         for place in sorted(places, key=lambda place: _store(place) != chosen):
+            check_wanted()
             try:
                 name = self._admitted(place)
                 self.state(name)  # an object store says only now whether it may be read
@@ -261,6 +267,11 @@ class Sources:
 def _store(url: str) -> str:
     """Scheme and host of an address."""
     return url.split("/", 3)[0] + "//" + url.split("/", 3)[2] if "://" in url else ""
+
+
+def _scene_bytes(scene: Scene | None) -> int:
+    """What a remembered scene counts: its own bytes, but so many that no more than `DESCRIPTIONS` are kept."""
+    return max(size_of(scene), ITEM_BYTES // DESCRIPTIONS)
 
 
 def _mask_scene(mask: SceneMask) -> Scene:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, TypeGuard
 from urllib.parse import urljoin, urlsplit
 
@@ -14,12 +14,19 @@ from algorithms.bands import numbered_name
 from server.errors import SourceUnreadableError
 from server.remote.names import LONGEST_ADDRESS, SCHEMES
 from server.scenes.bandlist import file_label
+from server.scenes.bounded import LONGEST_TEXT, read_json, short_texts, shown, too_long
 from server.scenes.masks import mask_kind
 from server.scenes.reflectance import baseline_of, number, reflectance_by_rules
 from server.scenes.scene import DOCUMENT_BYTES, Scene, SceneBand, SceneMask, standing_in
 from server.scenes.similar import Acquisition, Box, moment
 
 MOST_ASSETS: Final = 1000
+MOST_DESCRIBED: Final = 2000
+"""Bands that an Item describes, those of all its assets together."""
+MOST_ALTERNATES: Final = 4
+"""Further addresses of an asset."""
+MOST_ADDRESSES: Final = 250_000
+"""Characters of all addresses of an Item that are kept; signed ones of 20 assets take 40,000."""
 _REFLECTANCE: Final = re.compile(
     r"coastal|blue|green|yellow|red|rededge\d{0,3}|nir|nir08|watervapor|pan|cirrus|swir16|swir22"
 )
@@ -60,13 +67,18 @@ def item_scene(data: bytes, url: str) -> Scene:
 
 def scene_of(item: Mapping[str, Any], url: str) -> Scene:
     """The scene that a STAC Item describes, parsed already: a GeoJSON feature with assets. See `item_scene`."""
-    properties, assets = _mapping(item.get("properties")), _mapping(item.get("assets"))
+    properties, assets = short_texts(item.get("properties")), _mapping(item.get("assets"))
+    if too_long(item.get("id")):  # cut, it could be another one's
+        raise _refuse(url, f"is an Item with an id of more than {LONGEST_TEXT} characters; correct the Item")
+    item = short_texts(item)
     if len(assets) > MOST_ASSETS:
         raise _refuse(url, f"is an Item of {len(assets)} assets; up to {MOST_ASSETS} are read")
+    if (described := sum(len(_described(asset)) for asset in assets.values())) > MOST_DESCRIBED:
+        raise _refuse(url, f"is an Item that describes {described} bands; up to {MOST_DESCRIBED} are read")
     names = [item.get("id"), properties.get("s2:product_uri"), item.get("collection")]
     texts = [text for text in (*names, properties.get("platform"), properties.get("constellation")) if _is_text(text)]
     about = " ".join(texts).lower()
-    hls = re.search(r"\bhls[\w.-]*?([ls])30", about)
+    hls = re.search(r"\bhls[\w.-]{0,40}?([ls])30", about)
     sentinel2 = hls is None and bool(re.search(r"sentinel-2|\bs2[abcd]_", about))
     baseline = baseline_of([properties.get("s2:processing_baseline"), properties.get("processing:version"), *names[:2]])
     correction = properties.get("landsat:correction")
@@ -82,7 +94,7 @@ def scene_of(item: Mapping[str, Any], url: str) -> Scene:
     bands: dict[str, SceneBand] = {}
     masks: dict[str, tuple[float, SceneMask]] = {}
     for key, asset in assets.items():
-        if not key.isprintable() or not isinstance(asset, dict) or not _is_raster(asset):
+        if len(key) > LONGEST_TEXT or not key.isprintable() or not isinstance(asset, dict) or not _is_raster(asset):
             continue
         file = _file(asset["href"])
         if kind := mask_kind(key, file=file, fields=asset.get("classification:bitfields")):
@@ -98,6 +110,9 @@ def scene_of(item: Mapping[str, Any], url: str) -> Scene:
                 bands[name] = band
     if not bands:
         raise _refuse(url, "is an Item without bands of reflectance; name the files, {B02,B03,B04}.tif")
+    files: list[SceneBand | SceneMask] = [*bands.values(), *(mask for _, mask in masks.values())]
+    if (length := sum(len(place) for file in files for place in (file.url, *file.alternates))) > MOST_ADDRESSES:
+        raise _refuse(url, f"is an Item of addresses of {length} characters; up to {MOST_ADDRESSES} are read")
     return Scene(
         url=url,
         bands=standing_in(list(bands.values())),
@@ -112,12 +127,12 @@ def _document(data: bytes, url: str) -> dict[str, Any]:
     if len(data) > DOCUMENT_BYTES:
         raise _refuse(url, f"has {len(data)} bytes, more than an Item of up to {DOCUMENT_BYTES}")
     try:
-        item = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        item = read_json(data)
+    except ValueError as error:
         raise _refuse(url, f"is not JSON ({str(error)[:80]}); give the address of a STAC Item") from error
     if not isinstance(item, dict) or item.get("type") != "Feature" or not isinstance(item.get("assets"), dict):
         found = item.get("type") if isinstance(item, dict) else type(item).__name__
-        raise _refuse(url, f"is not a STAC Item but {str(found)[:40]!r}; give the address of one Item")
+        raise _refuse(url, f"is not a STAC Item but {shown(found)}; give the address of one Item")
     return item
 
 
@@ -125,11 +140,11 @@ def _bands(facts: _Facts, key: str, asset: dict[str, Any], file: str) -> Iterato
     """The bands of reflectance in one asset."""
     if _PICTURE.search(key) or _PICTURE.search(file.rsplit(".", 1)[0]):
         return
-    described = _list(asset.get("eo:bands")) or _list(asset.get("bands")) or [{}]
+    described = _described(asset) or [{}]
     rasters = _list(asset.get("raster:bands"))
     place, *others = _places(facts.url, key, asset)
     for k, entry in enumerate(described):
-        band = _mapping(entry)
+        band = short_texts(entry)
         raster = _mapping(rasters[k]) if k < len(rasters) else {}
         name = _name(facts.sensor, key if len(described) == 1 else "", band, file if len(described) == 1 else "")
         if name is None:
@@ -155,6 +170,11 @@ def _bands(facts: _Facts, key: str, asset: dict[str, Any], file: str) -> Iterato
             source=meaning.source,
             alternates=tuple(others),
         )
+
+
+def _described(asset: object) -> list[Any]:
+    """What an asset says of its bands, as `eo:bands` or, from STAC 1.1 on, as `bands`."""
+    return _list(_mapping(asset).get("eo:bands")) or _list(_mapping(asset).get("bands"))
 
 
 def _name(sensor: str | None, key: str, band: Mapping[str, Any], file: str) -> str | None:
@@ -293,15 +313,17 @@ def _places(url: str, key: str, asset: Mapping[str, Any]) -> list[str]:
 
 def _alternates(asset: Mapping[str, Any]) -> tuple[str, ...]:
     entries = (_mapping(entry).get("href") for entry in _mapping(asset.get("alternate")).values())
-    return tuple(
+    found = (
         href
         for href in entries
         if _is_text(href) and len(href) <= LONGEST_ADDRESS and href.split("://", maxsplit=1)[0] in SCHEMES
     )
+    return tuple(islice(found, MOST_ALTERNATES))
 
 
 def _file(href: str) -> str:
-    return re.split(r"[?#]", href, maxsplit=1)[0].rsplit("/", 1)[-1]
+    """The end of a file's name, which says what it is."""
+    return re.split(r"[?#]", href, maxsplit=1)[0].rsplit("/", 1)[-1][-LONGEST_TEXT:]
 
 
 def _joined(url: str, key: str, href: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from typing import Any, Final
 
 from algorithms.bands import numbered_name
 from server.scenes.archive import ProductFiles, damaged
+from server.scenes.bounded import read_json, short_texts
 from server.scenes.reflectance import reflectance_by_rules, text_number
 from server.scenes.scene import Scene, SceneBand, SceneMask, missing_bands, standing_in
 from server.scenes.similar import Acquisition, Box, footprint, moment
@@ -34,11 +34,11 @@ def landsat_scene(files: ProductFiles, metadata: str) -> Scene:
         SourceUnreadableError: the metadata cannot be read, or its pictures are missing.
     """
     try:
-        document = json.loads(files.read(metadata))
-    except (ValueError, RecursionError) as error:
+        document = read_json(files.read(metadata))
+    except ValueError as error:
         raise damaged(files.url, f"{metadata!r} is not JSON ({str(error)[:80]})") from error
     parts = _mapping(_mapping(document).get("LANDSAT_METADATA_FILE"))
-    contents, image = _mapping(parts.get("PRODUCT_CONTENTS")), _mapping(parts.get("IMAGE_ATTRIBUTES"))
+    contents, image = short_texts(parts.get("PRODUCT_CONTENTS")), short_texts(parts.get("IMAGE_ATTRIBUTES"))
     level = "l2a" if str(contents.get("PROCESSING_LEVEL")).startswith("L2") else "l1c"
     numbers = _mapping(
         parts.get("LEVEL2_SURFACE_REFLECTANCE_PARAMETERS" if level == "l2a" else "LEVEL1_RADIOMETRIC_RESCALING")

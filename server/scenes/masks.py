@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from algorithms.errors import ParameterError, ShapeError
 from algorithms.masks import CLEAR, CLOUD, NODATA, SHADOW
+from server.scenes.bounded import short
 
 AUTO: Final = "auto"
 """The first kind of mask that a scene has."""
@@ -235,9 +236,9 @@ def mask_kind(key: str, *, file: str = "", fields: object = None) -> str | None:
         if pattern.search(key) or pattern.search(stem):
             return kind
     first = {
-        str(field.get("name", "")).lower().replace("-", "_"): field.get("offset")
+        name.lower().replace("-", "_"): field.get("offset")
         for field in (fields if isinstance(fields, list) else [])
-        if isinstance(field, dict)
+        if isinstance(field, dict) and isinstance(name := short(field.get("name")), str)
     }
     cloud, shadow = first.get("cloud"), first.get("cloud_shadow", first.get("shadow"))
     if isinstance(cloud, int) and (found := _FIELDS.get(("cloud", cloud))) and shadow == _SHADOW_AT[found]:

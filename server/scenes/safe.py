@@ -13,6 +13,7 @@ from defusedxml.ElementTree import fromstring
 
 from algorithms.bands import numbered_name
 from server.scenes.archive import ProductFiles, damaged
+from server.scenes.bounded import check_xml
 from server.scenes.reflectance import Reflectance, baseline_of, reflectance_by_rules, text_number
 from server.scenes.scene import Scene, SceneBand, SceneMask, missing_bands, standing_in
 from server.scenes.similar import Acquisition, Box, footprint, moment
@@ -85,8 +86,10 @@ def safe_scene(files: ProductFiles, metadata: str, level: str) -> Scene:
 
 def _parsed(files: ProductFiles, name: str) -> Element:
     """A document of the product. Entities and references to other files are refused."""
+    data = files.read(name)
     try:
-        root: Element = fromstring(files.read(name), forbid_dtd=True)
+        check_xml(data)
+        root: Element = fromstring(data, forbid_dtd=True)
     except (DefusedXmlException, ParseError, ValueError, LookupError) as error:
         raise damaged(files.url, f"{name!r} is not XML as products have it ({error})") from error
     for element in root.iter():

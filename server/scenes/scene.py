@@ -76,7 +76,7 @@ class SceneMask:
     """Further addresses of the same file."""
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=32)  # scenes of hostile documents take up to 1 MB
 def scene_digest(scene: Scene) -> str:
     """What a scene's documents say, as a short text: the same where only signatures of addresses differ."""
     masks = [(mask.kind, mask.asset, shown_name(mask.url), mask.member) for mask in scene.masks]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -11,6 +10,7 @@ from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
 from server.errors import SourceUnreadableError
 from server.remote.names import LONGEST_ADDRESS
+from server.scenes.bounded import read_json, shown
 from server.scenes.item import scene_of
 from server.scenes.scene import Scene
 from server.scenes.similar import Box
@@ -51,6 +51,8 @@ class SearchPage:
     """The others."""
     following: str | None
     """Address of the next page."""
+    more: bool = False
+    """Whether the page has Items beyond those."""
 
 
 def search_periods(when: datetime) -> tuple[Period, ...]:
@@ -108,13 +110,17 @@ def search_query(address: str, *, collection: str, box: Box, period: Period) -> 
     return f"{address.partition('?')[0]}?{urlencode([*own, *query.items()], safe=',:/')}"
 
 
-def read_page(data: bytes, where: str, *, collection: str) -> SearchPage:
+def read_page(
+    data: bytes, where: str, *, collection: str, most: int = PAGE_ITEMS, go_on: Callable[[], None] = lambda: None
+) -> SearchPage:
     """What a page of an answer says.
 
     Args:
         data: the document.
         where: its address.
         collection: whose Items were asked for.
+        most: Items that are looked at, the first of the page.
+        go_on: called before each; what it raises ends the work.
 
     Raises:
         SourceUnreadableError: it is no list of Items.
@@ -123,17 +129,21 @@ def read_page(data: bytes, where: str, *, collection: str) -> SearchPage:
     features = page.get("features")
     if page.get("type") != "FeatureCollection" or not isinstance(features, list):
         raise SourceUnreadableError(f"{where[:200]!r} answers with no list of STAC Items; check CLEARSKY_STAC_API")
-    found = [_candidate(_mapping(feature), where, collection) for feature in features]
+    found = []
+    for feature in features[:most]:
+        go_on()
+        found.append(_candidate(_mapping(feature), where, collection))
     scenes = (item for item in found if isinstance(item, Scene))
     left_out = (item for item in found if isinstance(item, LeftOut))
-    return SearchPage(tuple(scenes), tuple(left_out), next(_following(page, where), None))
+    following = next(_following(page, where), None)
+    return SearchPage(tuple(scenes), tuple(left_out), following, more=len(features) > most)
 
 
 def _candidate(item: Mapping[str, Any], where: str, collection: str) -> Scene | LeftOut:
-    name = str(item.get("id"))[:200]
-    name = name if name.isprintable() else repr(name)
+    own = item.get("id")
+    name = own[:200] if isinstance(own, str) and own[:200].isprintable() else shown(own)
     if item.get("collection") != collection:
-        return LeftOut(name, f"is of the collection {str(item.get('collection'))[:60]!r}, which was not asked for")
+        return LeftOut(name, f"is of the collection {shown(item.get('collection'))}, which was not asked for")
     if not isinstance(item.get("assets"), dict):
         return LeftOut(name, "has no assets")
     try:
@@ -152,7 +162,9 @@ def _own_address(item: Mapping[str, Any], where: str) -> str:
         if link.get("rel") == "self" and isinstance(href, str):
             return _joined(where, href)
     root = urljoin(where, urlsplit(where).path).rpartition("/search")[0]
-    return _joined(where, f"{root}/collections/{item.get('collection')}/items/{item.get('id')}")
+    own = item.get("id")
+    name = own if isinstance(own, str) else shown(own)
+    return _joined(where, f"{root}/collections/{item.get('collection')}/items/{name}")
 
 
 def _following(page: Mapping[str, Any], where: str) -> Iterator[str]:
@@ -173,7 +185,7 @@ def _central(box: Box) -> Box:
 
 def _joined(where: str, href: str) -> str:
     try:
-        address = urljoin(where, href)
+        address = urljoin(where, href) if len(href) <= LONGEST_ADDRESS else ""
     except ValueError:
         address = ""
     if not address.isprintable() or not address.startswith(("https://", "http://")) or len(address) > LONGEST_ADDRESS:
@@ -183,8 +195,8 @@ def _joined(where: str, href: str) -> str:
 
 def _parsed(data: bytes, where: str) -> Mapping[str, Any]:
     try:
-        found = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        found = read_json(data)
+    except ValueError as error:
         raise SourceUnreadableError(f"{where[:200]!r} answers with no JSON ({str(error)[:80]})") from error
     return _mapping(found)
 

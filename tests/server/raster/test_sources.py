@@ -12,8 +12,10 @@ import rasterio
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 
-from server.errors import SourceChangedError, SourceUnreadableError
+from server.errors import AbandonedError, SourceChangedError, SourceForbiddenError, SourceUnreadableError
 from server.raster.sources import Sources
+from server.scenes.scene import Scene, SceneBand
+from server.work.ticket import Ticket, current_ticket
 from tests.helpers.rangeserver import range_server
 from tests.helpers.scenes import write_raster
 from tests.helpers.service import sources_by
@@ -51,6 +53,21 @@ def test_a_description_is_kept_until_the_file_changes(sources: Sources, tmp_path
         for opened in (sources.open(url, first.version), sources.open_described(first)):
             with pytest.raises(SourceChangedError), opened:
                 pass
+
+
+def test_nobody_asks_for_further_addresses_once_the_answer_is_not_wanted(sources: Sources) -> None:
+    places = [f"https://example.org/{k}.tif" for k in range(5)]
+    scene = Scene("item.json", (SceneBand("red", "B04", places[0], alternates=tuple(places[1:])),))
+    with pytest.raises(SourceForbiddenError):
+        sources.composed(scene)
+    ticket = Ticket()
+    ticket.abandon()
+    token = current_ticket.set(ticket)
+    try:
+        with pytest.raises(AbandonedError):
+            sources.composed(scene)
+    finally:
+        current_ticket.reset(token)
 
 
 def test_a_failure_is_no_description(sources: Sources, tmp_path: Path) -> None:

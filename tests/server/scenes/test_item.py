@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Mapping
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.errors import SourceUnreadableError
-from server.scenes.item import MOST_ASSETS, item_scene
+from server.scenes.bounded import LONGEST_TEXT, MOST_VALUES
+from server.scenes.item import MOST_ALTERNATES, MOST_ASSETS, MOST_DESCRIBED, item_scene, scene_of
 from server.scenes.scene import DOCUMENT_BYTES, Scene
+from server.work.cache import size_of
 
 FOLDER = Path(__file__).parents[4] / "shared" / "data" / "stac"
 URL = "https://example.org/items/item.json"
@@ -191,8 +196,12 @@ def test_what_is_no_address_is_refused_in_words(href: str) -> None:
         b'{"type": "Feature", "assets": {}, "properties": 7, "n": ' + b"9" * 5000 + b"}",
         b'{"type": "Feature", "assets": {}}' + b" " * DOCUMENT_BYTES,
         _item({}, {str(k): {"href": "a.tif"} for k in range(MOST_ASSETS + 1)}),
+        _item({}, {"a": {"href": "a.tif", "bands": [{}] * (MOST_DESCRIBED + 1)}}),
+        _item({}, {"blue": _asset("B02.tif", "B02", "blue")}, id="x" * (LONGEST_TEXT + 1)),
+        _item({}, {"blue": _asset("B02.tif", "B02", "blue")}, more=[{"": {}}] * MOST_VALUES),
+        _item({}, {"blue": _asset("B02.tif", "B02", "blue")}, type=[[]] * 9),
     ],
-    ids=range(13),
+    ids=range(17),
 )
 def test_what_is_no_item_is_refused_in_words(data: bytes) -> None:
     with pytest.raises(SourceUnreadableError, match=r"item\.json"):
@@ -231,6 +240,77 @@ def test_spoilt_items_are_read_or_refused(data: st.DataObject) -> None:
         else:
             assert isinstance(scene, Scene)
             assert all(band.url.isprintable() and band.asset.isprintable() for band in scene.bands)
+
+
+def _with(value: Any, name: str, text: str) -> Any:
+    """A document with another text wherever a field of that name, or an entry of its list, is a text."""
+    if isinstance(value, list):
+        return [_with(inner, name, text) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: text
+        if key == name and isinstance(inner, str)
+        else [text if isinstance(entry, str) else _with(entry, name, text) for entry in inner]
+        if key == name and isinstance(inner, list)
+        else _with(inner, name, text)
+        for key, inner in value.items()
+    }
+
+
+def _texts(value: Any) -> set[str]:
+    """Names of the fields that are texts, or lists."""
+    if isinstance(value, list):
+        return {name for inner in value for name in _texts(inner)}
+    if not isinstance(value, dict):
+        return set()
+    return {key for key, inner in value.items() if isinstance(inner, str | list)} | _texts(list(value.values()))
+
+
+@pytest.mark.parametrize("token", ["hls.", "S2A_MSIL2A_", "L2", "MGRS-33UWP_", "B8A_10m_", "s3://a/?#", "scl-", "qa_"])
+def test_no_text_of_an_item_takes_long_to_read(token: str) -> None:
+    long = token * (100_000 // len(token))
+    for document in WHOLE:
+        spoilt = [_with(document, name, long) for name in sorted(_texts(document))]
+        spoilt.append({**document, "assets": {f"{long}{key}": asset for key, asset in document["assets"].items()}})
+        begun = time.process_time()
+        for item in spoilt:
+            with suppress(SourceUnreadableError):
+                scene_of(item, URL)
+        assert time.process_time() - begun < 0.02 * len(spoilt) + 1
+
+
+WIDE = "\N{LARGE RED CIRCLE}"
+"""A character that makes every one of a text take 4 bytes."""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda asset, k: {f"{WIDE * 1_500_000}{k}": asset},
+        lambda asset, k: {f"{k}": asset | {"href": WIDE * 8000 + f"{k}.tif"}},
+        lambda asset, k: {f"{k}": asset | {"alternate": {n: {"href": f"s3://{WIDE * 8000}{n}"} for n in "abcde"}}},
+        lambda asset, k: {f"{k}": asset | {"title": WIDE * 50_000}},
+        lambda asset, k: {f"{k}": asset | {"eo:bands": [{"name": WIDE * 50_000, "common_name": f"rededge{k}"}]}},
+    ],
+    ids=["key", "address", "alternates", "title", "name"],
+)
+def test_what_is_kept_of_an_item_is_small(change: Any) -> None:
+    assets: dict[str, Any] = {"blue": _asset("B02.tif", "B02", "blue")}
+    for k in range(1, 20):
+        assets |= change(_asset("a.tif", f"B{k:02}", f"rededge{k}", type="image/tiff"), k)
+    properties = SENTINEL | {"s2:product_uri": WIDE * 1_000_000, "platform": WIDE * 1_000_000}
+    try:
+        scene = scene_of({"id": "x", "properties": properties, "assets": assets, "links": []}, URL)
+    except SourceUnreadableError:
+        return
+    assert size_of(scene) < 1_500_000
+
+
+def test_few_alternates_are_kept_of_each_asset() -> None:
+    others: Mapping[str, Any] = {str(k): {"href": f"s3://a/{k}.tif"} for k in range(100)}
+    scene = item_scene(_item(SENTINEL, {"blue": _asset("B02.tif", "B02", "blue", alternate=others)}), URL)
+    assert scene.bands[0].alternates == tuple(f"s3://a/{k}.tif" for k in range(MOST_ALTERNATES))
 
 
 @pytest.mark.skipif(not FOLDER.is_dir(), reason="../shared/data/stac is missing")

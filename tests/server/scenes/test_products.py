@@ -93,6 +93,18 @@ def test_level_1c_has_its_bands_own_sizes(tmp_path: Path) -> None:
     assert scene.level == "l1c"
 
 
+def test_metadata_of_countless_elements_are_refused_at_once(tmp_path: Path) -> None:
+    product = _safe(tmp_path)
+    metadata = product / "MTD_MSIL2A.xml"
+    attributes = " ".join(f"a{k}=''" for k in range(400_000))
+    for filler in ("<b/>" * 1_000_000, f"<b {attributes}/>"):
+        good = metadata.read_text()
+        metadata.write_text(good.replace("</a>", f"{filler}</a>"))
+        with pytest.raises(SourceUnreadableError, match="tags"):
+            product_scene(str(product))
+        metadata.write_text(good)
+
+
 def test_compressed_pictures_are_to_be_unpacked(tmp_path: Path) -> None:
     with pytest.raises(SourceUnreadableError, match="unpack it"):
         product_scene(str(_zipped(_safe(tmp_path), zipfile.ZIP_DEFLATED)))

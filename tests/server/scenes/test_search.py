@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.errors import SourceUnreadableError
+from server.scenes.bounded import MOST_VALUES
 from server.scenes.search import (
     SearchPage,
     read_page,
@@ -53,6 +54,33 @@ def test_a_page_gives_scenes_under_their_own_addresses() -> None:
     [without] = read(PAGE | {"features": [ITEM | {"links": []}], "links": []}).scenes
     assert without.url == scene.url
     assert read(PAGE | {"links": [{"rel": "next", "href": WHERE, "method": "POST"}]}).following is None
+
+
+def test_no_more_of_a_page_is_looked_at_than_there_is_room_for() -> None:
+    seen: list[int] = []
+    features = [ITEM | {"id": f"S2A_{k}"} for k in range(9)]
+    data = json.dumps(PAGE | {"features": features}).encode()
+    page = read_page(data, WHERE, collection="sentinel-2-l2a", most=4, go_on=lambda: seen.append(1))
+    assert (len(page.scenes), len(seen), page.more) == (4, 4, True)
+    assert not read_page(data, WHERE, collection="sentinel-2-l2a", most=9).more
+
+    def stop() -> None:
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        read_page(data, WHERE, collection="sentinel-2-l2a", go_on=stop)
+
+
+def test_what_a_page_says_of_an_item_is_short() -> None:
+    long = "hls." * 100_000
+    changes: list[dict[str, Any]] = [{key: value} for key in ("id", "collection") for value in (long, [[long]])]
+    changes += [{"links": [{"rel": "self", "href": f"/{long}"}]}, {"properties": {"datetime": long}}]
+    found = read(PAGE | {"features": [ITEM | change for change in changes]})
+    assert len(found.left_out) + len(found.scenes) == len(changes)
+    assert all(len(item.id) <= 256 and len(item.reason) < 1000 for item in found.left_out)
+    assert all(len(scene.acquisition.id) <= 256 for scene in found.scenes if scene.acquisition is not None)
+    with pytest.raises(SourceUnreadableError, match="values"):
+        read(PAGE | {"more": [{"": {}}] * MOST_VALUES})
 
 
 PLACES: Final = [
