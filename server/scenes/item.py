@@ -15,6 +15,7 @@ from server.errors import SourceUnreadableError
 from server.remote.names import LONGEST_ADDRESS, SCHEMES
 from server.scenes.bandlist import file_label
 from server.scenes.masks import mask_kind
+from server.scenes.productnames import product_named
 from server.scenes.reflectance import baseline_of, number, reflectance_by_rules
 from server.scenes.scene import DOCUMENT_BYTES, Scene, SceneBand, SceneMask, standing_in
 from server.scenes.similar import Acquisition, Box, moment
@@ -64,11 +65,18 @@ def scene_of(item: Mapping[str, Any], url: str) -> Scene:
     if len(assets) > MOST_ASSETS:
         raise _refuse(url, f"is an Item of {len(assets)} assets; up to {MOST_ASSETS} are read")
     names = [item.get("id"), properties.get("s2:product_uri"), item.get("collection")]
-    texts = [text for text in (*names, properties.get("platform"), properties.get("constellation")) if _is_text(text)]
+    rasters = {key: asset for key, asset in assets.items() if isinstance(asset, dict) and _is_raster(asset)}
+    files = [asset["href"] for asset in rasters.values()]
+    product = product_named(files)
+    said = (*names, properties.get("platform"), properties.get("constellation"), product)
+    texts = [text for text in said if _is_text(text)]
     about = " ".join(texts).lower()
     hls = re.search(r"\bhls[\w.-]*?([ls])30", about)
     sentinel2 = hls is None and bool(re.search(r"sentinel-2|\bs2[abcd]_", about))
-    baseline = baseline_of([properties.get("s2:processing_baseline"), properties.get("processing:version"), *names[:2]])
+    version = properties.get("processing:version")
+    if not _is_text(version) or re.fullmatch(r"\d\d\.\d\d", version, re.ASCII) is None:
+        version = None  # of some software
+    baseline = baseline_of([properties.get("s2:processing_baseline"), version], [*names[:2], product])
     correction = properties.get("landsat:correction")
     facts = _Facts(
         url,
@@ -79,14 +87,16 @@ def scene_of(item: Mapping[str, Any], url: str) -> Scene:
         or (_is_text(correction) and correction.startswith("L2")),
         baseline=baseline if sentinel2 else None,
     )
+    stated = [properties.get("processing:level"), correction, properties.get("s2:product_type")]
+    level = _level([*stated, *names[::-1], product])
     bands: dict[str, SceneBand] = {}
     masks: dict[str, tuple[float, SceneMask]] = {}
-    for key, asset in assets.items():
-        if not key.isprintable() or not isinstance(asset, dict) or not _is_raster(asset):
+    for key, asset in rasters.items():
+        if not key.isprintable():
             continue
         file = _file(asset["href"])
         if kind := mask_kind(key, file=file, fields=asset.get("classification:bitfields")):
-            size = _resolution(asset, [asset], key, file) or 0.0
+            size = _resolution([asset], key, file) or 0.0
             rank = size + (0.5 if _is_jp2(asset) else 0.0)
             if kind not in masks or rank < masks[kind][0]:
                 place, *others = _places(url, key, asset)
@@ -101,8 +111,8 @@ def scene_of(item: Mapping[str, Any], url: str) -> Scene:
     return Scene(
         url=url,
         bands=standing_in(list(bands.values())),
-        level=_level([properties.get("processing:level"), correction, properties.get("s2:product_type"), *names[::-1]]),
-        acquisition=_acquisition(item, facts, names),
+        level=level,
+        acquisition=_acquisition(item, facts, names, level),
         masks=tuple(mask for _, mask in masks.values()),
         api_root=_root(item.get("links")),
     )
@@ -125,16 +135,15 @@ def _bands(facts: _Facts, key: str, asset: dict[str, Any], file: str) -> Iterato
     """The bands of reflectance in one asset."""
     if _PICTURE.search(key) or _PICTURE.search(file.rsplit(".", 1)[0]):
         return
-    described = _list(asset.get("eo:bands")) or _list(asset.get("bands")) or [{}]
-    rasters = _list(asset.get("raster:bands"))
+    lists = [_list(asset.get(field)) for field in ("raster:bands", "eo:bands", "bands")]
+    count = max(len(lists[1]), len(lists[2]), 1)
     place, *others = _places(facts.url, key, asset)
-    for k, entry in enumerate(described):
-        band = _mapping(entry)
-        raster = _mapping(rasters[k]) if k < len(rasters) else {}
-        name = _name(facts.sensor, key if len(described) == 1 else "", band, file if len(described) == 1 else "")
+    for k in range(count):
+        raster, older, newer = (_mapping(entries[k]) if k < len(entries) else {} for entries in lists)
+        name = _name(facts.sensor, key if count == 1 else "", newer | older, file if count == 1 else "")
         if name is None:
             continue
-        places = [raster, band, asset]
+        places = [raster, older, newer, asset]
         meaning = reflectance_by_rules(
             places,
             # The flag is about Earth Search's own cloud-optimized files; its JPEG 2000 are ESA's.
@@ -148,7 +157,7 @@ def _bands(facts: _Facts, key: str, asset: dict[str, Any], file: str) -> Iterato
             asset=key,
             url=place,
             index=k + 1,
-            resolution=_resolution(asset, places, key, file),
+            resolution=_resolution(places, key, file),
             scale=meaning.scale,
             offset=meaning.offset,
             nodata=next((found for place in places if (found := number(place.get("nodata"))) is not None), None),
@@ -187,12 +196,10 @@ def _rank(band: SceneBand) -> tuple[float, bool]:
     return (band.resolution or float("inf"), band.url.lower().endswith(".jp2"))
 
 
-def _resolution(asset: Mapping[str, Any], places: Sequence[Mapping[str, Any]], key: str, file: str) -> float | None:
-    stated = [
-        asset.get("gsd"),
-        *(p.get(n) for p in places for n in ("spatial_resolution", "raster:spatial_resolution")),
-    ]
-    stated += [place.get("gsd") for place in places]
+def _resolution(places: Sequence[Mapping[str, Any]], key: str, file: str) -> float | None:
+    names = ("spatial_resolution", "raster:spatial_resolution")
+    # How fine a sensor sees is not how fine a file is: the size of its pixels goes first.
+    stated = [*(place.get(name) for place in places for name in names), *(place.get("gsd") for place in places)]
     for value in stated:
         if (size := number(value)) is not None and size > 0:
             return size
@@ -211,7 +218,7 @@ def _level(texts: list[object]) -> str | None:
     return None
 
 
-def _acquisition(item: Mapping[str, Any], facts: _Facts, names: list[object]) -> Acquisition:
+def _acquisition(item: Mapping[str, Any], facts: _Facts, names: list[object], level: str | None) -> Acquisition:
     get = facts.properties.get
     ids = " ".join(text for text in names[:2] if _is_text(text))
     orbit, zenith = number(get("sat:relative_orbit")), number(get("s2:mean_solar_zenith"))
@@ -223,7 +230,7 @@ def _acquisition(item: Mapping[str, Any], facts: _Facts, names: list[object]) ->
         when=moment(get("datetime") or get("start_datetime")),
         collection=collection if _is_text(collection) and collection.isprintable() else None,
         tile=_tile(facts.properties, ids),
-        level=_level([get("processing:level"), get("landsat:correction"), get("s2:product_type"), *names[::-1]]),
+        level=level,
         relative_orbit=int(orbit) if orbit is not None else int(found[1]) if found else None,
         sun_elevation=90 - zenith if sun is None and zenith is not None else sun,
         cloud_cover=number(get("eo:cloud_cover")),
@@ -234,12 +241,20 @@ def _acquisition(item: Mapping[str, Any], facts: _Facts, names: list[object]) ->
 
 def _tile(properties: Mapping[str, Any], ids: str) -> str | None:
     path, row = properties.get("landsat:wrs_path"), properties.get("landsat:wrs_row")
-    if _is_text(path) and _is_text(row):
-        return f"{path[:3]:0>3}{row[:3]:0>3}"
+    if (path := _counted(path)) and (row := _counted(row)):
+        return f"{path:0>3}{row:0>3}"
     for value in (properties.get("grid:code"), properties.get("s2:mgrs_tile"), ids):
         if _is_text(value) and (found := re.search(r"(?:^|MGRS-|[_.]T)(\d{1,2}[A-Z]{3})(?:$|[_. ])", value)):
             return found[1]
     return None
+
+
+def _counted(value: object) -> str | None:
+    """A path or row of Landsat's grid, which archives write as a text or as a number."""
+    if _is_text(value):
+        return value[:3]
+    found = number(value)
+    return str(int(found)) if found is not None and 0 < found < 1000 and found.is_integer() else None
 
 
 def _box(value: object) -> Box | None:
