@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -24,12 +25,14 @@ from server.analysis.clearness import Clearness, CloudedGround
 from server.analysis.clouds import is_raster
 from server.analysis.engine import Analysis
 from server.analysis.request import AUTO_REPLACEMENT, Request
-from server.errors import CancelledWorkError, SourceBusyError, SourceError, SourceMissingError
+from server.errors import CancelledWorkError, SourceBusyError, SourceError, SourceFaultError, SourceMissingError
 from server.raster.dataset import Dataset, dataset_crs
 from server.raster.sources import Sources
 from server.remote.transfer import again
 from server.scenes.search import LeftOut
 from server.scenes.similar import Acquisition, Box, Candidate, covering, ranked, shows_target
+from server.work.flight import Flights
+from server.work.ticket import check_wanted
 from server.work.trace import note_replacements
 
 KEPT_CHOICES: Final = 128
@@ -38,6 +41,8 @@ LISTED_CANDIDATES: Final = 50
 """Candidates, and Items that are none, that a choice lists."""
 KEPT_SECONDS: Final = 86_400.0
 """Time after which a choice is made again: new dates may be there."""
+PROVISIONAL_SECONDS: Final = 60.0
+"""The same for a choice without a candidate that could not be looked at just then."""
 ROUND_CANDIDATES: Final = 6
 """Candidates whose masks are looked at before it is seen whether these are enough."""
 MOST_MEASURED: Final = 30
@@ -52,6 +57,13 @@ LEAST_GAIN: Final = 0.01
 """Share of the target's clouds that a further replacement adds, at least."""
 UNREADABLE: Final = (ClearSkyError, RasterioError, CPLE_BaseError)
 """What hinders the use of one candidate; others are none the worse for it."""
+PASSING: Final = SourceFaultError
+"""What may be otherwise a moment later."""
+_UNSEEN: Final = "{} could not be looked at just now; the choice is made again soon"
+MOST_CHOOSING: Final = 8
+"""Choices in the making at a time; each waits for others' servers most of the time."""
+CHOICE_SECONDS: Final = 60.0
+"""Time for looking at candidates, after which the choice is among those seen."""
 _AT_ONCE: Final = 4
 
 
@@ -95,6 +107,8 @@ class Ranking:
     """Items that are no candidates, and why."""
     warnings: tuple[str, ...]
     """What may be better elsewhere."""
+    provisional: bool = False
+    """Whether a candidate could not be looked at just then, so that the choice is made again soon."""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -105,7 +119,7 @@ class Ranking:
 class Chooser:
     """Chooses replacements: one choice for a scene and what its clouds depend on, whoever asks and however often."""
 
-    def __init__(self, sources: Sources, analysis: Analysis, *, api: str | None, retry: float) -> None:
+    def __init__(self, sources: Sources, analysis: Analysis, *, api: str | None, retry: float, threads: int) -> None:
         """Make it.
 
         Args:
@@ -113,14 +127,15 @@ class Chooser:
             analysis: whose cloud masks are looked at.
             api: address of the API to search; by default each Item's own.
             retry: seconds for which a failure is remembered.
+            threads: most that wait for a choice.
         """
         self._sources = sources
         self._analysis = analysis
         self._api = api
         self._failed: cachetools.TTLCache[tuple[Request, str], ClearSkyError] = cachetools.TTLCache(KEPT_CHOICES, retry)
         self._lock = threading.Lock()
-        kept: cachetools.TTLCache[tuple[Request, str], Ranking] = cachetools.TTLCache(KEPT_CHOICES, KEPT_SECONDS)
-        self._ranking = cachetools.cached(kept, key=lambda *key: key, condition=threading.Condition())(self._made)
+        self._kept: cachetools.TLRUCache[tuple[Request, str], Ranking] = cachetools.TLRUCache(KEPT_CHOICES, ttu=_until)
+        self._flights = Flights(at_once=MOST_CHOOSING, waiting=threads)
 
     def resolved(self, request: Request) -> Request:
         """The same request with the chosen dates in place of `auto`; the running request's answer names them.
@@ -153,20 +168,30 @@ class Chooser:
         """
         key = replace(request, replacements=(), replacement_masks=(), assets=(), shown=())
         masks = [mask for mask in key.sources if mask != key.target]
-        return self._ranking(key, " ".join(map(self._sources.version, [key.target, *masks])))
+        place = (key, " ".join(map(self._sources.version, [key.target, *masks])))
+        found = self._known(place)
+        return self._flights.run(place, lambda: self._made(*place)) if found is None else found
+
+    def _known(self, place: tuple[Request, str]) -> Ranking | None:
+        with self._lock:
+            failed, found = self._failed.get(place), self._kept.get(place)
+        if failed is not None:
+            raise again(failed)
+        return found
 
     def _made(self, request: Request, version: str) -> Ranking:
-        with self._lock:
-            known = self._failed.get((request, version))
-        if known is not None:
-            raise again(known)
+        if (found := self._known((request, version))) is not None:  # by another, in the meantime
+            return found
         try:
-            return self._choose(request)
+            found = self._choose(request)
         except (InputError, SourceError) as error:
             if not isinstance(error, SourceBusyError):
                 with self._lock:
                     self._failed[request, version] = again(error)
             raise
+        with self._lock:
+            self._kept[request, version] = found
+        return found
 
     def _choose(self, request: Request) -> Ranking:
         wanted = search_target(request.scene(self._sources, request.target), request.target, self._api)
@@ -174,6 +199,11 @@ class Chooser:
         wanted = replace(wanted, acquisition=replace(wanted.acquisition, box=box))
         found = search_candidates(self._sources, wanted)
         return _Choice(self._sources, Clearness(self._sources, self._analysis.masks, request), wanted, found).made()
+
+
+def _until(_: tuple[Request, str], ranking: Ranking, now: float) -> float:
+    """When a choice is made again."""
+    return now + (PROVISIONAL_SECONDS if ranking.provisional else KEPT_SECONDS)
 
 
 class _Choice:
@@ -188,6 +218,7 @@ class _Choice:
         self._scenes = dict(found.scenes)
         self._left_out: dict[str, str] = {item.id: item.reason for item in found.left_out}
         self._clear: dict[str, npt.NDArray[np.bool_]] = {}
+        self._unseen: list[str] = []
 
     def made(self) -> Ranking:
         """The choice.
@@ -203,10 +234,11 @@ class _Choice:
         ground = self._clearness.ground(sampled=without)
         most = MOST_DETECTED if without else MOST_MEASURED
         chosen: tuple[Candidate, ...] = ()
+        until = time.monotonic() + CHOICE_SECONDS
         for start in range(0, min(most, len(candidates)), ROUND_CANDIDATES):
             self._measure(ground, candidates[start : start + ROUND_CANDIDATES])
             chosen = self._chosen(ground)
-            if chosen and self._covered(ground, chosen) >= COVERED_SHARE:
+            if (chosen and self._covered(ground, chosen) >= COVERED_SHARE) or time.monotonic() > until:
                 break
         self._explain_cloudy()
         if not chosen:
@@ -236,6 +268,7 @@ class _Choice:
 
         def look(candidate: Candidate) -> npt.NDArray[np.bool_] | Exception:
             scene = self._scenes[candidate.acquisition.id]
+            check_wanted()
             try:
                 admitted = replace(scene, url=self._sources.check(scene.url))
                 self._scenes[candidate.acquisition.id] = admitted
@@ -251,12 +284,14 @@ class _Choice:
             found = future.result()
             name = candidate.acquisition.id
             if isinstance(found, Exception):
-                self._leave_out(name, str(found))
+                self._leave_out(name, found)
             else:
                 self._clear[name] = found
 
-    def _leave_out(self, name: str, reason: str) -> None:
-        self._left_out[name] = reason
+    def _leave_out(self, name: str, error: Exception) -> None:
+        self._left_out[name] = str(error)
+        if isinstance(error, PASSING):
+            self._unseen.append(name)
         self._scenes.pop(name, None)
         self._clear.pop(name, None)
 
@@ -278,7 +313,7 @@ class _Choice:
                 except CancelledWorkError:
                     raise
                 except UNREADABLE as error:
-                    self._leave_out(candidate.acquisition.id, str(error))
+                    self._leave_out(candidate.acquisition.id, error)
                     break
             else:
                 return chosen
@@ -302,7 +337,8 @@ class _Choice:
             chosen=taken,
             offers=(*listed, *(offer for offer in taken if offer not in listed)),
             left_out=tuple(LeftOut(*item) for item in self._left_out.items())[:LISTED_CANDIDATES],
-            warnings=tuple(dict.fromkeys(self._found.warnings)),
+            warnings=tuple(dict.fromkeys([*self._found.warnings, *(_UNSEEN.format(name) for name in self._unseen)])),
+            provisional=bool(self._unseen),
         )
 
     def _offer(self, candidate: Candidate) -> Offer:

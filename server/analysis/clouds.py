@@ -65,7 +65,9 @@ def own_clouds(
     if not masks:
         if wanted == AUTO:
             return None
-        raise ParameterError(f"mask={wanted}: {url!r} comes with no mask; leave `mask` out, or give a raster")
+        raise ParameterError(
+            f"mask={wanted}: {url!r} comes with no mask; name `auto`, which takes the model then, or a raster"
+        )
     kind = chosen_kind(wanted, [mask.kind for mask in masks])
     mask = next(mask for mask in masks if mask.kind == kind)
     code = MaskCode(kind) if remap is None and not bits else MaskCode(None, bits) if bits else None

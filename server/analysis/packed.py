@@ -12,6 +12,10 @@ import numpy.typing as npt
 
 from server.scenes.masks import PRESETS, mask_kind
 
+LARGEST_CLASS: Final = 255
+"""What classes are numbered up to."""
+MOST_PATTERNS: Final = 64
+"""Patterns of bits that a picture has; a mask that numbers its clouds has more."""
 _REMEDIES: Final = {
     "scl": "`mask_remap=3 1;8 1;9 1;10 1`",
     "qa_pixel": "`mask_bits=1,2,3,4`",
@@ -35,8 +39,8 @@ def packed_hint(url: str, description: str | None, values: npt.NDArray[np.floati
         values: the distinct numbers found in it.
 
     Returns:
-        None where nothing speaks against it: 0 and one other number, or any numbers next to 0 in a raster that is
-        named like no archive's mask.
+        None where nothing speaks against it: 0 and one other number, or numbers next to 0 that could be those of
+        classes or of clouds, in a raster that is named like no archive's mask.
     """
     if not values.size or (values.size <= 2 and 0 in values):
         return None
@@ -46,12 +50,19 @@ def packed_hint(url: str, description: str | None, values: npt.NDArray[np.floati
         remedy = _FMASK_CLASSES if classes else _REMEDIES[kind]
         own = f", or `mask={kind}` for a scene that comes with it" if kind in PRESETS else ""
         return f"it seems to be {kind.upper()}, most of whose values mean clear: give {remedy}{own}"
-    if values.size > 1 and 0 not in values:
+    if values.size > 1 and (0 not in values or _several_bits(values)):
+        what = "none of its values is 0" if 0 not in values else "its values look like several bits each"
         return (
-            "none of its values is 0: name the bits that mean cloud (`mask_bits=1,2,3,4` for QA_PIXEL, "
-            "`mask_bits=1,2,3` for Fmask), or the classes with `mask_remap`"
+            f"{what}: name the bits that mean cloud (`mask_bits=1,2,3,4` for QA_PIXEL, `mask_bits=1,2,3` for Fmask), "
+            "or the classes with `mask_remap`"
         )
     return None
+
+
+def _several_bits(values: npt.NDArray[np.floating]) -> bool:
+    """Whether numbers are too large for classes, too few for numbered clouds, and not single bits."""
+    large = values[(values > LARGEST_CLASS) & (values < 1 << 16)].astype(np.int64)
+    return bool(large.size and values.size < MOST_PATTERNS and (large & (large - 1)).any())
 
 
 def _kind(url: str, description: str | None) -> str | None:

@@ -190,6 +190,8 @@ class Request:
         given = paired(self.replacements, self.replacement_masks)[:count]
         if self.mask_bits and not (self.mask or any(map(is_raster, given))):
             raise ParameterError("mask_bits are those of a raster, and none is given: name it with `mask`")
+        if self.mask_bits and self.remap is not None:
+            raise ParameterError("mask_bits and mask_remap both say which values are cloud: leave one out")
         own = self.clouds_of(sources, target, self.mask, self.target)
         if own.classes is not None and not is_preset(self.mask):
             check_overlap(target, own.classes, "mask")
@@ -313,9 +315,11 @@ def _corrected(
     changes: dict[str, Any] = {"names": common_names(bands)} if bands else {}
     if level:
         changes["level"] = level
+    if scale is not None:
+        changes["scales"] = (scale,) * count
+    if offset is not None:
+        changes["offsets"] = (offset,) * count
     if scale is not None or offset is not None:
-        changes["scales"] = (dataset.scales[0] if scale is None else scale,) * count
-        changes["offsets"] = (dataset.offsets[0] if offset is None else offset,) * count
         changes["reflectance_source"] = "the request"
     if nodata is not None:
         changes["nodata"] = nodata

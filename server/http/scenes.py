@@ -19,6 +19,7 @@ from server.http.shared import SharedAnalysis, SharedSources
 from server.raster.dataset import Dataset
 from server.raster.grid import ground_resolution
 from server.raster.sources import Sources
+from server.remote.redaction import redacted_values
 from server.remote.signatures import shown_name
 from server.work.ticket import holding
 
@@ -75,7 +76,7 @@ def described_scene(request: Request, sources: Sources, analysis: Analysis) -> d
     warnings = [*target.get("warnings", ())]
     if "unusable" in target:
         warnings.append(target["unusable"])
-    return {
+    described = {
         "bands": _bands(request, sources, request.target),
         "level": target.get("level"),
         "model": target.get("model"),
@@ -83,6 +84,7 @@ def described_scene(request: Request, sources: Sources, analysis: Analysis) -> d
         "replacements": [_replacement(request, sources, url) for url in request.replacements],
         "warnings": warnings,
     }
+    return {name: redacted_values(value) for name, value in described.items()}
 
 
 def _replacement(request: Request, sources: Sources, url: str) -> dict[str, Any]:

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import rasterio
 from fastapi import Request as HttpRequest
-from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
 from algorithms.errors import ClearSkyError, ParameterError
+from server.analysis import choosing
 from server.analysis.choosing import Chooser, Ranking
 from server.analysis.engine import Analysis
 from server.analysis.request import Request
@@ -54,7 +55,7 @@ def usual(api: StacApi) -> Iterator[None]:
 def chooser(api: StacApi, named: str | None = None, *, allowed: str = "", **settings: str) -> Chooser:
     """What chooses, without any memory."""
     sources = sources_by(allowed or f"{api.folder},{api.base}/", **settings)
-    return Chooser(sources, Analysis(sources, cache_bytes=1 << 24, threads=2), api=named, retry=30)
+    return Chooser(sources, Analysis(sources, cache_bytes=1 << 24, threads=2), api=named, retry=30, threads=8)
 
 
 def ranking(api: StacApi, instead: Answer | None = None, **settings: str) -> Ranking:
@@ -241,6 +242,21 @@ def test_a_date_whose_bands_cannot_be_read_is_passed_over(api: StacApi, document
         api.items.pop()
     assert found.ids == ("right_1",)
     assert {item.id: "broken-nir.tif" in item.reason for item in found.left_out}["broken"]
+
+
+def test_a_choice_without_a_date_that_could_not_be_seen_is_made_again(
+    api: StacApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers would show different dates for a day otherwise, because a server had a bad minute."""
+    monkeypatch.setattr(choosing, "PROVISIONAL_SECONDS", 0.0)
+    one, request = chooser(api, source_check="0.01"), Request(api.address("target"), mask="scl")
+    api.instead = lambda asked: Response(status_code=503) if "right_1-scl" in asked.url.path else None
+    found = one.ranking(request)
+    assert "right_1" not in found.ids
+    assert [text for text in found.warnings if "right_1 could not be looked at" in text]
+    api.instead = lambda _: None
+    found = one.ranking(request)
+    assert (found.ids, found.warnings, found.provisional) == (("right_1",), (), False)
 
 
 def test_dates_that_cover_the_clouds_together_are_chosen_together(tmp_path: Path, documents: Path) -> None:
