@@ -10,7 +10,7 @@ from typing import Final
 
 from algorithms.bands import common_names
 from algorithms.errors import ParameterError
-from server.scenes.productnames import level_of_files, path_of
+from server.scenes.productnames import is_landsat_surface, is_sentinel2, level_of_files, path_of, product_named
 from server.scenes.reflectance import Reflectance, baseline_of, reflectance_by_rules
 from server.scenes.scene import Scene, SceneBand
 
@@ -18,11 +18,9 @@ MOST_BAND_FILES: Final = 64
 """Files of one list."""
 _BRACES: Final = re.compile(r"\{([^{}]*)\}")
 _BAND: Final = re.compile(r"(?:^|[._-])((?:SR_)?B(?:0?[1-9]|1[0-2]|8A)(?:_[0-9]{2}m)?)$", re.IGNORECASE)
-
-
-_LANDSAT: Final = re.compile(r"\bL[CET]0[4-9]_L2S[PR]_\d{6}_\d{8}_\d{8}_02_\w+_SR_B\d\.TIFF?$", re.IGNORECASE)
-_SENTINEL: Final = re.compile(r"\bS2[ABCD]_MSIL(?:1C|2A)_\w+\.SAFE/.*_B(?:\d\d|8A)(?:_\d\dm)?\.(?:jp2|tif)$")
-"""A picture of Sentinel-2 in its product, whose name has the processing baseline."""
+_SENTINEL: Final = re.compile(r"(?:^|[/_])B(?:\d\d|8A)(?:_\d\dm)?\.(?:jp2|tiff?)$", re.IGNORECASE)
+_LANDSAT: Final = re.compile(r"(?:^|[/_])SR_B\d\.tiff?$", re.IGNORECASE)
+"""Files of reflectance as their products call them."""
 
 
 def is_band_list(url: str) -> bool:
@@ -94,11 +92,11 @@ def band_list(url: str, files: Sequence[str]) -> Scene:
 
 def _reflectance(file: str) -> Reflectance:
     """What the numbers of a file mean by its product's whole name; a short name is anybody's, and the file decides."""
-    sentinel2 = (product := _SENTINEL.search(file)) is not None
+    path, product = path_of(file), product_named([file]) or ""
     return reflectance_by_rules(
         [],
         applied=False,
-        sentinel2=sentinel2,
-        baseline=baseline_of(re.findall(r"_N\d{4}_", product[0])) if product is not None else None,
-        landsat=_LANDSAT.search(file) is not None,
+        sentinel2=is_sentinel2(product) and _SENTINEL.search(path) is not None,
+        baseline=baseline_of([], [product]),
+        landsat=is_landsat_surface(product) and _LANDSAT.search(path) is not None,
     )

@@ -16,6 +16,7 @@ from server.remote.names import LONGEST_ADDRESS, SCHEMES
 from server.scenes.bandlist import file_label
 from server.scenes.bounded import LONGEST_TEXT, read_json, short_texts, shown, too_long
 from server.scenes.masks import mask_kind
+from server.scenes.productnames import product_named
 from server.scenes.reflectance import baseline_of, number, reflectance_by_rules
 from server.scenes.scene import DOCUMENT_BYTES, Scene, SceneBand, SceneMask, standing_in
 from server.scenes.similar import Acquisition, Box, moment
@@ -73,14 +74,22 @@ def scene_of(item: Mapping[str, Any], url: str) -> Scene:
     item = short_texts(item)
     if len(assets) > MOST_ASSETS:
         raise _refuse(url, f"is an Item of {len(assets)} assets; up to {MOST_ASSETS} are read")
-    if (described := sum(len(_described(asset)) for asset in assets.values())) > MOST_DESCRIBED:
+    if (described := sum(map(_band_count, assets.values()))) > MOST_DESCRIBED:
         raise _refuse(url, f"is an Item that describes {described} bands; up to {MOST_DESCRIBED} are read")
     names = [item.get("id"), properties.get("s2:product_uri"), item.get("collection")]
-    texts = [text for text in (*names, properties.get("platform"), properties.get("constellation")) if _is_text(text)]
+    named = {key: asset for key, asset in assets.items() if len(key) <= LONGEST_TEXT and key.isprintable()}
+    rasters = {key: asset for key, asset in named.items() if isinstance(asset, dict) and _is_raster(asset)}
+    files = [asset["href"][:LONGEST_ADDRESS] for asset in rasters.values()]
+    product = product_named(files)
+    said = (*names, properties.get("platform"), properties.get("constellation"), product)
+    texts = [text for text in said if _is_text(text)]
     about = " ".join(texts).lower()
     hls = re.search(r"\bhls[\w.-]{0,40}?([ls])30", about)
     sentinel2 = hls is None and bool(re.search(r"sentinel-2|\bs2[abcd]_", about))
-    baseline = baseline_of([properties.get("s2:processing_baseline"), properties.get("processing:version"), *names[:2]])
+    version = properties.get("processing:version")
+    if not _is_text(version) or re.fullmatch(r"\d\d\.\d\d", version, re.ASCII) is None:
+        version = None  # of some software
+    baseline = baseline_of([properties.get("s2:processing_baseline"), version], [*names[:2], product])
     correction = properties.get("landsat:correction")
     facts = _Facts(
         url,
@@ -91,14 +100,14 @@ def scene_of(item: Mapping[str, Any], url: str) -> Scene:
         or (_is_text(correction) and correction.startswith("L2")),
         baseline=baseline if sentinel2 else None,
     )
+    stated = [properties.get("processing:level"), correction, properties.get("s2:product_type")]
+    level = _level([*stated, *names[::-1], product])
     bands: dict[str, SceneBand] = {}
     masks: dict[str, tuple[float, SceneMask]] = {}
-    for key, asset in assets.items():
-        if len(key) > LONGEST_TEXT or not key.isprintable() or not isinstance(asset, dict) or not _is_raster(asset):
-            continue
+    for key, asset in rasters.items():
         file = _file(asset["href"])
         if kind := mask_kind(key, file=file, fields=asset.get("classification:bitfields")):
-            size = _resolution(asset, [asset], key, file) or 0.0
+            size = _resolution([asset], key, file) or 0.0
             rank = size + (0.5 if _is_jp2(asset) else 0.0)
             if kind not in masks or rank < masks[kind][0]:
                 place, *others = _places(url, key, asset)
@@ -110,14 +119,14 @@ def scene_of(item: Mapping[str, Any], url: str) -> Scene:
                 bands[name] = band
     if not bands:
         raise _refuse(url, "is an Item without bands of reflectance; name the files, {B02,B03,B04}.tif")
-    files: list[SceneBand | SceneMask] = [*bands.values(), *(mask for _, mask in masks.values())]
-    if (length := sum(len(place) for file in files for place in (file.url, *file.alternates))) > MOST_ADDRESSES:
+    kept: list[SceneBand | SceneMask] = [*bands.values(), *(mask for _, mask in masks.values())]
+    if (length := sum(len(place) for one in kept for place in (one.url, *one.alternates))) > MOST_ADDRESSES:
         raise _refuse(url, f"is an Item of addresses of {length} characters; up to {MOST_ADDRESSES} are read")
     return Scene(
         url=url,
         bands=standing_in(list(bands.values())),
-        level=_level([properties.get("processing:level"), correction, properties.get("s2:product_type"), *names[::-1]]),
-        acquisition=_acquisition(item, facts, names),
+        level=level,
+        acquisition=_acquisition(item, facts, names, level),
         masks=tuple(mask for _, mask in masks.values()),
         api_root=_root(item.get("links")),
     )
@@ -140,16 +149,15 @@ def _bands(facts: _Facts, key: str, asset: dict[str, Any], file: str) -> Iterato
     """The bands of reflectance in one asset."""
     if _PICTURE.search(key) or _PICTURE.search(file.rsplit(".", 1)[0]):
         return
-    described = _described(asset) or [{}]
-    rasters = _list(asset.get("raster:bands"))
+    lists = [_list(asset.get(field)) for field in ("raster:bands", "eo:bands", "bands")]
+    count = max(_band_count(asset), 1)
     place, *others = _places(facts.url, key, asset)
-    for k, entry in enumerate(described):
-        band = short_texts(entry)
-        raster = _mapping(rasters[k]) if k < len(rasters) else {}
-        name = _name(facts.sensor, key if len(described) == 1 else "", band, file if len(described) == 1 else "")
+    for k in range(count):
+        raster, older, newer = (short_texts(entries[k]) if k < len(entries) else {} for entries in lists)
+        name = _name(facts.sensor, key if count == 1 else "", newer | older, file if count == 1 else "")
         if name is None:
             continue
-        places = [raster, band, asset]
+        places = [raster, older, newer, asset]
         meaning = reflectance_by_rules(
             places,
             # The flag is about Earth Search's own cloud-optimized files; its JPEG 2000 are ESA's.
@@ -163,7 +171,7 @@ def _bands(facts: _Facts, key: str, asset: dict[str, Any], file: str) -> Iterato
             asset=key,
             url=place,
             index=k + 1,
-            resolution=_resolution(asset, places, key, file),
+            resolution=_resolution(places, key, file),
             scale=meaning.scale,
             offset=meaning.offset,
             nodata=next((found for place in places if (found := number(place.get("nodata"))) is not None), None),
@@ -172,9 +180,10 @@ def _bands(facts: _Facts, key: str, asset: dict[str, Any], file: str) -> Iterato
         )
 
 
-def _described(asset: object) -> list[Any]:
-    """What an asset says of its bands, as `eo:bands` or, from STAC 1.1 on, as `bands`."""
-    return _list(_mapping(asset).get("eo:bands")) or _list(_mapping(asset).get("bands"))
+def _band_count(asset: object) -> int:
+    """How many bands an asset describes, as `eo:bands` or, from STAC 1.1 on, as `bands`."""
+    about = _mapping(asset)
+    return max(len(_list(about.get(field))) for field in ("eo:bands", "bands"))
 
 
 def _name(sensor: str | None, key: str, band: Mapping[str, Any], file: str) -> str | None:
@@ -207,12 +216,10 @@ def _rank(band: SceneBand) -> tuple[float, bool]:
     return (band.resolution or float("inf"), band.url.lower().endswith(".jp2"))
 
 
-def _resolution(asset: Mapping[str, Any], places: Sequence[Mapping[str, Any]], key: str, file: str) -> float | None:
-    stated = [
-        asset.get("gsd"),
-        *(p.get(n) for p in places for n in ("spatial_resolution", "raster:spatial_resolution")),
-    ]
-    stated += [place.get("gsd") for place in places]
+def _resolution(places: Sequence[Mapping[str, Any]], key: str, file: str) -> float | None:
+    names = ("spatial_resolution", "raster:spatial_resolution")
+    # How fine a sensor sees is not how fine a file is: the size of its pixels goes first.
+    stated = [*(place.get(name) for place in places for name in names), *(place.get("gsd") for place in places)]
     for value in stated:
         if (size := number(value)) is not None and size > 0:
             return size
@@ -231,7 +238,7 @@ def _level(texts: list[object]) -> str | None:
     return None
 
 
-def _acquisition(item: Mapping[str, Any], facts: _Facts, names: list[object]) -> Acquisition:
+def _acquisition(item: Mapping[str, Any], facts: _Facts, names: list[object], level: str | None) -> Acquisition:
     get = facts.properties.get
     ids = " ".join(text for text in names[:2] if _is_text(text))
     orbit, zenith = number(get("sat:relative_orbit")), number(get("s2:mean_solar_zenith"))
@@ -243,7 +250,7 @@ def _acquisition(item: Mapping[str, Any], facts: _Facts, names: list[object]) ->
         when=moment(get("datetime") or get("start_datetime")),
         collection=collection if _is_text(collection) and collection.isprintable() else None,
         tile=_tile(facts.properties, ids),
-        level=_level([get("processing:level"), get("landsat:correction"), get("s2:product_type"), *names[::-1]]),
+        level=level,
         relative_orbit=int(orbit) if orbit is not None else int(found[1]) if found else None,
         sun_elevation=90 - zenith if sun is None and zenith is not None else sun,
         cloud_cover=number(get("eo:cloud_cover")),
@@ -254,12 +261,20 @@ def _acquisition(item: Mapping[str, Any], facts: _Facts, names: list[object]) ->
 
 def _tile(properties: Mapping[str, Any], ids: str) -> str | None:
     path, row = properties.get("landsat:wrs_path"), properties.get("landsat:wrs_row")
-    if _is_text(path) and _is_text(row):
-        return f"{path[:3]:0>3}{row[:3]:0>3}"
+    if (path := _counted(path)) and (row := _counted(row)):
+        return f"{path:0>3}{row:0>3}"
     for value in (properties.get("grid:code"), properties.get("s2:mgrs_tile"), ids):
         if _is_text(value) and (found := re.search(r"(?:^|MGRS-|[_.]T)(\d{1,2}[A-Z]{3})(?:$|[_. ])", value)):
             return found[1]
     return None
+
+
+def _counted(value: object) -> str | None:
+    """A path or row of Landsat's grid, which archives write as a text or as a number."""
+    if _is_text(value):
+        return value[:3]
+    found = number(value)
+    return str(int(found)) if found is not None and 0 < found < 1000 and found.is_integer() else None
 
 
 def _box(value: object) -> Box | None:

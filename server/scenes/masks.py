@@ -215,6 +215,8 @@ _NAMES: Final = {
     "fmask": re.compile(r"(?:^|[_.-])fmask$", re.IGNORECASE),
     "udm2": re.compile(r"(?:^|[_.-])udm2(?:_clip|_file_format)?$", re.IGNORECASE),
 }
+_CLASSED: Final = re.compile(r"(?:^|[_.-])oa_fmask$|^ga_\w.*fmask$", re.IGNORECASE)
+"""An Fmask of Digital Earth Australia, which has classes from 0 to 5 in place of bits."""
 _FIELDS: Final = {("cloud", 3): "qa_pixel", ("cloud", 1): "fmask"}
 """What kind a mask is whose field of clouds begins at a bit; their shadow is the next bit, or the next but one."""
 _SHADOW_AT: Final = {"qa_pixel": 4, "fmask": 3}
@@ -233,7 +235,7 @@ def mask_kind(key: str, *, file: str = "", fields: object = None) -> str | None:
     """
     stem = re.sub(r"\.(?:tiff?|jp2)$", "", file, flags=re.IGNORECASE)
     for kind, pattern in _NAMES.items():
-        if pattern.search(key) or pattern.search(stem):
+        if (pattern.search(key) or pattern.search(stem)) and not (_CLASSED.search(key) or _CLASSED.search(stem)):
             return kind
     first = {
         name.lower().replace("-", "_"): field.get("offset")

@@ -5,30 +5,45 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 _PRODUCT: Final = re.compile(
     r"(?<![A-Za-z0-9])(?:"
     r"S2[ABCD]_MSIL(?:1C|2A)_\d{8}T\d{6}(?:_N\d{4})?_R\d{3}_T\d\d[A-Z]{3}"
     r"|L[COTE]0[4-9]_L[12]\w{2}_\d{6}_\d{8}_\d{8}_\d\d_(?:T[12]|RT)"
     r"|HLS\.[LS]30\.T\d\d[A-Z]{3}\.\d{7}T\d{6}"
-    r")(?![A-Za-z0-9])"
+    r")(?![A-Za-z0-9])",
+    re.IGNORECASE,
 )
-"""Names that ESA, USGS and NASA give their products, up to what tells products apart."""
+"""Names that ESA, USGS and NASA give their products, without what follows the tile or the tier."""
 _LEVEL: Final = re.compile(r"(?P<surface>MSIL2A|_L2A|L2SP|L2SR)|MSIL1C|_L1C|L1TP|L1GT|L1GS")
 _SURFACE_FILE: Final = re.compile(r"(?:^|[._-])(?:B\d\w_\d0m|SR_B\d)\.\w+$|^HLS\.", re.IGNORECASE)
 """Names that only files of surface reflectance have; those of Sentinel-2 state a resolution at level 2A only."""
 
 
 def path_of(url: str) -> str:
-    """The path in an address, as it reads without percent signs; a local path is itself."""
-    return unquote(urlsplit(url).path) if "://" in url else url
+    """An address without its query, as it reads without percent signs; a local path is itself."""
+    return unquote(re.split(r"[?#]", url, maxsplit=1)[0]) if "://" in url else url
 
 
 def product_named(urls: Iterable[str]) -> str | None:
-    """The one product that some files are of by their paths; None where they name none, or several."""
-    found = {name for url in urls for name in _PRODUCT.findall(path_of(url))}
+    """The one product that some files are of by their paths; None where they name none, or several.
+
+    Returns:
+        Its name in capitals, without what follows the tile or the tier.
+    """
+    found = {name.upper() for url in urls for name in _PRODUCT.findall(path_of(url))}
     return found.pop() if len(found) == 1 else None
+
+
+def is_sentinel2(product: str) -> bool:
+    """Whether a product's name is one of Sentinel-2."""
+    return product.startswith("S2")
+
+
+def is_landsat_surface(product: str) -> bool:
+    """Whether a product's name is one of surface reflectance of Landsat, Collection 2."""
+    return re.fullmatch(r"L[CTE]0[4-9]_L2S[PR]_.*_02_(?:T[12]|RT)", product) is not None
 
 
 def levels_stated(path: str) -> list[str]:

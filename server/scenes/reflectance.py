@@ -49,20 +49,32 @@ def text_number(value: object) -> float | None:
 
 
 def stated(places: Sequence[Mapping[str, Any]]) -> tuple[float | None, float | None]:
-    """Scale and offset, and where only the scale is there an offset of 0, from the first place that has a scale."""
-    for place in places:
-        for prefix in ("raster:", ""):
-            scale = number(place.get(f"{prefix}scale"))
-            if scale:
-                return scale, number(place.get(f"{prefix}offset")) or 0.0
-    return None, None
+    """Scale and offset, each from the first place that has it; a scale of 0 is none."""
+    scales, offsets = (
+        [number(place.get(f"{prefix}{what}")) for place in places for prefix in ("raster:", "")]
+        for what in ("scale", "offset")
+    )
+    return (
+        next((scale for scale in scales if scale), None),
+        next((offset for offset in offsets if offset is not None), None),
+    )
 
 
-def baseline_of(texts: Sequence[object]) -> str | None:
-    """The processing baseline of Sentinel-2, `05.11`, from the first text that has it, `05.11` or `_N0511_`."""
-    for text in texts:
-        if isinstance(text, str) and (found := re.search(r"(?:^|_N)(\d\d)\.?(\d\d)(?:_|$)", text, re.ASCII)):
-            return f"{found[1]}.{found[2]}"
+def baseline_of(properties: Sequence[object], names: Sequence[object]) -> str | None:
+    """The processing baseline of Sentinel-2, `05.11`, from what states it first.
+
+    Args:
+        properties: what should be a baseline: `05.11`, `5.11`, `N0511`, or a number.
+        names: of products and files, which may contain one: `_N0511_`.
+    """
+    for value in properties:
+        found = number(value)
+        text = str(value) if found is None else f"{found:.2f}"
+        if match := re.fullmatch(r"(\d\d?)\.(\d\d?)|N?(\d\d)(\d\d)", text.strip(), re.ASCII):
+            return f"{match[1] or match[3]:0>2}.{match[2] or match[4]:0<2}"
+    for name in names:
+        if isinstance(name, str) and (match := re.search(r"_N(\d\d)(\d\d)_", name, re.ASCII)):
+            return f"{match[1]}.{match[2]}"
     return None
 
 
@@ -70,6 +82,8 @@ def reflectance_by_rules(
     places: Sequence[Mapping[str, Any]], *, applied: bool, sentinel2: bool, baseline: str | None, landsat: bool
 ) -> Reflectance:
     """Scale and offset of a band: the flag before the metadata, the metadata before the baseline.
+
+    A scale that no offset comes with has that of the baseline.
 
     Args:
         places: what the document says of the band, the nearest first.
@@ -81,11 +95,17 @@ def reflectance_by_rules(
     scale, offset = stated(places)
     if applied:
         return Reflectance(scale or 1e-4, 0.0, "earthsearch:boa_offset_applied")
-    if scale is not None:
-        return Reflectance(scale, offset, "the Item's raster:scale and raster:offset")
+    by_baseline = None
     if sentinel2 and baseline is not None:
         raised = tuple(map(int, baseline.split("."))) >= OFFSET_SINCE
-        return Reflectance(1e-4, -0.1 if raised else 0.0, f"processing baseline {baseline} of Sentinel-2")
+        by_baseline = Reflectance(1e-4, -0.1 if raised else 0.0, f"processing baseline {baseline} of Sentinel-2")
+    if scale is not None:
+        # The baseline is about ESA's own digital numbers; another scale means others.
+        if offset is None and by_baseline is not None and math.isclose(scale, 1e-4, rel_tol=1e-3):
+            return Reflectance(scale, by_baseline.offset, f"the Item's raster:scale; {by_baseline.source}")
+        return Reflectance(scale, offset or 0.0, "the Item's raster:scale and raster:offset")
+    if by_baseline is not None:
+        return by_baseline
     if landsat:
         return Reflectance(*LANDSAT, "Landsat Collection 2")
     return FILE

@@ -53,7 +53,7 @@ def safe_scene(files: ProductFiles, metadata: str, level: str) -> Scene:
     folder = metadata[: metadata.rfind("/") + 1]
     tile_metadata = next((n for n in sorted(files.members) if n.startswith(folder) and _TILE.search(n)), None)
     tile = Element("") if tile_metadata is None else _parsed(files, tile_metadata)
-    baseline = baseline_of([_text(product, "PROCESSING_BASELINE"), _text(product, "PRODUCT_URI"), files.url])
+    baseline = baseline_of([_text(product, "PROCESSING_BASELINE")], [_text(product, "PRODUCT_URI"), files.url])
     there = _finest(n for n in files.members if n.startswith(folder) and n.endswith((".jp2", ".tif")))
     meanings = _meanings(product, baseline, metadata.rsplit("/", 1)[-1])
     bands, masks = [], []

@@ -313,6 +313,135 @@ def test_few_alternates_are_kept_of_each_asset() -> None:
     assert scene.bands[0].alternates == tuple(f"s3://a/{k}.tif" for k in range(MOST_ALTERNATES))
 
 
+SAFE = "S2B_MSIL2A_20250731T131909_{}R095_T20EPT_20250731T143919.SAFE/GRANULE/x/IMG_DATA/R10m/T20EPT_{}_10m.jp2"
+BUNDLE = "LC08_{}_017036_20130419_20200913_02_T1/LC08_{}_017036_20130419_20200913_02_T1_{}.TIF"
+
+
+def _meanings(properties: dict[str, Any], assets: dict[str, Any], **top: Any) -> set[tuple[float | None, float | None]]:
+    return {(band.scale, band.offset) for band in item_scene(_item(properties, assets, **top), URL).bands}
+
+
+@pytest.mark.parametrize(
+    ("properties", "identity", "part", "expected"),
+    [
+        ({}, "mine", "N0511_", (1e-4, -0.1)),
+        ({}, "mine", "N0400_", (1e-4, -0.1)),
+        ({}, "mine", "N0301_", (1e-4, 0.0)),
+        ({}, "2024_33TUN", "N0301_", (1e-4, 0.0)),
+        ({}, "2024_33TUN", "", (None, None)),
+        ({}, "mine_N2024", "", (None, None)),
+        ({"platform": "sentinel-2b"}, "mine", "N0511_", (1e-4, -0.1)),
+        ({"platform": "sentinel-2b", "processing:version": "1.0"}, "mine", "N0511_", (1e-4, -0.1)),
+        ({"s2:processing_baseline": "03.01"}, "mine", "N0511_", (1e-4, 0.0)),
+        *(({"s2:processing_baseline": b}, "mine", "N0301_", (1e-4, -0.1)) for b in (5.11, 4, "5.11", "05.11", "N0511")),
+        *(({"s2:processing_baseline": b}, "mine", "N0511_", (1e-4, 0.0)) for b in (3.01, 2, "3.01", "03.01", "N0301")),
+        *(({"s2:processing_baseline": b}, "mine", "N0511_", (1e-4, -0.1)) for b in (None, True, "", "new", [3], -3)),
+    ],
+)
+def test_the_baseline_is_read_from_all_that_state_it(
+    properties: dict[str, Any], identity: str, part: str, expected: tuple[float | None, float | None]
+) -> None:
+    assets = {"a": _asset(SAFE.format(part, "B02"), "B02", "blue"), "b": _asset(SAFE.format(part, "B8A"), "B8A", "x")}
+    assert _meanings(properties, assets, id=identity) == {expected}
+    scene = item_scene(_item(properties, assets, id=identity), URL)
+    assert ([band.name for band in scene.bands], scene.level) == (["blue", "nir"], "l2a")
+
+
+@pytest.mark.parametrize(
+    ("kind", "label", "expected"), [("L2SP", "SR_B2", (2.75e-5, -0.2)), ("L1TP", "B2", (None, None))]
+)
+def test_landsats_files_say_what_they_are(kind: str, label: str, expected: tuple[float | None, float | None]) -> None:
+    assets = {"blue": _asset(BUNDLE.format(kind, kind, label), label, "blue")}
+    assert _meanings({}, assets, id="mine", collection="ours") == {expected}
+    scene = item_scene(_item({}, assets, id="mine", collection="ours"), URL)
+    assert scene.level == ("l2a" if kind == "L2SP" else "l1c")
+
+
+def test_files_of_two_products_say_nothing() -> None:
+    assets = {"a": _asset(SAFE.format("N0511_", "B02"), "B02", "blue")}
+    assets["b"] = _asset(SAFE.replace("2025", "2024").format("N0301_", "B08"), "B08", "nir")
+    assert _meanings({}, assets, id="mine") == {(None, None)}
+
+
+FIELDS = ("raster:bands", "eo:bands", "bands", "asset")
+"""Where an asset may state what its numbers mean, first what counts first."""
+
+
+def _stating(**at: dict[str, Any]) -> dict[str, Any]:
+    """An asset of two bands with statements by field, `_` for `:`; those of the second band are others."""
+    asset: dict[str, Any] = {"href": "x.tif", **at.pop("asset", {})}
+    names = [{"name": "B02"}, {"name": "B03"}]
+    asset["eo:bands"], asset["bands"] = ([dict(name) for name in names] for _ in range(2))
+    asset["raster:bands"] = [{}, {}]
+    for field, stated in at.items():
+        for k, entry in enumerate(asset[field.replace("_", ":")]):
+            entry.update({name: value * (1 + k) for name, value in stated.items()})
+    return asset
+
+
+@pytest.mark.parametrize("first", range(4))
+def test_what_is_stated_nearest_counts(first: int) -> None:
+    places = FIELDS[first:]
+    stated = {
+        field.replace(":", "_"): {"scale": 2e-4 + k * 1e-4, "offset": k / 8, "nodata": k + 7, "gsd": 10 + k}
+        for k, field in enumerate(places)
+    }
+    scene = item_scene(_item(SENTINEL, {"a": _stating(**stated)}), URL)
+    times = 1 if places[0] == "asset" else 2
+    found = [(band.scale, band.offset, band.nodata, band.resolution) for band in scene.bands]
+    assert found == [(2e-4, 0, 7, 10), (2e-4 * times, 0, 7 * times, 10 * times)]
+
+
+@pytest.mark.parametrize("scale", FIELDS)
+@pytest.mark.parametrize("offset", FIELDS)
+@pytest.mark.parametrize("prefix", ["", "raster:"])
+def test_scale_and_offset_may_be_in_different_places(scale: str, offset: str, prefix: str) -> None:
+    stated: dict[str, dict[str, Any]] = {}
+    for field, word, value in ((scale, "scale", 2e-4), (offset, "offset", -0.25)):
+        stated.setdefault(field.replace(":", "_"), {})[f"{prefix}{word}"] = value
+    (band, *_) = item_scene(_item(SENTINEL, {"a": _stating(**stated)}), URL).bands
+    assert (band.scale, band.offset) == (2e-4, -0.25)
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize(
+    ("properties", "stated", "expected"),
+    [
+        ({}, {"scale": 1e-4}, -0.1),
+        ({}, {"scale": 1e-4, "offset": 0}, 0.0),
+        ({}, {"scale": 1e-4, "offset": None}, -0.1),
+        ({"earthsearch:boa_offset_applied": True}, {"scale": 1e-4}, 0.0),
+        ({"earthsearch:boa_offset_applied": False}, {"scale": 1e-4}, -0.1),
+        ({"s2:processing_baseline": "03.01"}, {"scale": 1e-4}, 0.0),
+        ({}, {"scale": 1}, 0.0),  # other numbers than ESA's
+        ({"s2:processing_baseline": None}, {"scale": 1e-4}, 0.0),
+    ],
+)
+def test_a_scale_without_an_offset_has_that_of_the_baseline(
+    field: str, properties: dict[str, Any], stated: dict[str, Any], expected: float
+) -> None:
+    asset = _asset("x.tif", "B02", "blue", **{"raster:bands": [{}], "bands": [{}]})
+    (asset if field == "asset" else asset[field][0]).update(stated)
+    assert _meanings(SENTINEL | properties, {"a": asset}) == {(stated["scale"], expected)}
+
+
+@pytest.mark.parametrize("row", ["032", "32", 32, 32.0])
+@pytest.mark.parametrize("path", ["005", "5", 5])
+def test_path_and_row_may_be_numbers(path: object, row: object) -> None:
+    properties = {"platform": "landsat-8", "landsat:wrs_path": path, "landsat:wrs_row": row}
+    scene = item_scene(_item(properties, {"blue": _asset("B2.tif", "B2", "blue")}), URL)
+    assert scene.acquisition is not None
+    assert scene.acquisition.tile == "005032"
+
+
+@pytest.mark.parametrize("path", [0, -5, 5.5, 1e9, 10**400, True, None, [5]])
+def test_other_paths_are_none(path: object) -> None:
+    properties = {"landsat:wrs_path": path, "landsat:wrs_row": 32}
+    scene = item_scene(_item(properties, {"blue": _asset("B2.tif", "B2", "blue")}), URL)
+    assert scene.acquisition is not None
+    assert scene.acquisition.tile is None
+
+
 @pytest.mark.skipif(not FOLDER.is_dir(), reason="../shared/data/stac is missing")
 @pytest.mark.parametrize("name", TRUE)
 def test_real_items_give_the_models_bands_with_their_files_formula(name: str) -> None:

@@ -143,6 +143,9 @@ def test_auto_takes_the_first_there_is() -> None:
         ("qa", "LC08_ST_QA.TIF", None),
         ("cloud", "CLD_20m.jp2", None),
         ("muscle", "muscle.tif", None),
+        ("oa_fmask", "fmask.tif", None),
+        ("any", "ga_s2bm_oa_3-2-1_55HFA_2024-01-01_final_fmask.tif", None),
+        ("fmask", "ga_ls8c_oa_3-2-1_090084_2024-01-01_final_fmask.tif", None),
     ],
 )
 def test_masks_are_known_by_their_names(key: str, file: str, kind: str | None) -> None:
