@@ -49,7 +49,12 @@ def describe_band(src: Any, band: SceneBand, url: str, version: str) -> StackBan
     for k, factor in enumerate(src.overviews(band.index)):
         with rasterio.open(src.name, driver=src.driver, overview_level=k) as overview:
             levels.append(Level(factor, overview.width, overview.height))
+    dtype = src.dtypes[band.index - 1]
     scales, offsets, source = reflectance_of(src, (band.index,), label=file_label(url))
+    if (band.scale is not None or band.offset is not None) and not (band.whole_only and dtype.startswith("float")):
+        scales = (scales[0] if band.scale is None else band.scale,)
+        offsets = (offsets[0] if band.offset is None else band.offset,)
+        source = band.source
     own = src.nodatavals[band.index - 1]
     return StackBand(
         url=url,
@@ -58,13 +63,13 @@ def describe_band(src: Any, band: SceneBand, url: str, version: str) -> StackBan
         name=band.name or band.asset,
         crs=src.crs.to_wkt(),
         transform=tuple(src.transform)[:6],
-        dtype=src.dtypes[band.index - 1],
+        dtype=dtype,
         nodata=band.nodata if own is None else own,
-        scale=scales[0] if band.scale is None else band.scale,
-        offset=offsets[0] if band.offset is None else band.offset,
+        scale=scales[0],
+        offset=offsets[0],
         levels=tuple(levels),
         member=band.member,
-        source=source if band.scale is None and band.offset is None else band.source,
+        source=source,
         masked=bool(rasterio.enums.MaskFlags.per_dataset in src.mask_flag_enums[band.index - 1]),
     )
 

@@ -84,9 +84,12 @@ def band_list(url: str, files: Sequence[str]) -> Scene:
     names = common_names(labels)
     meanings = [_reflectance(file) for file in files]
     bands = [
-        SceneBand(name, label, file, scale=meaning.scale, offset=meaning.offset, source=meaning.source)
+        SceneBand(
+            name, label, file, scale=meaning.scale, offset=meaning.offset, source=meaning.source,
+            whole_only=meaning.whole_only,
+        )
         for name, label, file, meaning in zip(names, labels, files, meanings, strict=True)
-    ]
+    ]  # fmt: skip
     return Scene(url=url, bands=tuple(bands), level=level_of_files(files), whole=True)
 
 

@@ -176,6 +176,7 @@ def _bands(facts: _Facts, key: str, asset: dict[str, Any], file: str) -> Iterato
             offset=meaning.offset,
             nodata=next((found for place in places if (found := number(place.get("nodata"))) is not None), None),
             source=meaning.source,
+            whole_only=meaning.whole_only,
             alternates=tuple(others),
         )
 

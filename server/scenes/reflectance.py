@@ -24,6 +24,8 @@ class Reflectance:
     """Reflectance at digital number 0."""
     source: str
     """Who says so."""
+    whole_only: bool = False
+    """Whether this is about an archive's whole numbers, so that a file of fractions decides for itself."""
 
 
 FILE: Final = Reflectance(None, None, "the file")
@@ -98,7 +100,7 @@ def reflectance_by_rules(
     by_baseline = None
     if sentinel2 and baseline is not None:
         raised = tuple(map(int, baseline.split("."))) >= OFFSET_SINCE
-        by_baseline = Reflectance(1e-4, -0.1 if raised else 0.0, f"processing baseline {baseline} of Sentinel-2")
+        by_baseline = Reflectance(1e-4, -0.1 if raised else 0.0, f"processing baseline {baseline} of Sentinel-2", True)
     if scale is not None:
         # The baseline is about ESA's own digital numbers; another scale means others.
         if offset is None and by_baseline is not None and math.isclose(scale, 1e-4, rel_tol=1e-3):
@@ -107,5 +109,5 @@ def reflectance_by_rules(
     if by_baseline is not None:
         return by_baseline
     if landsat:
-        return Reflectance(*LANDSAT, "Landsat Collection 2")
+        return Reflectance(*LANDSAT, "Landsat Collection 2", True)
     return FILE

@@ -54,6 +54,8 @@ class SceneBand:
     """Value without data, where the document says so."""
     source: str = "the file"
     """Where scale and offset come from."""
+    whole_only: bool = False
+    """Whether scale and offset are those of an archive's whole numbers, so that a file of fractions decides."""
     alternates: tuple[str, ...] = ()
     """Further addresses of the same file."""
     member: Member | None = None

@@ -16,6 +16,7 @@ from rio_tiler.constants import WGS84_CRS
 from rio_tiler.io import Reader
 from starlette.testclient import TestClient
 
+from server.scenes.bandlist import file_label
 from tests.helpers.archives import coarsened, write_band
 from tests.helpers.scenes import BANDS, CLEAR_REPLACEMENTS, make_pair, write_mask, write_raster
 from tests.helpers.service import application, good, pixels
@@ -206,6 +207,8 @@ def test_a_tag_changes_with_every_file(client: TestClient, folder: Path) -> None
         ("{}.tif", tuple(FILES), "l1c"),
         ("{}_10m.tif", tuple(FILES), "l2a"),
         ("S2B_20EPT_20250731_0_L2A_{}.tif", tuple(FILES), "l2a"),
+        ("S2B_MSIL2A_20220413T150759_N0301_R025_T33XWJ_20220414T082126_{}.tif", tuple(FILES), "l2a"),
+        ("LC08_L2SP_017036_20130419_20200913_02_T1_SR_{}.tif", ("B2", "B3", "B4", "B5", "B6", "B7"), "l2a"),
         ("SR_{}.tif", ("B2", "B3", "B4", "B5", "B6", "B7"), "l2a"),
     ],
 )
@@ -222,11 +225,13 @@ def test_a_list_has_the_level_model_and_reflectance_of_its_stacked_file(
     for name, band in zip(names, values, strict=True):
         write_band(where / name, band, 10)
     stacked = where / ("stack_L2A.tif" if level == "l2a" else "stack.tif")
-    write_raster(stacked, values, descriptions=tuple(Path(name).stem for name in names))
+    write_raster(stacked, values, descriptions=tuple(map(file_label, names)))
     listed, whole = (
         good(client.get("/cog/info", params={"url": url})).json()["clearsky"]
         for url in ("{" + ",".join(str(where / name) for name in names) + "}", str(stacked))
     )
     assert (listed["level"], listed["bands"], listed["model"]) == (level, whole["bands"], whole["model"])
-    assert listed["reflectance"] == whole["reflectance"]
-    assert listed["reflectance"]["source"] != "the file"
+    for said in ("scale", "offset"):
+        assert listed["reflectance"][said] == whole["reflectance"][said]
+    source = listed["reflectance"]["source"]
+    assert source.startswith("default for float32") if dtype == "float32" else source != "the file"
