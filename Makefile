@@ -11,7 +11,7 @@ SUPPLY := .venv/supply/bin
 SUPPLY_TOOLS := uv==0.13.9 cyclonedx-bom==7.5.0 pip-audit==2.10.1
 HASHES := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-.PHONY: serve test coverage lint types lock hashes licences sbom audit clean
+.PHONY: serve test coverage lint types bench lock hashes licences sbom audit clean
 
 serve: .venv/serve.stamp
 	$(BIN)/clearsky serve --host $(HOST) --port $(PORT)
@@ -29,6 +29,9 @@ lint: .venv/lint.stamp
 
 types: .venv/lint.stamp
 	$(BIN)/mypy
+
+# What `.venv/bin/python -m benchmarks.<name>` needs: the rivals that some compare with, and what draws figures.
+bench: .venv/bench.stamp
 
 # The lock files: every version the suite last passed with, so that a build a year from now still works; and what the
 # container installs, with the checksums of the files.
@@ -65,6 +68,10 @@ audit: .venv/supply.stamp
 
 .venv/lint.stamp: .venv/test.stamp
 	$(INSTALL) '.[test,fast,lint]'
+	touch $@
+
+.venv/bench.stamp: .venv/test.stamp
+	$(INSTALL) '.[test,fast,bench]'
 	touch $@
 
 .venv/lock.stamp: .venv/python.stamp pyproject.toml

@@ -12,6 +12,7 @@ import rasterio
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 from morecantile import tms as all_tms
+from morecantile.errors import PointOutsideTMSBounds
 from rio_tiler.errors import NoOverviewWarning
 from starlette.middleware.cors import CORSMiddleware
 from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TilerFactory, TMSFactory
@@ -94,6 +95,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings()
     # Rasters without overviews work, only slower; a warning per request helps nobody.
     warnings.simplefilter("ignore", NoOverviewWarning)
+    # Nor does one for each tile matrix set that a dataset lies outside of: WMTS lists them all.
+    warnings.simplefilter("ignore", PointOutsideTMSBounds)
     app = FastAPI(
         title="ClearSky",
         description=DESCRIPTION,

@@ -15,6 +15,7 @@ from server import __version__
 from server.export.command import export
 from server.export.replacements import replacements
 from server.recipes.command import recipe
+from server.remote.redaction import redacted
 
 _NOT_LISTED = " (not on CLEARSKY_ALLOWED_SOURCES: nobody can name what is there)"
 
@@ -57,7 +58,10 @@ def _check_address(host: str, port: int) -> None:
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes.")
 def serve(host: str, port: int, workers: int) -> None:
-    """Serve tiles; with no dataset configured, of the demo scene."""
+    """Serve tiles of the rasters that requests name.
+
+    Without CLEARSKY_ALLOWED_SOURCES a demo scene is generated once.
+    """
     import uvicorn  # noqa: PLC0415  (start-up of the other commands)
 
     from server.demo import write_demo  # noqa: PLC0415
@@ -93,7 +97,7 @@ def serve(host: str, port: int, workers: int) -> None:
     )
 
 
-@cli.command()
+@cli.command(short_help="Write a generated scene with clouds.")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--size", default=2048, show_default=True, help="Pixels per side.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the random scene; each gives another one.")
@@ -126,6 +130,9 @@ def main() -> None:
     """Run the command; bad usage and bad input end with one line on stderr and status 2."""
     try:
         cli.main(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()  # the help, in lines
+        sys.exit(error.exit_code)
     except click.ClickException as error:
         _fail(error.format_message() + " (see `clearsky --help`)")
     except click.exceptions.Exit as stop:
@@ -133,4 +140,4 @@ def main() -> None:
     except click.Abort:
         sys.exit(130)
     except (ClearSkyError, OSError) as error:
-        _fail(str(error))
+        _fail(redacted(str(error)))

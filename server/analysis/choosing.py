@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -30,6 +31,8 @@ from server.raster.sources import Sources
 from server.remote.transfer import again
 from server.scenes.search import LeftOut
 from server.scenes.similar import Acquisition, Box, Candidate, covering, ranked, shows_target
+from server.work.flight import Flights
+from server.work.ticket import check_wanted
 from server.work.trace import note_replacements
 
 KEPT_CHOICES: Final = 128
@@ -57,6 +60,10 @@ UNREADABLE: Final = (ClearSkyError, RasterioError, CPLE_BaseError)
 PASSING: Final = SourceFaultError
 """What may be otherwise a moment later."""
 _UNSEEN: Final = "{} could not be looked at just now; the choice is made again soon"
+MOST_CHOOSING: Final = 8
+"""Choices in the making at a time; each waits for others' servers most of the time."""
+CHOICE_SECONDS: Final = 60.0
+"""Time for looking at candidates, after which the choice is among those seen."""
 _AT_ONCE: Final = 4
 
 
@@ -112,7 +119,7 @@ class Ranking:
 class Chooser:
     """Chooses replacements: one choice for a scene and what its clouds depend on, whoever asks and however often."""
 
-    def __init__(self, sources: Sources, analysis: Analysis, *, api: str | None, retry: float) -> None:
+    def __init__(self, sources: Sources, analysis: Analysis, *, api: str | None, retry: float, threads: int) -> None:
         """Make it.
 
         Args:
@@ -120,14 +127,15 @@ class Chooser:
             analysis: whose cloud masks are looked at.
             api: address of the API to search; by default each Item's own.
             retry: seconds for which a failure is remembered.
+            threads: most that wait for a choice.
         """
         self._sources = sources
         self._analysis = analysis
         self._api = api
         self._failed: cachetools.TTLCache[tuple[Request, str], ClearSkyError] = cachetools.TTLCache(KEPT_CHOICES, retry)
         self._lock = threading.Lock()
-        kept: cachetools.TLRUCache[tuple[Request, str], Ranking] = cachetools.TLRUCache(KEPT_CHOICES, ttu=_until)
-        self._ranking = cachetools.cached(kept, key=lambda *key: key, condition=threading.Condition())(self._made)
+        self._kept: cachetools.TLRUCache[tuple[Request, str], Ranking] = cachetools.TLRUCache(KEPT_CHOICES, ttu=_until)
+        self._flights = Flights(at_once=MOST_CHOOSING, waiting=threads)
 
     def resolved(self, request: Request) -> Request:
         """The same request with the chosen dates in place of `auto`; the running request's answer names them.
@@ -160,20 +168,30 @@ class Chooser:
         """
         key = replace(request, replacements=(), replacement_masks=(), assets=(), shown=())
         masks = [mask for mask in key.sources if mask != key.target]
-        return self._ranking(key, " ".join(map(self._sources.version, [key.target, *masks])))
+        place = (key, " ".join(map(self._sources.version, [key.target, *masks])))
+        found = self._known(place)
+        return self._flights.run(place, lambda: self._made(*place)) if found is None else found
+
+    def _known(self, place: tuple[Request, str]) -> Ranking | None:
+        with self._lock:
+            failed, found = self._failed.get(place), self._kept.get(place)
+        if failed is not None:
+            raise again(failed)
+        return found
 
     def _made(self, request: Request, version: str) -> Ranking:
-        with self._lock:
-            known = self._failed.get((request, version))
-        if known is not None:
-            raise again(known)
+        if (found := self._known((request, version))) is not None:  # by another, in the meantime
+            return found
         try:
-            return self._choose(request)
+            found = self._choose(request)
         except (InputError, SourceError) as error:
             if not isinstance(error, SourceBusyError):
                 with self._lock:
                     self._failed[request, version] = again(error)
             raise
+        with self._lock:
+            self._kept[request, version] = found
+        return found
 
     def _choose(self, request: Request) -> Ranking:
         wanted = search_target(request.scene(self._sources, request.target), request.target, self._api)
@@ -216,10 +234,11 @@ class _Choice:
         ground = self._clearness.ground(sampled=without)
         most = MOST_DETECTED if without else MOST_MEASURED
         chosen: tuple[Candidate, ...] = ()
+        until = time.monotonic() + CHOICE_SECONDS
         for start in range(0, min(most, len(candidates)), ROUND_CANDIDATES):
             self._measure(ground, candidates[start : start + ROUND_CANDIDATES])
             chosen = self._chosen(ground)
-            if chosen and self._covered(ground, chosen) >= COVERED_SHARE:
+            if (chosen and self._covered(ground, chosen) >= COVERED_SHARE) or time.monotonic() > until:
                 break
         self._explain_cloudy()
         if not chosen:
@@ -249,6 +268,7 @@ class _Choice:
 
         def look(candidate: Candidate) -> npt.NDArray[np.bool_] | Exception:
             scene = self._scenes[candidate.acquisition.id]
+            check_wanted()
             try:
                 admitted = replace(scene, url=self._sources.check(scene.url))
                 self._scenes[candidate.acquisition.id] = admitted

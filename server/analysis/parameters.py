@@ -105,7 +105,7 @@ PARAMETERS: Final[Mapping[str, Parameter]] = MappingProxyType(
             Parameter("nodata", "Value without data, in place of the dataset's own", type=float),
             Parameter(
                 "assets",
-                "Bands to show by name, e.g. `red`, `B04`; may be repeated, or with commas",
+                "Bands to show or write by name, e.g. `red`, `B04`; may be repeated, or with commas",
                 repeated=True,
                 read=_all_names,
             ),

@@ -27,7 +27,9 @@ def make_analysis(settings: Settings, sources: Sources) -> Analysis:
 
 def make_chooser(settings: Settings, sources: Sources, analysis: Analysis) -> Chooser:
     """What chooses replacements, by the API of the settings."""
-    return Chooser(sources, analysis, api=settings.stac_api, retry=settings.source_check)
+    return Chooser(
+        sources, analysis, api=settings.stac_api, retry=settings.source_check, threads=settings.request_threads
+    )
 
 
 def preload(models: tuple[str, ...]) -> None:

@@ -53,7 +53,7 @@ def _algorithm_options(command: Command) -> Command:
     return command
 
 
-@click.command()
+@click.command(short_help="Write a raster or scene without its clouds.")
 @click.argument("paths", nargs=-1, metavar="TARGET [OUT]")
 @click.option(
     "--per-asset",
@@ -66,7 +66,13 @@ def _algorithm_options(command: Command) -> Command:
 @_algorithm_options
 @click.option("--workers", type=click.IntRange(1, 1024), help="Threads; by default one per core.")
 @click.option("--provenance", type=click.Path(path_type=Path), help="File that records where every pixel comes from.")
-@click.option("--analysis-resolution", default="fine", show_default=True, help="fine, as for tiles, or native.")
+@click.option(
+    "--analysis-resolution",
+    default="fine",
+    show_default=True,
+    metavar="fine|native",
+    help="Where statistics are taken: on cells as for tiles, or on every pixel.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def export(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
@@ -90,6 +96,8 @@ def _in_words(report: ExportReport) -> str:
     """What an export has done, for a terminal."""
     done = report.summary()
     wrote = f"Wrote {', '.join(done['outputs'])}"
+    if report.replacements and done["filled"] != 0:
+        wrote += f"\nFilled from {', '.join(origin.label for origin in report.replacements)}"
     if done["cloud"] is None:
         return wrote
     confidence = "" if done["mean_confidence"] is None else f" (mean confidence {done['mean_confidence']:.0f} %)"

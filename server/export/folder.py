@@ -16,7 +16,7 @@ from server.export.bandfiller import BandFiller, band_kind
 from server.export.bands import CONFIDENCE_FILE, SOURCE_FILE, OwnBand
 from server.export.cog import Cog, compression_of, write_cogs
 from server.export.figures import Figures
-from server.export.item import Origin, result_item
+from server.export.item import result_item
 from server.export.job import ExportJob
 from server.export.mosaic import (
     PieceFile,
@@ -28,10 +28,10 @@ from server.export.mosaic import (
     put_sources,
     target_description,
 )
+from server.export.origins import Origin
 from server.export.piece import IMAGE_KIND, MASK_KIND, PROVENANCE_KIND
 from server.export.plan import Piece
 from server.export.publication import ITEM_FILE, finished_path
-from server.export.tags import TAG_PREFIX
 from server.export.work import WorkFolder, no_room
 from server.raster.dataset import Dataset
 from server.raster.sources import Sources
@@ -68,6 +68,8 @@ class FolderWriter:
     """What has made them."""
     tags: Mapping[str, str]
     """Tags of every file."""
+    origins: tuple[Origin, ...]
+    """The target, and its replacements in their order."""
 
     @property
     def target(self) -> Dataset:
@@ -95,8 +97,8 @@ class FolderWriter:
             write_cogs(missing, workers=self.job.workers)
         item = result_item(
             self.job.out.resolve(),
-            self._origin("TARGET", self.job.request.target),
-            [self._origin(f"REPLACEMENT_{k}", url) for k, url in enumerate(self.job.request.replacements, start=1)],
+            self.origins[0],
+            self.origins[1:],
             self.target,
             self.filler.bands,
             figures,
@@ -109,15 +111,6 @@ class FolderWriter:
             result.replace(finished)
         except OSError as error:
             raise no_room(finished, error.strerror) from error
-
-    def _origin(self, name: str, url: str) -> Origin:
-        document = self.sources.document(url)
-        return Origin(
-            url,
-            self.job.request.scene(self.sources, url),
-            json.loads(document) if document is not None else {},
-            self.tags.get(f"{TAG_PREFIX}{name}_DATE"),
-        )
 
     def _cog(self, file: str, root: ET.Element, compression: str, resampling: str) -> Cog:
         add_tags(root, self.tags)

@@ -8,7 +8,7 @@ from algorithms.errors import ParameterError
 from server.errors import SourceForbiddenError, SourceMissingError
 from server.remote.names import parse_address
 from server.scenes.bandlist import files_of, joined_files
-from server.scenes.products import is_product
+from server.scenes.products import is_product, no_product
 
 
 def own_source(name: str) -> str:
@@ -24,6 +24,7 @@ def _own_file(name: str) -> str:
 
     Raises:
         ParameterError: a virtual file name, a connection string or an unknown scheme. SourceMissingError: no such file.
+        SourceUnreadableError: a folder that is no product.
     """
     if "\0" in name or name.lower().startswith("/vsi"):
         raise ParameterError(f"{name!r} is one of GDAL's virtual file names; give a path or an https or s3 address")
@@ -34,5 +35,7 @@ def _own_file(name: str) -> str:
             raise ParameterError(str(error)) from error
     path = Path(name.removeprefix("file://")).expanduser()
     if not path.is_file() and not is_product(str(path)):
+        if path.is_dir():
+            raise no_product(name)
         raise SourceMissingError(f"{name!r} does not exist; check the path")
     return str(path.resolve())

@@ -6,7 +6,6 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -18,12 +17,12 @@ from server import __version__
 from server.export.bands import CONFIDENCE_FILE, SOURCE_FILE, OwnBand
 from server.export.figures import Figures
 from server.export.job import SOFTWARE
+from server.export.origins import Origin
 from server.export.properties import EXTENSIONS, acquisition_properties, extensions_of, kept_properties
 from server.export.tags import TAG_PREFIX, source_id
 from server.raster.dataset import Dataset, dataset_crs
 from server.raster.grid import ground_resolution
-from server.scenes.bandlist import file_label, files_of
-from server.scenes.scene import Scene
+from server.scenes.bandlist import files_of
 
 COG_TYPE: Final = "image/tiff; application=geotiff; profile=cloud-optimized"
 ID_SUFFIX: Final = "-cloud-free"
@@ -40,41 +39,6 @@ _COMMON_NAMES: Final = frozenset({
 _TRANSLATED: Final = {
     "rededge1": "rededge071", "rededge2": "rededge075", "rededge3": "rededge078", "watervapor": "nir09",
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """A scene that an export is made from."""
-
-    url: str
-    """What names it."""
-    scene: Scene | None
-    """The scene of several files, if it is one."""
-    document: Mapping[str, Any]
-    """Its STAC Item; empty where it has none."""
-    day: str | None
-    """When it was taken, YYYY-MM-DD, by tags or name."""
-
-    @property
-    def id(self) -> str:
-        """What names it in its archive, else its file's name without ending."""
-        if self.scene is not None and self.scene.acquisition is not None:
-            return self.scene.acquisition.id
-        files = files_of(self.url)
-        path = Path(source_id(files[0]))
-        stem = path.stem if len(files) == 1 else path.stem.removesuffix(file_label(files[0])).rstrip("_-. ")
-        return stem or Path(files[0]).parent.name or "scene"
-
-    @property
-    def datetime(self) -> str | None:
-        """When it was taken, as STAC writes it."""
-        properties = self.document.get("properties")
-        stated = properties.get("datetime") if isinstance(properties, Mapping) else None
-        if isinstance(stated, str) and _is_time(stated):
-            return stated
-        if self.scene is not None and (about := self.scene.acquisition) is not None and about.when is not None:
-            return about.when.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        return f"{self.day}T00:00:00Z" if self.day else None
 
 
 def result_item(
@@ -127,7 +91,7 @@ def _properties(
     found["datetime"] = target.datetime
     if target.datetime is None:
         found = {"start_datetime": EARLIEST, "end_datetime": now} | found
-    names = ", ".join(f"{one.id} ({(one.datetime or 'date unknown')[:10]})" for one in replacements)
+    names = ", ".join(one.label for one in replacements)
     found |= {
         "title": f"{target.id} without clouds",
         "created": now,
@@ -296,13 +260,6 @@ def _points(nested: object) -> Iterator[tuple[float, float]]:
         return
     for part in nested:
         yield from _points(part)
-
-
-def _is_time(text: str) -> bool:
-    try:
-        return datetime.fromisoformat(text).tzinfo is not None
-    except ValueError:
-        return False
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

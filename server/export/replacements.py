@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from server.http.replacements import ReplacementRanking
 
 
-@click.command()
+@click.command(short_help="List the dates that ITEM may be filled from.")
 @click.argument("item", metavar="ITEM")
 @click.option("--mask", help="Raster of cloud classes, or the scenes' own masks: scl, qa_pixel, ...")
 @click.option("--model", help="Cloud model to look for the target's clouds with (see `clearsky models`).")

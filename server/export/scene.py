@@ -30,6 +30,7 @@ from server.export.figures import Figures
 from server.export.folder import FolderWriter, is_masked
 from server.export.job import ExportJob, exists_already
 from server.export.mosaic import GDAL_TYPES, add_tags, keep_bands, put_bands, put_mask, put_sources, target_description
+from server.export.origins import Origin, origins
 from server.export.piece import FIGURES_KIND, IMAGE_KIND, MASK_KIND, PROVENANCE_KIND, PieceFiller
 from server.export.plan import EXPORT_RASTER_SHARE, Piece, strips
 from server.export.publication import Publication, finished_path, publish, unreported, withdraw
@@ -64,11 +65,14 @@ class ExportReport:
     """What was found and filled; None where an earlier run found it and its record is lost."""
     seconds: float
     """How long it took, this run alone."""
+    replacements: tuple[Origin, ...] = ()
+    """What the clouds are filled from, in the order of preference."""
 
     def summary(self) -> dict[str, Any]:
         """As JSON has it."""
         return {
             "outputs": [str(path) for path in self.outputs],
+            "replacements": [origin.summary() for origin in self.replacements],
             **(self.figures.summary() if self.figures else dict.fromkeys(Figures().summary())),
             "seconds": round(self.seconds, 1),
         }
@@ -99,10 +103,6 @@ def export_scene(
         ClearSkyError: a bad value, a raster that cannot be read, or an output that cannot be written.
     """
     start, out = time.monotonic(), job.out.resolve()
-
-    def report(figures: Figures | None) -> ExportReport:
-        return ExportReport(job.outputs(), figures, time.monotonic() - start)
-
     job = job.checked(unreported(out))
     sources = Sources.of(settings, own=[*job.request.sources, *own_apis(settings)])
     request = job.request.checked(sources.check)  # names go without signatures from here on
@@ -124,6 +124,11 @@ def export_scene(
     level = native_grid if job.resolution == "native" else fine_grid
     plane = Plane(task, level(target, follows=task.clouds.users))
     tags = scene_tags(sources, task, job.algorithm, job.resolution)
+    scenes = origins(job.request, sources, tags)
+
+    def report(figures: Figures | None) -> ExportReport:
+        return ExportReport(job.outputs(), figures, time.monotonic() - start, scenes[1:])
+
     plan = strips(plane, cache_bytes=settings.cache_bytes)
     manifest = _manifest(job, task)
     if withdraw(out, keep=work_folder(out, manifest)) and not job.overwrite:
@@ -155,7 +160,7 @@ def export_scene(
     if by_band is None:
         _write_files(job, sources, whole, work, pieces, tags, announce)
     else:
-        FolderWriter(job, sources, work, by_band, tags).write(pieces, figures, announce)
+        FolderWriter(job, sources, work, by_band, tags, scenes).write(pieces, figures, announce)
     publish(work, [path.resolve() for path in reversed(job.outputs())])
     work.remove()
     return report(figures)

@@ -17,6 +17,7 @@ from server.errors import SourceUnreadableError
 from server.raster.dataset import Dataset
 from server.raster.grid import coarse_grid, fine_grid
 from server.raster.sources import Sources
+from server.remote.redaction import redacted_values
 
 NO_CLOUDS_MEANING: Final = "none: clear wherever it has data"
 """What is said of a replacement whose clouds nobody looks for."""
@@ -37,7 +38,8 @@ def described_target(request: Request, sources: Sources, analysis: Analysis) -> 
         described = {"unusable": str(error)}
     else:
         odd += [*described.pop("warnings", ()), *notices(request, sources, analysis.reflectances)]
-    return described | ({"warnings": odd} if odd or request.mask is not None else {})
+    described |= {"warnings": odd} if odd or request.mask is not None else {}
+    return {name: redacted_values(value) for name, value in described.items()}
 
 
 def _described(request: Request, sources: Sources, analysis: Analysis) -> dict[str, Any]:

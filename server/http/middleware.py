@@ -15,6 +15,7 @@ from algorithms.errors import ClearSkyError
 from server import __version__
 from server.http.asgi import Message, Receive, Scope, Send, below_root
 from server.http.states import Resolver
+from server.remote.redaction import redacted
 from server.work.ticket import holding
 from server.work.trace import Trace, current
 
@@ -106,9 +107,9 @@ class ImageHeaders:
                         headers["X-Clearsky-Cloud-Fraction"] = f"{trace.cloud_fraction:.4f}"
                         headers["X-Clearsky-Filled-Fraction"] = f"{trace.filled_fraction:.4f}"
                 if trace.replacements:
-                    headers["X-Clearsky-Replacements"] = trace.chosen()
+                    headers["X-Clearsky-Replacements"] = redacted(trace.chosen())
                 if trace.warnings:
-                    headers["X-Clearsky-Warning"] = trace.warning()
+                    headers["X-Clearsky-Warning"] = redacted(trace.warning())
                 if trace.seconds:
                     headers["Server-Timing"] = trace.server_timing()
             await send(message)

@@ -125,6 +125,7 @@ class RequestParams(TargetParams):
 
 _FIELDS: Final = {field.name for field in fields(RequestParams)} - {"url"}
 _REPEATED: Final = {"replacement", "replacement_mask", "assets"}
+_PICTURES: Final = frozenset({"png", "pngraw", "jpg", "jpeg", "webp"})
 _NUMBERS: Final = ("reflectance_scale", "reflectance_offset")
 
 
@@ -184,6 +185,11 @@ def shown_bands(request: Request, sources: Sources, query: QueryParams) -> tuple
     ).numbers
 
 
+def is_picture(request: HttpRequest) -> bool:
+    """Whether the address asks for a PNG, JPEG or WebP; False where it leaves the format open."""
+    return request.path_params.get("format") in _PICTURES
+
+
 @dataclass
 class ReaderParams(DefaultDependency):
     """What the reader needs besides the request."""
@@ -192,4 +198,5 @@ class ReaderParams(DefaultDependency):
     analysis: SharedAnalysis
     settings: SharedSettings
     process: Annotated[BaseAlgorithm | None, Depends(process)] = None
+    picture: Annotated[bool, Depends(is_picture)] = False
     cover_scale: Annotated[int | None, Query(include_in_schema=False, gt=0, le=1000)] = None

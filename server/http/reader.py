@@ -47,6 +47,8 @@ class PairReader(TargetReader):
     process: BaseAlgorithm | None = attr.ib(default=None, kw_only=True)
     cover_scale: int = attr.ib(default=10, kw_only=True)
     """Cells per side into which statistics of polygons cut each pixel."""
+    picture: bool = attr.ib(default=False, kw_only=True)
+    """Whether the answer is a PNG, JPEG or WebP."""
 
     @property
     def _clouds_wanted(self) -> bool:
@@ -147,7 +149,7 @@ class PairReader(TargetReader):
         """Refuse an image that the server does not make, or that nobody waits for.
 
         Raises:
-            TooLargeError: it takes too much. ParameterError: there is no such nodata.
+            TooLargeError: it takes too much. ParameterError: there is no such nodata, or a picture has too many bands.
         """
         asked = Asked(
             shape=shape,
@@ -158,6 +160,7 @@ class PairReader(TargetReader):
             fills=self._clouds_wanted,
             algorithm=self.process is not None and not isinstance(self.process, CloudAlgorithm),
             coverage=self.cover_scale if polygon else 0,
+            picture=self.picture and (self.process is None or isinstance(self.process, CloudRemoval)),
         )
         admit_image(asked, self._raster, self.input, self.settings)
 

@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+from rio_tiler.errors import InvalidFormat
 from rio_tiler.models import ImageData
 from titiler.core.resources.enums import ImageType
 from titiler.core.utils import render_image
@@ -29,8 +30,8 @@ def render(
     whose profile has it, `pngraw`; that one takes the data as they are.
 
     Raises:
-        ParameterError: a colour formula that cannot be read or does not fit the bands, or an image without a CRS, which
-            TiTiler's headers name.
+        ParameterError: a colour formula that cannot be read or does not fit the bands, an image without a CRS, which
+            TiTiler's headers name, or more bands than the format has.
     """
     if image.crs is None:
         raise ParameterError("the raster has no coordinate reference system; assign one (gdal_edit -a_srs)")
@@ -52,5 +53,14 @@ def render(
             output_format = ImageType.jpeg if image.mask.all() else ImageType.png
         if output_format is ImageType.png and (coloured or image.array.dtype in (np.uint8, np.uint16)):
             output_format = ImageType.pngraw
-        content: tuple[bytes, str] = render_image(image, output_format=output_format, **options)
+        try:
+            content: tuple[bytes, str] = render_image(image, output_format=output_format, **options)
+        except InvalidFormat as error:
+            if image.count <= 3:
+                raise
+            form = output_format.value if output_format else "a picture"
+            raise ParameterError(
+                f"{image.count} bands cannot be written as {form}; choose bands: `assets=red,green,blue` or `bidx`, or "
+                "another format such as tif"
+            ) from error
     return content

@@ -11,6 +11,8 @@ from server.analysis.choosing import LISTED_CANDIDATES, Ranking
 from server.analysis.request import Request
 from server.http.params import asked_target
 from server.http.shared import SharedChooser
+from server.remote.redaction import redacted
+from server.remote.signatures import shown_name
 from server.work.ticket import holding
 
 SHOWN_CANDIDATES: Final = 10
@@ -21,7 +23,7 @@ class RankedCandidate(BaseModel):
     """A date that the target may be filled from."""
 
     id: str = Field(description="Id of its Item")
-    url: str = Field(description="Address of its Item, for `replacement`")
+    url: str = Field(description="Address of its Item, for `replacement`; without its secrets")
     datetime: str | None = Field(description="When it was taken")
     score: float = Field(description="From 0 to 1, the best first")
     clear: float | None = Field(description="Share of the target's clouds under which it is clear; null: not looked at")
@@ -70,31 +72,31 @@ def described_ranking(ranking: Ranking, limit: int = SHOWN_CANDIDATES) -> Replac
     about, chosen = ranking.target, ranking.ids
     return ReplacementRanking(
         target=SearchedTarget(
-            id=about.id,
+            id=redacted(about.id),
             datetime=about.when.isoformat() if about.when else None,
             tile=about.tile,
             cloud_fraction=round(ranking.cloud_fraction, 4),
         ),
-        api=ranking.api,
+        api=shown_name(ranking.api),
         collection=ranking.collection,
         items=ranking.items,
         covered=round(ranking.covered, 4),
-        chosen=list(chosen),
+        chosen=[redacted(name) for name in chosen],
         candidates=[
             RankedCandidate(
-                id=offer.acquisition.id,
-                url=offer.url,
+                id=redacted(offer.acquisition.id),
+                url=shown_name(offer.url),
                 datetime=offer.acquisition.when.isoformat() if offer.acquisition.when else None,
                 score=offer.score,
                 clear=None if offer.clear is None else round(offer.clear, 4),
                 cloud_cover=offer.acquisition.cloud_cover,
                 chosen=offer.acquisition.id in chosen,
-                reasons=list(offer.reasons),
+                reasons=[redacted(reason) for reason in offer.reasons],
             )
             for offer in ranking.offers[:limit]
         ],
-        left_out=[RefusedItem(id=item.id, reason=item.reason) for item in ranking.left_out[:limit]],
-        warnings=list(ranking.warnings),
+        left_out=[RefusedItem(id=redacted(item.id), reason=redacted(item.reason)) for item in ranking.left_out[:limit]],
+        warnings=[redacted(warning) for warning in ranking.warnings],
     )
 
 

@@ -19,6 +19,7 @@ from server.http.shared import SharedAnalysis, SharedSources
 from server.raster.dataset import Dataset
 from server.raster.grid import ground_resolution
 from server.raster.sources import Sources
+from server.remote.redaction import redacted_values
 from server.remote.signatures import shown_name
 from server.work.ticket import holding
 
@@ -75,7 +76,7 @@ def described_scene(request: Request, sources: Sources, analysis: Analysis) -> d
     warnings = [*target.get("warnings", ())]
     if "unusable" in target:
         warnings.append(target["unusable"])
-    return {
+    described = {
         "bands": _bands(request, sources, request.target),
         "level": target.get("level"),
         "model": target.get("model"),
@@ -83,6 +84,7 @@ def described_scene(request: Request, sources: Sources, analysis: Analysis) -> d
         "replacements": [_replacement(request, sources, url) for url in request.replacements],
         "warnings": warnings,
     }
+    return {name: redacted_values(value) for name, value in described.items()}
 
 
 def _replacement(request: Request, sources: Sources, url: str) -> dict[str, Any]:
@@ -109,13 +111,8 @@ def _bands(request: Request, sources: Sources, url: str) -> list[dict[str, Any]]
         else:
             part = dataset.parts[0]
             file = part.url if part.member is None else f"{part.url}!{part.member.name}"
-            found.append(_band(dataset, 0, band.asset, file, part.index) | {"source": _source(dataset, band.source)})
+            found.append(_band(dataset, 0, band.asset, file, part.index))
     return found
-
-
-def _source(dataset: Dataset, said: str) -> str:
-    """Where scale and offset come from: the request, or what the scene says."""
-    return dataset.reflectance_source if dataset.reflectance_source == "the request" else said
 
 
 def _band(dataset: Dataset, position: int, asset: str, file: str, index: int) -> dict[str, Any]:

@@ -76,7 +76,7 @@ LONGEST_DETAIL: Final = 2000
 _REFUSALS: Final = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, AssertionError, RecursionError)
 """Errors that libraries raise when a request's values make no sense to them."""
 _OURS: Final = frozenset({"server", "algorithms"})
-_NO_WAY: Final = re.compile(r"coordinate operation|transformation|reprojection", re.IGNORECASE)
+_NO_WAY: Final = re.compile(r"coordinate operation|transformation|reprojection|\bPROJ\b", re.IGNORECASE)
 _PATH: Final = re.compile(r"(?:/[^\s/:;,'\"()]+){2,}/?")
 
 
@@ -151,7 +151,8 @@ async def _invalid_request(_: Request, error: Exception) -> Response:
     parts = []
     for item in error.errors():
         where = ".".join(str(p) for p in item["loc"][1:]) or str(item["loc"][0])
-        parts.append(f"{where}={repr(item.get('input'))[:200]}: {item['msg']}")
+        missing = item["type"] == "missing"
+        parts.append(f"`{where}` is missing" if missing else f"{where}={repr(item.get('input'))[:200]}: {item['msg']}")
     return JSONResponse({"detail": redacted("; ".join(parts))[:LONGEST_DETAIL]}, status_code=400)
 
 

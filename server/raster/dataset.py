@@ -17,6 +17,7 @@ from server.raster.turns import full_turn
 from server.raster.upright import georeferenced, hull
 from server.raster.usable import check_place, check_real
 from server.scenes.masks import MaskCode
+from server.scenes.productnames import levels_stated
 from server.scenes.reflectance import LANDSAT
 
 _L2A: Final = re.compile(r"L2A|LEVEL[-_ ]?2A|L2SP|L2SR|SURFACE[-_ ]REFLECTANCE|\bBOA\b", re.IGNORECASE)
@@ -96,14 +97,22 @@ class Dataset:
         return round(row), round(col)
 
 
-def reflectance_of(src: Any, indexes: tuple[int, ...]) -> tuple[tuple[float, ...], tuple[float, ...], str]:
-    """Scales, offsets and where they come from."""
+def reflectance_of(
+    src: Any, indexes: tuple[int, ...], *, label: str = ""
+) -> tuple[tuple[float, ...], tuple[float, ...], str]:
+    """Scales, offsets and where they come from.
+
+    Args:
+        src: the raster.
+        indexes: 1-based numbers of the bands.
+        label: what the file's name calls its band, as good as a description: `SR_B2`.
+    """
     scales = tuple(float(src.scales[i - 1] or 1.0) for i in indexes)
     offsets = tuple(float(src.offsets[i - 1] or 0.0) for i in indexes)
     if any(s != 1 for s in scales) or any(o != 0 for o in offsets):
         return scales, offsets, "the dataset's scale and offset"
     dtype = src.dtypes[0]
-    surface = any((d or "").upper().startswith("SR_B") for d in src.descriptions)
+    surface = any((d or "").upper().startswith("SR_B") for d in (*src.descriptions, label))
     if surface and dtype == "uint16":
         scale, offset, source = *LANDSAT, "Landsat Collection 2 surface reflectance (band names SR_B*)"
     elif dtype in ("uint16", "int16"):
@@ -120,7 +129,7 @@ def _level(src: Any, url: str) -> str:
     texts = [f"{key}={value}" for key, value in src.tags().items() if key.upper() not in ("LICENSE", "SOURCE")]
     texts += [d for d in src.descriptions if d and d.upper().startswith("SR_B")]
     surface = any(_L2A.search(text) for text in texts) or any(text.upper().startswith("SR_B") for text in texts)
-    return "l2a" if surface or re.search(r"MSIL2A|_L2A|L2SP|L2SR", url) else "l1c"
+    return "l2a" if surface or "l2a" in levels_stated(url) else "l1c"
 
 
 def describe(src: Any, url: str, version: str) -> Dataset:

@@ -15,6 +15,7 @@ from server.raster.dataset import Dataset, reflectance_of
 from server.raster.stack import Level, StackBand
 from server.raster.usable import check_place, check_real
 from server.remote.files import is_remote
+from server.scenes.bandlist import file_label
 from server.scenes.scene import Scene, SceneBand
 
 AT_ONCE: Final = 8
@@ -48,7 +49,7 @@ def describe_band(src: Any, band: SceneBand, url: str, version: str) -> StackBan
     for k, factor in enumerate(src.overviews(band.index)):
         with rasterio.open(src.name, driver=src.driver, overview_level=k) as overview:
             levels.append(Level(factor, overview.width, overview.height))
-    scales, offsets, _ = reflectance_of(src, (band.index,))
+    scales, offsets, source = reflectance_of(src, (band.index,), label=file_label(url))
     own = src.nodatavals[band.index - 1]
     return StackBand(
         url=url,
@@ -63,6 +64,7 @@ def describe_band(src: Any, band: SceneBand, url: str, version: str) -> StackBan
         offset=offsets[0] if band.offset is None else band.offset,
         levels=tuple(levels),
         member=band.member,
+        source=source if band.scale is None and band.offset is None else band.source,
         masked=bool(rasterio.enums.MaskFlags.per_dataset in src.mask_flag_enums[band.index - 1]),
     )
 
@@ -82,7 +84,7 @@ def describe_scene(scene: Scene, numbers: Sequence[int], describe: Callable[[Sce
     if not chosen:
         raise BandError(f"{scene.url!r} has no bands of reflectance; name the files of its bands, {{B02,B03,B04}}.tif")
     parts = _at_once(describe, chosen)
-    sources = dict.fromkeys(band.source for band in chosen)
+    sources = dict.fromkeys(part.source for part in parts)
     return composed(
         scene.url,
         parts,

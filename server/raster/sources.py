@@ -28,7 +28,7 @@ from server.remote.web import WebDocument
 from server.scenes.bandlist import band_list, expanded, files_of, is_band_list, joined_files
 from server.scenes.item import item_scene
 from server.scenes.masks import preset_of
-from server.scenes.products import folder_state, is_product, product_scene
+from server.scenes.products import folder_state, is_product, no_product, product_scene
 from server.scenes.scene import Scene, SceneBand, SceneMask, scene_digest
 from server.settings import Settings
 from server.work.cache import size_of
@@ -162,6 +162,7 @@ class Sources:
 
         Raises:
             SourceForbiddenError, SourceMissingError: see `check`. ParameterError: a list that cannot be read.
+            SourceUnreadableError: a folder that is no product.
         """
         if is_band_list(url):
             return band_list(url, expanded(url))
@@ -172,6 +173,8 @@ class Sources:
 
     def _read_item(self, url: str, version: str) -> Scene | None:
         """The scene that a document describes; None for a file that is none."""
+        if not is_remote(url) and Path(url).is_dir():
+            raise no_product(url)
         data = read_document(url, version, self.remotes)
         return None if data is None else item_scene(data, url)
 

@@ -73,6 +73,8 @@ class StackBand:
     """Its own pixels first, then those of its overviews, each coarser than the one before."""
     member: Member | None = None
     """Where in the file its own file is, if that is an archive."""
+    source: str = "the file"
+    """Where scale and offset come from."""
     masked: bool = False
     """Whether a mask in the file says which pixels have data."""
 

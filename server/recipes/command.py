@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from server.settings import Settings
 
 
-@click.group()
+@click.group(short_help="Check recipes, or convert ArcGIS templates.")
 def recipe() -> None:
     """Check recipes, or convert ArcGIS raster function templates into them."""
 
@@ -72,7 +72,7 @@ def _problems(name: str, settings: Settings, sources: Sources | None, taken: dic
     return problems
 
 
-@recipe.command()
+@recipe.command(short_help="Check recipes and the rasters they name.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--offline", is_flag=True, help="Check only the files; do not open the rasters they name.")
 def check(files: tuple[str, ...], *, offline: bool) -> None:
@@ -97,7 +97,7 @@ def _seen_from(url: str, out: Path | None) -> str:
     return url if out is None else Path(os.path.relpath(url, out.parent)).as_posix()
 
 
-@recipe.command("from-rft")
+@recipe.command("from-rft", short_help="Convert an ArcGIS raster function template.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.option("--target", help="Cloudy raster, instead of the template's.")
 @click.option("--replacement", multiple=True, help="Another date; may be repeated.")

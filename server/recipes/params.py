@@ -21,7 +21,7 @@ from titiler.core.dependencies import (
 
 from algorithms.errors import ParameterError
 from algorithms.removal import CloudAlgorithm
-from server.http.params import AlgorithmName, RequestParams, process
+from server.http.params import AlgorithmName, RequestParams, is_picture, process
 from server.http.reader import PairReader, open_request
 from server.http.shared import SharedAnalysis, SharedSettings, SharedSources, chooser_of, sources_of
 from server.recipes.model import Recipe
@@ -153,6 +153,7 @@ class RecipeParams(DefaultDependency):
     analysis: SharedAnalysis
     settings: SharedSettings
     process: Annotated[BaseAlgorithm | None, Depends(recipe_process)] = None
+    picture: Annotated[bool, Depends(is_picture)] = False
     cover_scale: Annotated[int | None, Query(include_in_schema=False, gt=0, le=1000)] = None
 
 

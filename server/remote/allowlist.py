@@ -19,6 +19,7 @@ PUBLIC: Final = "https:*"
 """Entry of the list that admits every public https host."""
 
 _REMEDY = "the operator can admit it with CLEARSKY_ALLOWED_SOURCES"
+_MISSING = "does not exist; check the path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class AllowList:
 
     def describe(self) -> Iterator[str]:
         """What may be read, a line each."""
-        yield from (f"files below {folder}" for folder in self.folders)
+        yield from (f"files below {folder}{_absence(folder)}" for folder in self.folders)
         yield from (f"{prefix} and below" for prefix in self.prefixes)
         yield from (f"https, s3, gs and az on {host}" for host in self.hosts)
         yield "every public https host" if self.public else f"no other https host ({PUBLIC} admits the public ones)"
@@ -115,7 +116,7 @@ class AllowList:
         except (OSError, ValueError) as error:  # too long
             raise _no_file(url) from error
         if not regular:
-            raise _no_file(url)
+            raise _no_file(url, "is a folder; give a raster" if resolved.is_dir() else _MISSING)
         return str(resolved)
 
     def check_address(self, address: Address) -> Address:
@@ -169,6 +170,17 @@ def _path(name: str) -> Path:
         return path
 
 
+def _absence(folder: Path) -> str:
+    """A remark where there is no such folder or file."""
+    try:
+        folder.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return " (does not exist)"
+    except OSError as error:
+        return f" (cannot be read: {error.strerror})"
+    return ""
+
+
 def _host_admitted(host: str, hosts: tuple[str, ...]) -> bool:
     host = host.lower()
     return any(host == entry or (entry.startswith("*.") and host.endswith(entry[1:])) for entry in hosts)
@@ -178,5 +190,5 @@ def _forbid(url: str, why: str) -> SourceForbiddenError:
     return SourceForbiddenError(f"{redacted(url)[:200]!r} is not allowed: {why}; {_REMEDY}")
 
 
-def _no_file(url: str) -> SourceMissingError:
-    return SourceMissingError(f"{redacted(url)[:300]!r} does not exist; check the path")
+def _no_file(url: str, why: str = _MISSING) -> SourceMissingError:
+    return SourceMissingError(f"{redacted(url)[:300]!r} {why}")

@@ -173,13 +173,20 @@ class Remotes:
         return _good(known)
 
     def _look(self, asked: str) -> Identity | ClearSkyError:
-        """Ask the server: one small request, with no body if nothing changed."""
+        """Ask the server: one small request, with no body if nothing changed since this very address was let in.
+
+        What another signature has seen is not asked about: "nothing changed" is no answer to whether this one may read,
+        and some servers give it before they look at signatures.
+        """
         url = unsigned_name(asked)
         with self._lock:
-            last = self._last.get(url)
+            last = self._last.get(asked)
         try:
             part = self._transfer(url).fetch(asked, 0, HEAD_CHUNKS * CHUNK_BYTES, last.stamp if last else None)
         except ClearSkyError as error:
+            if isinstance(error, SourceDeniedError | SourceMissingError):
+                with self._lock:
+                    self._last.pop(asked, None)
             return again(error)
         if part.data is None and last:
             identity = Identity(url, last.version, last.stamp, part.where, asked)
@@ -187,7 +194,7 @@ class Remotes:
             identity = Identity(url, _version(part), part.stamp, part.where, asked)
             self.pieces.keep(identity, 0, part.data or b"")
         with self._lock:
-            self._last[url] = identity
+            self._last[asked] = identity
         return identity
 
     def _transfer(self, url: str) -> Transfer:
@@ -215,11 +222,11 @@ class Remotes:
 
     def forget(self, url: str) -> None:
         """Drop the pieces of a file that turned out to be damaged: its server may send them whole the next time."""
-        with self._lock:
-            self._last.pop(url, None)
         self.pieces.forget(url)
-        with self._checking:
-            for asked in self._signatures.of(url):
+        for asked in self._signatures.of(url):
+            with self._lock:
+                self._last.pop(asked, None)
+            with self._checking:
                 self._known.pop(asked, None)
 
     def _bytes(self, identity: Identity, start: int, stop: int) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Collection
-from typing import Final
+from typing import Any, Final
 
 _AZURE: Final = frozenset(
     {
@@ -50,6 +50,17 @@ def is_secret(name: str, others: Collection[str]) -> bool:
 def redacted(text: str) -> str:
     """Any text with the values of signatures replaced by dots: for messages and logs."""
     return _SECRET.sub(r"\g<name>...", text)
+
+
+def redacted_values(value: Any) -> Any:
+    """What an answer in JSON consists of, every text in it as `redacted` has it."""
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, dict):
+        return {key: redacted_values(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [redacted_values(part) for part in value]
+    return value
 
 
 LOGS: Final = ("clearsky", "urllib3.connectionpool")

@@ -42,9 +42,10 @@ def unsigned_name(url: str) -> str:
 
 
 def shown_name(url: str) -> str:
-    """How to write a name in an answer: as `unsigned_name` has it, or what is no address without its secrets."""
+    """How to write a name in an answer: without what signs it, otherwise as it is given."""
     try:
-        return unsigned_name(url)
+        name = unsigned_name(url)
+        return url if "://" in url and name == str(parse_address(url)) else name
     except SourceForbiddenError:
         return redacted(url)
 

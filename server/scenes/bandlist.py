@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import PurePosixPath
 from typing import Final
-from urllib.parse import unquote, urlsplit
 
 from algorithms.bands import common_names
 from algorithms.errors import ParameterError
+from server.scenes.productnames import level_of_files, path_of
 from server.scenes.reflectance import Reflectance, baseline_of, reflectance_by_rules
 from server.scenes.scene import Scene, SceneBand
 
@@ -71,7 +71,7 @@ def files_of(url: str) -> tuple[str, ...]:
 
 def file_label(url: str) -> str:
     """What a file's band is called: `B02`, `SR_B4`, `B8A_20m` at the end of its name, else the name without ending."""
-    stem = PurePosixPath(unquote(urlsplit(url).path if "://" in url else url)).stem
+    stem = PurePosixPath(path_of(url)).stem
     return found[1] if (found := _BAND.search(stem)) else stem
 
 
@@ -80,7 +80,7 @@ def band_list(url: str, files: Sequence[str]) -> Scene:
 
     Args:
         url: the whole list's name.
-        files: the files' admitted names.
+        files: the files' admitted names, which state the processing level too.
     """
     labels = [file_label(file) for file in files]
     names = common_names(labels)
@@ -89,7 +89,7 @@ def band_list(url: str, files: Sequence[str]) -> Scene:
         SceneBand(name, label, file, scale=meaning.scale, offset=meaning.offset, source=meaning.source)
         for name, label, file, meaning in zip(names, labels, files, meanings, strict=True)
     ]
-    return Scene(url=url, bands=tuple(bands), whole=True)
+    return Scene(url=url, bands=tuple(bands), level=level_of_files(files), whole=True)
 
 
 def _reflectance(file: str) -> Reflectance:

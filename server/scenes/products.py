@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from server.errors import SourceUnreadableError
 from server.scenes.archive import MOST_MEMBERS, damaged, product_files
 from server.scenes.landsat import is_landsat_metadata, landsat_scene
 from server.scenes.safe import safe_level, safe_scene
@@ -41,6 +42,13 @@ def product_scene(url: str) -> Scene:
         if is_landsat_metadata(name):
             return landsat_scene(files, name)
     raise damaged(url, "it holds neither MTD_MSIL1C.xml or MTD_MSIL2A.xml nor *_MTL.json")
+
+
+def no_product(folder: str) -> SourceUnreadableError:
+    """The error for a folder that is named as a raster, but holds no product."""
+    return SourceUnreadableError(
+        f"{folder[:300]!r} is a folder, but no .SAFE and no Landsat bundle (no *_MTL.json); name a product, or one file"
+    )
 
 
 def folder_state(url: str) -> str:

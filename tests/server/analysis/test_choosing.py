@@ -55,7 +55,7 @@ def usual(api: StacApi) -> Iterator[None]:
 def chooser(api: StacApi, named: str | None = None, *, allowed: str = "", **settings: str) -> Chooser:
     """What chooses, without any memory."""
     sources = sources_by(allowed or f"{api.folder},{api.base}/", **settings)
-    return Chooser(sources, Analysis(sources, cache_bytes=1 << 24, threads=2), api=named, retry=30)
+    return Chooser(sources, Analysis(sources, cache_bytes=1 << 24, threads=2), api=named, retry=30, threads=8)
 
 
 def ranking(api: StacApi, instead: Answer | None = None, **settings: str) -> Ranking:

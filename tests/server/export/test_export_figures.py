@@ -32,6 +32,7 @@ def test_figures_are_those_of_the_provenance(
     assert done.pop("seconds") > 0
     assert done == {
         "outputs": [str(out), str(provenance)],
+        "replacements": [{"id": "other", "url": str(bad / "other.tif"), "datetime": None}],
         "cloud": pytest.approx((there & (source != 0)).sum() / there.sum(), abs=1e-6),
         "filled": pytest.approx(filled.sum() / there.sum(), abs=1e-6),
         "unfilled": pytest.approx((there & (source == 255)).sum() / there.sum(), abs=1e-6),
@@ -39,8 +40,8 @@ def test_figures_are_those_of_the_provenance(
     }
     assert (done["unfilled"] > 0) == unfilled
     assert run(*args, "--overwrite") == 0
-    wrote, figures = capfd.readouterr().out.splitlines()
-    assert wrote == f"Wrote {out}"
+    wrote, origin, figures = capfd.readouterr().out.splitlines()
+    assert (wrote, origin) == (f"Wrote {out}", "Filled from other (date unknown)")
     assert f"Cloud {done['cloud']:.1%}: filled {done['filled']:.1%}" in figures
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -259,3 +260,13 @@ def test_odd_headers_are_no_fault_of_the_server(client: TestClient, folder: Path
             raw: Any = {name: header.encode("latin-1")}
             answer = client.get(path, params=query, headers=raw)
             assert answer.status_code < 500, f"{path} {name}: {answer.text}"
+
+
+def test_matrix_sets_that_a_dataset_lies_outside_of_are_not_logged(folder: Path) -> None:
+    """WMTS lists all of them; a warning for each would fill the server's log."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.resetwarnings()
+        with application(folder) as client:
+            answer = client.get("/cog/WMTSCapabilities.xml", params={"url": str(folder / "target.tif")})
+    assert answer.status_code == 200
+    assert [str(one.message) for one in told if "tms" in str(one.message).lower()] == []

@@ -11,6 +11,8 @@ from typing import Any, Final
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from fastapi import Request
+from fastapi.responses import JSONResponse
 from httpx2 import Response
 from numpy.testing import assert_array_equal
 from starlette.testclient import TestClient
@@ -103,6 +105,57 @@ def test_the_ranking_says_why(client: TestClient, api: StacApi) -> None:
     assert [candidate["id"] for candidate in one["candidates"]] == ["right_1"]
 
 
+@pytest.fixture
+def secretive(tmp_path: Path, documents: Path) -> Iterator[StacApi]:
+    """An API behind a key, whose addresses carry tokens, with one Item that cannot be read."""
+    with four_dates(tmp_path, documents) as api:
+
+        def behave(request: Request) -> JSONResponse | None:
+            if request.url.path != "/search":
+                return None
+            found = []
+            for item in map(api.shown, api.items):
+                assets = item["assets"]
+                item["assets"] = {
+                    key: asset | {"href": f"{asset['href']}?token=SECRET1"} for key, asset in assets.items()
+                }
+                item["links"] = [link | {"href": f"{link['href']}?api_key=SECRET2"} for link in item["links"]]
+                found.append(item)
+            bad = found[2] | {"id": "bad", "links": []}
+            bad["assets"] = {key: asset | {"href": f"ftp://u@h/{key}?sig=SECRET3"} for key, asset in assets.items()}
+            return JSONResponse({"type": "FeatureCollection", "features": [*found, bad], "links": []})
+
+        api.instead = behave
+        yield api
+
+
+def test_no_answer_shows_a_secret(
+    secretive: StacApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api, operator = secretive, f"{secretive.base}/?subscription-key=SECRET4"
+    with application(f"{api.folder},{api.base}/", stac_api=operator) as client:
+        ranking = good(client.get("/stac/replacements", params=asked(api) | {"limit": 50}))
+        assert ranking.json()["api"] == f"{api.base}/"
+        assert {candidate["id"] for candidate in ranking.json()["candidates"]} == {"right_1", "far"}
+        assert "bad" in {item["id"] for item in ranking.json()["left_out"]}
+        for path in ("/stac/scene", "/stac/info", "/stac/preview.npy"):
+            answer = good(client.get(path, params=asked(api)))
+            assert b"SECRET" not in answer.content
+            assert "SECRET" not in str(answer.headers)
+        assert "SECRET" not in ranking.text
+    monkeypatch.setenv("CLEARSKY_STAC_API", operator)
+    for options in ([], ["--json"]):
+        printed = CliRunner().invoke(replacements, [api.address("target"), "--mask", "scl", *options])
+        assert "right_1" in printed.output
+        assert "SECRET" not in printed.output
+    api.items.clear()
+    api.instead = lambda request: JSONResponse({}, status_code=404) if request.url.path == "/search" else None
+    monkeypatch.setattr(sys, "argv", ["clearsky", "replacements", str(api.folder / "target.json")])
+    with pytest.raises(SystemExit):
+        main()
+    assert "SECRET" not in capsys.readouterr().err
+
+
 def test_an_answers_tag_changes_with_the_choice(client: TestClient, api: StacApi, documents: Path) -> None:
     before = good(client.get("/stac/preview.npy", params=asked(api)))
     again = client.get("/stac/preview.npy", params=asked(api), headers={"If-None-Match": before.headers["ETag"]})
@@ -192,7 +245,11 @@ def test_bad_input_ends_the_command_with_one_line(
 
 def test_an_export_has_its_dates_chosen(terminal: CliRunner, api: StacApi, tmp_path: Path) -> None:
     options = ["--mask", "scl", "--no-residual", "--buffer", "0", "--replacement"]
+    chosen = {"id": "right_1", "url": api.address("right_1"), "datetime": "2025-06-20T10:00:00Z"}
     for name, given in (("auto.tif", "auto"), ("named.tif", api.address("right_1"))):
-        result = terminal.invoke(export, [api.address("target"), str(tmp_path / name), *options, given])
+        result = terminal.invoke(export, [api.address("target"), str(tmp_path / name), *options, given, "--json"])
         assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout)["replacements"] == [chosen]
+    words = terminal.invoke(export, [api.address("target"), str(tmp_path / "words.tif"), *options, "auto"])
+    assert "Filled from right_1 (2025-06-20)" in words.stdout.splitlines()
     assert_array_equal(read_raster(tmp_path / "auto.tif"), read_raster(tmp_path / "named.tif"))

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.transform import Affine
+from rio_tiler.io import Reader
 from starlette.testclient import TestClient
 
 from tests.helpers.scenes import CLEAR_REPLACEMENTS, make_pair, write_pair, write_raster
@@ -37,6 +38,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"<SourceFilename>{folder}/target.tif</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"
     )
     (folder / "hidden.tif").write_text((folder / "secret.vrt").read_text())
+    (folder / "scenes").mkdir()
+    (folder / "folder.tif").mkdir()
     (folder / "link.tif").symlink_to("/etc/hostname")
     return folder
 
@@ -122,6 +125,62 @@ def test_one_clear_answer(
     for word in words:
         assert word in answer.json()["detail"]
     assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize("form", ["png", "pngraw", "jpg", "jpeg", "webp"])
+def test_a_picture_of_all_bands_is_refused_before_it_is_computed(
+    client: TestClient, folder: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is read for it: the analysis of a large scene takes minutes."""
+    params = {"url": str(folder / "target.tif"), "replacement": str(folder / "replacement.tif")}
+    every = {"expression": ";".join(f"b{k}" for k in range(1, 7))}
+    with monkeypatch.context() as patch:
+        for name in ("part", "read"):
+            patch.setattr(Reader, name, lambda *_, **__: pytest.fail("read"))
+        for path in ("preview", "preview/8x8", "bbox/15.0,41.5,15.01,41.51", "tiles/WebMercatorQuad/14/8874/6109"):
+            for more in ({}, every, {"algorithm": "cloud_removal"}):
+                answer = client.get(f"/cog/{path}.{form}", params=params | more)
+                assert answer.status_code == 400, answer.text
+                for word in ("6 bands", "`assets=red,green,blue`", "`bidx`"):
+                    assert word in answer.json()["detail"]
+    for more in ({"bidx": "1"}, {"expression": "b1+b6"}, {"assets": "red,green,blue"}, {"algorithm": "cloud_mask"}):
+        answer = client.get(f"/cog/preview.{form}", params=params | more | {"rescale": "0,3000"})
+        assert answer.status_code == 200, answer.text
+
+
+def test_a_picture_of_more_bands_than_its_format_has_says_so(client: TestClient, folder: Path) -> None:
+    """Four fit into a PNG only without a mask; where the address leaves the format open, this shows at the end."""
+    for path, name, count in (("preview.png", "four.tif", 4), ("preview", "target.tif", 6)):
+        answer = client.get(f"/cog/{path}", params={"url": str(folder / name)})
+        assert answer.status_code == 400, answer.text
+        for word in (f"{count} bands", "`assets=red,green,blue`", "`bidx`"):
+            assert word in answer.json()["detail"]
+    answer = client.get("/cog/preview.png", params={"url": str(folder / "four.tif"), "return_mask": "false"})
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("parameter", ["url", "replacement", "mask"])
+@pytest.mark.parametrize(
+    ("name", "status", "says"), [("scenes", 400, "no Landsat bundle"), ("folder.tif", 404, "give a raster")]
+)
+def test_a_folder_that_is_no_product(
+    client: TestClient, folder: Path, parameter: str, name: str, status: int, says: str
+) -> None:
+    params = {"url": "target.tif", "replacement": "replacement.tif"} | {parameter: name}
+    for prefix in ("/cog", "/stac"):
+        answer = client.get(f"{prefix}/preview.tif", params={key: str(folder / text) for key, text in params.items()})
+        assert answer.status_code == status, answer.text
+        for word in (str(folder / name), "is a folder", says):
+            assert word in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("/cog/preview.png", "url"), ("/stac/info", "url"), ("/cog/validate", "url"), ("/stac/replacements", "url")],
+)
+def test_a_missing_parameter_is_named(client: TestClient, path: str, name: str) -> None:
+    answer = client.get(path)
+    assert (answer.status_code, answer.json()) == (400, {"detail": f"`{name}` is missing"})
 
 
 def test_tile_outside(client: TestClient, folder: Path) -> None:

@@ -198,3 +198,35 @@ def test_a_tag_changes_with_every_file(client: TestClient, folder: Path) -> None
     with rasterio.open(path, "r+") as dst:
         dst.update_tags(changed="yes")
     assert good(client.get("/cog/preview.npy", params={"url": url})).headers["etag"] != before
+
+
+@pytest.mark.parametrize(
+    ("pattern", "labels", "level"),
+    [
+        ("{}.tif", tuple(FILES), "l1c"),
+        ("{}_10m.tif", tuple(FILES), "l2a"),
+        ("S2B_20EPT_20250731_0_L2A_{}.tif", tuple(FILES), "l2a"),
+        ("SR_{}.tif", ("B2", "B3", "B4", "B5", "B6", "B7"), "l2a"),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_a_list_has_the_level_model_and_reflectance_of_its_stacked_file(
+    client: TestClient, folder: Path, tmp_path_factory: pytest.TempPathFactory, pattern: str,
+    labels: tuple[str, ...], level: str, dtype: str,
+) -> None:  # fmt: skip
+    where = folder / tmp_path_factory.mktemp("named").name
+    where.mkdir()
+    with rasterio.open(folder / "cloudy.tif") as src:
+        values = src.read()[:, :64, :64].astype(dtype)
+    names = [pattern.format(label) for label in labels]
+    for name, band in zip(names, values, strict=True):
+        write_band(where / name, band, 10)
+    stacked = where / ("stack_L2A.tif" if level == "l2a" else "stack.tif")
+    write_raster(stacked, values, descriptions=tuple(Path(name).stem for name in names))
+    listed, whole = (
+        good(client.get("/cog/info", params={"url": url})).json()["clearsky"]
+        for url in ("{" + ",".join(str(where / name) for name in names) + "}", str(stacked))
+    )
+    assert (listed["level"], listed["bands"], listed["model"]) == (level, whole["bands"], whole["model"])
+    assert listed["reflectance"] == whole["reflectance"]
+    assert listed["reflectance"]["source"] != "the file"

@@ -107,6 +107,8 @@ def test_point_is_the_pixel_of_the_filled_image(client: TestClient, files: dict[
     ratio = client.get(f"/cog/point/{lon},{lat}", params=files | NO_BUFFER | {"expression": "b4/b3"}).json()["values"]
     assert ratio == pytest.approx([sent[3, row, col] / sent[2, row, col]], rel=1e-5)
     assert client.get("/cog/point/0,0", params=files).status_code in (400, 404)
+    for nowhere in ("500,500", "15,-91", "1e300,41"):
+        assert client.get(f"/cog/point/{nowhere}", params=files).status_code in (400, 404), nowhere
 
 
 def test_statistics_see_the_filled_image(client: TestClient, files: dict[str, str]) -> None:

@@ -190,6 +190,16 @@ def test_the_server_says_what_may_be_read(monkeypatch: pytest.MonkeyPatch, allow
         assert word in answer.output
 
 
+def test_the_server_says_which_folders_do_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = (tmp_path / "missing", tmp_path / "missing" / "further")
+    monkeypatch.setenv("CLEARSKY_ALLOWED_SOURCES", ",".join(map(str, (tmp_path, *missing))))
+    with mock.patch("uvicorn.run"):
+        lines = CliRunner().invoke(cli, ["serve"]).output.splitlines()
+    assert f"May be read: files below {tmp_path}" in lines
+    for folder in missing:
+        assert f"May be read: files below {folder} (does not exist)" in lines
+
+
 # --- what goes upstream
 
 

@@ -126,7 +126,7 @@ def test_a_token_is_renewed_before_it_ends(planet: Planet) -> None:
     now = time.monotonic
     for later, tokens in ((3000, 1), (3540, 2)):
         with mock.patch("time.monotonic", lambda by=later: now() + by):
-            made.check(url)
+            made.state(url)
         assert len(planet.tokens) == tokens
 
 

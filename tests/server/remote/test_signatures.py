@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -92,7 +92,11 @@ def test_a_new_signature_computes_nothing(
     assert second.content == first.content
     assert SESSIONS.inferences() == runs
     assert second.headers["etag"] == first.headers["etag"]
-    assert served.reset().sent == 0  # looks at states, nothing read again
+    # Only headers, since a signature is checked by a request that is not conditional; and no pixel is read again.
+    assert served.reset().requests == 2
+    settled()
+    good(client, signed(base, SECRETS[1]) | others)
+    assert served.reset().sent == 0
     again = {"If-None-Match": first.headers["etag"]}
     assert client.get(PATH, params=signed(base, SECRETS[1]) | others, headers=again).status_code == 304
 
@@ -121,6 +125,37 @@ def test_what_one_signature_opened_stays_closed_to_others(
             assert not any(secret in answer.text + str(answer.headers) for secret in SECRETS)
     assert not any(secret in caplog.text for secret in SECRETS)
     assert good(client, params) == first.content  # and the refusals spoil nothing for who may
+
+
+@pytest.mark.parametrize("wrong", [sas(SECRETS[2]), ""])
+@pytest.mark.parametrize("validators", [("etag",), ("last-modified",)])
+def test_what_has_not_changed_is_not_open_to_all(
+    client: TestClient,
+    served: RangeServer,
+    fresh: Path,
+    private: set[str],
+    wrong: str,
+    validators: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Some servers answer a conditional request before they look at its signature."""
+    strict, served.validators = served.trouble, validators
+    served.trouble = None
+
+    def lax(path: str, headers: Mapping[str, str]) -> int | None:
+        return None if {"If-None-Match", "If-Modified-Since"} & headers.keys() else strict(path, 0)
+
+    monkeypatch.setattr(served, "doorman", lax)
+    url = f"{address(served, fresh)}target.tif"
+    refused = {"url": f"{url}?{wrong}".rstrip("?")}
+    assert client.get("/cog/info", params=refused).status_code == 403
+    settled()
+    assert client.get("/cog/info", params={"url": f"{url}?{sas(SECRETS[0])}"}).status_code == 200
+    for _ in range(2):
+        settled()
+        for path in ("/cog/info", "/cog/preview.png"):
+            assert client.get(path, params=refused).status_code == 403
+    assert client.get("/cog/info", params={"url": f"{url}?{sas(SECRETS[0])}"}).status_code == 200
 
 
 def test_a_signature_that_expires_closes_the_file(
