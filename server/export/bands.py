@@ -29,7 +29,7 @@ SOURCE_FILE: Final = "fill_source.tif"
 CONFIDENCE_FILE: Final = "fill_confidence.tif"
 """Files that record where every pixel comes from."""
 LONGEST_STEM: Final = 200
-"""Characters of a source's name that are kept."""
+"""Bytes in UTF-8 of a source's name that are kept: file systems take 255 with the ending."""
 _SUFFIXES: Final = frozenset({".tif", ".tiff", *BY_SUFFIX})
 _SAME_GRID: Final = Place(0.0, 0.0, 1.0, 1.0)
 
@@ -198,9 +198,15 @@ def _unique(stems: Sequence[str], labels: Sequence[str]) -> list[str]:
     taken = {SOURCE_FILE, CONFIDENCE_FILE}
     names = []
     for number, (stem, label) in enumerate(zip(stems, labels, strict=True), start=1):
-        plain = [re.sub(r"[^\w.+-]", "_", text)[:LONGEST_STEM].lstrip(".") for text in (stem, label)]
+        plain = [_plain(text) for text in (stem, label)]
         choices = [f"{text}.tif" for text in (*filter(None, plain), f"band{number}")]
         name = next((choice for choice in choices if choice.casefold() not in taken), f"band{number}_{number}.tif")
         taken.add(name.casefold())
         names.append(name)
     return names
+
+
+def _plain(text: str) -> str:
+    """A text as part of a file's name."""
+    kept = re.sub(r"[^\w.+-]", "_", text).encode()[:LONGEST_STEM].decode(errors="ignore")
+    return kept.lstrip(".")

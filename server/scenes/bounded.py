@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 MOST_VALUES: Final = 250_000
-"""Values of a JSON document, each of which takes up to 40 times its bytes in memory; 50 Items have 25,000 to 75,000."""
+"""Values of a JSON document, each of which takes up to 40 times its bytes in memory; 50 Items have 17,000 to 76,000."""
 MOST_XML_MARKS: Final = 250_000
 """Tags and attributes of an XML document; those of products have up to 10,000."""
 LONGEST_TEXT: Final = 256

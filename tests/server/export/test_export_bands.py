@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,22 @@ def test_each_band_has_a_file_that_describes_itself_as_its_source_does(made: Pat
                 assert getattr(out, what) == getattr(src, what), (key, what)
             assert (out.scales, out.offsets, out.descriptions) == ((SCALE,), (OFFSET,), (name,))
             assert out.tags()["CLEARSKY_VERSION"]
+
+
+def test_names_that_are_too_long_for_a_file_are_cut(dates: TwoDates, tmp_path: Path) -> None:
+    item = json.loads(dates.target.read_text())
+    assets = {key: item["assets"][key] for key in ("blue", "green")}
+    for key, asset in assets.items():  # of one name, so that the keys tell them apart
+        (tmp_path / key).mkdir()
+        shutil.copy(dates.target.parent / asset["href"], tmp_path / key / "B.tif")
+        asset["href"] = f"./{key}/B.tif"
+    long = "\N{CJK UNIFIED IDEOGRAPH-6F22}" * 200  # three bytes each
+    document = tmp_path / "item.json"
+    document.write_text(json.dumps(item | {"assets": {"blue": assets["blue"], long: assets["green"]}}))
+    assert run(document, "--per-asset", tmp_path / "made", *dates.others) == 0
+    names = [path.name for path in (tmp_path / "made").glob("*.tif")]
+    assert len(names) == 4
+    assert sorted(len(name) for name in names if name.startswith(long[0])) == [66 + len(".tif")]
 
 
 @pytest.mark.parametrize("key", BANDS)
