@@ -48,10 +48,10 @@ def test_killed_half_way_a_second_run_goes_on(
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     seen: list[int] = []
     there = len(finished(killed))
-    target, out, _, other, _, mask = map(str, arguments)
+    target, out, _, other, _, mask, _, clear = map(str, arguments)
     with monkeypatch.context() as patch:
         patch.setattr(plan, "PIECE_PIXELS", (32, 64))
-        job = ExportJob(Request(target, (other,), mask), Path(out))
+        job = ExportJob(Request(target, (other,), mask, replacement_masks=(clear,)), Path(out))
         export_scene(job, Settings(), lambda done, _: seen.append(done))
     assert there < 60
     assert min(seen) >= there
