@@ -36,7 +36,7 @@ from server.http.validate import ValidateExtension
 from server.recipes.params import TILE_PARAMETERS
 from server.recipes.routes import add_recipes, named_in_recipe
 from server.remote.guard import seal
-from server.remote.redaction import redact_logs
+from server.remote.redaction import redact_logs, redacted
 from server.services import Services
 from server.settings import Settings
 from server.viewer import add_viewer
@@ -76,7 +76,9 @@ def _tiles(prefix: str) -> TilerFactory:
         router_prefix=prefix,
         add_ogc_maps=True,
         extensions=[
-            wmtsExtension(tile_dependencies=TILE_PARAMETERS, layer_identifier_provider=lambda request: request.target),
+            wmtsExtension(
+                tile_dependencies=TILE_PARAMETERS, layer_identifier_provider=lambda request: redacted(request.target)
+            ),
             ValidateExtension(),
             SceneExtension(),
         ],

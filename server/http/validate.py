@@ -14,6 +14,7 @@ from titiler.core.resources.responses import JSONResponse
 
 from server.analysis.request import Request
 from server.http.shared import SharedSources
+from server.remote.signatures import shown_name
 from server.work.ticket import holding
 
 
@@ -43,4 +44,4 @@ class ValidateExtension(FactoryExtension):
             """Validate a COG."""
             url = self.request_of(src_path).target
             with holding(), sources.open(url) as src:
-                return cog_info(src.name, strict=strict).model_copy(update={"Path": url})
+                return cog_info(src.name, strict=strict).model_copy(update={"Path": shown_name(url)})

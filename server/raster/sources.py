@@ -23,7 +23,7 @@ from server.raster.stack import StackBand
 from server.raster.upright import georeferenced
 from server.remote.allowlist import AllowList
 from server.remote.files import Remotes, is_remote
-from server.remote.signatures import unsigned_name
+from server.remote.signatures import plain_name, unsigned_name
 from server.remote.web import WebDocument
 from server.scenes.bandlist import band_list, expanded, files_of, is_band_list, joined_files
 from server.scenes.item import item_scene
@@ -73,7 +73,7 @@ class Sources:
         Raises:
             ParameterError: an entry of the allow-list that cannot be understood.
         """
-        files = [unsigned_name(file) for url in own for file in files_of(url)]
+        files = [plain_name(unsigned_name(file)) for url in own for file in files_of(url)]
         # What a document names next to itself is its user's, too.
         around = [file.rsplit("/", 1)[0] + "/" for file in files if may_be_document(file)]
         allowed = AllowList.of(settings, [*files, *around])
@@ -221,6 +221,8 @@ class Sources:
             See `check`: what is wrong with its own address.
         """
         places = (band.url, *band.alternates)  # no lists: braces in an Item's address are its own
+        if is_band_list(scene.url) and plain_name(band.url) != band.url:
+            return band.url  # `check` has admitted it with its token, which a name does not have
         if len(places) == 1:
             return self._admitted(band.url)
         with self._choosing:

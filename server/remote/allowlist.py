@@ -12,7 +12,7 @@ from server.errors import SourceForbiddenError, SourceMissingError
 from server.remote.addresses import is_public_address, resolve
 from server.remote.names import Address, parse_address
 from server.remote.redaction import redacted
-from server.remote.signatures import unsigned
+from server.remote.signatures import plain_name, unsigned
 from server.settings import Settings
 
 PUBLIC: Final = "https:*"
@@ -152,7 +152,7 @@ class AllowList:
         """Whether the operator names where a dataset comes from, rather than any public host."""
         if "://" not in url:
             return True
-        address = parse_address(url)
+        address = parse_address(plain_name(url))
         return self.named(address) or _host_admitted(address.host, self.hosts)
 
 

@@ -20,7 +20,7 @@ from server.remote.names import WEB
 from server.remote.objects import ObjectTransfer
 from server.remote.pieces import CHUNK_BYTES, Pieces
 from server.remote.rules import Rules
-from server.remote.signatures import Signatures, unsigned_name
+from server.remote.signatures import Signatures, plain_name, unsigned_name
 from server.remote.transfer import Identity, Part, Transfer, again, host_of
 from server.remote.web import WebDocument, WebTransfer
 from server.settings import Settings
@@ -178,6 +178,8 @@ class Remotes:
         What another signature has seen is not asked about: "nothing changed" is no answer to whether this one may read,
         and some servers give it before they look at signatures.
         """
+        if plain_name(asked) != asked:
+            return SourceChangedError(f"{plain_name(asked)!r} cannot be looked up without its token; ask again")
         url = unsigned_name(asked)
         with self._lock:
             last = self._last.get(asked)
@@ -237,8 +239,9 @@ class Remotes:
         except (SourceMissingError, SourceDeniedError):
             # Where a redirect led, and a signature, may hold for minutes only.
             newest = self._signatures.of(identity.url)[0]
-            if newest != identity.asked and identity.stamp.etag is None and identity.stamp.modified is None:
-                # Nothing tells whether both signatures open the same bytes.
+            unknown = identity.stamp.etag is None and identity.stamp.modified is None
+            if (newest != identity.asked and unknown) or plain_name(newest) != newest:
+                # Nothing tells whether both signatures open the same bytes; or none is known any more.
                 raise SourceChangedError(f"{identity.url!r} cannot be read to the end; ask again") from None
             part = transfer.fetch(newest, start, stop)
         if not identity.stamp.agrees(part.stamp) or part.data is None:

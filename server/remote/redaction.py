@@ -18,13 +18,14 @@ _SIGNED_BY_HAND: Final = frozenset(
     {"signature", "expires", "policy", "hash-algorithm", "key-pair-id", "awsaccesskeyid", "ossaccesskeyid"}
 )
 """Parameters of CloudFront and of the older signatures of Amazon, Google and Alibaba, where there is a `Signature`."""
-_ALWAYS: Final = frozenset(
-    {
-        "sig", "signature", "key-pair-id", "googleaccessid", "token", "access_token", "api_key", "apikey",
-        "subscription-key",
-    }
-)  # fmt: skip
+_TOKENS: Final = frozenset({"token", "access_token", "api_key", "apikey", "key", "subscription-key"})
+"""Parameters that say who asks: what a server gives may depend on that."""
+_ALWAYS: Final = _TOKENS | {"sig", "signature", "key-pair-id", "googleaccessid"}
 """Parameters that are secrets wherever they are."""
+TOKEN_MARK: Final = "#token-"  # noqa: S105  (no address that somebody gives has a fragment)
+"""In the name of a file, before the digest of its tokens."""
+TOKEN_DIGITS: Final = 24
+"""Hexadecimal digits of that digest."""
 _PASSING: Final = frozenset({"code"})
 """Parameters that prove something for a moment, on the way back from a login."""
 _PREFIXES: Final = ("x-amz-", "x-goog-", "x-oss-")
@@ -35,6 +36,12 @@ _SECRET: Final = re.compile(
     + r")(?:=|%3D))(?P<value>(?:(?!%26)[^&\s'\"<>])+)",
     re.IGNORECASE,
 )
+_DIGEST: Final = re.compile(f"{TOKEN_MARK}[0-9a-f]{{{TOKEN_DIGITS}}}")
+
+
+def is_token(name: str) -> bool:
+    """Whether a parameter (name in lower case) says who asks, so that it may select what is sent."""
+    return name in _TOKENS
 
 
 def is_secret(name: str, others: Collection[str]) -> bool:
@@ -48,8 +55,8 @@ def is_secret(name: str, others: Collection[str]) -> bool:
 
 
 def redacted(text: str) -> str:
-    """Any text with the values of signatures replaced by dots: for messages and logs."""
-    return _SECRET.sub(r"\g<name>...", text)
+    """Any text with the values of signatures replaced by dots, and names without digests: for messages and logs."""
+    return _SECRET.sub(r"\g<name>...", _DIGEST.sub("", text))
 
 
 def redacted_values(value: Any) -> Any:

@@ -1,12 +1,14 @@
 """Signed addresses: the file's own address apart from its signature, and who has proved that it may be read.
 
-A signature opens a file and says nothing of what is in it, so names, cache keys and entity tags go without. What has
+A signature opens a file and says nothing of what is in it, so names, cache keys and entity tags go without. A token
+says who asks, and a server may send everybody something else: a digest of it is part of the name. What has
 been read by one signature is kept under the file's name; `server.remote.files` therefore lets nobody near a name who
 has not been let in by the file's own server, with the signature that was given or with none.
 """
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from dataclasses import replace
 from functools import lru_cache
@@ -17,7 +19,7 @@ import cachetools
 
 from server.errors import SourceForbiddenError
 from server.remote.names import Address, parse_address
-from server.remote.redaction import is_secret, redacted
+from server.remote.redaction import TOKEN_DIGITS, TOKEN_MARK, is_secret, is_token, redacted
 
 SIGNED_FILES: Final = 4096
 """Files whose signatures are remembered."""
@@ -37,15 +39,31 @@ def unsigned(address: Address) -> Address:
 
 
 def unsigned_name(url: str) -> str:
-    """The same for an address as text, in its one form; a path as it is. Raises as `parse_address` does."""
-    return str(unsigned(parse_address(url))) if "://" in url else url
+    """The name of a file: its address without signature in its one form, with a digest of the tokens; a path as it is.
+
+    Nobody can give such a name in place of the tokens: no address has a fragment. Raises as `parse_address` does.
+    """
+    if "://" not in url:
+        return url
+    address = parse_address(url)
+    parts = [part.partition("=") for part in address.query.split("&")]
+    tokens = [(name, unquote_plus(value)) for key, _, value in parts if is_token(name := unquote_plus(key).lower())]
+    name = str(unsigned(address))
+    if not tokens:
+        return name
+    return name + TOKEN_MARK + hashlib.sha256(repr((name, tokens)).encode()).hexdigest()[:TOKEN_DIGITS]
+
+
+def plain_name(name: str) -> str:
+    """The address in a file's name, without a digest."""
+    return name.partition(TOKEN_MARK)[0] if "://" in name else name
 
 
 def shown_name(url: str) -> str:
-    """How to write a name in an answer: without what signs it, otherwise as it is given."""
+    """How to write an address or a name in an answer: without its secrets, otherwise as it is given."""
     try:
-        name = unsigned_name(url)
-        return url if "://" in url and name == str(parse_address(url)) else name
+        shown = plain_name(unsigned_name(url))
+        return url if "://" in url and shown == str(parse_address(url)) else shown
     except SourceForbiddenError:
         return redacted(url)
 

@@ -28,7 +28,7 @@ from server.remote.names import WEB, Address, parse_address
 from server.remote.planetary import DENIED_STATUSES, TokenService, signable
 from server.remote.redaction import redacted
 from server.remote.rules import SETTING
-from server.remote.signatures import unsigned, unsigned_name
+from server.remote.signatures import shown_name, unsigned
 from server.remote.transfer import ATTEMPTS, CONNECT, Part, Stamp
 
 PAUSE: Final = 0.2
@@ -94,7 +94,7 @@ class WebTransfer:
             headers["If-Modified-Since"] = unless.modified
 
         def read(answer: Any, where: str, deadline: float) -> Part:
-            return self._part(answer, unsigned_name(url), where, (start, stop), unless, deadline)
+            return self._part(answer, shown_name(url), where, (start, stop), unless, deadline)
 
         return self._repeated(url, headers, read)
 
@@ -111,7 +111,7 @@ class WebTransfer:
         """
 
         def read(answer: Any, where: str, deadline: float) -> WebDocument:
-            return WebDocument(self._whole(answer, unsigned_name(url), most_bytes, deadline), where)
+            return WebDocument(self._whole(answer, shown_name(url), most_bytes, deadline), where)
 
         return self._repeated(url, {"Accept": "application/geo+json, application/json"}, read)
 
@@ -130,7 +130,7 @@ class WebTransfer:
         raise AssertionError
 
     def _attempt(self, url: str, headers: dict[str, str], read: Callable[[Any, str, float], T], deadline: float) -> T:
-        first, url = parse_address(url), unsigned_name(url)  # messages name the file
+        first, url = parse_address(url), shown_name(url)  # messages name the file
         where = first
         try:
             for _ in range(HOPS + 1):

@@ -10,7 +10,8 @@ from typing import Final
 
 from algorithms.bands import ROLES
 from algorithms.errors import BandError
-from server.remote.signatures import shown_name
+from server.errors import SourceForbiddenError
+from server.remote.signatures import unsigned_name
 from server.scenes.bandnames import numbers_of
 from server.scenes.similar import Acquisition
 
@@ -78,13 +79,21 @@ class SceneMask:
     """Further addresses of the same file."""
 
 
+def _named(url: str) -> str:
+    """The name of a file, or what is none as it is."""
+    try:
+        return unsigned_name(url)
+    except SourceForbiddenError:
+        return url
+
+
 @lru_cache(maxsize=32)  # scenes of hostile documents take up to 1 MB
 def scene_digest(scene: Scene) -> str:
     """What a scene's documents say, as a short text: the same where only signatures of addresses differ."""
-    masks = [(mask.kind, mask.asset, shown_name(mask.url), mask.member) for mask in scene.masks]
-    bands = [replace(band, url=shown_name(band.url), alternates=()) for band in scene.bands]
-    others = [[shown_name(url) for url in band.alternates] for band in scene.bands]
-    others += [[shown_name(url) for url in mask.alternates] for mask in scene.masks]
+    masks = [(mask.kind, mask.asset, _named(mask.url), mask.member) for mask in scene.masks]
+    bands = [replace(band, url=_named(band.url), alternates=()) for band in scene.bands]
+    others = [[_named(url) for url in band.alternates] for band in scene.bands]
+    others += [[_named(url) for url in mask.alternates] for mask in scene.masks]
     said = (replace(scene, url="", bands=(), masks=()), bands, masks, others)
     return hashlib.sha256(repr(said).encode()).hexdigest()[:24]
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 from algorithms.sessions import SESSIONS
 from server.remote.names import parse_address
 from server.remote.redaction import redacted
-from server.remote.signatures import unsigned
+from server.remote.signatures import shown_name, unsigned
 from tests.helpers.rangeserver import RangeServer
 from tests.helpers.remote import NAMES, PATH, address, at, good, settled
+from tests.helpers.scenes import read_raster
+from tests.helpers.service import sources_by, sources_of
 
 SECRETS = ("first-secret", "second-secret", "wrong-secret")
 
@@ -156,6 +160,91 @@ def test_what_has_not_changed_is_not_open_to_all(
         for path in ("/cog/info", "/cog/preview.png"):
             assert client.get(path, params=refused).status_code == 403
     assert client.get("/cog/info", params={"url": f"{url}?{sas(SECRETS[0])}"}).status_code == 200
+
+
+TOKENS = ["access_token", "token", "api_key", "apikey", "key", "Subscription-Key", "%74oken"]
+PERSONAL = {"alice": "target.tif", "bob": "replacement.tif", "": "mask.tif"}
+"""What Alice, Bob and whoever has no token get of one address."""
+
+
+@pytest.fixture
+def personal(served: RangeServer, fresh: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a file that is another one for everybody: Alice's, Bob's, and for whoever has no token."""
+
+    def own(path: str, _: Mapping[str, str]) -> str | None:
+        who = next((name for name in PERSONAL if name and f"={name}" in path), "")
+        return f"/{fresh.name}/{PERSONAL[who]}" if "/me.tif" in path else None
+
+    monkeypatch.setattr(served, "doorman", own)
+    return f"{address(served, fresh)}me.tif"
+
+
+@pytest.mark.parametrize("token", TOKENS)
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_token_may_select_what_is_read(
+    served: RangeServer, fresh: Path, personal: str, token: str, listed: bool
+) -> None:
+    sources = sources_by(served.base)
+    addresses = {who: f"{personal}?{token}={who}&page=2" if who else personal for who in ("alice", "bob", "")}
+    names = {}
+    for who, url in addresses.items():
+        names[who] = sources.check(f"{{{url},{served.base}{fresh.name}/target.tif}}" if listed else url)
+    for who in ("alice", "bob", "", "alice"):
+        dataset = sources.composed(scene) if (scene := sources.scene(names[who])) else sources.dataset(names[who])
+        with sources.open_described(dataset) as src:
+            np.testing.assert_array_equal(src.read(1), read_raster(fresh / PERSONAL[who])[0])
+    for name in names.values():
+        assert not {"alice", "bob"} & set(re.split("[^a-z]", name))
+        assert shown_name(name) == redacted(name)
+        assert "#" not in shown_name(name)
+
+
+@pytest.mark.parametrize("validators", [("etag", "last-modified"), ()])
+def test_two_tokens_share_no_answer(
+    client: TestClient, served: RangeServer, fresh: Path, personal: str, validators: tuple[str, ...]
+) -> None:
+    served.validators = validators
+    base = address(served, fresh)
+    others = {"mask": [], "reflectance_scale": 1e-4, "replacement": f"{base}replacement.tif"}
+    seen = {}
+    for who, file in list(PERSONAL.items())[:2]:
+        runs = SESSIONS.inferences()
+        answer = client.get(PATH, params=at(base) | others | {"url": f"{personal}?access_token={who}"})
+        assert answer.content == good(client, at(base) | others | {"url": f"{fresh}/{file}"})
+        assert SESSIONS.inferences() > runs
+        seen[answer.headers["etag"]] = answer.content
+    assert len(seen) == len(set(seen.values())) == 2
+    for who, tag in zip(("bob", "alice"), seen, strict=True):
+        params = at(base) | others | {"url": f"{personal}?access_token={who}"}
+        assert client.get(PATH, params=params, headers={"If-None-Match": tag}).status_code == 200
+
+
+def test_the_digest_of_a_token_is_neither_shown_nor_taken(
+    client: TestClient, served: RangeServer, fresh: Path, personal: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "clearsky")
+    url = f"{personal}?access_token=alice"
+    name = sources_of(client).check(url)
+    assert name.startswith(personal)
+    assert client.get("/cog/info", params={"url": name}).status_code == 403
+    asset = {"href": name, "type": "image/tiff", "eo:bands": [{"name": "B04", "common_name": "red"}]}
+    item = {"type": "Feature", "id": "a", "properties": {}, "assets": {"data": asset}}
+    (fresh / "item.json").write_text(json.dumps(item))
+    assert client.get("/stac/preview.png", params={"url": str(fresh / "item.json")}).status_code == 403
+    for path in ("/cog/info", "/cog/scene", "/cog/validate", "/cog/WMTSCapabilities.xml"):
+        answer = good_answer(client, path, {"url": url})
+        assert "#token" not in answer, path
+        assert path.endswith(".xml") or "alice" not in answer
+    served.trouble = lambda path, _: "cut"
+    refused = client.get("/cog/preview.png", params={"url": f"{personal}?access_token=bob"})
+    assert refused.status_code == 502
+    assert "#token" not in refused.text + caplog.text
+
+
+def good_answer(client: TestClient, path: str, params: dict[str, Any]) -> str:
+    answer = client.get(path, params=params)
+    assert answer.status_code == 200, answer.text
+    return answer.text
 
 
 def test_a_signature_that_expires_closes_the_file(
