@@ -221,8 +221,10 @@ class Sources:
             See `check`: what is wrong with its own address.
         """
         places = (band.url, *band.alternates)  # no lists: braces in an Item's address are its own
-        if is_band_list(scene.url) and plain_name(band.url) != band.url:
-            return band.url  # `check` has admitted it with its token, which a name does not have
+        if is_band_list(scene.url):
+            # Its server has let the request in by `check`, with a signature or token that the name does not have.
+            self.allowed.check(plain_name(band.url))
+            return band.url
         if len(places) == 1:
             return self._admitted(band.url)
         with self._choosing:

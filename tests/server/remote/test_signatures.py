@@ -15,6 +15,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from algorithms.sessions import SESSIONS
+from server.errors import SourceForbiddenError
 from server.remote.names import parse_address
 from server.remote.redaction import redacted
 from server.remote.signatures import shown_name, unsigned
@@ -160,6 +161,20 @@ def test_what_has_not_changed_is_not_open_to_all(
         for path in ("/cog/info", "/cog/preview.png"):
             assert client.get(path, params=refused).status_code == 403
     assert client.get("/cog/info", params={"url": f"{url}?{sas(SECRETS[0])}"}).status_code == 200
+
+
+def test_files_of_a_list_are_signed_one_by_one(served: RangeServer, fresh: Path, private: set[str]) -> None:
+    sources = sources_by(served.base)
+    folder = f"{served.base}{fresh.name}/"
+    names = ("target.tif", "replacement.tif")
+    name = sources.check("{" + ",".join(f"{folder}{file}?{sas(SECRETS[0])}" for file in names) + "}")
+    scene = sources.scene(name)
+    assert scene is not None
+    with sources.open_described(sources.composed(scene)) as src:
+        for number, file in enumerate(names, start=1):
+            np.testing.assert_array_equal(src.read(number), read_raster(fresh / file)[0])
+    with pytest.raises(SourceForbiddenError):
+        sources.check("{" + ",".join(f"{folder}{file}" for file in names) + "}")
 
 
 TOKENS = ["access_token", "token", "api_key", "apikey", "key", "Subscription-Key", "%74oken"]
