@@ -69,8 +69,8 @@ def test_an_answer_and_the_log_warn_once(tmp_path: Path, caplog: pytest.LogCaptu
     }
     share = "all" if nodata is None else "87.5%"
     with application(tmp_path) as client, caplog.at_level(logging.WARNING, "clearsky"):
-        for path in ("preview.tif", "preview.png?bidx=1&rescale=0,3000"):
-            warning = client.get(f"/cog/{path}", params=params).headers["x-clearsky-warning"]
+        for path, shown in (("preview.tif", {}), ("preview.png", {"bidx": 1, "rescale": "0,3000"})):
+            warning = client.get(f"/cog/{path}", params=params | shown).headers["x-clearsky-warning"]
             for word in (f"marks {share} of the", "QA_PIXEL", "`mask_bits=1,2,3,4`", "`mask=qa_pixel`"):
                 assert word in warning
         assert caplog.text.count("mask_bits=1,2,3,4") == 1
