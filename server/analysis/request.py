@@ -195,13 +195,9 @@ class Request:
         own = self.clouds_of(sources, target, self.mask, self.target)
         if own.classes is not None and not is_preset(self.mask):
             check_overlap(target, own.classes, "mask")
-        if given:
-            masks = zip(given, urls, strict=True)
-            return own, tuple(self.clouds_of(sources, target, mask, url) for mask, url in masks)
-        if self.mask is None:
-            return own, (own,) * count
-        if is_preset(self.mask):
-            return own, tuple(self.clouds_of(sources, target, self.mask, url) for url in urls)
+        if given or self.mask is None or is_preset(self.mask):
+            pairs = zip(given or (self.mask,) * count, urls, strict=True)
+            return own, tuple(self.clouds_of(sources, target, mask, url) for mask, url in pairs)
         reason = self.unfit_elsewhere(target) if count else None
         if reason is None:
             return own, (model_clouds(self.model_of(target), None),) * count if count else ()

@@ -23,6 +23,7 @@ from server.export.tags import TAG_PREFIX, source_id
 from server.raster.dataset import Dataset, dataset_crs
 from server.raster.grid import ground_resolution
 from server.scenes.bandlist import files_of
+from server.scenes.bounded import mapping_of
 
 COG_TYPE: Final = "image/tiff; application=geotiff; profile=cloud-optimized"
 ID_SUFFIX: Final = "-cloud-free"
@@ -110,9 +111,9 @@ def _properties(
 
 def _band_asset(band: OwnBand, document: Mapping[str, Any]) -> dict[str, Any]:
     assets = document.get("assets")
-    asset = _mapping(_mapping(assets).get(band.asset)) if band.asset else {}
+    asset = mapping_of(mapping_of(assets).get(band.asset)) if band.asset else {}
     listed = asset.get("eo:bands") or asset.get("bands")
-    entry = _mapping(listed[band.number - 1]) if isinstance(listed, list) and len(listed) >= band.number else {}
+    entry = mapping_of(listed[band.number - 1]) if isinstance(listed, list) and len(listed) >= band.number else {}
     title = asset.get("title")
     return {
         "href": f"./{band.file}",
@@ -260,7 +261,3 @@ def _points(nested: object) -> Iterator[tuple[float, float]]:
         return
     for part in nested:
         yield from _points(part)
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

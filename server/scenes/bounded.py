@@ -61,3 +61,13 @@ def too_long(value: object) -> bool:
 def shown(value: object) -> str:
     """How a message shows a value: the beginning of a text, the type of anything that may be large."""
     return repr(value[:60]) if isinstance(value, str) else type(value).__name__
+
+
+def mapping_of(value: object) -> Mapping[str, Any]:
+    """A value that should be a mapping; an empty one for anything else."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def list_of(value: object) -> list[Any]:
+    """A value that should be a list; an empty one for anything else."""
+    return value if isinstance(value, list) else []

@@ -14,7 +14,7 @@ from algorithms.bands import numbered_name
 from server.errors import SourceUnreadableError
 from server.remote.names import LONGEST_ADDRESS, SCHEMES
 from server.scenes.bandlist import file_label
-from server.scenes.bounded import LONGEST_TEXT, read_json, short_texts, shown, too_long
+from server.scenes.bounded import LONGEST_TEXT, list_of, mapping_of, read_json, short_texts, shown, too_long
 from server.scenes.masks import mask_kind
 from server.scenes.productnames import product_named
 from server.scenes.reflectance import baseline_of, number, reflectance_by_rules
@@ -68,7 +68,7 @@ def item_scene(data: bytes, url: str) -> Scene:
 
 def scene_of(item: Mapping[str, Any], url: str) -> Scene:
     """The scene that a STAC Item describes, parsed already: a GeoJSON feature with assets. See `item_scene`."""
-    properties, assets = short_texts(item.get("properties")), _mapping(item.get("assets"))
+    properties, assets = short_texts(item.get("properties")), mapping_of(item.get("assets"))
     if too_long(item.get("id")):  # cut, it could be another one's
         raise _refuse(url, f"is an Item with an id of more than {LONGEST_TEXT} characters; correct the Item")
     item = short_texts(item)
@@ -149,7 +149,7 @@ def _bands(facts: _Facts, key: str, asset: dict[str, Any], file: str) -> Iterato
     """The bands of reflectance in one asset."""
     if _PICTURE.search(key) or _PICTURE.search(file.rsplit(".", 1)[0]):
         return
-    lists = [_list(asset.get(field)) for field in ("raster:bands", "eo:bands", "bands")]
+    lists = [list_of(asset.get(field)) for field in ("raster:bands", "eo:bands", "bands")]
     count = max(_band_count(asset), 1)
     place, *others = _places(facts.url, key, asset)
     for k in range(count):
@@ -183,8 +183,8 @@ def _bands(facts: _Facts, key: str, asset: dict[str, Any], file: str) -> Iterato
 
 def _band_count(asset: object) -> int:
     """How many bands an asset describes, as `eo:bands` or, from STAC 1.1 on, as `bands`."""
-    about = _mapping(asset)
-    return max(len(_list(about.get(field))) for field in ("eo:bands", "bands"))
+    about = mapping_of(asset)
+    return max(len(list_of(about.get(field))) for field in ("eo:bands", "bands"))
 
 
 def _name(sensor: str | None, key: str, band: Mapping[str, Any], file: str) -> str | None:
@@ -279,7 +279,7 @@ def _counted(value: object) -> str | None:
 
 
 def _box(value: object) -> Box | None:
-    numbers = [found for entry in _list(value) if (found := number(entry)) is not None]
+    numbers = [found for entry in list_of(value) if (found := number(entry)) is not None]
     if len(numbers) == 6:
         numbers = [*numbers[:2], *numbers[3:5]]
     return (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else None
@@ -288,8 +288,8 @@ def _box(value: object) -> Box | None:
 def _root(links: object) -> str | None:
     """The API that an Item is from: its root, else what its collection, or the Item itself, is below."""
     found: dict[str, str] = {}
-    for link in _list(links):
-        rel, href = _mapping(link).get("rel"), _mapping(link).get("href")
+    for link in list_of(links):
+        rel, href = mapping_of(link).get("rel"), mapping_of(link).get("href")
         if _is_text(rel) and _is_text(href) and href.startswith(("https://", "http://")):
             found.setdefault(rel, href[:LONGEST_ADDRESS])
     if "root" in found:
@@ -299,7 +299,7 @@ def _root(links: object) -> str | None:
 
 
 def _is_raster(asset: Mapping[str, Any]) -> bool:
-    href, media, roles = asset.get("href"), asset.get("type"), _list(asset.get("roles"))
+    href, media, roles = asset.get("href"), asset.get("type"), list_of(asset.get("roles"))
     if not _is_text(href) or any(role in _NOT_DATA for role in roles if _is_text(role)):
         return False
     if _is_text(media):
@@ -328,7 +328,7 @@ def _places(url: str, key: str, asset: Mapping[str, Any]) -> list[str]:
 
 
 def _alternates(asset: Mapping[str, Any]) -> tuple[str, ...]:
-    entries = (_mapping(entry).get("href") for entry in _mapping(asset.get("alternate")).values())
+    entries = (mapping_of(entry).get("href") for entry in mapping_of(asset.get("alternate")).values())
     found = (
         href
         for href in entries
@@ -381,14 +381,6 @@ def _joined(url: str, key: str, href: str) -> str:
 
 def _is_text(value: object) -> TypeGuard[str]:
     return isinstance(value, str)
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def _refuse(url: str, why: str) -> SourceUnreadableError:

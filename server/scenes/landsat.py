@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from algorithms.bands import numbered_name
 from server.scenes.archive import ProductFiles, damaged
-from server.scenes.bounded import read_json, short_texts
+from server.scenes.bounded import mapping_of, read_json, short_texts
 from server.scenes.reflectance import reflectance_by_rules, text_number
 from server.scenes.scene import Scene, SceneBand, SceneMask, missing_bands, standing_in
 from server.scenes.similar import Acquisition, Box, footprint, moment
@@ -37,10 +37,10 @@ def landsat_scene(files: ProductFiles, metadata: str) -> Scene:
         document = read_json(files.read(metadata))
     except ValueError as error:
         raise damaged(files.url, f"{metadata!r} is not JSON ({str(error)[:80]})") from error
-    parts = _mapping(_mapping(document).get("LANDSAT_METADATA_FILE"))
+    parts = mapping_of(mapping_of(document).get("LANDSAT_METADATA_FILE"))
     contents, image = short_texts(parts.get("PRODUCT_CONTENTS")), short_texts(parts.get("IMAGE_ATTRIBUTES"))
     level = "l2a" if str(contents.get("PROCESSING_LEVEL")).startswith("L2") else "l1c"
-    numbers = _mapping(
+    numbers = mapping_of(
         parts.get("LEVEL2_SURFACE_REFLECTANCE_PARAMETERS" if level == "l2a" else "LEVEL1_RADIOMETRIC_RESCALING")
     )
     sensor = "oli" if str(image.get("SPACECRAFT_ID")) in ("LANDSAT_8", "LANDSAT_9") else "tm"
@@ -80,7 +80,7 @@ def landsat_scene(files: ProductFiles, metadata: str) -> Scene:
         level=level,
         sun_elevation=elevation,
         cloud_cover=text_number(image.get("CLOUD_COVER")),
-        box=_box(_mapping(parts.get("PROJECTION_ATTRIBUTES"))),
+        box=_box(mapping_of(parts.get("PROJECTION_ATTRIBUTES"))),
     )
     warnings = missing_bands(files.url, lost)
     if level == "l1c" and light == 1.0:
@@ -94,7 +94,3 @@ def _box(projection: Mapping[str, Any]) -> Box | None:
         for corner in _CORNERS
     ]
     return footprint([(lon, lat) for lon, lat in places if lon is not None and lat is not None])
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}

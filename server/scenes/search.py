@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
 from server.errors import SourceUnreadableError
 from server.remote.names import LONGEST_ADDRESS
-from server.scenes.bounded import read_json, shown
+from server.scenes.bounded import list_of, mapping_of, read_json, shown
 from server.scenes.item import scene_of
 from server.scenes.scene import Scene
 from server.scenes.similar import Box
@@ -80,8 +80,8 @@ def search_address(landing: bytes, where: str) -> str:
     Raises:
         SourceUnreadableError: it is no STAC API, or one that cannot be searched by GET.
     """
-    links = _list(_parsed(landing, where).get("links"))
-    for link in map(_mapping, links):
+    links = list_of(_parsed(landing, where).get("links"))
+    for link in map(mapping_of, links):
         href = link.get("href")
         if link.get("rel") == "search" and str(link.get("method") or "GET").upper() == "GET" and isinstance(href, str):
             return _joined(where, href)
@@ -132,7 +132,7 @@ def read_page(
     found = []
     for feature in features[:most]:
         go_on()
-        found.append(_candidate(_mapping(feature), where, collection))
+        found.append(_candidate(mapping_of(feature), where, collection))
     scenes = (item for item in found if isinstance(item, Scene))
     left_out = (item for item in found if isinstance(item, LeftOut))
     following = next(_following(page, where), None)
@@ -157,7 +157,7 @@ def _candidate(item: Mapping[str, Any], where: str, collection: str) -> Scene | 
 
 def _own_address(item: Mapping[str, Any], where: str) -> str:
     """Where an Item is: what it says itself, else where a STAC API has it."""
-    for link in map(_mapping, _list(item.get("links"))):
+    for link in map(mapping_of, list_of(item.get("links"))):
         href = link.get("href")
         if link.get("rel") == "self" and isinstance(href, str):
             return _joined(where, href)
@@ -168,7 +168,7 @@ def _own_address(item: Mapping[str, Any], where: str) -> str:
 
 
 def _following(page: Mapping[str, Any], where: str) -> Iterator[str]:
-    for link in map(_mapping, _list(page.get("links"))):
+    for link in map(mapping_of, list_of(page.get("links"))):
         href = link.get("href")
         if link.get("rel") == "next" and str(link.get("method") or "GET").upper() == "GET" and isinstance(href, str):
             yield _joined(where, href)
@@ -198,12 +198,4 @@ def _parsed(data: bytes, where: str) -> Mapping[str, Any]:
         found = read_json(data)
     except ValueError as error:
         raise SourceUnreadableError(f"{where[:200]!r} answers with no JSON ({str(error)[:80]})") from error
-    return _mapping(found)
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
+    return mapping_of(found)
