@@ -17,31 +17,10 @@ from server.analysis.request import Request
 from server.export.job import ExportJob
 from server.export.scene import export_scene
 from server.settings import Settings
-from tests.helpers.exports import filled_from, finished, run, start
+from tests.helpers.exports import filled_from, finished, killed_where, run, start
 from tests.helpers.service import ROOT
 
-KILLED = """
-import os, pathlib, signal, sys
-moves, left = pathlib.Path.replace, int(sys.argv.pop(1))
-def replace(self, to):
-    global left
-    if self.name in ("result", "finished"):
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-    return moves(self, to)
-pathlib.Path.replace = replace
-if left == 2:
-    import shutil
-    remove = shutil.rmtree
-    def rmtree(path, **options):
-        if (path / "publication.json").exists():
-            os.kill(os.getpid(), signal.SIGKILL)
-        remove(path, **options)
-    shutil.rmtree = rmtree
-from server.cli import main
-main()
-"""
+KILLED = killed_where("self.name in ('result', 'finished')")
 """The command, killed before the folder is complete, or has its name; with 2, before the work folder goes."""
 
 

@@ -12,32 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.helpers.exports import finished, run
+from tests.helpers.exports import finished, killed_where, run
 from tests.helpers.scenes import read_raster
 from tests.helpers.service import ROOT
 
-KILLED = """
-import os, pathlib, signal, sys
-moves, left = pathlib.Path.replace, int(sys.argv.pop(1))
-def replace(self, to):
-    global left
-    if str(self).endswith("finished"):
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-    return moves(self, to)
-pathlib.Path.replace = replace
-if left == 2:
-    import shutil
-    remove = shutil.rmtree
-    def rmtree(path, **options):
-        if (path / "publication.json").exists():
-            os.kill(os.getpid(), signal.SIGKILL)
-        remove(path, **options)
-    shutil.rmtree = rmtree
-from server.cli import main
-main()
-"""
+KILLED = killed_where("str(self).endswith('finished')")
 """The command, killed before its n-th output gets its name; with 2, before the work folder goes."""
 
 
