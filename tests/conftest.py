@@ -50,6 +50,12 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def documents(real_data: Path) -> Path:
+    """The folder of the archives' STAC Items."""
+    return real_data / "stac"
+
+
+@pytest.fixture(scope="session")
 def real_raster(real_data: Path) -> Raster:
     """Reads the first bands of a real raster as float32 in its own units, NaN where it has no data."""
 

@@ -34,11 +34,6 @@ from tests.helpers.stacapi import HERE, Answer, StacApi, four_dates, put, scl_wi
 
 
 @pytest.fixture(scope="module")
-def documents(real_data: Path) -> Path:
-    return real_data / "stac"
-
-
-@pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory, documents: Path) -> Iterator[StacApi]:
     with four_dates(tmp_path_factory.mktemp("api"), documents) as api:
         yield api

@@ -28,11 +28,6 @@ FILL: Final = '{"residual": false, "buffer": 0}'
 
 
 @pytest.fixture(scope="module")
-def documents(real_data: Path) -> Path:
-    return real_data / "stac"
-
-
-@pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory, documents: Path) -> Iterator[StacApi]:
     with four_dates(tmp_path_factory.mktemp("api"), documents) as api:
         yield api

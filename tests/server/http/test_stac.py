@@ -43,11 +43,6 @@ def client(folder: Path) -> Iterator[TestClient]:
         yield client
 
 
-@pytest.fixture(scope="module")
-def documents(real_data: Path) -> Path:
-    return real_data / "stac"
-
-
 def small_item(folder: Path, values: np.ndarray, **properties: Any) -> Path:
     """An Item written by hand, with bands of 10 and 20 m and a scale."""
     folder.mkdir(exist_ok=True)
