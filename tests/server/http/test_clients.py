@@ -35,7 +35,7 @@ def test_gdal_reads_the_tiles(base: str, scene: DemoScene, tmp_path: Path, servi
     params = [("url", scene.cloudy), ("replacement", scene.clear), ("rescale", "0,3000")]
     params += [("bidx", b) for b in (3, 2, 1)]
     query = urlencode(params)
-    told = httpx2.get(f"{base}/cog/WebMercatorQuad/tilejson.json?{query}").json()
+    told = httpx2.get(f"{base}/cog/WebMercatorQuad/tilejson.json?{query}", timeout=60).json()
     west, south, east, north = told["bounds"]
     if service == "wmts":
         capabilities = f"{base}/cog/WMTSCapabilities.xml?{query}"
@@ -81,7 +81,9 @@ def test_gdal_reads_the_tiles(base: str, scene: DemoScene, tmp_path: Path, servi
 
 
 def test_server_answers_bad_requests_without_traceback(base: str, scene: DemoScene) -> None:
-    answer = httpx2.get(f"{base}/cog/preview.png", params={"url": str(scene.cloudy), "replacement": "/etc/passwd"})
+    answer = httpx2.get(
+        f"{base}/cog/preview.png", params={"url": str(scene.cloudy), "replacement": "/etc/passwd"}, timeout=60
+    )
     assert answer.status_code == 403
     assert set(answer.json()) == {"detail"}
     assert "Traceback" not in answer.text

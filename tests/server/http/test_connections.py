@@ -84,7 +84,7 @@ def test_a_head_that_drips_is_cut_off(folder: Path, begin: bytes) -> None:
         head = b"X-Slow: " if begin.endswith(b"1.1\r\n") else b"GET / HTTP/1.1\r\nX-Slow: "
         spent = seconds_until_closed(line, head + b"x" * 200, 0.1)
         assert 0.5 < spent < 5
-        assert httpx2.get(base + "/healthz").status_code == 200
+        assert httpx2.get(base + "/healthz", timeout=60).status_code == 200
 
 
 @pytest.mark.usefixtures("hasty")
@@ -110,7 +110,7 @@ def test_a_head_without_end_is_refused(folder: Path, flood: bytes) -> None:
             line.sendall(flood)
         with contextlib.suppress(ConnectionResetError):
             assert line.recv(65536).split(b"\r\n")[0] in (b"", b"HTTP/1.1 431 Request Header Fields Too Large")
-        assert httpx2.get(base + "/healthz").status_code == 200
+        assert httpx2.get(base + "/healthz", timeout=60).status_code == 200
 
 
 @pytest.mark.usefixtures("hasty")
@@ -169,9 +169,9 @@ def address(folder: Path) -> str:
 
 
 def test_a_body_within_the_bound(base: str, folder: Path) -> None:
-    answer = httpx2.post(base + address(folder), content=FEATURE, headers=JSON)
+    answer = httpx2.post(base + address(folder), content=FEATURE, headers=JSON, timeout=60)
     assert answer.status_code == 200, answer.text
-    chunked = httpx2.post(base + address(folder), content=iter([FEATURE[:50], FEATURE[50:]]), headers=JSON)
+    chunked = httpx2.post(base + address(folder), content=iter([FEATURE[:50], FEATURE[50:]]), headers=JSON, timeout=60)
     assert chunked.content == answer.content
 
 
@@ -196,7 +196,7 @@ def test_a_body_that_drips(base: str, folder: Path) -> None:
 def test_a_client_that_hangs_up_in_its_body(base: str, folder: Path) -> None:
     with connect(base) as line:
         line.sendall(f"POST {address(folder)} HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{{".encode())
-    assert httpx2.get(base + "/healthz").status_code == 200
+    assert httpx2.get(base + "/healthz", timeout=60).status_code == 200
 
 
 def peak(process: subprocess.Popen[bytes]) -> int:
@@ -223,7 +223,7 @@ def test_a_flood_of_bodies_takes_no_memory(folder: Path) -> None:
         with ThreadPoolExecutor() as pool:
             list(pool.map(partial(flood, base), ["POST", "GET", "POST", "PUT"]))
         assert peak(process) - before < 100
-        assert httpx2.get(base + "/healthz").status_code == 200
+        assert httpx2.get(base + "/healthz", timeout=60).status_code == 200
 
 
 def test_many_idle_connections_harm_nobody(folder: Path) -> None:
@@ -232,5 +232,5 @@ def test_many_idle_connections_harm_nobody(folder: Path) -> None:
         for _ in range(count):
             stack.enter_context(connect(base)).sendall(b"GET /healthz HTTP/1.1\r\n")
         begun = time.monotonic()
-        assert httpx2.get(base + "/healthz").status_code == 200
+        assert httpx2.get(base + "/healthz", timeout=60).status_code == 200
         assert time.monotonic() - begun < 5

@@ -55,7 +55,7 @@ def test_a_changed_folder_is_read_again(base: tuple[str, Path], scene: Path) -> 
     address, folder = base
     url = f"{address}/recipes/live/preview.png"
     first = httpx2.get(url, timeout=60)
-    assert httpx2.get(url, headers={"If-None-Match": first.headers["etag"]}).status_code == 304
+    assert httpx2.get(url, headers={"If-None-Match": first.headers["etag"]}, timeout=60).status_code == 304
 
     def until(condition: Callable[[httpx2.Response], bool], **headers: str) -> httpx2.Response:
         for _ in range(50):
