@@ -114,8 +114,8 @@ class CloudOptions:
     )
     """Steps of 2 pixels around clouds; at most 15, as in Esri's function."""
     sensitivity: int = _option(
-        15,
-        "How readily the cloud model's mask takes ground, in percent: at 15 it takes what is 85 % cloud or shadow",
+        10,
+        "How readily the cloud model's mask takes ground, in percent: at 10 it takes what is 90 % cloud or shadow",
         range=Range(0, 100),
     )
     """100 minus the probability, in percent, from which on ground counts as cloud or shadow."""

@@ -36,7 +36,7 @@ def plane(task: Task) -> Plane:
 
 def changed(plane: Plane, **options: Any) -> Plane:
     """The plane of a task that differs in some options."""
-    fields = {name: options.pop(name) for name in ("buffer", "refine") if name in options}
+    fields: dict[str, Any] = {name: options.pop(name) for name in ("buffer", "refine") if name in options}
     if (sensitivity := options.pop("sensitivity", None)) is not None:
         others = tuple(clouds.at(sensitivity) for clouds in plane.task.replacement_clouds)
         fields |= {"clouds": plane.task.clouds.at(sensitivity), "replacement_clouds": others}
