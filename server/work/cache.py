@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, TypeVar
 
 import cachetools
 
+from server.work.shared import SharedCache
 from server.work.ticket import check_wanted
 
 T = TypeVar("T")
@@ -39,7 +41,17 @@ class TileCache:
     more than lookup and store.
     """
 
-    def __init__(self, max_bytes: int, *, size: Callable[[Any], int] = size_of) -> None:
+    def __init__(
+        self, max_bytes: int, *, size: Callable[[Any], int] = size_of, shared: SharedCache | None = None
+    ) -> None:
+        """Make it.
+
+        Args:
+            max_bytes: bound on the values, together.
+            size: bytes of a value.
+            shared: where other processes' values are found and this one's are left.
+        """
+        self._shared = shared
         self._entries: cachetools.LRUCache[Hashable, Any] = cachetools.LRUCache(max_bytes, getsizeof=size)
         self._condition = threading.Condition()
         self._fetch = cachetools.cached(self._entries, key=lambda key, _: key, condition=self._condition)(
@@ -55,10 +67,20 @@ class TileCache:
 
         def still_wanted() -> T:
             check_wanted()
-            return compute()
+            return compute() if self._shared is None else self._shared.get(key, compute)
 
         value: T = self._fetch(key, still_wanted)
         return value
+
+    def load(self, keys: Iterable[Hashable]) -> None:
+        """Take what other processes have computed already of several keys, in few requests."""
+        if self._shared is None:
+            return
+        with self._condition:
+            missing = [key for key in keys if key not in self._entries]
+        for key, value in self._shared.find(missing).items():
+            with self._condition, contextlib.suppress(ValueError):  # larger than the cache
+                self._entries[key] = value
 
     def peek(self, key: Hashable) -> bool:
         """Whether a value is cached now."""
