@@ -6,13 +6,16 @@ import dataclasses
 import sys
 import threading
 from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import Any, Final, TypeVar
 
 import cachetools
 
-from server.work.ticket import check_wanted
+from server.work.flight import Flights
 
 T = TypeVar("T")
+
+_NOTHING: Final[Any] = object()
 
 
 def size_of(value: object) -> int:
@@ -33,40 +36,42 @@ def size_of(value: object) -> int:
 
 
 class TileCache:
-    """Least-recently-used cache, bounded by the bytes of its values.
-
-    Only `condition=` makes cachetools compute a key once for all who ask at the same time; `lock=` guards no
-    more than lookup and store.
-    """
+    """Least-recently-used cache, bounded by the bytes of its values."""
 
     def __init__(self, max_bytes: int, *, size: Callable[[Any], int] = size_of) -> None:
         self._entries: cachetools.LRUCache[Hashable, Any] = cachetools.LRUCache(max_bytes, getsizeof=size)
-        self._condition = threading.Condition()
-        self._fetch = cachetools.cached(self._entries, key=lambda key, _: key, condition=self._condition)(
-            lambda _, compute: compute()
-        )
+        self._lock = threading.Lock()
+        self._flights = Flights()
 
     def get(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """The cached value of `key`, computed by the first who asks; an error is raised to each and not kept.
+        """The cached value of `key`, computed by the first who asks; an error is not kept.
 
         Raises:
-            AbandonedError, OverdueError: it is not there, and nobody waits for it any more.
+            AbandonedError, OverdueError: it is not there, and nobody waits for it any more. See `Flights.run`.
         """
+        found: T = self._found(key)
+        return self._flights.run(key, lambda: self._made(key, compute)) if found is _NOTHING else found
 
-        def still_wanted() -> T:
-            check_wanted()
-            return compute()
+    def _found(self, key: Hashable) -> Any:
+        with self._lock:
+            return self._entries.get(key, _NOTHING)
 
-        value: T = self._fetch(key, still_wanted)
+    def _made(self, key: Hashable, compute: Callable[[], T]) -> T:
+        found: T = self._found(key)
+        if found is not _NOTHING:  # by another, in the meantime
+            return found
+        value = compute()
+        with self._lock, suppress(ValueError):  # larger than the cache
+            self._entries[key] = value
         return value
 
     def peek(self, key: Hashable) -> bool:
         """Whether a value is cached now."""
-        with self._condition:
+        with self._lock:
             return key in self._entries
 
     @property
     def nbytes(self) -> int:
         """Bytes held now."""
-        with self._condition:
+        with self._lock:
             return int(self._entries.currsize)
