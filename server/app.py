@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio.to_thread
 import rasterio
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 from morecantile import tms as all_tms
 from morecantile.errors import PointOutsideTMSBounds
@@ -23,6 +23,7 @@ from server.analysis.state import preload
 from server.http.guards import add_guards
 from server.http.landing import landing_page
 from server.http.middleware import ImageHeaders, PathPrefix
+from server.http.nearmiss import warn_of_near_misses
 from server.http.openapi import PAGE_OR_JSON, declare_errors
 from server.http.pages import TEMPLATES, PagePolicy, add_pages
 from server.http.params import ALGORITHMS, ReaderParams, asked_request, process
@@ -106,6 +107,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,
+        dependencies=[Depends(warn_of_near_misses)],
     )
     redact_logs()
     app.state.services = Services.of(settings)
