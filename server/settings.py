@@ -34,6 +34,8 @@ class Settings(BaseSettings):
     """Folder of recipes (`*.yaml`, `*.yml`, `*.json`), read again when it changes."""
     cache_bytes: int = Field(default=512 << 20, ge=16 << 20)
     """Memory for mask and adjustment tiles per process."""
+    answer_cache_bytes: int = Field(default=64 << 20, ge=0)
+    """Memory for finished answers per process; 0 keeps and shares none."""
     source_cache_bytes: int = Field(default=128 << 20, ge=1 << 20)
     """Memory for pieces of remote files."""
     source_check: float = Field(default=5.0, ge=0)
