@@ -20,6 +20,7 @@ from titiler.extensions.wmts import wmtsExtension
 
 from server import __version__
 from server.analysis.state import preload
+from server.http.answers import Answers
 from server.http.guards import add_guards
 from server.http.landing import landing_page
 from server.http.middleware import ImageHeaders, PathPrefix
@@ -160,6 +161,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         resolvers=resolvers,
         cachecontrol=settings.cachecontrol,
         threads=settings.request_threads,
+        answers=Answers(settings.answer_cache_bytes),
     )
     add_guards(app, settings)
     app.add_middleware(

@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     """Memory for mask and adjustment tiles per process."""
     cache_url: str | None = None
     """Cache shared by processes: `redis://HOST:PORT/0`, or a folder, `file:///FOLDER?max_bytes=BYTES`."""
+    answer_cache_bytes: int = Field(default=64 << 20, ge=0)
+    """Memory for finished answers per process; 0 keeps and shares none."""
     source_cache_bytes: int = Field(default=128 << 20, ge=1 << 20)
     """Memory for pieces of remote files."""
     source_check: float = Field(default=5.0, ge=0)
