@@ -161,7 +161,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         resolvers=resolvers,
         cachecontrol=settings.cachecontrol,
         threads=settings.request_threads,
-        answers=Answers(settings.answer_cache_bytes),
+        answers=Answers(settings.answer_cache_bytes, shared=app.state.services.analysis.shared),
     )
     add_guards(app, settings)
     app.add_middleware(

@@ -22,21 +22,24 @@ from algorithms.scene import SceneFit
 from algorithms.sessions import SESSIONS
 from server import __version__
 from server.analysis.blocks import BlockFields, BlockFill
+from server.analysis.choosing import ChoiceKey, Offer, Ranking
 from server.analysis.keys import FillKey, FirstFitKey, SceneKey, ShiftKey, WindowKey
 from server.raster.dataset import Dataset
 from server.raster.grid import Box
 from server.raster.layer import Layer
+from server.scenes.search import LeftOut
+from server.scenes.similar import Acquisition
 from server.work.codec import Codec
 from server.work.folderstore import DEFAULT_FOLDER_BYTES, FolderStore
 from server.work.redisstore import RedisStore
-from server.work.shared import SharedCache
+from server.work.shared import NamedKey, SharedCache
 from server.work.store import Store
 
-SHARED_KEYS: Final = (WindowKey, FirstFitKey, ShiftKey, SceneKey, FillKey)
-"""Keys of what takes inference or many cells to compute; all else is made from these, or read, in less time."""
-SHARED_TYPES: Final = (Bend, Border, BlockFields, BlockFill, Box, SceneFit)
+SHARED_KEYS: Final = (NamedKey, ChoiceKey, WindowKey, FirstFitKey, ShiftKey, SceneKey, FillKey)
+"""Keys of what takes inference, many cells or many requests; all else is made from these, or read, in less time."""
+SHARED_TYPES: Final = (Acquisition, Bend, BlockFields, BlockFill, Border, Box, LeftOut, Offer, Ranking, SceneFit)
 """What their values consist of, next to arrays and numbers."""
-_COMPUTING: Final = ("algorithms", "server.analysis", "server.raster", "server.scenes")
+_COMPUTING: Final = ("algorithms", "server.analysis", "server.http", "server.raster", "server.recipes", "server.scenes")
 """Packages whose code decides what a value is."""
 _LIBRARIES: Final = ("numpy", "scipy", "onnxruntime", "rio-tiler")
 
@@ -77,7 +80,8 @@ def name_of(key: Hashable) -> str | None:
     """The name of a key's value, the same in every process that would compute the same; None for what is not shared."""
     if not isinstance(key, SHARED_KEYS):
         return None
-    return f"clearsky:{_software()}:{type(key).__name__}:{_digest(_text(key), SESSIONS.identity)}"
+    kind = key.kind if isinstance(key, NamedKey) else type(key).__name__
+    return f"clearsky:{_software()}:{kind}:{_digest(_text(key), SESSIONS.identity)}"
 
 
 @cache

@@ -7,6 +7,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
@@ -31,8 +32,8 @@ class DamagedValueError(ValueError):
 class Codec:
     """Turns values into bytes and back.
 
-    A value is None, a truth value, a number, text, an array of numbers, a tuple, a dictionary, or one of the
-    dataclasses given; nothing else can come out of bytes, whoever wrote them.
+    A value is None, a truth value, a number, text, bytes, a time, an array of numbers, a tuple, a dictionary, or one
+    of the dataclasses given; nothing else can come out of bytes, whoever wrote them.
     """
 
     def __init__(self, types: Iterable[type]) -> None:
@@ -86,11 +87,17 @@ class Codec:
             value = value.item()
         if value is None or isinstance(value, (bool, int, float, str)):
             return ["v", value]
+        if isinstance(value, bytes):
+            value, kind = np.frombuffer(value, np.uint8), "b"
+        else:
+            kind = "a"
+        if isinstance(value, datetime):
+            return ["w", value.isoformat()]
         if isinstance(value, np.ndarray):
             if value.dtype.kind not in _KINDS:
                 raise TypeError(f"an array of {value.dtype} cannot be shared")
             arrays.append(np.ascontiguousarray(value))
-            return ["a", value.dtype.str, list(value.shape)]
+            return [kind, value.dtype.str, list(value.shape)]
         if isinstance(value, tuple):
             return ["t", [self._tree(part, arrays) for part in value]]
         if isinstance(value, dict):
@@ -105,8 +112,11 @@ class Codec:
         match tree:
             case ["v", None | bool() | int() | float() | str() as value]:
                 return value
-            case ["a", str(dtype), [*shape]]:
-                return arrays.take(np.dtype(dtype), shape)
+            case [("a" | "b") as kind, str(dtype), [*shape]]:
+                array = arrays.take(np.dtype(dtype), shape)
+                return array if kind == "a" else array.tobytes()
+            case ["w", str(moment)]:
+                return datetime.fromisoformat(moment)
             case ["t", [*parts]]:
                 return tuple(self._value(part, arrays) for part in parts)
             case ["m", [*items]]:

@@ -49,6 +49,20 @@ class SharedState:
     """The last failure, until the next success."""
 
 
+@dataclass(frozen=True, slots=True)
+class NamedKey:
+    """The key of a value that is told apart by words of its own."""
+
+    kind: str
+    """What is kept under such keys: a word."""
+    words: tuple[str, ...]
+    """All that the value depends on."""
+
+
+def _always(_: object) -> bool:
+    return True
+
+
 class SharedCache:
     """A store behind the caches of several processes.
 
@@ -98,8 +112,13 @@ class SharedCache:
                     self._count("misses" if value is _NOTHING else "hits")
         return found
 
-    def get(self, key: Hashable, compute: Callable[[], V]) -> V:
+    def get(self, key: Hashable, compute: Callable[[], V], *, lasting: Callable[[V], bool] = _always) -> V:
         """The value of a key: what another process has computed or is about to, else computed here and shared.
+
+        Args:
+            key: all that the value depends on.
+            compute: computes it.
+            lasting: whether a value that was computed is to be shared.
 
         Raises:
             AbandonedError, OverdueError: nobody waits for it any more. Whatever `compute` raises.
@@ -120,28 +139,41 @@ class SharedCache:
                 self._ask(lambda: self._store.claim(name, token, CLAIM_SECONDS)) is not False
                 or time.monotonic() > until
             ):
-                return self._computed(key, name, token, compute)
+                return self._computed(key, name, token, compute, lasting)
             with stepped_aside():
                 time.sleep(CLAIM_POLL_SECONDS)
             check_wanted()
 
-    def _computed(self, key: Hashable, name: str, token: str, compute: Callable[[], V]) -> V:
+    def _computed(
+        self, key: Hashable, name: str, token: str, compute: Callable[[], V], lasting: Callable[[V], bool]
+    ) -> V:
         try:
             # Between the look and the claim the other process may have finished.
             if key in (found := self.find([key], counted=False)):
                 late: V = found[key]
                 return late
             value = compute()
-            data = self._codec.encode(value)
-            if len(data) <= MOST_SHARED_BYTES:
-                self._ask(partial(self._put, name, data), patience=len(data) >> 16)
+            if lasting(value):
+                self._put(name, value)
             return value
         finally:
             self._ask(lambda: self._store.release(name, token))
 
-    def _put(self, name: str, data: bytes) -> None:
-        self._store.put(name, data)
-        self._count("writes")
+    def put(self, key: Hashable, value: object) -> None:
+        """Share a value."""
+        if (name := self._name(key)) is not None:
+            self._put(name, value)
+
+    def _put(self, name: str, value: object) -> None:
+        data = self._codec.encode(value)
+        if len(data) > MOST_SHARED_BYTES:
+            return
+
+        def write() -> None:
+            self._store.put(name, data)
+            self._count("writes")
+
+        self._ask(write, patience=len(data) >> 16)
 
     def _decoded(self, name: str, data: bytes) -> Any:
         try:

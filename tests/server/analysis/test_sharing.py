@@ -15,12 +15,14 @@ import pytest
 from algorithms.models import MODELS
 from algorithms.options import CloudOptions
 from algorithms.sessions import SESSIONS, Runtime
+from server.analysis.choosing import ChoiceKey
 from server.analysis.keys import FillKey, FirstFitKey, SceneKey, ShiftKey, WindowKey
 from server.analysis.plane import Plane
 from server.analysis.request import Request
 from server.analysis.sharing import SHARED_KEYS, name_of
 from server.raster.cache import PixelsKey
 from server.raster.grid import fine_grid
+from server.work.shared import NamedKey
 from tests.helpers.redisserver import RedisServer
 from tests.helpers.scenes import make_pair, write_pair
 from tests.helpers.service import ROOT, analysis_of, application, free_port, serve_command, sources_by
@@ -47,6 +49,8 @@ def keys_of(target: str, replacement: str) -> list[object]:
         ShiftKey.of(plane, 1),
         SceneKey.of(plane, 1),
         FillKey(plane, (0, 0), 0),
+        ChoiceKey(Request(target), "state", 20_000),
+        NamedKey("Answer", ("tag",)),
     ]
 
 
