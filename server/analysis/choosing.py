@@ -151,6 +151,11 @@ class Chooser:
                 "replacement=auto goes with no raster as `replacement_mask`: which scenes are chosen is not known; "
                 "leave one out"
             )
+        if max(len(request.replacement_reflectance_scales), len(request.replacement_reflectance_offsets)) > 1:
+            raise ParameterError(
+                "replacement=auto goes with one `replacement_reflectance_scale` and `_offset` for all: which scenes "
+                "are chosen is not known; leave the others out"
+            )
         ranking = self.ranking(request)
         note_replacements(ranking.ids)
         urls = [

@@ -218,6 +218,7 @@ _side: Final = _number(0, MOST_SIDE, 1)
 _margin: Final = _number(0, MOST_MARGIN, 1)
 _zoom: Final = _number(0, MOST_ZOOM, 1)
 _scale: Final = _number(-LARGEST_SCALE, LARGEST_SCALE, 1)
+_scales: Final = _number(-LARGEST_SCALE, LARGEST_SCALE, MOST_SOURCES)
 
 CHECKS: Final[dict[str, Check]] = {
     "url": _many(MOST_SOURCES),
@@ -247,6 +248,8 @@ CHECKS: Final[dict[str, Check]] = {
     "nodata": _text(LONGEST_NUMBER),
     "reflectance_scale": _scale,
     "reflectance_offset": _scale,
+    "replacement_reflectance_scale": _scales,
+    "replacement_reflectance_offset": _scales,
 }
 
 
