@@ -16,7 +16,7 @@ from algorithms.errors import ParameterError
 from algorithms.reclassify import LONGEST_REMAP
 from server.analysis.request import MOST_REPLACEMENTS
 from server.http.crs import canonical_crs
-from server.http.expressions import check_expression
+from server.http.expressions import check_expression, with_lost_plus
 from server.http.jsontext import parse_json
 
 MOST_SOURCES: Final = MOST_REPLACEMENTS
@@ -107,10 +107,11 @@ def _crs(name: str, values: Values) -> Values:
 
 def _expression(name: str, values: Values) -> Values:
     _count(name, values, 1)
-    for value in values:
+    passed = [*map(with_lost_plus, values)]
+    for value in passed:
         if value:
             check_expression(value)
-    return values
+    return passed
 
 
 def _json(name: str, values: Values) -> Values:
