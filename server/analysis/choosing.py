@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -82,6 +82,8 @@ class Offer:
     """Share of the target's clouds under which it is clear; None where that was not looked at."""
     reasons: tuple[str, ...]
     """What the score is made of."""
+    found: str = field(repr=False, compare=False)
+    """The address as the API gives it, with what opens it: each request is let in by it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +166,15 @@ class Chooser:
                 "replacement=auto goes with no raster as `replacement_mask`: which scenes are chosen is not known; "
                 "leave one out"
             )
+        if max(len(request.replacement_reflectance_scales), len(request.replacement_reflectance_offsets)) > 1:
+            raise ParameterError(
+                "replacement=auto goes with one `replacement_reflectance_scale` and `_offset` for all: which scenes "
+                "are chosen is not known; leave the others out"
+            )
         ranking = self.ranking(request)
         note_replacements(ranking.ids)
-        urls = [
-            url
-            for named in request.replacements
-            for url in ([offer.url for offer in ranking.chosen] if named == AUTO_REPLACEMENT else [named])
-        ]
+        admitted = [self._sources.check(offer.found) for offer in ranking.chosen]
+        urls = [url for named in request.replacements for url in (admitted if named == AUTO_REPLACEMENT else [named])]
         return replace(request, replacements=tuple(dict.fromkeys(urls)))
 
     def ranking(self, request: Request) -> Ranking:
@@ -237,6 +241,7 @@ class _Choice:
         self._target = wanted.acquisition
         self._found = found
         self._scenes = dict(found.scenes)
+        self._addresses = {name: scene.url for name, scene in found.scenes.items()}
         self._left_out: dict[str, str] = {item.id: item.reason for item in found.left_out}
         self._clear: dict[str, npt.NDArray[np.bool_]] = {}
         self._unseen: list[str] = []
@@ -366,7 +371,8 @@ class _Choice:
         name = candidate.acquisition.id
         pixels = self._clear.get(name)
         clear = None if pixels is None or not pixels.size else float(pixels.mean())
-        return Offer(self._scenes[name].url, candidate.acquisition, candidate.score, clear, candidate.reasons)
+        about, score, reasons = candidate.acquisition, candidate.score, candidate.reasons
+        return Offer(self._scenes[name].url, about, score, clear, reasons, self._addresses[name])
 
     def _nothing(self, what: str) -> SourceMissingError:
         reasons = dict.fromkeys(self._left_out.values())
