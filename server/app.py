@@ -22,6 +22,7 @@ from server import __version__
 from server.analysis.state import preload
 from server.http.guards import add_guards
 from server.http.landing import landing_page
+from server.http.looks import PictureParams
 from server.http.middleware import ImageHeaders, PathPrefix
 from server.http.openapi import PAGE_OR_JSON, declare_errors
 from server.http.pages import TEMPLATES, PagePolicy, add_pages
@@ -72,6 +73,7 @@ def _tiles(prefix: str) -> TilerFactory:
         path_dependency=asked_request,
         process_dependency=process,
         render_func=render,
+        render_dependency=PictureParams,
         templates=TEMPLATES,
         router_prefix=prefix,
         add_ogc_maps=True,
