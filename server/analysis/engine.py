@@ -22,6 +22,7 @@ from server.raster.grid import BlockNumber, Box
 from server.raster.sources import Sources
 from server.remote.files import is_remote
 from server.work.cache import TileCache
+from server.work.figures import CacheFigures
 from server.work.pool import FairPool
 from server.work.trace import stage
 
@@ -46,11 +47,13 @@ class Analysis:
         raster_share: float = RASTER_SHARE,
     ) -> None:
         raster_bytes = int(cache_bytes * raster_share)
-        self._cache = TileCache(cache_bytes - raster_bytes)
+        self._cache = TileCache(cache_bytes - raster_bytes, name="computed")
+        raster_cache = TileCache(raster_bytes, name="rasters")
+        self._caches = (self._cache, raster_cache)
         self._threads = threads
         self._pool = FairPool(threads)
         # Cells are many and quick to read again: they must not drive out what took inference.
-        self.rasters = RasterCache(sources, TileCache(raster_bytes))
+        self.rasters = RasterCache(sources, raster_cache)
         self.marked: Final = MarkedMasks(sources)
         """What users' masks mark."""
         self.reflectances: Final = ReflectanceChecks(sources)
@@ -66,6 +69,16 @@ class Analysis:
     def cache(self) -> TileCache:
         """The cache of everything computed."""
         return self._cache
+
+    @property
+    def cache_figures(self) -> tuple[CacheFigures, ...]:
+        """Figures of the caches of what is computed and what is read for it."""
+        return tuple(cache.figures for cache in self._caches)
+
+    @property
+    def waiting(self) -> int:
+        """Inferences and fills that wait for a worker."""
+        return self._pool.waiting
 
     def close(self) -> None:
         """Stop the threads."""

@@ -91,7 +91,7 @@ class ImageHeaders:
             await send({"type": "http.response.start", "status": 304, "headers": headers})
             await send({"type": "http.response.body", "body": b""})
             return
-        trace = Trace()
+        trace = current.get() or Trace()
         token = current.set(trace)
 
         async def answer(message: Message) -> None:

@@ -13,6 +13,7 @@ import cachetools
 from algorithms.errors import ClearSkyError
 from server.remote.gate import Gate
 from server.remote.transfer import Identity, again
+from server.work.figures import CacheFigures
 
 CHUNK_BYTES: Final = 16 << 10
 """Bytes of the pieces in which files are kept."""
@@ -45,6 +46,7 @@ class Pieces:
         self._helpers: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._chunks: cachetools.LRUCache[ChunkKey, bytes] = cachetools.LRUCache(cache_bytes, getsizeof=len)
+        self._hits = self._misses = 0
         self._coming: dict[ChunkKey, Future[bytes]] = {}
         self._announced: cachetools.LRUCache[tuple[str, str], set[int]] = cachetools.LRUCache(ANNOUNCED)
 
@@ -52,6 +54,12 @@ class Pieces:
         """Store whole pieces, from number `first` on; the last one of the file may be short."""
         with self._lock:
             self._keep(identity, first, data)
+
+    @property
+    def figures(self) -> CacheFigures:
+        """Bytes held now, and how often a piece was there."""
+        with self._lock:
+            return CacheFigures("pieces", "memory", int(self._chunks.currsize), self._hits, self._misses)
 
     def forget(self, url: str) -> None:
         """Drop the pieces of a file."""
@@ -77,6 +85,8 @@ class Pieces:
             kept = {
                 n: data for n in wanted if (data := self._chunks.get((identity.url, identity.version, n))) is not None
             }
+            self._hits += len(kept)
+            self._misses += len(wanted) - len(kept)
         if len(kept) == len(wanted):
             return kept
         with self._gate.waiting(identity.host):

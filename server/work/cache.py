@@ -6,10 +6,11 @@ import dataclasses
 import sys
 import threading
 from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import cachetools
 
+from server.work.figures import CacheFigures
 from server.work.ticket import check_wanted
 
 T = TypeVar("T")
@@ -39,10 +40,12 @@ class TileCache:
     more than lookup and store.
     """
 
-    def __init__(self, max_bytes: int, *, size: Callable[[Any], int] = size_of) -> None:
+    def __init__(self, max_bytes: int, *, name: str = "tiles", size: Callable[[Any], int] = size_of) -> None:
+        self.name: Final = name
+        """What is kept, for whoever watches the figures."""
         self._entries: cachetools.LRUCache[Hashable, Any] = cachetools.LRUCache(max_bytes, getsizeof=size)
         self._condition = threading.Condition()
-        self._fetch = cachetools.cached(self._entries, key=lambda key, _: key, condition=self._condition)(
+        self._fetch = cachetools.cached(self._entries, key=lambda key, _: key, condition=self._condition, info=True)(
             lambda _, compute: compute()
         )
 
@@ -70,3 +73,9 @@ class TileCache:
         """Bytes held now."""
         with self._condition:
             return int(self._entries.currsize)
+
+    @property
+    def figures(self) -> CacheFigures:
+        """Bytes held now, and how often a value was there."""
+        known = self._fetch.cache_info()
+        return CacheFigures(self.name, "memory", int(known.currsize), known.hits, known.misses)
