@@ -30,11 +30,6 @@ _PROVIDERS: Final = {
     "cuda": "CUDAExecutionProvider",
     "openvino": "OpenVINOExecutionProvider",
 }
-_PROVIDER_OPTIONS: Final = {
-    "cuda": {"use_tf32": "0"},
-    "openvino": {"device_type": "CPU", "precision": "FP32"},
-}
-"""What keeps a provider from computing with fewer bits than the processor does."""
 _EXTRAS: Final = {"cuda": "gpu", "openvino": "openvino"}
 PRECISION: Final = "float32"
 """Numbers that every provider computes with."""
@@ -259,17 +254,26 @@ def _built(model: CloudModel, runtime: Runtime, names: tuple[str, ...]) -> _Sess
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # From the file: from bytes in memory a session keeps 40 MB more.
     with as_file(model.place(model.network)) as path:
-        network, provider = _started(names, lambda wanted: ort.InferenceSession(str(path), options, wanted))
+        network, provider = _started(
+            names, runtime.threads, lambda wanted: ort.InferenceSession(str(path), options, wanted)
+        )
     return _Session(network, network.get_inputs()[0].name, mean, std, provider)
 
 
-def _started(names: tuple[str, ...], start: Callable[[list[Any]], Any]) -> tuple[Any, str]:
+def _options(provider: str, threads: int) -> dict[str, str]:
+    """Options of a provider: what keeps it from computing with fewer bits than the processor does, and its threads."""
+    if provider == "cuda":
+        return {"use_tf32": "0"}
+    return {"device_type": "CPU", "precision": "FP32", "num_of_threads": str(threads)}
+
+
+def _started(names: tuple[str, ...], threads: int, start: Callable[[list[Any]], Any]) -> tuple[Any, str]:
     """A network on the first provider that starts, and which one that is."""
     for name in names:
         if name == "cpu":
             break
         try:
-            network = start([(_PROVIDERS[name], _PROVIDER_OPTIONS[name]), _PROVIDERS["cpu"]])
+            network = start([(_PROVIDERS[name], _options(name, threads)), _PROVIDERS["cpu"]])
         except Exception as error:  # whatever a driver raises; a fault of the model shows on the processor, too
             logger.warning("model provider %r failed to start: %s", name, error)
             continue
