@@ -145,6 +145,8 @@ class Masks:
             if (inference := _Inference.of(clouds)) is not None:
                 windows = self._missing(inference, box.clip(clouds.grid.shape))
                 missing |= {inference.key(window): (inference, window) for window in windows}
+        self._cache.load(missing)
+        missing = {key: wanted for key, wanted in missing.items() if not self._cache.peek(key)}
         self._announce(missing.values())
         self._pool.run([partial(self._window, inference, window) for inference, window in missing.values()])
 
