@@ -57,6 +57,8 @@ DEFAULT: Final = 4
 """Buffer that the errors are relative to, with the model's own mask: what was the default before this study."""
 FACTOR: Final = 2
 """Pixels per side of a cell in the study of buffers: 20 m."""
+TRIED: Final = "## What was tried"
+"""Heading of docs/masks.md from which on its text stays."""
 PAINTED: Final = 50
 """Sensitivity of the mask that finds the clouds to be painted; the cases must not depend on the default."""
 SIZE: Final = 512
@@ -483,7 +485,9 @@ def main() -> None:
         lines.append(line)
         print(line, flush=True)
     if args.write:
-        (ROOT / "docs" / "masks.md").write_text("\n".join(lines) + "\n")
+        page = ROOT / "docs" / "masks.md"
+        written = page.read_text()
+        page.write_text("\n".join(lines) + "\n\n" + written[written.index(TRIED) :])
 
 
 if __name__ == "__main__":
