@@ -32,7 +32,7 @@ from server.analysis.clouds import (
 from server.analysis.matching import check_overlap, shared_bands
 from server.analysis.resolution import too_few_cells
 from server.analysis.task import CloudSource, Task
-from server.raster.dataset import Dataset, match_bands
+from server.raster.dataset import REQUESTED, Dataset, match_bands
 from server.raster.layer import Layer
 from server.raster.sources import Sources
 from server.scenes.scene import Scene
@@ -353,7 +353,7 @@ def _corrected(
     if offset is not None:
         changes["offsets"] = (offset,) * count
     if scale is not None or offset is not None:
-        changes["reflectance_source"] = "the request"
+        changes["reflectance_source"] = REQUESTED
     if nodata is not None:
         changes["nodata"] = nodata
     return replace(dataset, **changes) if changes else dataset

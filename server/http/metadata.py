@@ -59,6 +59,7 @@ def _described(request: Request, sources: Sources, analysis: Analysis) -> dict[s
             "scale": target.scales,
             "offset": target.offsets,
             "source": target.reflectance_source,
+            "sources": target.reflectance_sources,
         },
         "analysis": {
             "factor": fine_grid(target, follows=follows).factor,
