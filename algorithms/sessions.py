@@ -103,6 +103,11 @@ class Sessions:
         """How sessions are built."""
         return self._runtime
 
+    @property
+    def identity(self) -> str:
+        """What tells results apart that differ by more than rounding: values of one identity may be mixed."""
+        return ",".join(provider for provider in self._runtime.providers if provider != "auto") or "cpu"
+
     def configure(self, runtime: Runtime) -> None:
         """Set how sessions are built from now on; those that exist are dropped if that changes.
 

@@ -20,8 +20,10 @@ from titiler.extensions.wmts import wmtsExtension
 
 from server import __version__
 from server.analysis.state import preload
+from server.http.answers import Answers
 from server.http.guards import add_guards
 from server.http.landing import landing_page
+from server.http.looks import PictureParams
 from server.http.middleware import ImageHeaders, PathPrefix
 from server.http.nearmiss import warn_of_near_misses
 from server.http.openapi import PAGE_OR_JSON, declare_errors
@@ -73,6 +75,7 @@ def _tiles(prefix: str) -> TilerFactory:
         path_dependency=asked_request,
         process_dependency=process,
         render_func=render,
+        render_dependency=PictureParams,
         templates=TEMPLATES,
         router_prefix=prefix,
         add_ogc_maps=True,
@@ -160,6 +163,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         resolvers=resolvers,
         cachecontrol=settings.cachecontrol,
         threads=settings.request_threads,
+        answers=Answers(settings.answer_cache_bytes, shared=app.state.services.analysis.shared),
     )
     add_guards(app, settings)
     app.add_middleware(

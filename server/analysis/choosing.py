@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 import cachetools
@@ -40,7 +41,7 @@ KEPT_CHOICES: Final = 128
 LISTED_CANDIDATES: Final = 50
 """Candidates, and Items that are none, that a choice lists."""
 KEPT_SECONDS: Final = 86_400.0
-"""Time after which a choice is made again: new dates may be there."""
+"""Choices are made again each day, by UTC: new dates may be there."""
 PROVISIONAL_SECONDS: Final = 60.0
 """The same for a choice without a candidate that could not be looked at just then."""
 ROUND_CANDIDATES: Final = 6
@@ -117,6 +118,23 @@ class Ranking:
         """What the chosen are called."""
         return tuple(offer.acquisition.id for offer in self.chosen)
 
+    @property
+    def lasting(self) -> bool:
+        """Whether other processes may have it, in a store of whoever runs them: final, and without any secret."""
+        return not self.provisional and all(offer.found == offer.url for offer in self.offers)
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceKey:
+    """What a choice depends on."""
+
+    request: Request
+    """The target and where its clouds come from."""
+    version: str
+    """State of the target and its masks."""
+    day: int
+    """Days since 1970: a choice is made again each day, for new dates may be there."""
+
 
 class Chooser:
     """Chooses replacements: one choice for a scene and what its clouds depend on, whoever asks and however often."""
@@ -187,7 +205,7 @@ class Chooser:
         if (found := self._known((request, version))) is not None:  # by another, in the meantime
             return found
         try:
-            found = self._choose(request)
+            found = self._shared_choice(request, version)
         except (InputError, SourceError) as error:
             if not isinstance(error, SourceBusyError):
                 with self._lock:
@@ -196,6 +214,14 @@ class Chooser:
         with self._lock:
             self._kept[request, version] = found
         return found
+
+    def _shared_choice(self, request: Request, version: str) -> Ranking:
+        """The choice of all workers."""
+        choose = partial(self._choose, request)
+        if (shared := self._analysis.shared) is None:
+            return choose()
+        key = ChoiceKey(request, version, int(time.time() // KEPT_SECONDS))
+        return shared.get(key, choose, lasting=lambda ranking: ranking.lasting)
 
     def _choose(self, request: Request) -> Ranking:
         wanted = search_target(request.scene(self._sources, request.target), request.target, self._api)
@@ -207,7 +233,7 @@ class Chooser:
 
 def _until(_: tuple[Request, str], ranking: Ranking, now: float) -> float:
     """When a choice is made again."""
-    return now + (PROVISIONAL_SECONDS if ranking.provisional else KEPT_SECONDS)
+    return now + (PROVISIONAL_SECONDS if ranking.provisional else KEPT_SECONDS - time.time() % KEPT_SECONDS)
 
 
 class _Choice:

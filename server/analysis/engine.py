@@ -23,6 +23,7 @@ from server.raster.sources import Sources
 from server.remote.files import is_remote
 from server.work.cache import TileCache
 from server.work.pool import FairPool
+from server.work.shared import SharedCache
 from server.work.trace import stage
 
 RASTER_SHARE: Final = 1 / 3
@@ -44,9 +45,12 @@ class Analysis:
         threads: int,
         ahead: bool = False,
         raster_share: float = RASTER_SHARE,
+        shared: SharedCache | None = None,
     ) -> None:
         raster_bytes = int(cache_bytes * raster_share)
-        self._cache = TileCache(cache_bytes - raster_bytes)
+        self.shared: Final = shared
+        """Where other processes find what this one computes."""
+        self._cache = TileCache(cache_bytes - raster_bytes, shared=shared)
         self._threads = threads
         self._pool = FairPool(threads)
         # Cells are many and quick to read again: they must not drive out what took inference.
@@ -93,6 +97,7 @@ class Analysis:
 
         Worked off in chunks, so that an image over any number of blocks takes no more memory than the reduced result.
         """
+        self._cache.load(FillKey(plane, n, power) for n in numbers)
         missing = [n for n in numbers if not self._kept(plane, n, power)]
         step = CHUNK_BLOCKS * self._threads
         for start in range(0, len(missing), step):

@@ -303,8 +303,8 @@ class Request:
         return Task(
             target=Layer(target, target, target.indexes),
             replacements=tuple(Layer(other, target, match_bands(target, other)) for other in others),
-            clouds=clouds,
-            replacement_clouds=other_clouds,
+            clouds=clouds.at(options.sensitivity),
+            replacement_clouds=tuple(each.at(options.sensitivity) for each in other_clouds),
             buffer=options.buffer,
             options=FillOptions.of(options),
             refine=refine,

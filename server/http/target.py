@@ -101,11 +101,15 @@ class TargetReader(Reader):
             {number: place for place, number in enumerate(numbers, start=1)},
             indexes=indexes,
             expression=expression,
-            assets=self.request.assets,
+            assets=self.request.assets or (() if indexes or expression else self._styled()),
             default=default,
             names_first=scene is not None,
             descriptions=descriptions,
         )
+
+    def _styled(self) -> tuple[str, ...]:
+        """Names of the bands that a style shows; nothing without one."""
+        return ()
 
     def _within(self, dataset: Dataset, places: tuple[int, ...]) -> tuple[int, ...]:
         """Where bands of what is open are in a description that may have fewer.

@@ -57,8 +57,12 @@ def shown_bands_of(recipe: Recipe, sources: Sources, query: QueryParams) -> tupl
     render = recipe.render
     if "bidx" in query or "expression" in query:
         return shown_bands(request, sources, query)
+    if "style" in query:
+        return shown_bands(request, sources, query)
     if render.expression:
         return shown_bands(request, sources, QueryParams({"expression": render.expression}))
+    if render.style and not render.bands:
+        return shown_bands(request, sources, QueryParams({"style": render.style}))
     return tuple(band_indexes(recipe, sources) or shown_bands(request, sources, query))
 
 

@@ -29,6 +29,7 @@ from algorithms.models import MODELS, ProcessingLevel
 from algorithms.options import OPTIONS
 from algorithms.reclassify import Remap
 from algorithms.removal import CloudAlgorithm
+from algorithms.styles import STYLES
 from server.analysis.clouds import mask_name, paired, target_mask_name
 from server.analysis.request import for_each
 from server.errors import RecipeError
@@ -130,8 +131,17 @@ class Mask(_Part):
         return self
 
 
+def _style(name: str) -> str:
+    if name not in STYLES:
+        raise ValueError(f"unknown style; choose from {', '.join(STYLES)}")
+    return name
+
+
 class Render(_Part):
     """How the picture looks unless a request says otherwise."""
+
+    style: Annotated[str, AfterValidator(_style)] | None = None
+    """Named rendering; by default `natural` where nothing else here says how values become colours."""
 
     bands: Annotated[tuple[str | Annotated[int, Field(ge=1)], ...], AfterValidator(_some)] | None = None
     """Names or 1-based numbers of the bands to show."""
@@ -154,6 +164,10 @@ class Render(_Part):
     def _one(self) -> Render:
         if self.bands and self.expression:
             raise ValueError("both `bands` and `expression`; keep one of them")
+        if self.style is not None and (style := STYLES[self.style]).scaling != "none":
+            others = ("expression", "rescale", "colormap_name", "unscale", *(() if style.own_bands else ("bands",)))
+            if both := [name for name in others if getattr(self, name) is not None]:
+                raise ValueError(f"both `style` and `{both[0]}` say what the picture shows; keep one of them")
         return self
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import sys
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import cachetools
 
 from server.work.flight import Flights
+from server.work.shared import SharedCache
 
 T = TypeVar("T")
 
@@ -38,7 +39,17 @@ def size_of(value: object) -> int:
 class TileCache:
     """Least-recently-used cache, bounded by the bytes of its values."""
 
-    def __init__(self, max_bytes: int, *, size: Callable[[Any], int] = size_of) -> None:
+    def __init__(
+        self, max_bytes: int, *, size: Callable[[Any], int] = size_of, shared: SharedCache | None = None
+    ) -> None:
+        """Make it.
+
+        Args:
+            max_bytes: bound on the values, together.
+            size: bytes of a value.
+            shared: where other processes' values are found and this one's are left.
+        """
+        self._shared = shared
         self._entries: cachetools.LRUCache[Hashable, Any] = cachetools.LRUCache(max_bytes, getsizeof=size)
         self._lock = threading.Lock()
         self._flights = Flights()
@@ -60,10 +71,22 @@ class TileCache:
         found: T = self._found(key)
         if found is not _NOTHING:  # by another, in the meantime
             return found
-        value = compute()
+        value = compute() if self._shared is None else self._shared.get(key, compute)
+        self._keep(key, value)
+        return value
+
+    def _keep(self, key: Hashable, value: object) -> None:
         with self._lock, suppress(ValueError):  # larger than the cache
             self._entries[key] = value
-        return value
+
+    def load(self, keys: Iterable[Hashable]) -> None:
+        """Take what other processes have computed already of several keys, in few requests."""
+        if self._shared is None:
+            return
+        with self._lock:
+            missing = [key for key in keys if key not in self._entries]
+        for key, value in self._shared.find(missing).items():
+            self._keep(key, value)
 
     def peek(self, key: Hashable) -> bool:
         """Whether a value is cached now."""

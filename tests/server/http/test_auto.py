@@ -128,7 +128,8 @@ def test_no_answer_shows_a_secret(
     secretive: StacApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     api, operator = secretive, f"{secretive.base}/?subscription-key=SECRET4"
-    with application(f"{api.folder},{api.base}/", stac_api=operator) as client:
+    shared = f"file://{api.folder}/shared"
+    with application(f"{api.folder},{api.base}/", stac_api=operator, cache_url=shared) as client:
         ranking = good(client.get("/stac/replacements", params=asked(api) | {"limit": 50}))
         assert ranking.json()["api"] == f"{api.base}/"
         assert {candidate["id"] for candidate in ranking.json()["candidates"]} == {"right_1", "far"}
@@ -138,6 +139,17 @@ def test_no_answer_shows_a_secret(
             assert b"SECRET" not in answer.content
             assert "SECRET" not in str(answer.headers)
         assert "SECRET" not in ranking.text
+    behave, searched = api.instead, []
+
+    def counted(request: Request) -> JSONResponse | None:
+        searched.append(request.url.path)
+        answer: JSONResponse | None = behave(request)
+        return answer
+
+    api.instead = counted
+    with application(f"{api.folder},{api.base}/", stac_api=operator, cache_url=shared) as client:
+        good(client.get("/stac/replacements", params=asked(api)))
+        assert "/search" in searched  # addresses with secrets are not left in a store that processes share
     monkeypatch.setenv("CLEARSKY_STAC_API", operator)
     for options in ([], ["--json"]):
         printed = CliRunner().invoke(replacements, [api.address("target"), "--mask", "scl", *options])
