@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from server.work.cores import usable_cores
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+"""What is logged at least; the access log has the level `info`."""
+LogFormat = Literal["text", "json"]
+"""Lines of text, or one JSON object per line."""
 
 
 def _split(value: object) -> object:
@@ -66,6 +71,12 @@ class Settings(BaseSettings):
     """Memory that one answer may take: its pixels in every band and step, and what is read for them."""
     max_body_bytes: int = Field(default=2 << 20, ge=1 << 10)
     """Largest body of a request, GeoJSON."""
+    log_level: LogLevel = "info"
+    """What is logged at least: debug, info (a line per request), warning, error."""
+    log_format: LogFormat = "text"
+    """Lines of text, or one JSON object per line."""
+    telemetry: bool = False
+    """Whether traces are sent by OpenTelemetry (extra `telemetry`), as the variables `OTEL_*` say."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ("*",)
     """Web origins that may read the tiles."""
     cachecontrol: str = "public, max-age=3600"

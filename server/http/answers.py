@@ -16,6 +16,7 @@ from anyio import to_thread
 from starlette.datastructures import Headers, MutableHeaders
 
 from server.http.asgi import Message, Send
+from server.work.figures import CacheFigures
 from server.work.shared import NamedKey, SharedCache
 
 LARGEST_SHARE: Final = 8
@@ -76,12 +77,19 @@ class Answers:
         self._flights: dict[Hashable, Flight] = {}
         self._largest = max_bytes // LARGEST_SHARE
         self._lock = threading.Lock()
+        self._hits = self._misses = 0
 
     @property
     def nbytes(self) -> int:
         """Bytes held now."""
         with self._lock:
             return int(self._kept.currsize)
+
+    @property
+    def figures(self) -> CacheFigures:
+        """Bytes held now, and how often an answer was there or on its way."""
+        with self._lock:
+            return CacheFigures("answers", "memory", int(self._kept.currsize), self._hits, self._misses)
 
     async def respond(self, key: Hashable | None, make: Callable[[Send], Awaitable[None]], send: Send) -> None:
         """Send the answer for a key: the kept one, the one that an identical request makes now, or a new one.
@@ -99,6 +107,8 @@ class Answers:
             with self._lock:
                 found: Answer | _End | None = self._kept.get(key)
                 flight = None if found else self._flights.get(key)
+                self._hits += found is not None or (flight is not None and how == "kept")
+                self._misses += found is None and flight is None
                 if found is None and flight is None:
                     mine: Flight = Future()
                     self._flights[key] = mine

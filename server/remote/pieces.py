@@ -14,6 +14,7 @@ from algorithms.errors import ClearSkyError
 from server.errors import SourceDeniedError, SourceMissingError
 from server.remote.gate import Gate
 from server.remote.transfer import Identity, again
+from server.work.figures import CacheFigures
 
 CHUNK_BYTES: Final = 16 << 10
 """Bytes of the pieces in which files are kept."""
@@ -56,12 +57,19 @@ class Pieces:
         self._lock = threading.Lock()
         self._chunks: cachetools.LRUCache[ChunkKey, bytes] = cachetools.LRUCache(cache_bytes, getsizeof=len)
         self._coming: dict[ChunkKey, _Coming] = {}
+        self._hits = self._misses = 0
         self._announced: cachetools.LRUCache[tuple[str, str], set[int]] = cachetools.LRUCache(ANNOUNCED)
 
     def keep(self, identity: Identity, first: int, data: bytes) -> None:
         """Store whole pieces, from number `first` on; the last one of the file may be short."""
         with self._lock:
             self._keep(identity, first, data)
+
+    @property
+    def figures(self) -> CacheFigures:
+        """Bytes held now, and how often a piece was there."""
+        with self._lock:
+            return CacheFigures("pieces", "memory", int(self._chunks.currsize), self._hits, self._misses)
 
     def forget(self, url: str) -> None:
         """Drop the pieces of a file."""
@@ -87,6 +95,8 @@ class Pieces:
             kept = {
                 n: data for n in wanted if (data := self._chunks.get((identity.url, identity.version, n))) is not None
             }
+            self._hits += len(kept)
+            self._misses += len(wanted) - len(kept)
         if len(kept) == len(wanted):
             return kept
         with self._gate.waiting(identity.host):

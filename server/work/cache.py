@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 import cachetools
 
+from server.work.figures import CacheFigures
 from server.work.flight import Flights
 from server.work.shared import SharedCache
 
@@ -40,19 +41,27 @@ class TileCache:
     """Least-recently-used cache, bounded by the bytes of its values."""
 
     def __init__(
-        self, max_bytes: int, *, size: Callable[[Any], int] = size_of, shared: SharedCache | None = None
+        self,
+        max_bytes: int,
+        *,
+        name: str = "tiles",
+        size: Callable[[Any], int] = size_of,
+        shared: SharedCache | None = None,
     ) -> None:
         """Make it.
 
         Args:
             max_bytes: bound on the values, together.
+            name: what is kept, for whoever watches the figures.
             size: bytes of a value.
             shared: where other processes' values are found and this one's are left.
         """
+        self._name = name
         self._shared = shared
         self._entries: cachetools.LRUCache[Hashable, Any] = cachetools.LRUCache(max_bytes, getsizeof=size)
         self._lock = threading.Lock()
         self._flights = Flights()
+        self._hits = self._misses = 0
 
     def get(self, key: Hashable, compute: Callable[[], T]) -> T:
         """The cached value of `key`, computed by the first who asks; an error is not kept.
@@ -65,12 +74,16 @@ class TileCache:
 
     def _found(self, key: Hashable) -> Any:
         with self._lock:
-            return self._entries.get(key, _NOTHING)
+            found = self._entries.get(key, _NOTHING)
+            self._hits += found is not _NOTHING
+            return found
 
     def _made(self, key: Hashable, compute: Callable[[], T]) -> T:
         found: T = self._found(key)
         if found is not _NOTHING:  # by another, in the meantime
             return found
+        with self._lock:
+            self._misses += 1
         value = compute() if self._shared is None else self._shared.get(key, compute)
         self._keep(key, value)
         return value
@@ -98,3 +111,9 @@ class TileCache:
         """Bytes held now."""
         with self._lock:
             return int(self._entries.currsize)
+
+    @property
+    def figures(self) -> CacheFigures:
+        """Bytes held now, and how often a value was there."""
+        with self._lock:
+            return CacheFigures(self._name, "memory", int(self._entries.currsize), self._hits, self._misses)

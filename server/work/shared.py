@@ -13,7 +13,9 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from server.work.codec import Codec, DamagedValueError
+from server.work.figures import CacheFigures
 from server.work.pool import stepped_aside
+from server.work.readiness import Dependency
 from server.work.store import Store, StoreFailedError
 from server.work.ticket import check_wanted
 
@@ -95,6 +97,19 @@ class SharedCache:
         """How it is doing."""
         with self._lock:
             return SharedState(self._store.describe(), time.monotonic() >= self._resting_until, self._trouble)
+
+    @property
+    def figures(self) -> CacheFigures:
+        """How often a value was there; what the store holds is for the store to say."""
+        with self._lock:
+            return CacheFigures("shared", "shared", 0, self.counts["hits"], self.counts["misses"])
+
+    def dependency(self) -> Dependency:
+        """Whether it works, for whoever asks whether the service does: it can do without."""
+        state = self.state
+        if state.trouble is None:
+            return Dependency("ok", state.store)
+        return Dependency("degraded", f"{state.store}: {state.trouble}; each process computes for itself meanwhile")
 
     def find(self, keys: Iterable[Hashable], *, counted: bool = True) -> dict[Hashable, Any]:
         """The values that are there, of any number of keys; looking again is not `counted`."""
