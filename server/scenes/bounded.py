@@ -73,6 +73,6 @@ def list_of(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def is_text(value: object) -> TypeGuard[str]:
-    """Whether a value is a text."""
+def is_string(value: object) -> TypeGuard[str]:
+    """Whether a value is text."""
     return isinstance(value, str)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from algorithms.bands import numbered_name
 from server.remote.names import LONGEST_ADDRESS
 from server.scenes.bandlist import file_label
-from server.scenes.bounded import LONGEST_TEXT, is_text, list_of, mapping_of, read_json, short_texts, shown, too_long
+from server.scenes.bounded import LONGEST_TEXT, is_string, list_of, mapping_of, read_json, short_texts, shown, too_long
 from server.scenes.itemabout import acquisition_of, api_root, level_stated, sensor_of
 from server.scenes.itemassets import asset_places, file_of, is_jp2, is_raster_asset, refused_item
 from server.scenes.masks import mask_kind
@@ -75,12 +75,12 @@ def scene_of(item: Mapping[str, Any], url: str) -> Scene:
     files = [asset["href"][:LONGEST_ADDRESS] for asset in rasters.values()]
     product = product_named(files)
     said = (*names, properties.get("platform"), properties.get("constellation"), product)
-    texts = [text for text in said if is_text(text)]
+    texts = [text for text in said if is_string(text)]
     about = " ".join(texts).lower()
     hls = re.search(r"\bhls[\w.-]{0,40}?([ls])30", about)
     sentinel2 = hls is None and bool(re.search(r"sentinel-2|\bs2[abcd]_", about))
     version = properties.get("processing:version")
-    if not is_text(version) or re.fullmatch(r"\d\d\.\d\d", version, re.ASCII) is None:
+    if not is_string(version) or re.fullmatch(r"\d\d\.\d\d", version, re.ASCII) is None:
         version = None  # of some software
     baseline = baseline_of([properties.get("s2:processing_baseline"), version], [*names[:2], product])
     correction = properties.get("landsat:correction")
@@ -90,7 +90,7 @@ def scene_of(item: Mapping[str, Any], url: str) -> Scene:
         sensor=sensor_of(about, sentinel2, hls[1] if hls else None),
         sentinel2=sentinel2,
         landsat=bool(re.search(r"landsat-?c2-?l2|\bl[cet]0[4-9]_l2s[pr]_", about))
-        or (is_text(correction) and correction.startswith("L2")),
+        or (is_string(correction) and correction.startswith("L2")),
         baseline=baseline if sentinel2 else None,
     )
     stated = [properties.get("processing:level"), correction, properties.get("s2:product_type")]
@@ -183,12 +183,12 @@ def _band_count(asset: object) -> int:
 def _name(sensor: str | None, key: str, band: Mapping[str, Any], file: str) -> str | None:
     """A band's common name: by the sensor's own number, since archives disagree on B8A; else as the document has it."""
     own, common = band.get("name"), band.get("common_name") or band.get("eo:common_name")
-    labels = [text for text in (own, key, file_label(file) if file else "") if is_text(text)]
+    labels = [text for text in (own, key, file_label(file) if file else "") if is_string(text)]
     name = next((found for label in labels if sensor and (found := numbered_name(sensor, label))), None)
     if name == "nir" and sensor == "oli":
         name = "nir08"  # as STAC calls it
     for text in (name, common, own, key):
-        if is_text(text):
+        if is_string(text):
             word = _ALIASES.get(text.lower(), text.lower())
             if _REFLECTANCE.fullmatch(word):
                 return word

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from server.remote.names import LONGEST_ADDRESS
-from server.scenes.bounded import is_text, list_of, mapping_of
+from server.scenes.bounded import is_string, list_of, mapping_of
 from server.scenes.reflectance import number
 from server.scenes.similar import Acquisition, Box, moment
 
@@ -25,15 +25,15 @@ def acquisition_of(
         baseline: processing baseline of Sentinel-2.
     """
     get = properties.get
-    ids = " ".join(text for text in (item.get("id"), properties.get("s2:product_uri")) if is_text(text))
+    ids = " ".join(text for text in (item.get("id"), properties.get("s2:product_uri")) if is_string(text))
     orbit, zenith = number(get("sat:relative_orbit")), number(get("s2:mean_solar_zenith"))
     found = re.search(r"_R(\d{3})_", ids)
     sun = number(get("view:sun_elevation"))
     collection, own = item.get("collection"), item.get("id")
     return Acquisition(
-        id=own if is_text(own) and own.isprintable() else url,
+        id=own if is_string(own) and own.isprintable() else url,
         when=moment(get("datetime") or get("start_datetime")),
-        collection=collection if is_text(collection) and collection.isprintable() else None,
+        collection=collection if is_string(collection) and collection.isprintable() else None,
         tile=_tile(properties, ids),
         level=level,
         relative_orbit=int(orbit) if orbit is not None else int(found[1]) if found else None,
@@ -49,14 +49,14 @@ def _tile(properties: Mapping[str, Any], ids: str) -> str | None:
     if (path := _counted(path)) and (row := _counted(row)):
         return f"{path:0>3}{row:0>3}"
     for value in (properties.get("grid:code"), properties.get("s2:mgrs_tile"), ids):
-        if is_text(value) and (found := re.search(r"(?:^|MGRS-|[_.]T)(\d{1,2}[A-Z]{3})(?:$|[_. ])", value)):
+        if is_string(value) and (found := re.search(r"(?:^|MGRS-|[_.]T)(\d{1,2}[A-Z]{3})(?:$|[_. ])", value)):
             return found[1]
     return None
 
 
 def _counted(value: object) -> str | None:
     """A path or row of Landsat's grid, which archives write as a text or as a number."""
-    if is_text(value):
+    if is_string(value):
         return value[:3]
     found = number(value)
     return str(int(found)) if found is not None and 0 < found < 1000 and found.is_integer() else None
@@ -74,7 +74,7 @@ def api_root(links: object) -> str | None:
     found: dict[str, str] = {}
     for link in list_of(links):
         rel, href = mapping_of(link).get("rel"), mapping_of(link).get("href")
-        if is_text(rel) and is_text(href) and href.startswith(("https://", "http://")):
+        if is_string(rel) and is_string(href) and href.startswith(("https://", "http://")):
             found.setdefault(rel, href[:LONGEST_ADDRESS])
     if "root" in found:
         return found["root"]
@@ -85,7 +85,7 @@ def api_root(links: object) -> str | None:
 def level_stated(texts: list[object]) -> str | None:
     """The processing level, `l1c` or `l2a`, of the first text that states one."""
     for text in texts:
-        if not is_text(text):
+        if not is_string(text):
             continue
         if found := re.search(r"(?:^|[^A-Z0-9]|MSI|C2)L([12])(?![0-9])|MSI([12])[AC]", text.upper()):
             return "l2a" if "2" in found.groups() else "l1c"

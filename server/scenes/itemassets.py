@@ -11,7 +11,7 @@ from urllib.parse import urljoin, urlsplit
 
 from server.errors import SourceUnreadableError
 from server.remote.names import LONGEST_ADDRESS, SCHEMES
-from server.scenes.bounded import LONGEST_TEXT, is_text, list_of, mapping_of
+from server.scenes.bounded import LONGEST_TEXT, is_string, list_of, mapping_of
 
 MOST_ALTERNATES: Final = 4
 """Further addresses of an asset."""
@@ -22,9 +22,9 @@ _RASTER: Final = re.compile(r"image/(?:tiff|vnd\.stac\.geotiff|jp2)\b")
 def is_raster_asset(asset: Mapping[str, Any]) -> bool:
     """Whether an asset is a raster of data."""
     href, media, roles = asset.get("href"), asset.get("type"), list_of(asset.get("roles"))
-    if not is_text(href) or any(role in _NOT_DATA for role in roles if is_text(role)):
+    if not is_string(href) or any(role in _NOT_DATA for role in roles if is_string(role)):
         return False
-    if is_text(media):
+    if is_string(media):
         return _RASTER.match(media) is not None
     return file_of(href).lower().endswith((".tif", ".tiff", ".jp2"))
 
@@ -55,7 +55,7 @@ def _alternates(asset: Mapping[str, Any]) -> tuple[str, ...]:
     found = (
         href
         for href in entries
-        if is_text(href) and len(href) <= LONGEST_ADDRESS and href.split("://", maxsplit=1)[0] in SCHEMES
+        if is_string(href) and len(href) <= LONGEST_ADDRESS and href.split("://", maxsplit=1)[0] in SCHEMES
     )
     return tuple(islice(found, MOST_ALTERNATES))
 
