@@ -22,8 +22,9 @@ from algorithms.scene import SceneFit
 from algorithms.sessions import SESSIONS
 from server import __version__
 from server.analysis.blocks import BlockFields, BlockFill
-from server.analysis.choosing import ChoiceKey, Offer, Ranking
+from server.analysis.choosing import ChoiceKey
 from server.analysis.keys import FillKey, FirstFitKey, SceneKey, ShiftKey, WindowKey
+from server.analysis.ranking import Offer, Ranking
 from server.raster.dataset import Dataset
 from server.raster.grid import Box
 from server.raster.layer import Layer
