@@ -5,11 +5,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import anyio.to_thread
-import rasterio
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 from morecantile import tms as all_tms
 from morecantile.errors import PointOutsideTMSBounds
@@ -20,9 +18,13 @@ from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TilerFactory
 from server import __version__
 from server.analysis.state import preload
 from server.http.guards import add_guards
+from server.http.health import add_health, kept_current
 from server.http.landing import landing_page
+from server.http.logs import configure_logs
 from server.http.looks import PictureParams
 from server.http.middleware import ImageHeaders, PathPrefix
+from server.http.nearmiss import warn_of_near_misses
+from server.http.observation import observe
 from server.http.openapi import PAGE_OR_JSON, declare_errors
 from server.http.pages import TEMPLATES, PagePolicy, add_pages
 from server.http.params import ALGORITHMS, ReaderParams, asked_request, process
@@ -53,16 +55,18 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     settings = services.settings
     anyio.to_thread.current_default_thread_limiter().total_tokens = settings.request_threads
-    if settings.model_preload:
-        await anyio.to_thread.run_sync(preload, settings.model_preload)
-    yield
+    await anyio.to_thread.run_sync(preload, settings.model_preload)
+    async with kept_current(services.metrics):
+        yield
     services.close()
 
 
 def create_sealed_app() -> FastAPI:
     """Build the application for a separate process, whose GDAL opens nothing by name from then on."""
     seal()
-    return create_app()
+    settings = Settings()
+    configure_logs(settings.log_level, settings.log_format)
+    return create_app(settings)
 
 
 def _tiles(prefix: str) -> TilerFactory:
@@ -106,6 +110,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,
+        dependencies=[Depends(warn_of_near_misses)],
     )
     redact_logs()
     app.state.services = Services.of(settings)
@@ -126,11 +131,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         )
     )
 
-    @app.get("/healthz", tags=["Service"])
-    async def healthz() -> dict[str, Any]:
-        """Report that the server is up, and its versions; answered even when every request thread is busy."""
-        versions = {"clearsky": __version__, "rasterio": rasterio.__version__, "gdal": rasterio.__gdal_version__}
-        return {"status": "ok", "versions": versions}
+    add_health(app)
 
     @app.get("/conformance", tags=["Service"])
     def declare_conformance() -> dict[str, list[str]]:
@@ -158,8 +159,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         resolvers=resolvers,
         cachecontrol=settings.cachecontrol,
         threads=settings.request_threads,
+        answers=app.state.services.answers,
     )
-    add_guards(app, settings)
+    add_guards(app, settings, app.state.services.stuck)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=list(settings.cors_origins),
@@ -177,4 +179,5 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     if settings.root_path.strip("/"):
         app.add_middleware(PathPrefix, prefix=settings.root_path)
+    observe(app, app.state.services.metrics)
     return app

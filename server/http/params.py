@@ -123,12 +123,14 @@ class RequestParams(TargetParams):
 
     replacement: Annotated[list[str] | None, _query("replacement")] = None
     replacement_mask: Annotated[list[str] | None, _query("replacement_mask")] = None
+    replacement_reflectance_scale: Annotated[list[float] | None, _query("replacement_reflectance_scale")] = None
+    replacement_reflectance_offset: Annotated[list[float] | None, _query("replacement_reflectance_offset")] = None
     assets: Annotated[list[str] | None, _query("assets")] = None
 
 
 _FIELDS: Final = {field.name for field in fields(RequestParams)} - {"url"}
-_REPEATED: Final = {"replacement", "replacement_mask", "assets"}
-_NUMBERS: Final = ("reflectance_scale", "reflectance_offset")
+_REPEATED: Final = {name for name in _FIELDS if PARAMETERS[name].repeated}
+_NUMBERS: Final = [name for name, parameter in PARAMETERS.items() if parameter.type is float and name in _FIELDS]
 
 
 def asked_request(
@@ -155,7 +157,9 @@ def queried_request(query: QueryParams) -> Request:
     given: dict[str, Any] = {name: query.get(name) for name in _FIELDS - _REPEATED}
     given |= {name: query.getlist(name) for name in _REPEATED}
     try:
-        given |= {name: float(given[name]) for name in _NUMBERS if given[name]}
+        for name in _NUMBERS:
+            written = given[name]
+            given[name] = [*map(float, written)] if name in _REPEATED else float(written) if written else None
     except ValueError as error:
         raise ParameterError(f"{' and '.join(_NUMBERS)} are numbers") from error
     return Request(joined_files(query.getlist("url") or [""]), **fields_of(given))

@@ -26,7 +26,7 @@ from server.http.choice import Choice, choose
 from server.http.geojson import check_shape
 from server.http.grids import bounds_in, tile_limits
 from server.raster.composite import to_open
-from server.raster.dataset import Dataset
+from server.raster.dataset import Dataset, band_texts
 from server.raster.sources import Sources
 from server.raster.upright import hull, is_north_up, read_upright
 from server.raster.usable import check_crs, check_georeference, check_place
@@ -138,7 +138,7 @@ class TargetReader(Reader):
 
     def _names(self) -> Sequence[str | None]:
         """Common name of each band of a file."""
-        own = self._raster.descriptions
+        own = band_texts(self._raster, self.input)
         given = self.request.bands
         return common_names(given if len(given) == len(own) else own)
 

@@ -31,6 +31,7 @@ from algorithms.reclassify import Remap
 from algorithms.removal import CloudAlgorithm
 from algorithms.styles import STYLES
 from server.analysis.clouds import mask_name, paired
+from server.analysis.request import for_each
 from server.errors import RecipeError
 from server.recipes.document import Document, ValuePath
 from server.scenes.masks import HIGHEST_BIT
@@ -89,6 +90,11 @@ def _bits(values: tuple[int, ...]) -> tuple[int, ...]:
 def _one_each(masks: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
     paired(info.data.get("replacements", masks), masks)
     return masks
+
+
+def _number_each(values: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+    for_each(values, len(info.data.get("replacements", values)), str(info.field_name))
+    return values
 
 
 def _nan(value: object) -> object:
@@ -178,6 +184,8 @@ class Written(_Part):
     level: ProcessingLevel | None = None
     reflectance_scale: float | None = None
     reflectance_offset: float | None = None
+    replacement_reflectance_scales: Annotated[tuple[float, ...], AfterValidator(_number_each)] = ()
+    replacement_reflectance_offsets: Annotated[tuple[float, ...], AfterValidator(_number_each)] = ()
     nodata: Annotated[float, BeforeValidator(_nan)] | None = None
     assets: tuple[Source, ...] = ()
     render: Render = Render()

@@ -29,6 +29,9 @@ class Trace:
     replacements: tuple[str, ...] = ()
     """Ids of the scenes that were chosen to fill from."""
 
+    route: str = ""
+    """Template of the path that was asked for; empty where no route has it."""
+
     def warning(self) -> str:
         """Value of the `X-Clearsky-Warning` header."""
         return _header("; ".join(self.warnings))
