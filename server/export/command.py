@@ -28,7 +28,7 @@ _WHOLE_BATCH = frozenset({"batch", "per_asset", "as_json", "scheduler"})
 Command = Callable[..., Any]
 
 
-def _request_options(command: Command) -> Command:
+def request_options(command: Command) -> Command:
     """Every parameter of a request but its target, as HTTP has them; one that is left out keeps the recipe's value."""
     for parameter in reversed(list(PARAMETERS.values())):
         command = click.option(
@@ -41,7 +41,7 @@ def _request_options(command: Command) -> Command:
     return command
 
 
-def _algorithm_options(command: Command) -> Command:
+def algorithm_options(command: Command) -> Command:
     """Every option of the algorithm; one that is left out keeps the recipe's value or its default."""
     for option in reversed(list(OPTIONS.values())):
         flag, text = option.name.replace("_", "-"), f"{option.description}."
@@ -69,9 +69,9 @@ def _algorithm_options(command: Command) -> Command:
     metavar="DIR",
     help="In place of OUT a folder: one file for each band at its own resolution, and a STAC Item.",
 )
-@_request_options
+@request_options
 @click.option("--recipe", help="Recipe by name or file; other options override it, and TARGET may be left out.")
-@_algorithm_options
+@algorithm_options
 @click.option("--workers", type=click.IntRange(1, 1024), help="Threads; by default one per core.")
 @click.option(
     "--scheduler", metavar="tcp://HOST:8786", help="Dask scheduler whose workers do the work in place of threads."

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import attr
+from morecantile import Tile
 from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
 from rio_tiler.errors import TileOutsideBounds
@@ -23,6 +24,7 @@ from server.errors import SourceChangedError, TooLargeError
 from server.http.checks import MOST_ZOOM
 from server.http.choice import Choice, choose
 from server.http.geojson import check_shape
+from server.http.grids import bounds_in, tile_limits
 from server.raster.composite import to_open
 from server.raster.dataset import Dataset, band_texts
 from server.raster.sources import Sources
@@ -172,6 +174,18 @@ class TargetReader(Reader):
         """Finest zoom level; the matrix set's own where that cannot be told."""
         with _quietly():
             return int(super().maxzoom)
+
+    def tile_exists(self, tile_x: int, tile_y: int, tile_z: int) -> bool:
+        """Whether a tile touches the raster's bounds, as rio-tiler has it or in the tiles' own CRS.
+
+        Where the raster is turned there, corners of its bounds have tiles without data: these are transparent, because
+        clients ask for all tiles within the limits that they are told.
+        """
+        if super().tile_exists(tile_x, tile_y, tile_z):
+            return True
+        bounds = bounds_in(self.tms, self)
+        limits = None if bounds is None or self.tms.is_variable else tile_limits(self.tms, bounds, tile_z)
+        return limits is not None and limits.hold(Tile(tile_x, tile_y, tile_z))
 
     def tile(self, tile_x: int, tile_y: int, tile_z: int, tilesize: int | None = None, **kwargs: Any) -> ImageData:  # type: ignore[override]
         """Read a map tile."""
