@@ -22,7 +22,7 @@ SYSTEM = ("apt-get", "useradd")
 FILLED = """
 import urllib.request
 base = "http://127.0.0.1:8000"
-query = "url=demo-scene/cloudy.tif&replacement=demo-scene/clear.tif&bidx=3&bidx=2&bidx=1&rescale=0,3000"
+query = "url=demo-scene/cloudy.tif&replacement=demo-scene/clear.tif&bidx=3&bidx=2&bidx=1&rescale=0,3000&max_size=128"
 with urllib.request.urlopen(f"{base}/cog/preview.png?{query}", timeout=120) as answer:
     print("filled:", answer.headers["x-clearsky-filled-fraction"], len(answer.read()), "bytes")
     assert float(answer.headers["x-clearsky-filled-fraction"]) > 0.1
