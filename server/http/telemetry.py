@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI
@@ -25,8 +26,10 @@ def _exporting() -> TracerProvider:
     from opentelemetry.sdk.trace import TracerProvider as Provider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
-    # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES go before these.
-    provider = Provider(resource=Resource.create({"service.name": "clearsky", "service.version": __version__}))
+    attributes = {"service.version": __version__}
+    if "OTEL_SERVICE_NAME" not in os.environ and "service.name" not in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
+        attributes["service.name"] = "clearsky"
+    provider = Provider(resource=Resource.create(attributes))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return provider
 
