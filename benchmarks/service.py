@@ -22,7 +22,8 @@ from server.settings import Settings
 
 @contextmanager
 def application(allowed: Path | str, **settings: Any) -> Iterator[TestClient]:
-    """A client of an application with empty caches and without work ahead."""
+    """A client of an application with empty caches, without work ahead and, unless asked for, without kept answers."""
+    settings = {"answer_cache_bytes": 0, **settings}
     given = Settings(allowed_sources=str(allowed), prefetch=False, **settings)  # type: ignore[arg-type]
     with TestClient(create_app(given), raise_server_exceptions=False) as client:
         yield client

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio.to_thread
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 from morecantile import tms as all_tms
 from morecantile.errors import PointOutsideTMSBounds
@@ -22,7 +22,9 @@ from server.http.guards import add_guards
 from server.http.health import add_health, kept_current
 from server.http.landing import landing_page
 from server.http.logs import configure_logs
+from server.http.looks import PictureParams
 from server.http.middleware import ImageHeaders, PathPrefix
+from server.http.nearmiss import warn_of_near_misses
 from server.http.observation import observe
 from server.http.openapi import PAGE_OR_JSON, declare_errors
 from server.http.pages import TEMPLATES, PagePolicy, add_pages
@@ -77,6 +79,7 @@ def _tiles(prefix: str, *, telemetry: bool) -> TilerFactory:
         path_dependency=asked_request,
         process_dependency=process,
         render_func=render,
+        render_dependency=PictureParams,
         templates=TEMPLATES,
         router_prefix=prefix,
         add_ogc_maps=True,
@@ -111,6 +114,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,
+        dependencies=[Depends(warn_of_near_misses)],
     )
     redact_logs()
     app.state.services = Services.of(settings)
@@ -159,6 +163,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         resolvers=resolvers,
         cachecontrol=settings.cachecontrol,
         threads=settings.request_threads,
+        answers=app.state.services.answers,
     )
     add_guards(app, settings, app.state.services.stuck)
     app.add_middleware(

@@ -10,6 +10,7 @@ from server import __version__
 from server.analysis.choosing import Chooser
 from server.analysis.engine import Analysis
 from server.analysis.state import make_analysis, make_chooser, models_state, provider_state
+from server.http.answers import Answers
 from server.http.stuck import StuckThreads
 from server.raster.sources import Sources
 from server.recipes.store import RecipeFolder
@@ -33,6 +34,8 @@ class Services:
     """Layers under a name."""
     chooser: Chooser
     """The dates that scenes are filled from where a request leaves them open."""
+    answers: Answers
+    """Finished answers."""
     metrics: Metrics
     """What is counted, for Prometheus."""
     readiness: Readiness
@@ -50,10 +53,11 @@ class Services:
         sources = Sources.of(settings)
         analysis = make_analysis(settings, sources)
         chooser = make_chooser(settings, sources, analysis)
+        answers = Answers(settings.answer_cache_bytes, shared=analysis.shared)
         recipes, stuck = RecipeFolder(settings.recipes), StuckThreads(settings.request_threads)
 
         def look_up() -> Figures:
-            caches = (*analysis.cache_figures, sources.remotes.pieces.figures)
+            caches = (*analysis.cache_figures, sources.remotes.pieces.figures, answers.figures)
             return Figures(caches, analysis.waiting, SESSIONS.provider)
 
         metrics = Metrics(__version__, look_up)
@@ -64,7 +68,9 @@ class Services:
         readiness.add("sources", sources.allowed.state)
         readiness.add("recipes", recipes.state)
         readiness.add("threads", stuck.state)
-        return cls(settings, sources, analysis, recipes, chooser, metrics, readiness, stuck)
+        if (shared := analysis.shared) is not None:
+            readiness.add("shared cache", shared.dependency)
+        return cls(settings, sources, analysis, recipes, chooser, answers, metrics, readiness, stuck)
 
     def close(self) -> None:
         """Stop the threads."""

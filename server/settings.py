@@ -39,6 +39,10 @@ class Settings(BaseSettings):
     """Folder of recipes (`*.yaml`, `*.yml`, `*.json`), read again when it changes."""
     cache_bytes: int = Field(default=512 << 20, ge=16 << 20)
     """Memory for mask and adjustment tiles per process."""
+    cache_url: str | None = None
+    """Cache shared by processes: `redis://HOST:PORT/0`, or a folder, `file:///FOLDER?max_bytes=BYTES`."""
+    answer_cache_bytes: int = Field(default=64 << 20, ge=0)
+    """Memory for finished answers per process; 0 keeps and shares none."""
     source_cache_bytes: int = Field(default=128 << 20, ge=1 << 20)
     """Memory for pieces of remote files."""
     source_check: float = Field(default=5.0, ge=0)
@@ -82,7 +86,7 @@ class Settings(BaseSettings):
     empty_outside: bool = False
     """Answer tiles outside the dataset with 204 instead of 404."""
 
-    @field_validator("recipes", "sources_file", "stac_api", mode="before")
+    @field_validator("recipes", "sources_file", "stac_api", "cache_url", mode="before")
     @classmethod
     def _none(cls, value: object) -> object:
         return value or None

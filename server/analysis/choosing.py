@@ -8,7 +8,8 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 import cachetools
@@ -40,7 +41,7 @@ KEPT_CHOICES: Final = 128
 LISTED_CANDIDATES: Final = 50
 """Candidates, and Items that are none, that a choice lists."""
 KEPT_SECONDS: Final = 86_400.0
-"""Time after which a choice is made again: new dates may be there."""
+"""Choices are made again each day, by UTC: new dates may be there."""
 PROVISIONAL_SECONDS: Final = 60.0
 """The same for a choice without a candidate that could not be looked at just then."""
 ROUND_CANDIDATES: Final = 6
@@ -81,6 +82,8 @@ class Offer:
     """Share of the target's clouds under which it is clear; None where that was not looked at."""
     reasons: tuple[str, ...]
     """What the score is made of."""
+    found: str = field(repr=False, compare=False)
+    """The address as the API gives it, with what opens it: each request is let in by it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,18 @@ class Ranking:
     def ids(self) -> tuple[str, ...]:
         """What the chosen are called."""
         return tuple(offer.acquisition.id for offer in self.chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceKey:
+    """What a choice depends on."""
+
+    request: Request
+    """The target and where its clouds come from."""
+    version: str
+    """State of the target and its masks."""
+    day: int
+    """Days since 1970: a choice is made again each day, for new dates may be there."""
 
 
 class Chooser:
@@ -151,13 +166,15 @@ class Chooser:
                 "replacement=auto goes with no raster as `replacement_mask`: which scenes are chosen is not known; "
                 "leave one out"
             )
+        if max(len(request.replacement_reflectance_scales), len(request.replacement_reflectance_offsets)) > 1:
+            raise ParameterError(
+                "replacement=auto goes with one `replacement_reflectance_scale` and `_offset` for all: which scenes "
+                "are chosen is not known; leave the others out"
+            )
         ranking = self.ranking(request)
         note_replacements(ranking.ids)
-        urls = [
-            url
-            for named in request.replacements
-            for url in ([offer.url for offer in ranking.chosen] if named == AUTO_REPLACEMENT else [named])
-        ]
+        admitted = [self._sources.check(offer.found) for offer in ranking.chosen]
+        urls = [url for named in request.replacements for url in (admitted if named == AUTO_REPLACEMENT else [named])]
         return replace(request, replacements=tuple(dict.fromkeys(urls)))
 
     def ranking(self, request: Request) -> Ranking:
@@ -183,7 +200,7 @@ class Chooser:
         if (found := self._known((request, version))) is not None:  # by another, in the meantime
             return found
         try:
-            found = self._choose(request)
+            found = self._shared_choice(request, version)
         except (InputError, SourceError) as error:
             if not isinstance(error, SourceBusyError):
                 with self._lock:
@@ -192,6 +209,14 @@ class Chooser:
         with self._lock:
             self._kept[request, version] = found
         return found
+
+    def _shared_choice(self, request: Request, version: str) -> Ranking:
+        """The choice of all workers."""
+        choose = partial(self._choose, request)
+        if (shared := self._analysis.shared) is None:
+            return choose()
+        key = ChoiceKey(request, version, int(time.time() // KEPT_SECONDS))
+        return shared.get(key, choose, lasting=lambda ranking: not ranking.provisional)
 
     def _choose(self, request: Request) -> Ranking:
         wanted = search_target(request.scene(self._sources, request.target), request.target, self._api)
@@ -203,7 +228,7 @@ class Chooser:
 
 def _until(_: tuple[Request, str], ranking: Ranking, now: float) -> float:
     """When a choice is made again."""
-    return now + (PROVISIONAL_SECONDS if ranking.provisional else KEPT_SECONDS)
+    return now + (PROVISIONAL_SECONDS if ranking.provisional else KEPT_SECONDS - time.time() % KEPT_SECONDS)
 
 
 class _Choice:
@@ -216,6 +241,7 @@ class _Choice:
         self._target = wanted.acquisition
         self._found = found
         self._scenes = dict(found.scenes)
+        self._addresses = {name: scene.url for name, scene in found.scenes.items()}
         self._left_out: dict[str, str] = {item.id: item.reason for item in found.left_out}
         self._clear: dict[str, npt.NDArray[np.bool_]] = {}
         self._unseen: list[str] = []
@@ -345,7 +371,8 @@ class _Choice:
         name = candidate.acquisition.id
         pixels = self._clear.get(name)
         clear = None if pixels is None or not pixels.size else float(pixels.mean())
-        return Offer(self._scenes[name].url, candidate.acquisition, candidate.score, clear, candidate.reasons)
+        about, score, reasons = candidate.acquisition, candidate.score, candidate.reasons
+        return Offer(self._scenes[name].url, about, score, clear, reasons, self._addresses[name])
 
     def _nothing(self, what: str) -> SourceMissingError:
         reasons = dict.fromkeys(self._left_out.values())

@@ -24,6 +24,7 @@ from server.remote.files import is_remote
 from server.work.cache import TileCache
 from server.work.figures import CacheFigures
 from server.work.pool import FairPool
+from server.work.shared import SharedCache
 from server.work.trace import stage
 
 RASTER_SHARE: Final = 1 / 3
@@ -45,9 +46,12 @@ class Analysis:
         threads: int,
         ahead: bool = False,
         raster_share: float = RASTER_SHARE,
+        shared: SharedCache | None = None,
     ) -> None:
         raster_bytes = int(cache_bytes * raster_share)
-        self._cache = TileCache(cache_bytes - raster_bytes, name="computed")
+        self.shared: Final = shared
+        """Where other processes find what this one computes."""
+        self._cache = TileCache(cache_bytes - raster_bytes, name="computed", shared=shared)
         raster_cache = TileCache(raster_bytes, name="rasters")
         self._caches = (self._cache, raster_cache)
         self._threads = threads
@@ -73,7 +77,8 @@ class Analysis:
     @property
     def cache_figures(self) -> tuple[CacheFigures, ...]:
         """Figures of the caches of what is computed and what is read for it."""
-        return tuple(cache.figures for cache in self._caches)
+        figures = tuple(cache.figures for cache in self._caches)
+        return figures if self.shared is None else (*figures, self.shared.figures)
 
     @property
     def waiting(self) -> int:
@@ -106,6 +111,7 @@ class Analysis:
 
         Worked off in chunks, so that an image over any number of blocks takes no more memory than the reduced result.
         """
+        self._cache.load(FillKey(plane, n, power) for n in numbers)
         missing = [n for n in numbers if not self._kept(plane, n, power)]
         step = CHUNK_BLOCKS * self._threads
         for start in range(0, len(missing), step):

@@ -102,6 +102,18 @@ PARAMETERS: Final[Mapping[str, Parameter]] = MappingProxyType(
             Parameter("bands", "Common names of the bands in order, e.g. `blue,green,red,nir`", read=split_names),
             Parameter("reflectance_scale", "Reflectance per digital number", type=float),
             Parameter("reflectance_offset", "Reflectance at digital number 0", type=float),
+            *(
+                Parameter(
+                    f"replacement_{name}",
+                    f"`{name}` of each replacement, in their order, or a single one for all; without it that of the "
+                    "target holds",
+                    type=float,
+                    repeated=True,
+                    field=f"replacement_{name}s",
+                    read=tuple,
+                )
+                for name in ("reflectance_scale", "reflectance_offset")
+            ),
             Parameter("nodata", "Value without data, in place of the dataset's own", type=float),
             Parameter(
                 "assets",

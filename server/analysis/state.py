@@ -7,13 +7,18 @@ from algorithms.models import MODELS
 from algorithms.sessions import SESSIONS, Runtime
 from server.analysis.choosing import Chooser
 from server.analysis.engine import Analysis
+from server.analysis.sharing import shared_cache
 from server.raster.sources import Sources
 from server.settings import Settings
 from server.work.readiness import Dependency
 
 
 def make_analysis(settings: Settings, sources: Sources) -> Analysis:
-    """An analysis with its caches and threads; the models' runtime is set up for the whole process."""
+    """An analysis with its caches and threads; the models' runtime is set up for the whole process.
+
+    Raises:
+        ParameterError: a shared cache that cannot be used.
+    """
     SESSIONS.configure(
         Runtime(
             providers=settings.model_providers,
@@ -22,7 +27,11 @@ def make_analysis(settings: Settings, sources: Sources) -> Analysis:
         )
     )
     return Analysis(
-        sources, cache_bytes=settings.cache_bytes, threads=settings.model_concurrency, ahead=settings.prefetch
+        sources,
+        cache_bytes=settings.cache_bytes,
+        threads=settings.model_concurrency,
+        ahead=settings.prefetch,
+        shared=shared_cache(settings.cache_url),
     )
 
 

@@ -51,7 +51,7 @@ class Claims:
             busy = BusyError(f"{count} reads that were given up have not ended yet; try again later")
             await respond(error_response(busy), scope, receive, send)
             return
-        ticket = Ticket(self._timeout)
+        ticket = Ticket(self._timeout, signatures={})
         token = current_ticket.set(ticket)
         try:
             await self._run(ticket, scope, receive, send)

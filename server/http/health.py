@@ -63,7 +63,9 @@ def add_health(app: FastAPI) -> None:
         """Report that the server is up, its versions, and where its models run."""
         versions = {"clearsky": __version__, "rasterio": rasterio.__version__, "gdal": rasterio.__gdal_version__}
         provider = {"name": SESSIONS.provider, "warning": SESSIONS.fallback}
-        return {"status": "ok", "versions": versions, "provider": provider}
+        shared = app.state.services.analysis.shared
+        cache = None if shared is None else asdict(shared.state)
+        return {"status": "ok", "versions": versions, "provider": provider, "shared_cache": cache}
 
     @app.get("/readyz", tags=["Service"], responses=_NOT_READY)
     async def readyz(request: Request) -> JSONResponse:

@@ -1,4 +1,4 @@
-"""Headers of every answer: entity tags, cache control, timing, cloud fractions."""
+"""Headers of every answer: entity tags, cache control, timing, cloud fractions; and answers that are kept."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 
 from algorithms.errors import ClearSkyError
 from server import __version__
+from server.http.answers import Answers
 from server.http.asgi import Message, Receive, Scope, Send, below_root
 from server.http.states import Resolver
 from server.remote.redaction import redacted
@@ -45,6 +46,12 @@ def _held_tag(scope: Scope, resolve: Resolver) -> str | None:
         return entity_tag(scope, resolve)
 
 
+def _addressed(scope: Scope) -> tuple[Any, ...]:
+    """What documents repeat of a request's address, and tags leave out: the service's own, and signatures."""
+    headers = Headers(scope=scope)
+    return scope["scheme"], headers.get("host"), scope.get("root_path"), scope["query_string"]
+
+
 class PathPrefix:
     """ASGI middleware for a service under a path prefix, whether the proxy in front strips or keeps it."""
 
@@ -64,8 +71,11 @@ class PathPrefix:
 class ImageHeaders:
     """ASGI middleware for everything below the given prefixes, each with the one that knows its answers' inputs."""
 
-    def __init__(self, app: Any, *, resolvers: Mapping[str, Resolver], cachecontrol: str, threads: int) -> None:
+    def __init__(
+        self, app: Any, *, resolvers: Mapping[str, Resolver], cachecontrol: str, threads: int, answers: Answers
+    ) -> None:
         self.app = app
+        self._answers = answers
         self._cachecontrol = cachecontrol
         self._resolvers = dict(resolvers)
         self._checkers = CapacityLimiter(CHECKERS * threads)
@@ -79,7 +89,7 @@ class ImageHeaders:
         return await to_thread.run_sync(_held_tag, scope, resolve, limiter=self._checkers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 304 where the client's copy is good; else run the request with a trace and add the headers."""
+        """Answer 304 where the client's copy is good; else send the answer that is kept, or run the request."""
         resolve = self._resolver(scope) if scope["type"] == "http" else None
         if resolve is None:
             await self.app(scope, receive, send)
@@ -91,6 +101,12 @@ class ImageHeaders:
             await send({"type": "http.response.start", "status": 304, "headers": headers})
             await send({"type": "http.response.body", "body": b""})
             return
+        # Admitted to all files, or there would be no tag.
+        key = None if tag is None else (tag, *_addressed(scope))
+        await self._answers.respond(key, lambda answer: self._run(scope, receive, answer, tag, resolve), send)
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send, tag: str | None, resolve: Resolver) -> None:
+        """Run the request with a trace and add the headers."""
         trace = current.get() or Trace()
         token = current.set(trace)
 

@@ -24,7 +24,7 @@ from server.http.checks import MOST_ZOOM
 from server.http.choice import Choice, choose
 from server.http.geojson import check_shape
 from server.raster.composite import to_open
-from server.raster.dataset import Dataset
+from server.raster.dataset import Dataset, band_texts
 from server.raster.sources import Sources
 from server.raster.upright import hull, is_north_up, read_upright
 from server.raster.usable import check_crs, check_georeference, check_place
@@ -101,11 +101,15 @@ class TargetReader(Reader):
             {number: place for place, number in enumerate(numbers, start=1)},
             indexes=indexes,
             expression=expression,
-            assets=self.request.assets,
+            assets=self.request.assets or (() if indexes or expression else self._styled()),
             default=default,
             names_first=scene is not None,
             descriptions=descriptions,
         )
+
+    def _styled(self) -> tuple[str, ...]:
+        """Names of the bands that a style shows; nothing without one."""
+        return ()
 
     def _within(self, dataset: Dataset, places: tuple[int, ...]) -> tuple[int, ...]:
         """Where bands of what is open are in a description that may have fewer.
@@ -132,7 +136,7 @@ class TargetReader(Reader):
 
     def _names(self) -> Sequence[str | None]:
         """Common name of each band of a file."""
-        own = self._raster.descriptions
+        own = band_texts(self._raster, self.input)
         given = self.request.bands
         return common_names(given if len(given) == len(own) else own)
 

@@ -98,6 +98,8 @@ def parse_recipe(document: Document, folder: Path, digest: str) -> Recipe:
             level=written.level,
             reflectance_scale=written.reflectance_scale,
             reflectance_offset=written.reflectance_offset,
+            replacement_reflectance_scales=written.replacement_reflectance_scales,
+            replacement_reflectance_offsets=written.replacement_reflectance_offsets,
             nodata=written.nodata,
             assets=written.assets,
         ),

@@ -14,7 +14,7 @@ class CacheFigures:
     """One cache at one moment; the counts never fall."""
 
     cache: str
-    """What is kept: `computed`, `rasters`, `pieces`."""
+    """What is kept: `computed`, `rasters`, `pieces`, `answers`, or `shared` for all that workers share."""
     tier: Tier
     """Where."""
     nbytes: int

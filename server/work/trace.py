@@ -68,6 +68,16 @@ def note_replacements(ids: tuple[str, ...]) -> None:
 
 
 @contextmanager
+def untraced() -> Iterator[None]:
+    """Work for a request that is not about its own image, so that the headers do not count it."""
+    token = current.set(None)
+    try:
+        yield
+    finally:
+        current.reset(token)
+
+
+@contextmanager
 def stage(name: str) -> Iterator[None]:
     """Add the time spent inside to a stage of the running request."""
     trace = current.get()

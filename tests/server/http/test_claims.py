@@ -82,9 +82,9 @@ def preview(folder: Path, size: int) -> str:
 
 @contextmanager
 def asking(base: str, path: str, count: int) -> Iterator[list[Any]]:
-    """Answers of requests made at the same time, as they come."""
+    """Answers of requests made at the same time, as they come; no two alike, which would share one thread."""
     with ThreadPoolExecutor(count) as pool:
-        yield [pool.submit(httpx2.get, base + path, timeout=60) for _ in range(count)]
+        yield [pool.submit(httpx2.get, f"{base}{path}&nth={number}", timeout=60) for number in range(count)]
 
 
 def test_the_answer_comes_in_time_though_the_thread_does_not(folder: Path, reads: Reads) -> None:
