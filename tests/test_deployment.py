@@ -20,8 +20,6 @@ from tests.helpers.service import ROOT, application, good
 
 DEPLOY = ROOT / "deploy"
 FILES = sorted(path for path in [*DEPLOY.rglob("*"), ROOT / "Dockerfile", ROOT / ".env.example"] if path.is_file())
-NOT_YET = frozenset({"CACHE_URL"})
-"""Settings of the contract that other parts of the server bring."""
 SCRAPED = {"up"}
 """Series that Prometheus makes itself."""
 
@@ -34,7 +32,7 @@ def read(name: str) -> str:
 def exported() -> dict[str, set[str]]:
     """Labels by name of every series that a server exports, `le` of histograms included."""
     tiers = tuple(CacheFigures("computed", tier, 1, 1, 1) for tier in ("memory", "shared"))
-    metrics = Metrics("1", lambda: Figures(tiers, 0, "cpu"))
+    metrics = Metrics("1", lambda: Figures(tiers, 0, "cpu", shared_works=True))
     metrics.inferred("model", 0.1)
     metrics.request("GET", 200, 0.1, Trace(seconds={"read": 0.1}, route="/", cloud_fraction=0.1, filled_fraction=0.1))
     found: dict[str, set[str]] = {}
@@ -91,7 +89,7 @@ def test_the_dashboard_has_places_and_a_source() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_settings_that_are_named_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    known = {name.upper() for name in Settings.model_fields} | NOT_YET
+    known = {name.upper() for name in Settings.model_fields}
     assert set(re.findall(r"\bCLEARSKY_([A-Z_]+)\b", text)) <= known
 
 
