@@ -75,7 +75,12 @@ def _algorithm_options(command: Command) -> Command:
 )
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
-def export(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
+@click.option(
+    "--metrics",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File of metrics (*.prom) to keep up to date, for Prometheus' node exporter.",
+)
+def export(paths: tuple[str, ...], as_json: bool, metrics: Path | None, **options: Any) -> None:
     """Write the whole raster TARGET without its clouds as a Cloud Optimized GeoTIFF OUT, or one for each band.
 
     An interrupted export resumes where it stopped when the same command is run again.
@@ -88,7 +93,7 @@ def export(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
         settings = Settings()
         job = ExportJob(**_arguments(paths, given, settings))
         with _interruptible(job.out):
-            report = _run(job, settings)
+            report = _run(job, settings, metrics)
     click.echo(json.dumps(report.summary()) if as_json else _in_words(report))
 
 
@@ -194,16 +199,26 @@ def _interruptible(out: Path) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _run(job: ExportJob, settings: Settings) -> ExportReport:
+def _run(job: ExportJob, settings: Settings, metrics: Path | None) -> ExportReport:
     """Export, on a terminal with a progress bar."""
     from server.export.scene import export_scene  # noqa: PLC0415
+    from server.export.textfile import ProgressFile  # noqa: PLC0415
 
-    if not sys.stderr.isatty():
-        return export_scene(job, settings)
-    with click.progressbar(length=1, label="Filling", file=sys.stderr) as bar:
+    file = None if metrics is None else ProgressFile(metrics, job.out)
+    on_terminal = sys.stderr.isatty()
+    with click.progressbar(length=1, label="Filling", file=sys.stderr, hidden=not on_terminal) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.length = total
             bar.update(done - bar.pos)
+            if file is not None:
+                file.progress(done, total)
 
-        return export_scene(job, settings, progress, lambda text: click.echo(f"\n{text}", err=True, nl=False))
+        def announce(text: str) -> None:
+            if on_terminal:
+                click.echo(f"\n{text}", err=True, nl=False)
+
+        report = export_scene(job, settings, progress, announce)
+    if file is not None:
+        file.finish(report)
+    return report
