@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, write_to_textfile
 
 from server.export import plan, textfile
 from tests.helpers.exports import CLEAR, filled_from, run
@@ -66,7 +66,7 @@ def test_a_file_of_metrics_tells_how_far_an_export_is(
     monkeypatch.setattr(plan, "PIECE_PIXELS", (150, 200))
     monkeypatch.setattr(textfile, "WRITE_SECONDS", 0.0)
     seen: list[dict[str, float]] = []
-    write = textfile.write_to_textfile
+    write = write_to_textfile
 
     def watched(path: str, registry: CollectorRegistry) -> None:
         write(path, registry)
@@ -91,7 +91,7 @@ def test_an_export_does_not_fail_for_its_metrics(
     args = [bad / "target.tif", tmp_path / "out.tif", *filled_from(bad)]
     assert run(*args, "--metrics", tmp_path / "no-such-folder" / "scene.prom") == 2  # known before the work begins
     assert "no-such-folder" in capfd.readouterr().err
-    write = textfile.write_to_textfile
+    write = write_to_textfile
     writes: list[str] = []
 
     def once(path: str, registry: CollectorRegistry) -> None:
