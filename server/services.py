@@ -58,7 +58,8 @@ class Services:
 
         def look_up() -> Figures:
             caches = (*analysis.cache_figures, sources.remotes.pieces.figures, answers.figures)
-            return Figures(caches, analysis.waiting, SESSIONS.provider)
+            works = None if analysis.shared is None else analysis.shared.state.trouble is None
+            return Figures(caches, analysis.waiting, SESSIONS.provider, works)
 
         metrics = Metrics(__version__, look_up)
         SESSIONS.watch(metrics)

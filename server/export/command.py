@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 AS_THEY_ARE = ("workers", "provenance", "overwrite", "scheduler")
 """Options that are fields of an `ExportJob`."""
-_WHOLE_BATCH = frozenset({"batch", "per_asset", "as_json", "scheduler"})
+_WHOLE_BATCH = frozenset({"batch", "per_asset", "as_json", "metrics", "scheduler"})
 """Options that a table of a batch cannot have for single scenes."""
 
 Command = Callable[..., Any]
@@ -86,9 +86,20 @@ def algorithm_options(command: Command) -> Command:
 )
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+@click.option(
+    "--metrics",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File of metrics (*.prom) to keep up to date, for Prometheus' node exporter.",
+)
 @click.pass_context
 def export(
-    context: click.Context, /, paths: tuple[str, ...], batch: Path | None, as_json: bool, **options: Any
+    context: click.Context,
+    /,
+    paths: tuple[str, ...],
+    batch: Path | None,
+    as_json: bool,
+    metrics: Path | None,
+    **options: Any,
 ) -> None:
     """Write the whole raster TARGET without its clouds as a Cloud Optimized GeoTIFF OUT, or one for each band.
 
@@ -100,11 +111,11 @@ def export(
     with one_line():
         settings = Settings()
         if batch is not None:
-            _export_batch(context.command, batch, paths, given, settings, as_json=as_json)
+            _export_batch(context.command, batch, paths, given, settings, metrics, as_json=as_json)
             return
         job = _job(paths, given, settings)
         with interruptible(job.out):
-            report = run_export(job, settings)
+            report = run_export(job, settings, metrics)
     click.echo(json.dumps(report.summary()) if as_json else in_words(report))
 
 
@@ -120,6 +131,7 @@ def _export_batch(
     paths: tuple[str, ...],
     given: dict[str, Any],
     settings: Settings,
+    metrics: Path | None,
     *,
     as_json: bool,
 ) -> None:
@@ -151,7 +163,7 @@ def _export_batch(
 
     def export_one(job: ExportJob) -> ExportReport:
         with interruptible(job.out):
-            return run_export(job, settings)
+            return run_export(job, settings, metrics)
 
     outcome = run_batch(scenes, job_of, export_one, lambda line: click.echo(line, err=True))
     if as_json:

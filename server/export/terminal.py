@@ -79,16 +79,26 @@ def interruptible(out: Path) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def run_export(job: ExportJob, settings: Settings) -> ExportReport:
+def run_export(job: ExportJob, settings: Settings, metrics: Path | None) -> ExportReport:
     """Export, on a terminal with a progress bar."""
     from server.export.scene import export_scene  # noqa: PLC0415
+    from server.export.textfile import ProgressFile  # noqa: PLC0415
 
-    if not sys.stderr.isatty():
-        return export_scene(job, settings)
-    with click.progressbar(length=1, label="Filling", file=sys.stderr) as bar:
+    file = None if metrics is None else ProgressFile(metrics, job.out)
+    on_terminal = sys.stderr.isatty()
+    with click.progressbar(length=1, label="Filling", file=sys.stderr, hidden=not on_terminal) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.length = total
             bar.update(done - bar.pos)
+            if file is not None:
+                file.progress(done, total)
 
-        return export_scene(job, settings, progress, lambda text: click.echo(f"\n{text}", err=True, nl=False))
+        def announce(text: str) -> None:
+            if on_terminal:
+                click.echo(f"\n{text}", err=True, nl=False)
+
+        report = export_scene(job, settings, progress, announce)
+    if file is not None:
+        file.finish(report)
+    return report

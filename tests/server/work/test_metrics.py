@@ -57,6 +57,12 @@ def test_a_provider_that_gives_way_is_no_longer_named() -> None:
     ]
 
 
+@pytest.mark.parametrize(("works", "told"), [(None, []), (True, ["1.0"]), (False, ["0.0"])])
+def test_whether_the_shared_cache_works(works: bool | None, told: list[str]) -> None:
+    text = lines(Metrics("1", lambda: Figures((), 0, "cpu", works)))
+    assert [line.split()[-1] for line in text if line.startswith("clearsky_shared_cache_up{")] == told
+
+
 def test_two_of_one_process_count_for_themselves() -> None:
     one, other = Metrics("1", figures), Metrics("1", figures)
     one.request("GET", 200, 0.1, Trace(route="/healthz"))
