@@ -22,7 +22,7 @@ LABEL_PIXELS: Final = 22
 """Height of the line of labels."""
 FONT_PIXELS: Final = 14
 """Size of the labels."""
-DIMMED: Final = 0.55
+DIMMED_SHARE: Final = 0.55
 """Brightness of the ground under the mask."""
 _PAPER: Final = (255, 255, 255)
 _INK: Final = (33, 43, 54)
@@ -46,7 +46,7 @@ def before_and_after(scenery: Scenery, algorithm: CloudRemoval, *, size: int, st
     after = _colours(scenery, algorithm, size=size, style=style)
     mask = scenery.preview(CloudMask(**asdict(algorithm.options)), size=size)
     table = colour_table("cloud_mask")[np.where(mask.mask > 0, mask.array.data[0], 255)]
-    grey = np.rint(DIMMED * before[..., :3].mean(axis=-1, keepdims=True)).astype(np.uint8).repeat(3, axis=-1)
+    grey = np.rint(DIMMED_SHARE * before[..., :3].mean(axis=-1, keepdims=True)).astype(np.uint8).repeat(3, axis=-1)
     marked = np.where(table[..., 3:] > 0, table[..., :3], grey)
     between = np.concatenate([marked, before[..., 3:]], axis=-1)
     return _sheet([("Before", before), ("Clouds", between), ("After", after)])
