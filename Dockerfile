@@ -16,6 +16,7 @@ RUN if [ -n "$RUNTIME" ]; then \
 COPY pyproject.toml README.md LICENSE ./
 COPY algorithms ./algorithms
 COPY server ./server
+COPY clearsky.py ./
 RUN /opt/clearsky/bin/pip install --no-cache-dir --no-deps . \
  && /opt/clearsky/bin/clearsky models
 

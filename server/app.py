@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import anyio.to_thread
@@ -91,11 +91,12 @@ def _tiles(prefix: str, *, telemetry: bool) -> TilerFactory:
     )
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> FastAPI:
     """Build the application.
 
     Args:
         settings: what the operator has set; read from the environment where none are given.
+        own: datasets that the process's own user names, which the allow-list does not apply to.
 
     Raises:
         ParameterError: an entry of the allow-list that cannot be understood; telemetry that is not installed.
@@ -115,7 +116,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         dependencies=[Depends(warn_of_near_misses)],
     )
     redact_logs()
-    app.state.services = Services.of(settings)
+    app.state.services = Services.of(settings, own)
     cog, stac = (_tiles(prefix, telemetry=settings.telemetry) for prefix in ("/cog", "/stac"))
     matrices = TMSFactory(supported_tms=all_tms, templates=TEMPLATES)
     algorithms = AlgorithmFactory(supported_algorithm=ALGORITHMS, templates=TEMPLATES)

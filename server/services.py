@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -44,13 +45,17 @@ class Services:
     """Threads whose requests were given up."""
 
     @classmethod
-    def of(cls, settings: Settings) -> Services:
+    def of(cls, settings: Settings, own: Iterable[str] = ()) -> Services:
         """Services according to the settings; the analysis starts its threads here.
+
+        Args:
+            settings: what the operator has set.
+            own: datasets that the process's own user names, see `Sources.of`.
 
         Raises:
             ParameterError: an entry of the allow-list that cannot be understood.
         """
-        sources = Sources.of(settings)
+        sources = Sources.of(settings, own)
         analysis = make_analysis(settings, sources)
         chooser = make_chooser(settings, sources, analysis)
         answers = Answers(settings.answer_cache_bytes, shared=analysis.shared)
