@@ -22,7 +22,7 @@ from server.http.render import render
 from server.raster.dataset import dataset_crs
 from server.raster.sampling import OutputGrid
 
-STRIP_ROWS: Final = 512
+MASK_STRIP_ROWS: Final = 512
 """Rows of pixels that are looked at together."""
 PICTURE_PIXELS: Final = 4096
 """Longer side of a picture of a mask at most."""
@@ -70,8 +70,8 @@ def write_mask(scenery: Scenery, out: Path, algorithm: CloudMask | CloudProbabil
     }
     opened = scenery.sources.open_described(target)
     with written(out) as part, opened as src, rasterio.open(part, "w", **profile) as file:
-        for row in range(0, target.height, STRIP_ROWS):
-            window = Window(0, row, target.width, min(STRIP_ROWS, target.height - row))
+        for row in range(0, target.height, MASK_STRIP_ROWS):
+            window = Window(0, row, target.width, min(MASK_STRIP_ROWS, target.height - row))
             hidden = hidden_pixels(read(src, window=window, indexes=target.indexes, nodata=target.nodata))
             place = window_transform(window, target.affine)
             output = OutputGrid(target.crs, tuple(place)[:6], target.width, int(window.height))
