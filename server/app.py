@@ -31,6 +31,7 @@ from server.http.params import ALGORITHMS, ReaderParams, asked_request, process
 from server.http.reader import open_request
 from server.http.render import render
 from server.http.replacements import add_replacements
+from server.http.scaled import ScaledTiles
 from server.http.scenes import SceneExtension
 from server.http.states import named_in_query, ranked_in_query
 from server.http.statuses import add_error_handlers
@@ -161,6 +162,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         threads=settings.request_threads,
         answers=app.state.services.answers,
     )
+    app.add_middleware(ScaledTiles)
     add_guards(app, settings, app.state.services.stuck)
     app.add_middleware(
         CORSMiddleware,
