@@ -126,11 +126,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(matrices.router, tags=["Tile matrix sets"])
     app.include_router(algorithms.router, tags=["Algorithms"])
     app.include_router(colormaps.router, tags=["Colour maps"])
-    conformance = sorted(
-        {"http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core"}.union(
-            *(factory.conforms_to for factory in (cog, matrices, algorithms, colormaps))
-        )
-    )
+    # Of OGC API - Tiles only what TiTiler has: no description of a set of tiles has the `item` link that it requires.
+    maps = {name for name in cog.conforms_to if "/ogcapi-maps-1/" in name}
+    conformance = sorted({"http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core"} | maps)
 
     add_health(app)
 
