@@ -31,6 +31,7 @@ from server.http.params import ALGORITHMS, ReaderParams, asked_request, process
 from server.http.reader import open_request
 from server.http.render import render
 from server.http.replacements import add_replacements
+from server.http.scaled import ScaledTiles
 from server.http.scenes import SceneExtension
 from server.http.states import named_in_query, ranked_in_query
 from server.http.statuses import add_error_handlers
@@ -128,11 +129,9 @@ def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> 
     app.include_router(matrices.router, tags=["Tile matrix sets"])
     app.include_router(algorithms.router, tags=["Algorithms"])
     app.include_router(colormaps.router, tags=["Colour maps"])
-    conformance = sorted(
-        {"http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core"}.union(
-            *(factory.conforms_to for factory in (cog, matrices, algorithms, colormaps))
-        )
-    )
+    # Of OGC API - Tiles only what TiTiler has: no description of a set of tiles has the `item` link that it requires.
+    maps = {name for name in cog.conforms_to if "/ogcapi-maps-1/" in name}
+    conformance = sorted({"http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core"} | maps)
 
     add_health(app)
 
@@ -164,6 +163,7 @@ def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> 
         threads=settings.request_threads,
         answers=app.state.services.answers,
     )
+    app.add_middleware(ScaledTiles)
     add_guards(app, settings, app.state.services.stuck)
     app.add_middleware(
         CORSMiddleware,

@@ -57,7 +57,11 @@ def _check_address(host: str, port: int) -> None:
         ) from error
 
 
-@cli.command()
+@cli.command(
+    epilog="\b\nExamples:\n"
+    "  clearsky serve\n"
+    "  CLEARSKY_ALLOWED_SOURCES=/data/scenes clearsky serve --port 9000 --workers 4",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes.")
@@ -110,7 +114,10 @@ def serve(host: str, port: int, workers: int, log_level: LogLevel | None) -> Non
         )
 
 
-@cli.command(short_help="Write a generated scene with clouds.")
+@cli.command(
+    short_help="Write a generated scene with clouds.",
+    epilog="\b\nExamples:\n  clearsky demo demo-scene\n  clearsky demo other --size 1024 --seed 7",
+)
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--size", default=2048, show_default=True, help="Pixels per side.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the random scene; each gives another one.")
@@ -122,7 +129,7 @@ def demo(directory: Path, size: int, seed: int) -> None:
     click.echo(f"Wrote the demo scene to {directory}")
 
 
-@cli.command()
+@cli.command(epilog="\b\nExamples:\n  clearsky models")
 def models() -> None:
     """List the cloud models that can be used."""
     from algorithms.models import MODELS  # noqa: PLC0415

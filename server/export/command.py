@@ -54,7 +54,13 @@ def algorithm_options(command: Command) -> Command:
     return command
 
 
-@click.command(short_help="Write a raster or scene without its clouds.")
+@click.command(
+    short_help="Write a raster or scene without its clouds.",
+    epilog="\b\nExamples:\n"
+    "  clearsky export scene.tif clear.tif --replacement other.tif\n"
+    "  clearsky export ITEM.json --per-asset made --replacement auto\n"
+    "  clearsky export --recipe july.yaml july.tif --provenance sources.tif",
+)
 @click.argument("paths", nargs=-1, metavar="TARGET [OUT]")
 @click.option(
     "--batch",

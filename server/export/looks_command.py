@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -13,9 +13,9 @@ from server.analysis.parameters import fields_of
 from server.export.command import algorithm_options, request_options
 from server.export.terminal import one_line
 
-PANEL_PIXELS = 768
+PANEL_PIXELS: Final = 768
 """Longer side of a panel of `clearsky picture` unless its user says otherwise."""
-PICTURE_STYLES = tuple(name for name, style in STYLES.items() if style.scaling != "none")
+PICTURE_STYLES: Final = tuple(name for name, style in STYLES.items() if style.scaling != "none")
 """Styles that a picture can have."""
 
 
@@ -27,8 +27,11 @@ def _given(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 @click.command(
     short_help="Write the cloud mask of a scene.",
-    epilog="Examples: clearsky mask scene.tif clouds.tif | clearsky mask scene.tif clouds.png | "
-    "clearsky mask ITEM.json clouds.tif --mask scl | clearsky mask scene.tif cloud-percent.tif --probability",
+    epilog="\b\nExamples:\n"
+    "  clearsky mask scene.tif clouds.tif\n"
+    "  clearsky mask scene.tif clouds.png --replacement other.tif\n"
+    "  clearsky mask ITEM.json clouds.tif --mask scl\n"
+    "  clearsky mask scene.tif percent.tif --probability",
 )
 @click.argument("scene", metavar="IN")
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
@@ -60,8 +63,9 @@ def mask(scene: str, out: Path, *, probability: bool, overwrite: bool, **options
 
 @click.command(
     short_help="Write a picture of a scene before and after.",
-    epilog="Examples: clearsky picture scene.tif --replacement other.tif look.png | "
-    "clearsky picture ITEM.json --replacement auto look.png --style false-color",
+    epilog="\b\nExamples:\n"
+    "  clearsky picture scene.tif --replacement other.tif look.png\n"
+    "  clearsky picture ITEM.json --replacement auto look.png --style false-color",
 )
 @click.argument("scene", metavar="IN")
 @click.argument("out", metavar="OUT.png", type=click.Path(path_type=Path))

@@ -22,7 +22,7 @@ LABEL_PIXELS: Final = 22
 """Height of the line of labels."""
 FONT_PIXELS: Final = 14
 """Size of the labels."""
-DIMMED_SHARE: Final = 0.55
+GROUND_BRIGHTNESS: Final = 0.55
 """Brightness of the ground under the mask."""
 _PAPER: Final = (255, 255, 255)
 _INK: Final = (33, 43, 54)
@@ -46,7 +46,7 @@ def before_and_after(scenery: Scenery, algorithm: CloudRemoval, *, size: int, st
     after = _colours(scenery, algorithm, size=size, style=style)
     mask = scenery.preview(CloudMask(**asdict(algorithm.options)), size=size)
     table = colour_table("cloud_mask")[np.where(mask.mask > 0, mask.array.data[0], 255)]
-    grey = np.rint(DIMMED_SHARE * before[..., :3].mean(axis=-1, keepdims=True)).astype(np.uint8).repeat(3, axis=-1)
+    grey = np.rint(GROUND_BRIGHTNESS * before[..., :3].mean(axis=-1, keepdims=True)).astype(np.uint8).repeat(3, axis=-1)
     marked = np.where(table[..., 3:] > 0, table[..., :3], grey)
     between = np.concatenate([marked, before[..., 3:]], axis=-1)
     return _sheet([("Before", before), ("Clouds", between), ("After", after)])
@@ -78,16 +78,18 @@ def _sheet(panels: list[tuple[str, Colours]]) -> bytes:
         sheet.paste(panel, (left, LABEL_PIXELS), panel)
         draw.text((left, LABEL_PIXELS // 2), label, fill=_INK, font=font, anchor="lm")
         if number == 1:
-            _legend(draw, left + int(draw.textlength(label, font=font)) + 2 * GAP_PIXELS, font)
+            _legend(draw, left + int(draw.textlength(label, font=font)) + 2 * GAP_PIXELS, left + width, font)
     content = io.BytesIO()
     sheet.save(content, "PNG", optimize=False, compress_level=6)
     return content.getvalue()
 
 
-def _legend(draw: ImageDraw.ImageDraw, left: int, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> None:
-    """The classes of the mask with their colours, from a column on."""
+def _legend(draw: ImageDraw.ImageDraw, left: int, end: int, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> None:
+    """The classes of the mask with their colours, from a column to another, as many as fit."""
     middle, side = LABEL_PIXELS // 2, FONT_PIXELS - 4
     for part in PALETTES["cloud_mask"]:
+        if left + side + GAP_PIXELS + draw.textlength(part.label, font=font) > end:
+            return  # a narrow panel
         draw.rectangle((left, middle - side // 2, left + side, middle + side // 2), fill=part.colour)
         left += side + GAP_PIXELS // 2
         draw.text((left, middle), part.label, fill=_INK, font=font, anchor="lm")

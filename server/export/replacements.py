@@ -10,7 +10,12 @@ if TYPE_CHECKING:
     from server.http.replacements import ReplacementRanking
 
 
-@click.command(short_help="List the dates that ITEM may be filled from.")
+@click.command(
+    short_help="List the dates that ITEM may be filled from.",
+    epilog="\b\nExamples:\n"
+    "  clearsky replacements https://host/collections/sentinel-2-l2a/items/ID\n"
+    "  clearsky replacements ITEM.json --mask scl --json",
+)
 @click.argument("item", metavar="ITEM")
 @click.option("--mask", help="Raster of cloud classes, or the scenes' own masks: scl, qa_pixel, ...")
 @click.option("--model", help="Cloud model to look for the target's clouds with (see `clearsky models`).")

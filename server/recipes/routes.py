@@ -75,7 +75,9 @@ def named_in_recipe(scope: Scope) -> list[str]:
     app = scope["app"]
     sources = sources_of(app)
     recipe = recipes_of(app).get(below_root(scope).split("/")[2]).admitted(sources)
-    shown = shown_bands_of(recipe, sources, QueryParams(scope["query_string"]))
+    query = QueryParams(scope["query_string"])
+    recipe = recipe.styled(query)
+    shown = shown_bands_of(recipe, sources, query)
     request = chooser_of(app).resolved(replace(recipe.request, shown=shown))
     return [recipe.digest, *used_states(request, sources, scope)]
 

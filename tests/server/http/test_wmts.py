@@ -135,6 +135,25 @@ def test_zooms_and_codes_can_be_chosen(client: TestClient, folder: Path) -> None
     assert (sorted(grid.tilematrix), grid.crs) == (["8", "9"], "EPSG:3857")
 
 
+def test_tiles_for_dense_screens(client: TestClient, folder: Path) -> None:
+    """`@2x` doubles the pixels, of a plain tile as of one with a size, below every prefix; its tag is its own."""
+    query = {"url": str(folder / "rome.tif")}
+    tile = next(f"{m}/{c}/{r}" for grid, m, r, c in tiles(service(client, **query), "rome") if "WebMercator" in grid)
+    for prefix, asked in (("cog", query), ("recipes/city", {})):
+        path = f"/{prefix}/tiles/WebMercatorQuad/{tile}"
+        plain, dense = (client.get(f"{path}{scale}.png", params=asked) for scale in ("", "@2x"))
+        double = client.get(f"{path}.png", params=asked | {"tilesize": "512"})
+        assert dense.content == double.content != plain.content
+        assert dense.headers["etag"] == double.headers["etag"] != plain.headers["etag"]
+        assert Image.open(io.BytesIO(dense.content)).size == (512, 512)
+        small = client.get(f"{path}@2x", params=asked | {"tilesize": "100"})
+        assert Image.open(io.BytesIO(small.content)).size == (200, 200)
+        for scale, status in (("@9x", 400), ("@x", 400), ("@4x", 200)):
+            assert client.get(f"{path}{scale}.png", params=asked).status_code == status
+        for size in ("1000", "many", "-1"):
+            assert client.get(f"{path}@2x.png", params=asked | {"tilesize": size}).status_code == 400
+
+
 def test_bad_parameters_of_the_tiles_are_an_error(client: TestClient, folder: Path) -> None:
     answer = client.get("/cog/WMTSCapabilities.xml", params={"url": str(folder / "rome.tif"), "rescale": "high"})
     assert answer.status_code == 400, answer.text
