@@ -159,11 +159,14 @@ def observed(app: Any, lines: Log) -> tuple[str, str]:
     metrics = Metrics("1", lambda: Figures((), 0, "cpu"))
     scope = {"type": "http", "method": "GET", "path": "/x", "raw_path": b"/x", "query_string": b"", "headers": []}
 
-    async def nothing(*_: Any) -> dict[str, Any]:
+    async def receive() -> dict[str, Any]:
         return {"type": "http.disconnect"}
 
+    async def send(_: dict[str, Any]) -> None:
+        return
+
     async def ask() -> None:
-        await Observed(app, metrics=metrics)(scope, nothing, nothing)
+        await Observed(app, metrics=metrics)(scope, receive, send)
 
     with suppress(RuntimeError):
         anyio.run(ask)
