@@ -22,8 +22,8 @@ from algorithms.windows import Window, blend, window_start
 
 DEPENDABLE_METRES: Final = 30.0
 """Ground size of a cell up to which the networks' probabilities mean the same."""
-FAINTNESS: Final = 2.6
-"""Power of the size by which the odds of cloud fall beyond: at 60 m to a sixth (docs/masks.md)."""
+FAINTNESS: Final = 3.3
+"""Power of the size by which the odds of cloud fall beyond: at 60 m to a tenth (docs/masks.md)."""
 
 
 def reflect_invalid(values: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:

@@ -14,7 +14,6 @@ from morecantile.errors import PointOutsideTMSBounds
 from rio_tiler.errors import NoOverviewWarning
 from starlette.middleware.cors import CORSMiddleware
 from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TilerFactory, TMSFactory
-from titiler.extensions.wmts import wmtsExtension
 
 from server import __version__
 from server.analysis.state import preload
@@ -37,10 +36,11 @@ from server.http.states import named_in_query, ranked_in_query
 from server.http.statuses import add_error_handlers
 from server.http.telemetry import add_telemetry
 from server.http.validate import ValidateExtension
+from server.http.wmts import WmtsExtension
 from server.recipes.params import TILE_PARAMETERS
 from server.recipes.routes import add_recipes, named_in_recipe
 from server.remote.guard import seal
-from server.remote.redaction import redact_logs, redacted
+from server.remote.redaction import redact_logs
 from server.services import Services
 from server.settings import Settings
 from server.viewer import add_viewer
@@ -84,9 +84,7 @@ def _tiles(prefix: str, *, telemetry: bool) -> TilerFactory:
         router_prefix=prefix,
         add_ogc_maps=True,
         extensions=[
-            wmtsExtension(
-                tile_dependencies=TILE_PARAMETERS, layer_identifier_provider=lambda request: redacted(request.target)
-            ),
+            WmtsExtension(TILE_PARAMETERS),
             ValidateExtension(),
             SceneExtension(),
         ],

@@ -15,6 +15,7 @@ import click
 from algorithms.errors import ClearSkyError
 from server import __version__
 from server.export.command import export
+from server.export.looks_command import mask, picture
 from server.export.replacements import replacements
 from server.recipes.command import recipe
 from server.remote.redaction import redacted
@@ -134,6 +135,8 @@ def models() -> None:
 
 
 cli.add_command(export)
+cli.add_command(mask)
+cli.add_command(picture)
 cli.add_command(replacements)
 cli.add_command(recipe)
 

