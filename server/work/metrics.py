@@ -92,6 +92,7 @@ class Metrics:
         self._provider = self._gauge(
             "provider_info", "1 for the execution provider in use.", ["provider"], mode="livemax"
         )
+        self._gauge("workers", "Processes that serve one port.", mode="livesum").set(1)
         self._gauge("build_info", "1 for the running version.", ["version"], mode="livemax").labels(version).set(1)
         self._providers: frozenset[str] = frozenset()
         self._folder = counting_folder()

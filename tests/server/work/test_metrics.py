@@ -139,6 +139,7 @@ def test_any_of_several_processes_answers_for_all(tmp_path: Path, monkeypatch: p
     assert [one['clearsky_cache_bytes{cache="computed"}'] for one in seen] == [300, 700, 500]
     assert [one["clearsky_inference_queue"] for one in seen] == [3, 7, 5]
     assert [one['clearsky_provider_info{provider="cpu"}'] for one in seen] == [1, 1, 1]
+    assert [one["clearsky_workers"] for one in seen] == [1, 2, 2]
     memory = [one["process_resident_memory_bytes"] for one in seen]
     assert 1.5 * memory[0] < memory[1] < 3 * memory[0]
     assert memory[2] < 1.5 * memory[1]
