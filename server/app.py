@@ -11,7 +11,6 @@ import anyio.to_thread
 import rasterio
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
-from morecantile import tms as all_tms
 from morecantile.errors import PointOutsideTMSBounds
 from rio_tiler.errors import NoOverviewWarning
 from starlette.middleware.cors import CORSMiddleware
@@ -23,6 +22,7 @@ from server.analysis.state import preload
 from server.http.answers import Answers
 from server.http.guards import add_guards
 from server.http.landing import landing_page
+from server.http.matrices import MATRIX_SETS
 from server.http.middleware import ImageHeaders, PathPrefix
 from server.http.openapi import PAGE_OR_JSON, declare_errors
 from server.http.pages import TEMPLATES, PagePolicy, add_pages
@@ -75,6 +75,7 @@ def _tiles(prefix: str) -> TilerFactory:
         render_func=render,
         templates=TEMPLATES,
         router_prefix=prefix,
+        supported_tms=MATRIX_SETS,
         add_ogc_maps=True,
         extensions=[
             wmtsExtension(
@@ -111,7 +112,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     redact_logs()
     app.state.services = Services.of(settings)
     cog, stac = _tiles("/cog"), _tiles("/stac")
-    matrices = TMSFactory(supported_tms=all_tms, templates=TEMPLATES)
+    matrices = TMSFactory(supported_tms=MATRIX_SETS, templates=TEMPLATES)
     algorithms = AlgorithmFactory(supported_algorithm=ALGORITHMS, templates=TEMPLATES)
     colormaps = ColorMapFactory(templates=TEMPLATES)
     app.include_router(cog.router, prefix="/cog", tags=["Cloud-free rasters"])

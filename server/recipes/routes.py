@@ -13,6 +13,7 @@ from titiler.core.factory import TilerFactory
 from titiler.extensions.wmts import wmtsExtension
 
 from server.http.asgi import Scope, below_root
+from server.http.matrices import MATRIX_SETS
 from server.http.openapi import PAGE_OR_JSON
 from server.http.pages import TEMPLATES
 from server.http.render import render
@@ -144,6 +145,7 @@ def add_recipes(app: FastAPI) -> None:
         render_func=render,
         templates=TEMPLATES,
         router_prefix="/recipes/{name}",
+        supported_tms=MATRIX_SETS,
         add_ogc_maps=True,
         extensions=[
             wmts,
