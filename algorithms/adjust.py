@@ -149,7 +149,7 @@ def _prior(scene: SceneFit, adjustment: str) -> Floats:
     bands = len(scene.level)
     if adjustment == "regression":
         identity = np.eye(bands)[np.triu_indices(bands)]
-        noise = (scene.noise / scene.spread) ** 2
+        noise = (scene.misfit / scene.spread) ** 2
         return np.concatenate([np.zeros(2 * bands), identity, np.zeros(bands * bands), noise])
     ratio = scene.ratio * scene.std / scene.spread
     return np.concatenate([np.zeros(2 * bands), ratio**2, np.ones(bands), scene.correlation * ratio])

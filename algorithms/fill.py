@@ -21,8 +21,10 @@ Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-EXPLAINED_AT_BORDER: Final = 0.9
+EXPLAINED_AT_BORDER: Final = 0.8
 """Share of the error's variance that the residual takes away right at the border."""
+EXPLAINED_DECAY: Final = 1 / 12
+"""Decay per native pixel of the share of the standard deviation."""
 LONELY_GROWTH: Final = 0.25
 """Growth of the expected error where no ground in the narrowest window is clear."""
 UNFILLED: Final = 255
@@ -83,7 +85,7 @@ class FillFields:
     """(h, w), cells of the target at which the residual is known."""
 
 
-def _confidence(support: Image, error: Image, known: Mask, wanted: Mask, kappa: float) -> npt.NDArray[np.uint8]:
+def _confidence(support: Image, error: Image, known: Mask, wanted: Mask, factor: int) -> npt.NDArray[np.uint8]:
     """100 exp(-expected error), the error in standard deviations of the scene.
 
     What the adjustment leaves unexplained, less near the border, where the residual is known, and more where little
@@ -94,7 +96,9 @@ def _confidence(support: Image, error: Image, known: Mask, wanted: Mask, kappa: 
     else:
         depth = np.full(known.shape, np.inf, np.float32)
     expected = (
-        error * np.sqrt(1 - EXPLAINED_AT_BORDER * np.exp(-2 * kappa * depth)) * (1 + LONELY_GROWTH * (1 - support))
+        error
+        * np.sqrt(1 - EXPLAINED_AT_BORDER * np.exp(-2 * EXPLAINED_DECAY * factor * depth))
+        * (1 + LONELY_GROWTH * (1 - support))
     )
     percent = np.rint(100 * np.exp(-expected)).clip(0, 99)
     return np.where(wanted, percent, 100).astype(np.uint8)
@@ -132,7 +136,7 @@ def fill_fields(
     return FillFields(
         gain=estimate.gain,
         offset=_extended(value - estimate.gain * replacement, border | wanted, wanted),
-        confidence=_confidence(estimate.support, estimate.error, border, wanted, MEMBRANE_KAPPA * factor),
+        confidence=_confidence(estimate.support, estimate.error, border, wanted, factor),
         meets=border,
     )
 

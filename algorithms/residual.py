@@ -17,14 +17,14 @@ from scipy import sparse
 
 from algorithms.errors import ParameterError
 
-MEMBRANE_KAPPA: Final = 1 / 12
-"""Decay of the correction per native pixel. 1/20 is better by 1 % under haze; a short reach keeps reads small."""
+MEMBRANE_KAPPA: Final = 1 / 20
+"""Decay of the correction per native pixel. 1/48 is better by 2 % under haze; a short reach keeps reads small."""
 GUIDE_EDGE: Final = 0.2
 """Step of the guide, in standard deviations of the scene, across which half of the correction passes."""
-MEMBRANE_REACH: Final = 6.0
-"""The border's influence ends after MEMBRANE_REACH / kappa pixels (0.25 % is left)."""
-MEMBRANE_TOLERANCE: Final = 1e-3
-"""Relative error at which the iteration stops: a tenth of a digital number where the border misses by 100."""
+MEMBRANE_REACH: Final = 5.0
+"""The border's influence ends after MEMBRANE_REACH / kappa pixels (0.7 % is left)."""
+MEMBRANE_TOLERANCE: Final = 5e-4
+"""Relative error at which the iteration stops: a digital number in 2000 where the border misses by 1."""
 
 
 def residual_reach(factor: int, kappa: float = MEMBRANE_KAPPA) -> int:

@@ -17,6 +17,8 @@ PSEUDO: Final = 2.0
 TRUSTED_CELLS: Final = 64
 """Clear cells below which the fit moves on, in proportion, to the identity `t = r`: with none, that is all there is.
 Both dates are in the same units here, the target's."""
+MISFIT_LIMIT: Final = 6.0
+"""Robust standard deviations beyond which a residual counts no more for the misfit."""
 ITERATIONS: Final = 6
 SAMPLE_CELLS: Final = 60_000
 """Cells used at most; a regular sub-sample beyond."""
@@ -52,6 +54,8 @@ class SceneFit:
     """(B,) correlation of each band between the dates."""
     noise: Floats
     """(B,) robust standard deviation of t - G, in the target's units."""
+    misfit: Floats
+    """(B,) standard deviation of t - G with the ground that changed between the dates, in the target's units."""
     count: int
     """Clear cells the fit rests on."""
     bend: Bend | None = None
@@ -129,6 +133,11 @@ def fit_scene(
         rest = y - ((bend.weights / spread[:, None]) @ bend.kernels(z.astype(np.float32)).T)
         coefficients, weight, scale = _robust_line(x, rest, matched, penalty)
 
+    # Ground that changed is part of what a fill has to expect; cloud that the mask missed is not.
+    left = (y if bend is None else rest) - np.einsum("ib,in->bn", coefficients, x)
+    limit = MISFIT_LIMIT * scale[:, None]
+    misfit = np.sqrt(np.mean(np.clip(left, -limit, limit) ** 2, axis=1))
+
     total = max(weight.sum(), 1e-9)
     dy = y - (y * weight).sum(axis=1, keepdims=True) / total
     dz = z - (z * weight).sum(axis=1, keepdims=True) / total
@@ -145,6 +154,7 @@ def fit_scene(
         ratio=(trust * np.sqrt(vy / np.maximum(vz, 1e-9)) + 1 - trust) * spread / std,
         correlation=cov / np.sqrt(np.maximum(vy * vz, 1e-18)),
         noise=scale * spread,
+        misfit=np.maximum(misfit, scale) * spread,
         count=n * step,
         bend=bend,
     )
@@ -197,5 +207,6 @@ def _identity(bands: int) -> SceneFit:
         ratio=ones,
         correlation=zeros,
         noise=ones,
+        misfit=ones,
         count=0,
     )

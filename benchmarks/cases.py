@@ -13,11 +13,12 @@ import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
+from scipy import ndimage
 
 from algorithms import buffer_mask
 from algorithms.cells import cell_means
@@ -27,6 +28,7 @@ from server.demo import write_demo
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Kind = Literal["all", "cloud", "shadow", "core"]
+Trouble = Literal["haze", "thin cloud", "nearly covered", "deep bank", "misregistration", "far-off radiometry"]
 
 HIDDEN: Final = 9000
 """Digital number under the mask: a method that peeks at the hidden ground finds cloud."""
@@ -45,6 +47,8 @@ _SHAPES: Final[tuple[tuple[tuple[str, Kind], ...], ...]] = (
     (("20180121", "core"), ("20180307", "cloud"), ("20180705", "all"), ("20180918", "shadow")),
 )
 # The other cloudy dates of these places have too little clear ground left (Congo p500 3 %, Tatarstan 0 to 7 %).
+_SCATTERED: Final = np.array([1.0, 0.8, 0.65, 0.45, 0.2, 0.12], np.float32)[:, None, None]
+"""Light that haze adds to each band, in that of blue."""
 _ELSEWHERE: Final[dict[str, tuple[tuple[str, Kind], ...]]] = {
     "s2_congo_p100": (("s2_lazio_20180705", "cloud"), ("s2_lazio_20180121", "all"), ("s2_congo_p500", "shadow")),
     "s2_congo_p838": (("s2_lazio_20180705", "cloud"), ("s2_lazio_20180121", "core"), ("s2_congo_p100", "shadow")),
@@ -80,6 +84,8 @@ class Recipe:
     shape: tuple[str, Kind] = ("", "all")
     bands: int = BANDS
     seed: int = 0
+    trouble: Trouble | None = None
+    """What is made harder about it; the group is named after it."""
 
 
 def data_folder() -> Path | None:
@@ -91,7 +97,7 @@ def data_folder() -> Path | None:
 
 def recipes(*, real: bool, quick: bool) -> list[Recipe]:
     """All cases; with `quick` one in seven."""
-    lazio, elsewhere = [], []
+    lazio, elsewhere, harder = [], [], []
     if real:
         pairs = [(t, r) for t in DATES for r in DATES if t != r]
         for bands in (6, 4):
@@ -108,10 +114,15 @@ def recipes(*, real: bool, quick: bool) -> list[Recipe]:
                 ]
         for place, shapes in _ELSEWHERE.items():
             elsewhere += [Recipe("Congo, Tatarstan", f"{place}_cloudy", f"{place}_clear", shape) for shape in shapes]
+        for k, trouble in enumerate(get_args(Trouble)):
+            for n, (target, replacement) in enumerate(pairs[k % 2 :: 2] + pairs[(k + 1) % 2 :: 2][:1]):
+                shape = _SHAPES[n % 2][(k + n) % 4]
+                files = f"s2_lazio_{target}_clear", f"s2_lazio_{replacement}_clear"
+                harder.append(Recipe(f"Lazio, {trouble}", *files, (f"s2_lazio_{shape[0]}", shape[1]), trouble=trouble))
     demo = [Recipe("Demo", "demo", seed=seed) for seed in range(4)]
     if quick:
-        return lazio[::7] + elsewhere[::4] + demo[:1]
-    return lazio + elsewhere + demo
+        return lazio[::7] + elsewhere[::4] + harder[::7] + demo[:1]
+    return lazio + elsewhere + harder + demo
 
 
 @cache
@@ -144,6 +155,41 @@ def _hidden(truth: Image, mask: Mask) -> Image:
     return np.where(mask, np.float32(HIDDEN), truth)
 
 
+def _smooth(shape: tuple[int, ...], scale: float, seed: int) -> Image:
+    """(H, W) random field of unit standard deviation that changes over `scale` pixels."""
+    field = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal(shape), scale, mode="reflect")
+    return np.asarray((field - field.mean()) / field.std(), np.float32)
+
+
+def _harder(trouble: Trouble, truth: Image, replacement: Image, mask: Mask) -> tuple[Image, Image, Mask]:
+    """Target, replacement and mask of a case with one thing made harder.
+
+    * haze: light scattered above the target's ground, by a field over 60 pixels, less of it the longer the wave;
+    * thin cloud: the same over 12 pixels, as thin cloud that the mask leaves out;
+    * nearly covered: 85 to 95 % under the mask;
+    * deep bank: all but a rim of 24 pixels on two sides under the mask;
+    * misregistration: the replacement moved by 1.3 and -0.8 pixels;
+    * far-off radiometry: every band of the replacement bent, scaled and shifted differently.
+    """
+    shape = mask.shape
+    if trouble in ("haze", "thin cloud"):
+        scale, most = (60.0, 500.0) if trouble == "haze" else (12.0, 800.0)
+        field = np.clip(0.5 + 0.5 * _smooth(shape, scale, 1), 0, 2)
+        return truth + most * field * _SCATTERED[: len(truth)], replacement, mask
+    if trouble == "nearly covered":
+        field = ndimage.gaussian_filter(mask.astype(np.float32), 12) + 0.05 * _smooth(shape, 8, 2)
+        return truth, replacement, field > np.quantile(field, 0.1)
+    if trouble == "deep bank":
+        bank = np.zeros(shape, bool)
+        bank[24:, 24:] = True
+        return truth, replacement, bank
+    if trouble == "misregistration":
+        return truth, ndimage.shift(replacement, (0, 1.3, -0.8), order=3, mode="nearest"), mask
+    bands = np.arange(len(replacement))[:, None, None]
+    bent = 3000 * (replacement / 3000) ** (0.7 + 0.1 * bands)
+    return truth, np.asarray(bent * (1.5 - 0.2 * bands) + 300 * (bands % 3), np.float32), mask
+
+
 def build(recipe: Recipe) -> Case:
     """Read and hide what a recipe names."""
     if recipe.group == "Demo":
@@ -161,6 +207,8 @@ def build(recipe: Recipe) -> Case:
     source, kind = recipe.shape
     painted = buffer_mask(_clouds(folder / f"{source}_cloudy.tif", kind), BUFFER)
     name = f"{recipe.target[3:]} from {recipe.replacement.split('_')[-2]}, shape {source[3:]} {kind}"
+    if recipe.trouble is not None:
+        truth, replacement, painted = _harder(recipe.trouble, truth, replacement, painted)
     if not recipe.target.endswith("_cloudy"):
         return Case(recipe.group, name, _hidden(truth, painted), replacement, painted, painted, truth)
     real = buffer_mask(_clouds(folder / f"{recipe.target}.tif", "all"), BUFFER)

@@ -37,6 +37,7 @@ from scipy import ndimage  # noqa: E402
 from algorithms import fill_clouds  # noqa: E402
 from algorithms.bands import ROLES  # noqa: E402
 from algorithms.cells import cell_means  # noqa: E402
+from algorithms.deck import with_decks  # noqa: E402
 from algorithms.mask import classify, cloud_probability  # noqa: E402
 from algorithms.masks import buffer_cells, dilate  # noqa: E402
 from algorithms.options import CloudOptions  # noqa: E402
@@ -177,14 +178,17 @@ def find(case: Case, *, factor: int = FACTOR, bands: int = 6, level: str = "l1c"
     t, t_full, probability, classes = detect(case.target, factor, bands, level)
     r, r_full, _, hidden = detect(case.replacement, factor, bands, level)
     usable = t_full & r_full & ~dilate(either(hidden), FIT_BUFFER)
-    clear, wider = fit_cells(classes, probability, usable)
+    names, light = ROLES[:bands], np.float32(1e-4)
+    certain = with_decks(classes, t * light, r * light, usable, bands=names)
+    clear, wider = fit_cells(certain, probability, usable)
+    wider &= certain == classes
     doubtful = int(sampled(clear).sum()) < ENOUGH_FIT_CELLS
     scene = fit_scene(t, r, sampled(wider if doubtful else clear), bends=False)
     if not trusted(scene, doubtful=doubtful):
-        return Found(classes, classes)
+        return Found(classes, certain)
     estimate = scene.estimate(scene.standardise(r))
-    refined = refine_mask(classes, probability, t, estimate, scene.noise, usable, bands=ROLES[:bands])
-    return Found(classes, refined)
+    refined = refine_mask(classes, probability, t, estimate, scene.noise, usable, bands=names)
+    return Found(classes, with_decks(refined, t * light, estimate * light, usable, bands=names))
 
 
 def demo_cases() -> Iterator[Case]:

@@ -57,3 +57,30 @@ def test_confidence_is_full_on_clear_ground_and_falls_inwards() -> None:
     means = [fields.confidence[mask & (depth > a) & (depth <= a + 8)].mean() for a in (0, 8, 24, 48)]
     assert means[0] > max(means[1:]) + 3
     np.testing.assert_allclose((fields.gain * r + fields.offset)[:, ~mask], t[:, ~mask], atol=0.01)
+
+
+def test_under_a_bank_the_confidence_knows_of_changed_ground() -> None:
+    """Where no window sees clear ground, the scene's own misfit stands, the fields that changed included."""
+    shape = (480, 480)
+    r = landscape(shape)
+    t = another_date(r)
+    rng = np.random.default_rng(3)
+    fields = np.kron(rng.random((30, 30)) < 0.15, np.ones((16, 16))) > 0
+    t = np.where(fields, t + 1.5 * t.std(axis=(1, 2), keepdims=True), t).astype(np.float32)
+    mask = np.zeros(shape, bool)
+    mask[80:400, 80:400] = True
+    lattice = node_lattice(20, 1)
+    scene = fit_scene(t, r, ~mask)
+    fill = fill_fields(
+        Ground(t, r, usable=np.ones_like(mask), known=~mask, wanted=mask),
+        WindowSums(pooled_sums(t, r, ~mask, scene, lattice), lattice, range(480), range(480)),
+        scene,
+        options=FillOptions(window=20),
+        factor=1,
+    )
+    error = ((fill.gain * r + fill.offset - t) / scene.spread[:, None, None]) ** 2
+    depth = ndimage.distance_transform_edt(mask)
+    rim, middle = (mask & (depth > a) & (depth <= b) for a, b in ((0, 8), (100, 160)))
+    assert fill.confidence[middle].mean() < fill.confidence[rim].mean() - 5
+    expected = np.log(100 / fill.confidence[middle].astype(float))
+    assert np.sqrt((expected**2).mean()) > 0.75 * np.sqrt(error.mean(axis=0)[middle].mean())
