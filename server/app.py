@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import anyio.to_thread
@@ -35,6 +35,7 @@ from server.http.scaled import ScaledTiles
 from server.http.scenes import SceneExtension
 from server.http.states import named_in_query, ranked_in_query
 from server.http.statuses import add_error_handlers
+from server.http.telemetry import add_telemetry
 from server.http.validate import ValidateExtension
 from server.http.wmts import WmtsExtension
 from server.recipes.params import TILE_PARAMETERS
@@ -70,9 +71,10 @@ def create_sealed_app() -> FastAPI:
     return create_app(settings)
 
 
-def _tiles(prefix: str) -> TilerFactory:
-    """TiTiler's routes on what the query names."""
+def _tiles(prefix: str, *, telemetry: bool) -> TilerFactory:
+    """TiTiler's routes on what the query names, each with a span of its own where requests are traced."""
     return TilerFactory(
+        enable_telemetry=telemetry,
         reader=open_request,  # type: ignore[arg-type]  # a function does as well
         reader_dependency=ReaderParams,
         path_dependency=asked_request,
@@ -90,14 +92,15 @@ def _tiles(prefix: str) -> TilerFactory:
     )
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> FastAPI:
     """Build the application.
 
     Args:
         settings: what the operator has set; read from the environment where none are given.
+        own: datasets that the process's own user names, which the allow-list does not apply to.
 
     Raises:
-        ParameterError: an entry of the allow-list that cannot be understood.
+        ParameterError: an entry of the allow-list that cannot be understood; telemetry that is not installed.
     """
     settings = settings or Settings()
     # Rasters without overviews work, only slower; a warning per request helps nobody.
@@ -114,8 +117,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         dependencies=[Depends(warn_of_near_misses)],
     )
     redact_logs()
-    app.state.services = Services.of(settings)
-    cog, stac = _tiles("/cog"), _tiles("/stac")
+    app.state.services = Services.of(settings, own)
+    cog, stac = (_tiles(prefix, telemetry=settings.telemetry) for prefix in ("/cog", "/stac"))
     matrices = TMSFactory(supported_tms=all_tms, templates=TEMPLATES)
     algorithms = AlgorithmFactory(supported_algorithm=ALGORITHMS, templates=TEMPLATES)
     colormaps = ColorMapFactory(templates=TEMPLATES)
@@ -180,4 +183,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings.root_path.strip("/"):
         app.add_middleware(PathPrefix, prefix=settings.root_path)
     observe(app, app.state.services.metrics)
+    if settings.telemetry:
+        add_telemetry(app)
     return app

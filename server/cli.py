@@ -75,7 +75,7 @@ def serve(host: str, port: int, workers: int, log_level: LogLevel | None) -> Non
 
     from server.demo import write_demo  # noqa: PLC0415
     from server.http.logs import configure_logs  # noqa: PLC0415
-    from server.http.protocol import MOST_CONNECTIONS, PatientProtocol  # noqa: PLC0415
+    from server.http.protocol import MOST_CONNECTIONS, SILENT_WORKER_SECONDS, PatientProtocol  # noqa: PLC0415
     from server.remote.allowlist import AllowList  # noqa: PLC0415
     from server.remote.rules import Rules  # noqa: PLC0415
     from server.settings import Settings  # noqa: PLC0415
@@ -111,6 +111,7 @@ def serve(host: str, port: int, workers: int, log_level: LogLevel | None) -> Non
             ws="none",
             limit_concurrency=MOST_CONNECTIONS,
             timeout_graceful_shutdown=7,
+            timeout_worker_healthcheck=SILENT_WORKER_SECONDS,
         )
 
 

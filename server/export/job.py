@@ -49,6 +49,8 @@ class ExportJob:
     """File that records where every pixel comes from."""
     resolution: AnalysisResolution = "fine"
     """Where statistics are taken."""
+    scheduler: str | None = None
+    """Address of a `dask.distributed` scheduler whose workers make the pieces; None: this process's threads."""
     overwrite: bool = False
     """Whether existing files may be replaced."""
 

@@ -10,7 +10,8 @@ import click
 from algorithms.options import OPTIONS
 from algorithms.styles import DEFAULT_STYLE, STYLES
 from server.analysis.parameters import fields_of
-from server.export.command import algorithm_options, one_line, request_options
+from server.export.command import algorithm_options, request_options
+from server.export.terminal import one_line
 
 PANEL_PIXELS: Final = 768
 """Longer side of a panel of `clearsky picture` unless its user says otherwise."""

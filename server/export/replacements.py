@@ -28,8 +28,8 @@ def replacements(item: str, mask: str | None, model: str | None, limit: int, *, 
     """
     from server.analysis.request import Request  # noqa: PLC0415  (start-up of the other commands)
     from server.export.chosen import own_apis, own_chooser  # noqa: PLC0415
-    from server.export.command import one_line  # noqa: PLC0415
     from server.export.inputs import own_source  # noqa: PLC0415
+    from server.export.terminal import one_line  # noqa: PLC0415
     from server.http.replacements import described_ranking  # noqa: PLC0415
     from server.raster.sources import Sources  # noqa: PLC0415
     from server.settings import Settings  # noqa: PLC0415

@@ -41,9 +41,7 @@ def test_a_deck_is_cloud() -> None:
     expected = np.zeros((60, 60), np.uint8)
     expected[20:40, 20:40] = 1
     result = found(target, ground(seed=2))
-    corners = ndimage.binary_dilation(expected) != ndimage.binary_erosion(expected)
-    np.testing.assert_array_equal(result[~corners], expected[~corners])
-    assert result[expected == 1].mean() > 0.98
+    np.testing.assert_array_equal(result, expected)
 
 
 @pytest.mark.parametrize(
@@ -60,18 +58,12 @@ def test_ground_that_is_bright_or_brighter_stays(before: np.ndarray, after: np.n
     assert not found(target, other).any()
 
 
-def test_a_roof_that_glints_stays() -> None:
-    target = ground()
-    target[:, 30:32, 30:32] = DECK
-    assert not found(target, ground(seed=2)).any()
-
-
 def test_shadow_next_to_a_deck_is_shadow_and_elsewhere_is_ground() -> None:
     target, other = ground(), ground(seed=2)
     target[:, 20:40, 5:20] = DECK
     target[:, 20:40, 20:50] *= SHADE
     result = found(target, other)
-    assert (result[22:38, 22 : 20 + SHADOW_CELLS - 2] == 2).all()
+    assert (result[20:40, 20 : 20 + SHADOW_CELLS] == 2).all()
     assert not result[:, 20 + SHADOW_CELLS :].any()
     target[:, 20:40, 5:20] = other[:, 20:40, 5:20]
     assert not found(target, other).any()

@@ -130,7 +130,9 @@ def test_head_is_answered_wherever_get_is(client: TestClient, folder: Path) -> N
         there, head = client.get(where, params=query), client.head(where, params=query)
         assert head.status_code == there.status_code, f"{operation['operationId']}: {head.status_code}"
         assert head.content == b""
-        same = ("content-type", "content-length", "etag", "cache-control", "content-bbox")
+        same = ["content-type", "etag", "cache-control", "content-bbox"]
+        if path != "/metrics":  # which changes by the request before
+            same.append("content-length")
         assert {name: head.headers.get(name) for name in same} == {name: there.headers.get(name) for name in same}
         tried += 1
     assert tried > 30
