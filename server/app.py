@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 import anyio.to_thread
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
-from morecantile import tms as all_tms
 from morecantile.errors import PointOutsideTMSBounds
 from rio_tiler.errors import NoOverviewWarning
 from starlette.middleware.cors import CORSMiddleware
@@ -22,6 +21,7 @@ from server.http.health import add_health, kept_current
 from server.http.landing import landing_page
 from server.http.logs import configure_logs
 from server.http.looks import PictureParams
+from server.http.matrices import MATRIX_SETS
 from server.http.middleware import ImageHeaders, PathPrefix
 from server.http.nearmiss import warn_of_near_misses
 from server.http.observation import observe
@@ -83,6 +83,7 @@ def _tiles(prefix: str, *, telemetry: bool) -> TilerFactory:
         render_dependency=PictureParams,
         templates=TEMPLATES,
         router_prefix=prefix,
+        supported_tms=MATRIX_SETS,
         add_ogc_maps=True,
         extensions=[
             WmtsExtension(TILE_PARAMETERS),
@@ -119,7 +120,7 @@ def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> 
     redact_logs()
     app.state.services = Services.of(settings, own)
     cog, stac = (_tiles(prefix, telemetry=settings.telemetry) for prefix in ("/cog", "/stac"))
-    matrices = TMSFactory(supported_tms=all_tms, templates=TEMPLATES)
+    matrices = TMSFactory(supported_tms=MATRIX_SETS, templates=TEMPLATES)
     algorithms = AlgorithmFactory(supported_algorithm=ALGORITHMS, templates=TEMPLATES)
     colormaps = ColorMapFactory(templates=TEMPLATES)
     app.include_router(cog.router, prefix="/cog", tags=["Cloud-free rasters"])

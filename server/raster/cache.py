@@ -63,17 +63,31 @@ class CellsKey:
 
 
 def assemble(
-    fetch: Callable[[BlockNumber], npt.NDArray[np.generic]], box: Box, grid: Grid, size: int
+    fetch: Callable[[BlockNumber], npt.NDArray[np.generic]],
+    box: Box,
+    grid: Grid,
+    size: int,
+    bands: tuple[int, ...] | None = None,
 ) -> npt.NDArray[np.generic]:
-    """Put an array over a box together from blocks of `size` cells; the last two axes are rows and columns."""
+    """Put an array over a box together from blocks of `size` cells; the last two axes are rows and columns.
+
+    Args:
+        fetch: gives the array of a block.
+        box: what to put together.
+        grid: the blocks'.
+        size: of a block.
+        bands: 0-based positions on the first of three axes; None: all there are.
+    """
+    leading: tuple[Any, ...] = (...,) if bands is None else (list(bands),)
     result: npt.NDArray[np.generic] | None = None
     for number in box.blocks(size):
         block = grid.block(number, size)
         part = fetch(number)
         if result is None:
-            result = np.empty((*part.shape[:-2], *box.shape), part.dtype)
+            first = part.shape[:-2] if bands is None else (len(bands),)
+            result = np.empty((*first, *box.shape), part.dtype)
         cut = box.intersection(block)
-        result[(..., *cut.within(box))] = part[(..., *cut.within(block))]
+        result[(..., *cut.within(box))] = part[(*leading, *cut.within(block))]
     assert result is not None  # noqa: S101  (a box touches at least one block)
     return result
 
@@ -103,11 +117,10 @@ class RasterCache:
         """A layer's pixels over a box inside its target, the layer moved by `shift`; all bands or some of them."""
         native = _native(layer)
         wide = box if shift == NO_SHIFT else box.pad(SHIFT_MARGIN).clip(native.shape)
-        picked = slice(None) if bands is None else list(bands)
         valid = whole = self.there(layer, wide)
         if layer.is_target:
             whole = assemble(lambda n: self._pixels(layer, n).whole, wide, native, READ_PIXELS).astype(bool, copy=False)
-        values = assemble(lambda n: self._pixels(layer, n).values[picked], wide, native, READ_PIXELS)
+        values = assemble(lambda n: self._pixels(layer, n).values, wide, native, READ_PIXELS, bands)
         pixels = Pixels(values, valid, whole)
         if shift == NO_SHIFT:
             return pixels
@@ -217,8 +230,11 @@ class RasterCache:
         row, col = row.clip(0, height - 1), col.clip(0, width - 1)
         box = Box(int(row.min()), int(row.max()) + 1, int(col.min()), int(col.max()) + 1).pad(1).clip((height, width))
         pixels = self.pixels(layer, box, shift, bands)
-        row, col = row - box.top, col - box.left
-        values, valid = pixels.clean[:, row, col], pixels.valid[row, col] & inside
+        at = (row - box.top) * box.shape[1] + (col - box.left)
+        there = pixels.valid.ravel().take(at)
+        values = pixels.values.reshape(len(pixels.values), -1).take(at, axis=1)
+        values = np.where(there, values, 0).astype(np.float32)
+        valid = there & inside
         if smooth:
             planes = np.moveaxis(np.concatenate([pixels.clean, pixels.valid[None].astype(np.float32)]), 0, -1)
             between = bilinear(planes, rows - box.top, cols - box.left).T

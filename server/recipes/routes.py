@@ -12,6 +12,7 @@ from starlette.datastructures import QueryParams
 from titiler.core.factory import TilerFactory
 
 from server.http.asgi import Scope, below_root
+from server.http.matrices import MATRIX_SETS
 from server.http.openapi import PAGE_OR_JSON
 from server.http.pages import TEMPLATES
 from server.http.render import render
@@ -153,6 +154,7 @@ def add_recipes(app: FastAPI) -> None:
         render_func=render,
         templates=TEMPLATES,
         router_prefix="/recipes/{name}",
+        supported_tms=MATRIX_SETS,
         add_ogc_maps=True,
         extensions=[
             wmts,
