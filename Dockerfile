@@ -13,10 +13,9 @@ RUN if [ -n "$RUNTIME" ]; then \
       /opt/clearsky/bin/pip uninstall --yes onnxruntime \
       && /opt/clearsky/bin/pip install --no-cache-dir --no-deps "$RUNTIME"; \
     fi
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE clearsky.py ./
 COPY algorithms ./algorithms
 COPY server ./server
-COPY clearsky.py ./
 RUN /opt/clearsky/bin/pip install --no-cache-dir --no-deps . \
  && /opt/clearsky/bin/clearsky models
 
