@@ -113,7 +113,7 @@ class Server:
 
 @contextmanager
 def serving(factory: str, folder: Path, **settings: str) -> Iterator[Server]:
-    """A server process of its own, by default without work ahead, which would take the rival's cores, or kept answers."""
+    """A server process of its own, by default without work ahead, which takes the rival's cores, and kept answers."""
     port = free_port()
     chosen = {"CLEARSKY_ALLOWED_SOURCES": str(folder), "CLEARSKY_PREFETCH": "false", "CLEARSKY_ANSWER_CACHE_BYTES": "0"}
     env = os.environ | chosen | settings
