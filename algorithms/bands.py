@@ -11,6 +11,12 @@ from algorithms.errors import BandError
 
 ROLES: Final = ("blue", "green", "red", "nir", "swir16", "swir22")
 """The STAC common names the cloud models know, in the models' order."""
+VISIBLE_BANDS: Final = ROLES[:3]
+"""Bands of which one is dark somewhere in any scene but snow, bright sand and closed cloud."""
+INFRARED_BANDS: Final = ROLES[3:]
+"""Likewise: water and shadow are dark in all of them, snow in the last two."""
+SHORT_WAVE_BANDS: Final = ROLES[4:]
+"""The last two: what tells snow from cloud."""
 
 _SENSORS: Final[dict[str, dict[str, str]]] = {
     "msi": {

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
 from algorithms.errors import whole_number
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 AVERAGED_FACTOR: Final = 4
 """Pixels per side of the largest cells that a server averages from native pixels; larger ones it takes from overviews,
@@ -107,7 +109,7 @@ def cell_any(mask: npt.NDArray[np.bool_], factor: int) -> npt.NDArray[np.bool_]:
     return np.asarray(padded.reshape(rows, factor, cols, factor).any(axis=(1, 3)))
 
 
-def on_pixels(cells: npt.NDArray[np.bool_], factor: int, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+def on_pixels(cells: npt.NDArray[Scalar], factor: int, shape: tuple[int, ...]) -> npt.NDArray[Scalar]:
     """Cells spread over their pixels, cut to (H, W)."""
     pixels = np.repeat(np.repeat(cells, factor, axis=0), factor, axis=1)
     return pixels[: shape[0], : shape[1]]

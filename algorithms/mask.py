@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
 from algorithms.bands import common_names, role_indexes
-from algorithms.errors import ShapeError
-from algorithms.masks import NODATA
+from algorithms.cells import cell_means, check_factor, on_pixels
+from algorithms.errors import ParameterError, ShapeError
+from algorithms.labelled import takes_labelled
+from algorithms.masks import CLEAR, CLOUD, NODATA, SHADOW
 from algorithms.models import INPUT_CELLS, CloudModel, select_model
+from algorithms.options import OPTIONS, CloudOptions
 from algorithms.sessions import SESSIONS
 from algorithms.windows import Window, blend, window_start
+
+DEPENDABLE_METRES: Final = 30.0
+"""Ground size of a cell up to which the networks' probabilities mean the same."""
+MOST_REFLECTANCE: Final = 2.0
+"""Median beyond which values cannot be reflectance."""
+FAINTNESS: Final = 3.3
+"""Power of the size by which the odds of cloud fall beyond: at 60 m to a tenth (docs/masks.md)."""
 
 
 def reflect_invalid(values: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
@@ -61,23 +74,112 @@ def window_probabilities(
     return np.asarray(np.rint(probabilities[1:] * 255), np.uint8)
 
 
-def classify(probabilities: npt.NDArray[np.uint8], valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    """Most probable class per cell.
+def covered_from(sensitivity: int, metres: float = DEPENDABLE_METRES) -> float:
+    """Probability of cloud or shadow from which on a cell is covered.
+
+    `1 - sensitivity / 100` on cells up to `DEPENDABLE_METRES`. On larger ones the networks give small clouds less
+    probability than they should: the odds fall with a power of the size.
+
+    Args:
+        sensitivity: as the option of `algorithms.options`.
+        metres: ground size of a cell.
+
+    Raises:
+        ParameterError: sensitivity out of range.
+    """
+    share = OPTIONS["sensitivity"].check(sensitivity) / 100
+    fainter = max(1.0, metres / DEPENDABLE_METRES) ** FAINTNESS
+    return float((1 - share) / (1 - share + share * fainter))
+
+
+def classify(
+    probabilities: npt.NDArray[np.uint8],
+    valid: npt.NDArray[np.bool_],
+    *,
+    sensitivity: int = CloudOptions.sensitivity,
+    metres: float = DEPENDABLE_METRES,
+) -> npt.NDArray[np.uint8]:
+    """Class per cell: covered where cloud and shadow together are probable enough, by the likelier of the two.
 
     Args:
         probabilities: (2, H, W) uint8 of cloud and shadow, 255 = 1.
         valid: (H, W).
+        sensitivity: as in `covered_from`; at 100 every cell that is not certainly clear is covered.
+        metres: ground size of a cell.
 
     Returns:
         (H, W) uint8: 0 clear, 1 cloud, 2 shadow, 255 nodata.
+
+    Raises:
+        ParameterError: sensitivity out of range.
     """
     cloud, shadow = probabilities.astype(np.int16)
-    clear = 255 - cloud - shadow
-    # The first of equals, as argmax has it, which takes many times as long.
-    covered = np.where(cloud >= shadow, np.uint8(1), np.uint8(2))
-    classes: npt.NDArray[np.uint8] = np.where(clear >= np.maximum(cloud, shadow), np.uint8(0), covered)
+    enough = max(1, math.ceil(255 * covered_from(sensitivity, metres)))
+    kind = np.where(cloud >= shadow, np.uint8(CLOUD), np.uint8(SHADOW))
+    classes: npt.NDArray[np.uint8] = np.where(cloud + shadow >= enough, kind, np.uint8(CLEAR))
     classes[~valid] = NODATA
     return classes
+
+
+def _check_reflectance(values: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_]) -> None:
+    """Refuse digital numbers, which the networks would take for a picture of cloud.
+
+    Raises:
+        ParameterError: half of the values are beyond what any ground or cloud reflects.
+    """
+    middle = float(np.median(values[:, valid])) if valid.any() else 0.0
+    if middle > MOST_REFLECTANCE:
+        raise ParameterError(
+            f"reflectance must be 0..1, and half of the values are above {middle:.4g}: these are digital numbers; "
+            "multiply by the product's scale and add its offset (Sentinel-2: 0.0001 and, from baseline 04.00, -0.1)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a network looks at."""
+
+    values: npt.NDArray[np.float32]
+    """(B, H, W) reflectance in the bands of the network."""
+    valid: npt.NDArray[np.bool_]
+    """(H, W)."""
+    model: CloudModel
+    """The network."""
+
+    @classmethod
+    def at(cls, reflectance: npt.ArrayLike, bands: Sequence[str], level: str, model: str | None) -> _Look:
+        """The bands of an array that its network needs; errors as in `cloud_mask`."""
+        values = np.ma.getdata(reflectance).astype(np.float32)
+        if values.ndim != 3 or 0 in values.shape:
+            raise ShapeError(f"reflectance must be (bands, rows, cols) and not empty, not {values.shape}")
+        if len(bands) != values.shape[0]:
+            raise ShapeError(f"{len(bands)} band names {list(bands)} for {values.shape[0]} bands of {values.shape}")
+        names = common_names(bands)
+        chosen = select_model(names, level=level, model=model)
+        picked = list(role_indexes(names, chosen.bands))
+        values = values[picked]
+        masked = np.ma.getmask(reflectance)
+        valid = np.asarray(np.isfinite(values).all(axis=0))
+        if masked is not np.ma.nomask:
+            valid &= ~np.asarray(masked)[picked].any(axis=0)
+        _check_reflectance(values, valid)
+        return cls(values, valid, chosen)
+
+    def on_cells(self, factor: int) -> _Look:
+        """The same on means over cells of so many pixels per side."""
+        cells = cell_means(self.values, self.valid, factor)
+        return _Look(cells.values, cells.valid, self.model)
+
+    def probabilities(self) -> npt.NDArray[np.uint8]:
+        """(2, H, W) uint8 of cloud and of shadow, 255 = 1."""
+        height, width = self.valid.shape
+
+        def infer(window: Window) -> npt.NDArray[np.uint8]:
+            y, x = window_start(window[0], height), window_start(window[1], width)
+            part = np.s_[y : y + INPUT_CELLS, x : x + INPUT_CELLS]
+            return window_probabilities(self.values[(slice(None), *part)], self.valid[part], self.model)
+
+        return blend(infer, (0, height), (0, width), (height, width))
 
 
 def cloud_probability(
@@ -88,31 +190,19 @@ def cloud_probability(
     Returns:
         (2, H, W) uint8 (255 = 1; cloud, shadow) and the (H, W) bool validity.
     """
-    values = np.ma.getdata(reflectance).astype(np.float32)
-    if values.ndim != 3 or 0 in values.shape:
-        raise ShapeError(f"reflectance must be (bands, rows, cols) and not empty, not {values.shape}")
-    if len(bands) != values.shape[0]:
-        raise ShapeError(f"{len(bands)} band names {list(bands)} for {values.shape[0]} bands of {values.shape}")
-    names = common_names(bands)
-    chosen = select_model(names, level=level, model=model)
-    picked = list(role_indexes(names, chosen.bands))
-    values = values[picked]
-    masked = np.ma.getmask(reflectance)
-    valid = np.asarray(np.isfinite(values).all(axis=0))
-    if masked is not np.ma.nomask:
-        valid &= ~np.asarray(masked)[picked].any(axis=0)
-    height, width = valid.shape
-
-    def infer(window: Window) -> npt.NDArray[np.uint8]:
-        y, x = window_start(window[0], height), window_start(window[1], width)
-        part = np.s_[y : y + INPUT_CELLS, x : x + INPUT_CELLS]
-        return window_probabilities(values[(slice(None), *part)], valid[part], chosen)
-
-    return blend(infer, (0, height), (0, width), (height, width)), valid
+    look = _Look.at(reflectance, bands, level, model)
+    return look.probabilities(), look.valid
 
 
+@takes_labelled
 def cloud_mask(
-    reflectance: npt.ArrayLike, bands: Sequence[str], *, level: str = "l1c", model: str | None = None
+    reflectance: npt.ArrayLike,
+    bands: Sequence[str],
+    *,
+    level: str = "l1c",
+    model: str | None = None,
+    sensitivity: int = CloudOptions.sensitivity,
+    analysis_factor: int = 1,
 ) -> npt.NDArray[np.uint8]:
     """Find clouds and their shadows with a pretrained deep model.
 
@@ -126,6 +216,9 @@ def cloud_mask(
             swir16 and swir22 where both are there.
         level: `l1c` (top of atmosphere) or `l2a` (surface reflectance).
         model: id of a model instead of the choice by bands and level.
+        sensitivity: 0-100, how readily the mask takes ground; see `covered_from`.
+        analysis_factor: pixels per side of an analysis cell; the network looks at means over cells. With the factor of
+            the server's grid (`/cog/info`), 2 at 10 m, the mask is the server's without refinement.
 
     Returns:
         (H, W) uint8: 0 clear, 1 cloud, 2 shadow, 255 nodata.
@@ -133,6 +226,12 @@ def cloud_mask(
     Raises:
         ShapeError: not three-dimensional, empty, or not one name per band.
         BandError: a band the model needs is missing.
-        ParameterError: unknown level. ModelError: unknown model, or its file is missing or damaged.
+        ParameterError: unknown level; sensitivity or factor out of range.
+        ModelError: unknown model, or its file is missing or damaged.
     """
-    return classify(*cloud_probability(reflectance, bands, level=level, model=model))
+    OPTIONS["sensitivity"].check(sensitivity)
+    look, factor = _Look.at(reflectance, bands, level, model), check_factor(analysis_factor)
+    cells = look.on_cells(factor)
+    classes = on_pixels(classify(cells.probabilities(), cells.valid, sensitivity=sensitivity), factor, look.valid.shape)
+    classes[~look.valid] = NODATA
+    return classes

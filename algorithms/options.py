@@ -113,6 +113,12 @@ class CloudOptions:
         2, "Dilation of the cloud mask in steps of 2 native pixels", range=Range(0, 15, pixels=BUFFER_PIXELS)
     )
     """Steps of 2 pixels around clouds; at most 15, as in Esri's function."""
+    sensitivity: int = _option(
+        10,
+        "How readily the cloud model's mask takes ground, in percent: at 10 it takes what is 90 % cloud or shadow",
+        range=Range(0, 100),
+    )
+    """100 minus the probability, in percent, from which on ground counts as cloud or shadow."""
     adjustment: Literal["regression", "moment"] = _option(
         "regression", "Regression on all bands, or moment matching band by band (SLRA)"
     )

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from algorithms.bands import INFRARED_BANDS, VISIBLE_BANDS
 from algorithms.errors import ParameterError, ShapeError
 from algorithms.masks import CLOUD, NODATA, SHADOW, dilate
 from algorithms.scene import SceneFit
@@ -31,20 +32,20 @@ Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Classes = npt.NDArray[np.uint8]
 
-RELEASE: Final = (2.0, 0.5)
+RELEASE: Final = (2.0, 1.0)
 """Difference, in noise, below which a masked cell is given back: where the model is least and most certain of it.
 What is weaker than the noise does less harm in the picture than a fill, whose own error is that noise."""
-CERTAIN_PROBABILITY: Final = 0.95
+CERTAIN_PROBABILITY: Final = 0.98
 """Mean probability in 3x3 cells from which on nothing is given back: cloud over snow or sand may equal the ground."""
 QUIET: Final = 5.0
 """Mean over the bands of (e / noise)^2 up to which a masked cell agrees with the replacement."""
-JOIN: Final = (3.0, 2.0)
+JOIN: Final = (3.0, 1.0)
 """Difference, in noise, from which on a cell can join detected cloud, and detected shadow, which has less contrast."""
 JOIN_SHARE: Final = 0.2
 """What joins has at least this share of the greatest difference of its class nearby; the buffer covers thinner rims."""
 LIKELY: Final = 0.1
 """Probability of the class that the model must give a cell for it to join; ploughed fields have less."""
-SEED: Final = 0.3
+SEED: Final = 0.2
 """Probability of the class from which on a cell that differs enough is detected cloud or shadow itself."""
 GROWTH_CELLS: Final = 3
 """Cells that cloud or shadow can grow by."""
@@ -61,9 +62,6 @@ DOUBTFUL: Final = 0.7
 """Mean probability up to which masked cells help out where fewer are clear."""
 CORRELATED: Final = (0.3, 0.5)
 """Mean correlation of the bands between the dates from which on a fit is believed: on clear cells, on doubtful ones."""
-
-_VISIBLE: Final = ("blue", "green", "red")
-_INFRARED: Final = ("nir", "swir16", "swir22")
 
 
 def _around(planes: Image, counted: Mask) -> Image:
@@ -123,8 +121,8 @@ def trusted(scene: SceneFit, *, doubtful: bool = False) -> bool:
 
 def _groups(bands: Sequence[str | None]) -> tuple[list[int], list[int]]:
     """Positions of the visible and of the infrared bands."""
-    visible = [i for i, name in enumerate(bands) if name in _VISIBLE]
-    infrared = [i for i, name in enumerate(bands) if name in _INFRARED]
+    visible = [i for i, name in enumerate(bands) if name in VISIBLE_BANDS]
+    infrared = [i for i, name in enumerate(bands) if name in INFRARED_BANDS]
     if not visible or not infrared:
         known = ", ".join(name or "?" for name in bands)
         raise ParameterError(f"bands [{known}]: the refinement needs a visible and an infrared one")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import threading
+import time
+import weakref
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.resources import as_file
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +23,16 @@ from algorithms.models import CloudModel, ModelFile
 
 Image = npt.NDArray[np.float32]
 
+logger = logging.getLogger("clearsky")
+
 _PROVIDERS: Final = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
     "openvino": "OpenVINOExecutionProvider",
 }
+_EXTRAS: Final = {"cuda": "gpu", "openvino": "openvino"}
+PRECISION: Final = "float32"
+"""Numbers that every provider computes with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +55,46 @@ class Runtime:
             value = getattr(self, name)
             whole_number(value, least=1, most=None, message=f"model {name} {value} is not a whole number of at least 1")
 
-    def execution_providers(self) -> list[str]:
-        """ONNX Runtime's provider names, those present on this machine only, CPU last.
+    def names(self) -> tuple[str, ...]:
+        """The wanted providers in order, `auto` replaced by what it stands for, the processor last.
 
         Raises:
-            ParameterError: an unknown provider. ModelError: one that is not built in.
+            ParameterError: an unknown provider.
+        """
+        for name in self.providers:
+            if name != "auto" and name not in _PROVIDERS:
+                raise ParameterError(f"model provider {name!r} is unknown: choose from auto, {', '.join(_PROVIDERS)}")
+        wanted = ["cuda" if name == "auto" else name for name in self.providers]
+        wanted = list(dict.fromkeys([*wanted, "cpu"]))
+        return tuple(wanted[: wanted.index("cpu") + 1])  # the processor runs everything: nothing comes after it
+
+    def usable(self) -> tuple[str, ...]:
+        """Those of them that this build of ONNX Runtime has.
+
+        Raises:
+            ParameterError: an unknown provider.
         """
         import onnxruntime as ort  # here, so that importing the numerics alone stays light  # noqa: PLC0415
 
         present = ort.get_available_providers()
-        wanted: list[str] = []
-        for name in self.providers:
-            if name == "auto":
-                wanted += [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in present]
-            elif name not in _PROVIDERS:
-                raise ParameterError(f"model provider {name!r} is unknown: choose from auto, {', '.join(_PROVIDERS)}")
-            elif _PROVIDERS[name] not in present:
-                raise ModelError(
-                    f"model provider {name!r} is not in this onnxruntime build (it has {', '.join(present)})"
-                )
-            else:
-                wanted.append(_PROVIDERS[name])
-        return list(dict.fromkeys([*wanted, "CPUExecutionProvider"]))
+        return tuple(name for name in self.names() if _PROVIDERS[name] in present or name == "cpu")
+
+    def missing(self) -> str | None:
+        """What is wrong if the provider that is wanted first is not built in; `auto` wants none."""
+        first = self.names()[0]
+        if self.providers[:1] in ((), ("auto",)) or first in self.usable():
+            return None
+        return (
+            f"model provider {first!r} is not in this build of onnxruntime; "
+            f"install clearsky[{_EXTRAS.get(first, first)}] as docs/operations.md says"
+        )
+
+
+class Watcher(Protocol):
+    """Whoever counts inferences."""
+
+    def inferred(self, model: str, seconds: float) -> None:
+        """A model has looked at a window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +109,8 @@ class _Session:
     """(B, 1, 1) mean of the training data."""
     std: Image
     """(B, 1, 1) standard deviation."""
+    provider: str
+    """Where it runs."""
 
 
 class Sessions:
@@ -91,12 +120,15 @@ class Sessions:
         self._building = threading.Lock()
         self._counting = threading.Lock()
         self._counts: Counter[CloudModel] = Counter()
+        self._watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
         self._use(runtime or Runtime())
 
     def _use(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._slots = threading.BoundedSemaphore(runtime.concurrency)
         self._sessions: dict[CloudModel, _Session] = {}
+        self._provider: str | None = None
+        self._fallback: str | None = None
 
     @property
     def runtime(self) -> Runtime:
@@ -107,13 +139,40 @@ class Sessions:
         """Set how sessions are built from now on; those that exist are dropped if that changes.
 
         Raises:
-            ParameterError, ModelError: see `Runtime.execution_providers`; nothing has changed then.
+            ParameterError: see `Runtime.names`; nothing has changed then.
         """
         if runtime == self._runtime:
             return
-        runtime.execution_providers()
+        missing = runtime.missing()
+        if missing is not None:
+            logger.warning("%s; the models run on %s", missing, runtime.usable()[0])
         with self._building:
             self._use(runtime)
+
+    @property
+    def provider(self) -> str:
+        """Where the models run: cpu, cuda or openvino; before any has been loaded, where the first one will."""
+        return self._provider or self._runtime.usable()[0]
+
+    @property
+    def fallback(self) -> str | None:
+        """Why the models do not run where they were wanted to; None where they do."""
+        return self._fallback or self._runtime.missing()
+
+    @property
+    def identity(self) -> str:
+        """What probabilities depend on besides the model and its input: provider, precision, version of the runtime.
+
+        Two providers round differently, so what one has computed must not be mixed with the other's.
+        """
+        import onnxruntime as ort  # noqa: PLC0415
+
+        return f"onnxruntime-{ort.__version__}-{self.provider}-{PRECISION}"
+
+    def watch(self, watcher: Watcher) -> None:
+        """Report every inference to someone, for as long as they exist."""
+        with self._counting:
+            self._watchers.add(watcher)
 
     def load(self, model: CloudModel) -> None:
         """Check a model's files and build its session now rather than at the first window.
@@ -144,9 +203,14 @@ class Sessions:
         session = self._session(model)
         batch = ((reflectance - session.mean) / session.std)[None]
         with self._slots:
+            start = time.perf_counter()
             logits: Image = session.network.run(None, {session.input: batch})[0][0]
+            seconds = time.perf_counter() - start
         with self._counting:
             self._counts[model] += 1
+            watchers = list(self._watchers)
+        for watcher in watchers:
+            watcher.inferred(model.id, seconds)
         logits -= logits.max(axis=0)
         np.exp(logits, out=logits)
         logits /= logits.sum(axis=0)
@@ -156,7 +220,20 @@ class Sessions:
         if (session := self._sessions.get(model)) is None:
             with self._building:
                 if (session := self._sessions.get(model)) is None:
-                    session = self._sessions[model] = _built(model, self._runtime)
+                    session = self._started(model)
+        return session
+
+    def _started(self, model: CloudModel) -> _Session:
+        """Build a network where the others run; the lock is held."""
+        wanted = self.provider
+        names = self._runtime.usable()
+        session = _built(model, self._runtime, names[names.index(wanted) :])
+        if session.provider != wanted:
+            self._fallback = f"model provider {wanted!r} failed to start; the log has the reason"
+            logger.warning("%s; the models run on %s", self._fallback, session.provider)
+            self._sessions.clear()  # all run on the same one, so that their results may be kept together
+        self._provider = session.provider
+        self._sessions[model] = session
         return session
 
 
@@ -165,7 +242,7 @@ SESSIONS: Final = Sessions()
 the bound on inferences at once is the machine's."""
 
 
-def _built(model: CloudModel, runtime: Runtime) -> _Session:
+def _built(model: CloudModel, runtime: Runtime, names: tuple[str, ...]) -> _Session:
     import onnxruntime as ort  # noqa: PLC0415
 
     mean, std = _statistics(model)
@@ -177,8 +254,33 @@ def _built(model: CloudModel, runtime: Runtime) -> _Session:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # From the file: from bytes in memory a session keeps 40 MB more.
     with as_file(model.place(model.network)) as path:
-        network = ort.InferenceSession(str(path), options, providers=runtime.execution_providers())
-    return _Session(network, network.get_inputs()[0].name, mean, std)
+        network, provider = _on_first_that_starts(
+            names, runtime.threads, lambda wanted: ort.InferenceSession(str(path), options, wanted)
+        )
+    return _Session(network, network.get_inputs()[0].name, mean, std, provider)
+
+
+def _options(provider: str, threads: int) -> dict[str, str]:
+    """Options of a provider: what keeps it from computing with fewer bits than the processor does, and its threads."""
+    if provider == "cuda":
+        return {"use_tf32": "0"}
+    return {"device_type": "CPU", "precision": "FP32", "num_of_threads": str(threads)}
+
+
+def _on_first_that_starts(names: tuple[str, ...], threads: int, start: Callable[[list[Any]], Any]) -> tuple[Any, str]:
+    """A network on the first provider that starts, and which one that is."""
+    for name in names:
+        if name == "cpu":
+            break
+        try:
+            network = start([(_PROVIDERS[name], _options(name, threads)), _PROVIDERS["cpu"]])
+        except Exception as error:  # whatever a driver raises; a fault of the model shows on the processor, too
+            logger.warning("model provider %r failed to start: %s", name, error)
+            continue
+        # One whose libraries are missing is left out without an error.
+        if _PROVIDERS[name] in network.get_providers():
+            return network, name
+    return start([_PROVIDERS["cpu"]]), "cpu"
 
 
 def _checked(model: CloudModel, file: ModelFile) -> bytes:

@@ -32,6 +32,8 @@ HIDDEN: Final = 9000
 """Digital number under the mask: a method that peeks at the hidden ground finds cloud."""
 BUFFER: Final = 2
 """Buffer around every mask, in steps of 2 pixels."""
+SHAPE_SENSITIVITY: Final = 50
+"""Sensitivity at which the model finds the clouds whose shapes are laid over a picture: whatever is likelier."""
 BANDS: Final = 6
 """Blue, green, red, near infrared and both shortwave infrared bands; the first four where 4 bands are asked for."""
 DATES: Final = ("20180210", "20180720", "20180928")
@@ -126,7 +128,7 @@ def _clouds(path: Path, kind: Kind) -> Mask:
     made = cell_means(values, np.all(values > 0, axis=0), 2)
     cells, valid = made.values, made.valid
     probabilities, known = cloud_probability(cells * 1e-4, names)
-    classes = classify(probabilities, known & valid)
+    classes = classify(probabilities, known & valid, sensitivity=SHAPE_SENSITIVITY)
     found = {
         "all": (classes == 1) | (classes == 2),
         "cloud": classes == 1,

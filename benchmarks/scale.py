@@ -113,9 +113,10 @@ class Server:
 
 @contextmanager
 def serving(factory: str, folder: Path, **settings: str) -> Iterator[Server]:
-    """A server process of its own, by default without work ahead, which takes the rival's cores, and kept answers."""
+    """A server process of its own, without kept answers or work ahead, which would take the rival's cores."""
     port = free_port()
-    chosen = {"CLEARSKY_ALLOWED_SOURCES": str(folder), "CLEARSKY_PREFETCH": "false", "CLEARSKY_ANSWER_CACHE_BYTES": "0"}
+    chosen = {"CLEARSKY_ALLOWED_SOURCES": str(folder)}
+    chosen |= {"CLEARSKY_PREFETCH": "false", "CLEARSKY_ANSWER_CACHE_BYTES": "0"}
     env = os.environ | chosen | settings
     code = f"import uvicorn; uvicorn.run('benchmarks.scale:{factory}', factory=True, port={port}, log_level='error')"
     begun = time.perf_counter()

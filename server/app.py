@@ -3,41 +3,45 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import anyio.to_thread
-import rasterio
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 from morecantile.errors import PointOutsideTMSBounds
 from rio_tiler.errors import NoOverviewWarning
 from starlette.middleware.cors import CORSMiddleware
 from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TilerFactory, TMSFactory
-from titiler.extensions.wmts import wmtsExtension
 
 from server import __version__
 from server.analysis.state import preload
-from server.http.answers import Answers
 from server.http.guards import add_guards
+from server.http.health import add_health, kept_current
 from server.http.landing import landing_page
+from server.http.logs import configure_logs
+from server.http.looks import PictureParams
 from server.http.matrices import MATRIX_SETS
 from server.http.middleware import ImageHeaders, PathPrefix
+from server.http.nearmiss import warn_of_near_misses
+from server.http.observation import observe
 from server.http.openapi import PAGE_OR_JSON, declare_errors
 from server.http.pages import TEMPLATES, PagePolicy, add_pages
 from server.http.params import ALGORITHMS, ReaderParams, asked_request, process
 from server.http.reader import open_request
 from server.http.render import render
 from server.http.replacements import add_replacements
+from server.http.scaled import ScaledTiles
 from server.http.scenes import SceneExtension
 from server.http.states import named_in_query, ranked_in_query
 from server.http.statuses import add_error_handlers
+from server.http.telemetry import add_telemetry
 from server.http.validate import ValidateExtension
+from server.http.wmts import WmtsExtension
 from server.recipes.params import TILE_PARAMETERS
 from server.recipes.routes import add_recipes, named_in_recipe
 from server.remote.guard import seal
-from server.remote.redaction import redact_logs, redacted
+from server.remote.redaction import redact_logs
 from server.services import Services
 from server.settings import Settings
 from server.viewer import add_viewer
@@ -53,48 +57,51 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     settings = services.settings
     anyio.to_thread.current_default_thread_limiter().total_tokens = settings.request_threads
-    if settings.model_preload:
-        await anyio.to_thread.run_sync(preload, settings.model_preload)
-    yield
+    await anyio.to_thread.run_sync(preload, settings.model_preload)
+    async with kept_current(services.metrics):
+        yield
     services.close()
 
 
 def create_sealed_app() -> FastAPI:
     """Build the application for a separate process, whose GDAL opens nothing by name from then on."""
     seal()
-    return create_app()
+    settings = Settings()
+    configure_logs(settings.log_level, settings.log_format)
+    return create_app(settings)
 
 
-def _tiles(prefix: str) -> TilerFactory:
-    """TiTiler's routes on what the query names."""
+def _tiles(prefix: str, *, telemetry: bool) -> TilerFactory:
+    """TiTiler's routes on what the query names, each with a span of its own where requests are traced."""
     return TilerFactory(
+        enable_telemetry=telemetry,
         reader=open_request,  # type: ignore[arg-type]  # a function does as well
         reader_dependency=ReaderParams,
         path_dependency=asked_request,
         process_dependency=process,
         render_func=render,
+        render_dependency=PictureParams,
         templates=TEMPLATES,
         router_prefix=prefix,
         supported_tms=MATRIX_SETS,
         add_ogc_maps=True,
         extensions=[
-            wmtsExtension(
-                tile_dependencies=TILE_PARAMETERS, layer_identifier_provider=lambda request: redacted(request.target)
-            ),
+            WmtsExtension(TILE_PARAMETERS),
             ValidateExtension(),
             SceneExtension(),
         ],
     )
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> FastAPI:
     """Build the application.
 
     Args:
         settings: what the operator has set; read from the environment where none are given.
+        own: datasets that the process's own user names, which the allow-list does not apply to.
 
     Raises:
-        ParameterError: an entry of the allow-list that cannot be understood.
+        ParameterError: an entry of the allow-list that cannot be understood; telemetry that is not installed.
     """
     settings = settings or Settings()
     # Rasters without overviews work, only slower; a warning per request helps nobody.
@@ -108,10 +115,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,
+        dependencies=[Depends(warn_of_near_misses)],
     )
     redact_logs()
-    app.state.services = Services.of(settings)
-    cog, stac = _tiles("/cog"), _tiles("/stac")
+    app.state.services = Services.of(settings, own)
+    cog, stac = (_tiles(prefix, telemetry=settings.telemetry) for prefix in ("/cog", "/stac"))
     matrices = TMSFactory(supported_tms=MATRIX_SETS, templates=TEMPLATES)
     algorithms = AlgorithmFactory(supported_algorithm=ALGORITHMS, templates=TEMPLATES)
     colormaps = ColorMapFactory(templates=TEMPLATES)
@@ -122,17 +130,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(matrices.router, tags=["Tile matrix sets"])
     app.include_router(algorithms.router, tags=["Algorithms"])
     app.include_router(colormaps.router, tags=["Colour maps"])
-    conformance = sorted(
-        {"http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core"}.union(
-            *(factory.conforms_to for factory in (cog, matrices, algorithms, colormaps))
-        )
-    )
+    # Of OGC API - Tiles only what TiTiler has: no description of a set of tiles has the `item` link that it requires.
+    maps = {name for name in cog.conforms_to if "/ogcapi-maps-1/" in name}
+    conformance = sorted({"http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core"} | maps)
 
-    @app.get("/healthz", tags=["Service"])
-    async def healthz() -> dict[str, Any]:
-        """Report that the server is up, and its versions; answered even when every request thread is busy."""
-        versions = {"clearsky": __version__, "rasterio": rasterio.__version__, "gdal": rasterio.__gdal_version__}
-        return {"status": "ok", "versions": versions}
+    add_health(app)
 
     @app.get("/conformance", tags=["Service"])
     def declare_conformance() -> dict[str, list[str]]:
@@ -160,9 +162,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         resolvers=resolvers,
         cachecontrol=settings.cachecontrol,
         threads=settings.request_threads,
-        answers=Answers(settings.answer_cache_bytes),
+        answers=app.state.services.answers,
     )
-    add_guards(app, settings)
+    app.add_middleware(ScaledTiles)
+    add_guards(app, settings, app.state.services.stuck)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=list(settings.cors_origins),
@@ -180,4 +183,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     if settings.root_path.strip("/"):
         app.add_middleware(PathPrefix, prefix=settings.root_path)
+    observe(app, app.state.services.metrics)
+    if settings.telemetry:
+        add_telemetry(app)
     return app

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import sys
+from contextlib import nullcontext
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 import click
 
 from algorithms.errors import ClearSkyError
 from server import __version__
 from server.export.command import export
+from server.export.looks_command import mask, picture
 from server.export.replacements import replacements
 from server.recipes.command import recipe
 from server.remote.redaction import redacted
+from server.settings import LogLevel
 
 _NOT_LISTED = " (not on CLEARSKY_ALLOWED_SOURCES: nobody can name what is there)"
 
@@ -53,11 +57,16 @@ def _check_address(host: str, port: int) -> None:
         ) from error
 
 
-@cli.command()
+@cli.command(
+    epilog="\b\nExamples:\n"
+    "  clearsky serve\n"
+    "  CLEARSKY_ALLOWED_SOURCES=/data/scenes clearsky serve --port 9000 --workers 4",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes.")
-def serve(host: str, port: int, workers: int) -> None:
+@click.option("--log-level", type=click.Choice(get_args(LogLevel)), help="What is logged at least. [default: info]")
+def serve(host: str, port: int, workers: int, log_level: LogLevel | None) -> None:
     """Serve tiles of the rasters that requests name.
 
     Without CLEARSKY_ALLOWED_SOURCES a demo scene is generated once.
@@ -65,12 +74,16 @@ def serve(host: str, port: int, workers: int) -> None:
     import uvicorn  # noqa: PLC0415  (start-up of the other commands)
 
     from server.demo import write_demo  # noqa: PLC0415
-    from server.http.protocol import MOST_CONNECTIONS, PatientProtocol  # noqa: PLC0415
+    from server.http.logs import configure_logs  # noqa: PLC0415
+    from server.http.protocol import MOST_CONNECTIONS, SILENT_WORKER_SECONDS, PatientProtocol  # noqa: PLC0415
     from server.remote.allowlist import AllowList  # noqa: PLC0415
     from server.remote.rules import Rules  # noqa: PLC0415
     from server.settings import Settings  # noqa: PLC0415
+    from server.work.workers import counting_together  # noqa: PLC0415
 
     _check_address(host, port)
+    if log_level is not None:
+        os.environ["CLEARSKY_LOG_LEVEL"] = log_level  # of the processes that answer, too
     settings = Settings()
     allowed = AllowList.of(settings)
     present = all((settings.demo / name).is_file() for name in ("cloudy.tif", "clear.tif"))
@@ -83,21 +96,29 @@ def serve(host: str, port: int, workers: int) -> None:
     for prefix, rule in rules.entries:
         click.echo(f"Settings for {prefix}: {rule.describe()}{'' if allowed.may_name(prefix) else _NOT_LISTED}")
     click.echo(f"Viewer: http://{host}:{port}/viewer")
-    uvicorn.run(
-        "server.app:create_sealed_app",
-        factory=True,
-        host=host,
-        port=port,
-        workers=workers,
-        log_level="warning",
-        http=PatientProtocol,
-        ws="none",
-        limit_concurrency=MOST_CONNECTIONS,
-        timeout_graceful_shutdown=7,
-    )
+    configure_logs(settings.log_level, settings.log_format)
+    with counting_together() if workers > 1 else nullcontext():
+        uvicorn.run(
+            "server.app:create_sealed_app",
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            http=PatientProtocol,
+            ws="none",
+            limit_concurrency=MOST_CONNECTIONS,
+            timeout_graceful_shutdown=7,
+            timeout_worker_healthcheck=SILENT_WORKER_SECONDS,
+        )
 
 
-@cli.command(short_help="Write a generated scene with clouds.")
+@cli.command(
+    short_help="Write a generated scene with clouds.",
+    epilog="\b\nExamples:\n  clearsky demo demo-scene\n  clearsky demo other --size 1024 --seed 7",
+)
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--size", default=2048, show_default=True, help="Pixels per side.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the random scene; each gives another one.")
@@ -109,7 +130,7 @@ def demo(directory: Path, size: int, seed: int) -> None:
     click.echo(f"Wrote the demo scene to {directory}")
 
 
-@cli.command()
+@cli.command(epilog="\b\nExamples:\n  clearsky models")
 def models() -> None:
     """List the cloud models that can be used."""
     from algorithms.models import MODELS  # noqa: PLC0415
@@ -122,6 +143,8 @@ def models() -> None:
 
 
 cli.add_command(export)
+cli.add_command(mask)
+cli.add_command(picture)
 cli.add_command(replacements)
 cli.add_command(recipe)
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
+from algorithms.sessions import SESSIONS
+from server import __version__
 from server.analysis.choosing import Chooser
 from server.analysis.engine import Analysis
-from server.analysis.state import make_analysis, make_chooser
+from server.analysis.state import make_analysis, make_chooser, models_state, provider_state
+from server.http.answers import Answers
+from server.http.stuck import StuckThreads
 from server.raster.sources import Sources
 from server.recipes.store import RecipeFolder
 from server.settings import Settings
+from server.work.figures import Figures
+from server.work.metrics import Metrics
+from server.work.readiness import Readiness
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +35,48 @@ class Services:
     """Layers under a name."""
     chooser: Chooser
     """The dates that scenes are filled from where a request leaves them open."""
+    answers: Answers
+    """Finished answers."""
+    metrics: Metrics
+    """What is counted, for Prometheus."""
+    readiness: Readiness
+    """Whether everything that the service depends on works."""
+    stuck: StuckThreads
+    """Threads whose requests were given up."""
 
     @classmethod
-    def of(cls, settings: Settings) -> Services:
+    def of(cls, settings: Settings, own: Iterable[str] = ()) -> Services:
         """Services according to the settings; the analysis starts its threads here.
+
+        Args:
+            settings: what the operator has set.
+            own: datasets that the process's own user names, see `Sources.of`.
 
         Raises:
             ParameterError: an entry of the allow-list that cannot be understood.
         """
-        sources = Sources.of(settings)
+        sources = Sources.of(settings, own)
         analysis = make_analysis(settings, sources)
         chooser = make_chooser(settings, sources, analysis)
-        return cls(settings, sources, analysis, RecipeFolder(settings.recipes), chooser)
+        answers = Answers(settings.answer_cache_bytes, shared=analysis.shared)
+        recipes, stuck = RecipeFolder(settings.recipes), StuckThreads(settings.request_threads)
+
+        def look_up() -> Figures:
+            caches = (*analysis.cache_figures, sources.remotes.pieces.figures, answers.figures)
+            works = None if analysis.shared is None else analysis.shared.state.trouble is None
+            return Figures(caches, analysis.waiting, SESSIONS.provider, works)
+
+        metrics = Metrics(__version__, look_up)
+        SESSIONS.watch(metrics)
+        readiness = Readiness()
+        readiness.add("models", partial(models_state, settings.model_preload))
+        readiness.add("provider", provider_state)
+        readiness.add("sources", sources.allowed.state)
+        readiness.add("recipes", recipes.state)
+        readiness.add("threads", stuck.state)
+        if (shared := analysis.shared) is not None:
+            readiness.add("shared cache", shared.dependency)
+        return cls(settings, sources, analysis, recipes, chooser, answers, metrics, readiness, stuck)
 
     def close(self) -> None:
         """Stop the threads."""

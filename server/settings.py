@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from server.work.cores import usable_cores
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+"""What is logged at least; the access log has the level `info`."""
+LogFormat = Literal["text", "json"]
+"""Lines of text, or one JSON object per line."""
 
 
 def _split(value: object) -> object:
@@ -34,6 +39,8 @@ class Settings(BaseSettings):
     """Folder of recipes (`*.yaml`, `*.yml`, `*.json`), read again when it changes."""
     cache_bytes: int = Field(default=512 << 20, ge=16 << 20)
     """Memory for mask and adjustment tiles per process."""
+    cache_url: str | None = None
+    """Cache shared by processes: `redis://HOST:PORT/0`, or a folder, `file:///FOLDER?max_bytes=BYTES`."""
     answer_cache_bytes: int = Field(default=64 << 20, ge=0)
     """Memory for finished answers per process; 0 keeps and shares none."""
     source_cache_bytes: int = Field(default=128 << 20, ge=1 << 20)
@@ -64,6 +71,12 @@ class Settings(BaseSettings):
     """Memory that one answer may take: its pixels in every band and step, and what is read for them."""
     max_body_bytes: int = Field(default=2 << 20, ge=1 << 10)
     """Largest body of a request, GeoJSON."""
+    log_level: LogLevel = "info"
+    """What is logged at least: debug, info (a line per request), warning, error."""
+    log_format: LogFormat = "text"
+    """Lines of text, or one JSON object per line."""
+    telemetry: bool = False
+    """Whether traces are sent by OpenTelemetry (extra `telemetry`), as the variables `OTEL_*` say."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ("*",)
     """Web origins that may read the tiles."""
     cachecontrol: str = "public, max-age=3600"
@@ -73,7 +86,7 @@ class Settings(BaseSettings):
     empty_outside: bool = False
     """Answer tiles outside the dataset with 204 instead of 404."""
 
-    @field_validator("recipes", "sources_file", "stac_api", mode="before")
+    @field_validator("recipes", "sources_file", "stac_api", "cache_url", mode="before")
     @classmethod
     def _none(cls, value: object) -> object:
         return value or None

@@ -22,7 +22,9 @@ from server.raster.grid import BlockNumber, Box
 from server.raster.sources import Sources
 from server.remote.files import is_remote
 from server.work.cache import TileCache
+from server.work.figures import CacheFigures
 from server.work.pool import FairPool
+from server.work.shared import SharedCache
 from server.work.trace import stage
 
 RASTER_SHARE: Final = 1 / 3
@@ -44,13 +46,18 @@ class Analysis:
         threads: int,
         ahead: bool = False,
         raster_share: float = RASTER_SHARE,
+        shared: SharedCache | None = None,
     ) -> None:
         raster_bytes = int(cache_bytes * raster_share)
-        self._cache = TileCache(cache_bytes - raster_bytes)
+        self.shared: Final = shared
+        """Where other processes find what this one computes."""
+        self._cache = TileCache(cache_bytes - raster_bytes, name="computed", shared=shared)
+        raster_cache = TileCache(raster_bytes, name="rasters")
+        self._caches = (self._cache, raster_cache)
         self._threads = threads
         self._pool = FairPool(threads)
         # Cells are many and quick to read again: they must not drive out what took inference.
-        self.rasters = RasterCache(sources, TileCache(raster_bytes))
+        self.rasters = RasterCache(sources, raster_cache)
         self.marked: Final = MarkedMasks(sources)
         """What users' masks mark."""
         self.reflectances: Final = ReflectanceChecks(sources)
@@ -66,6 +73,17 @@ class Analysis:
     def cache(self) -> TileCache:
         """The cache of everything computed."""
         return self._cache
+
+    @property
+    def cache_figures(self) -> tuple[CacheFigures, ...]:
+        """Figures of the caches of what is computed and what is read for it."""
+        figures = tuple(cache.figures for cache in self._caches)
+        return figures if self.shared is None else (*figures, self.shared.figures)
+
+    @property
+    def waiting(self) -> int:
+        """Inferences and fills that wait for a worker."""
+        return self._pool.waiting
 
     def close(self) -> None:
         """Stop the threads."""
@@ -93,6 +111,7 @@ class Analysis:
 
         Worked off in chunks, so that an image over any number of blocks takes no more memory than the reduced result.
         """
+        self._cache.load(FillKey(plane, n, power) for n in numbers)
         missing = [n for n in numbers if not self._kept(plane, n, power)]
         step = CHUNK_BLOCKS * self._threads
         for start in range(0, len(missing), step):

@@ -1,6 +1,7 @@
 """Cache keys: all that a computed value depends on, and no more.
 
-No slider is in the keys of masks, so that moving one runs no inference.
+No option is in the keys of inferences, and only `sensitivity` in those of masks, so that moving a slider runs no
+inference.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class BlendedKey:
 
     layer: Layer
     model: str
+    sensitivity: int
     grid: Grid
     number: BlockNumber
 

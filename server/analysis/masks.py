@@ -24,7 +24,7 @@ from server.analysis.plane import LayerClouds, Plane
 from server.analysis.task import CloudSource
 from server.raster.cache import RasterCache
 from server.raster.dataset import Dataset
-from server.raster.grid import BLOCK_CELLS, BlockNumber, Box, Grid, fine_grid
+from server.raster.grid import BLOCK_CELLS, BlockNumber, Box, Grid, fine_grid, ground_resolution
 from server.raster.layer import Layer
 from server.raster.reading import announce, read_classes
 from server.work.cache import TileCache
@@ -67,12 +67,13 @@ class _Inference:
     layer: Layer
     model: CloudModel
     grid: Grid
+    sensitivity: int
 
     @classmethod
     def of(cls, clouds: LayerClouds) -> _Inference | None:
         """The inference that finds the clouds, on the level that they are on; None where a user's mask gives them."""
-        model = clouds.source.model
-        return None if model is None else cls(clouds.layer, model, clouds.grid)
+        source = clouds.source
+        return None if source.model is None else cls(clouds.layer, source.model, clouds.grid, source.sensitivity)
 
     def key(self, window: Window) -> WindowKey:
         """The cache key of a window's probabilities."""
@@ -93,6 +94,12 @@ class _Inference:
 def _model_grid(target: Dataset) -> Grid:
     """The finest level that a network looks at."""
     return fine_grid(target)
+
+
+@lru_cache(maxsize=256)
+def _cell_metres(target: Dataset, factor: int) -> float:
+    """Ground size of a cell of so many pixels per side."""
+    return factor * ground_resolution(target)
 
 
 def _on_model_level(clouds: LayerClouds, box: Box) -> tuple[LayerClouds, Box]:
@@ -138,6 +145,8 @@ class Masks:
             if (inference := _Inference.of(clouds)) is not None:
                 windows = self._missing(inference, box.clip(clouds.grid.shape))
                 missing |= {inference.key(window): (inference, window) for window in windows}
+        self._cache.load(missing)
+        missing = {key: wanted for key, wanted in missing.items() if not self._cache.peek(key)}
         self._announce(missing.values())
         self._pool.run([partial(self._window, inference, window) for inference, window in missing.values()])
 
@@ -175,7 +184,7 @@ class Masks:
     def _block(self, inference: _Inference, number: BlockNumber, box: Box) -> tuple[Box, MaskTile]:
         """A block by the model, or the part of it in a box if the block needs windows that are not cached."""
         block = inference.grid.block(number)
-        key = BlendedKey(inference.layer, inference.model.id, inference.grid, number)
+        key = BlendedKey(inference.layer, inference.model.id, inference.sensitivity, inference.grid, number)
         if self._cache.peek(key) or next(self._missing(inference, block), None) is None:
             return block, self._cache.get(key, partial(self._blended, inference, block))
         part = box.intersection(block)
@@ -185,7 +194,8 @@ class Masks:
         layer, grid = inference.layer, inference.grid
         window = partial(self._window, inference)
         probabilities = blend(window, (box.top, box.bottom), (box.left, box.right), grid.shape)
-        return MaskTile(classify(probabilities, self._rasters.valid(layer, grid, box)), probabilities)
+        valid, metres = self._rasters.valid(layer, grid, box), _cell_metres(layer.target, grid.factor)
+        return MaskTile(classify(probabilities, valid, sensitivity=inference.sensitivity, metres=metres), probabilities)
 
     def _read_tile(self, clouds: LayerClouds, classes: Dataset, number: BlockNumber) -> MaskTile:
         """A block of a user's mask."""

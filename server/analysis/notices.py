@@ -22,7 +22,8 @@ def notices(request: Request, sources: Sources, checks: ReflectanceChecks) -> li
         ClearSkyError: the target cannot be had.
     """
     target = request.target_dataset(sources)
-    others = [found for url in request.replacements if (found := _described(request, sources, url, target))]
+    each = range(len(request.replacements))
+    others = [found for position in each if (found := _described(request, sources, position, target))]
     lost = [
         f"replacement {other.url!r} lacks {', '.join(names)}: the analysis is made without"
         for other, names in lacking_bands(target, others)
@@ -40,8 +41,8 @@ def _apart(target: Dataset, other: Dataset) -> str | None:
     return None
 
 
-def _described(request: Request, sources: Sources, url: str, target: Dataset) -> Dataset | None:
+def _described(request: Request, sources: Sources, position: int, target: Dataset) -> Dataset | None:
     try:
-        return request.replacement_dataset(sources, url, target)
+        return request.replacement_dataset(sources, position, target)
     except (ClearSkyError, OSError):  # an image says why it cannot be made
         return None

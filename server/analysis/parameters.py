@@ -13,7 +13,7 @@ from typing import Any, Final
 from algorithms.errors import ParameterError
 from algorithms.models import MODELS, PROCESSING_LEVELS
 from algorithms.reclassify import Remap
-from server.analysis.clouds import mask_name
+from server.analysis.clouds import mask_name, target_mask_name
 from server.scenes.masks import AUTO, PRESETS, parse_bits
 
 
@@ -80,7 +80,7 @@ PARAMETERS: Final[Mapping[str, Parameter]] = MappingProxyType(
                 "mask",
                 "Raster of cloud classes to use instead of the model, or the scenes' own masks: "
                 f"{', '.join([*PRESETS, AUTO])}",
-                read=mask_name,
+                read=target_mask_name,
             ),
             Parameter("mask_bits", "Bits of a bit-packed mask that mean cloud or shadow, e.g. `3,4`", read=parse_bits),
             Parameter(
@@ -102,6 +102,18 @@ PARAMETERS: Final[Mapping[str, Parameter]] = MappingProxyType(
             Parameter("bands", "Common names of the bands in order, e.g. `blue,green,red,nir`", read=split_names),
             Parameter("reflectance_scale", "Reflectance per digital number", type=float),
             Parameter("reflectance_offset", "Reflectance at digital number 0", type=float),
+            *(
+                Parameter(
+                    f"replacement_{name}",
+                    f"`{name}` of each replacement, in their order, or a single one for all; without it that of the "
+                    "target holds",
+                    type=float,
+                    repeated=True,
+                    field=f"replacement_{name}s",
+                    read=tuple,
+                )
+                for name in ("reflectance_scale", "reflectance_offset")
+            ),
             Parameter("nodata", "Value without data, in place of the dataset's own", type=float),
             Parameter(
                 "assets",

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from algorithms.cells import Cells
+from algorithms.deck import DECK_RADIUS, bright_as_cloud, with_decks
 from algorithms.refine import ENOUGH_FIT_CELLS, FIT_BUFFER, LIKELY, fit_cells, refine_mask, trusted
 from algorithms.sample import in_a_row, sample_squares
 from algorithms.scene import SceneFit, fit_scene
@@ -20,6 +21,25 @@ from server.raster.cache import RasterCache
 from server.raster.grid import BLOCK_CELLS, BlockNumber, Box, Grid
 from server.work.cache import TileCache
 from server.work.pool import FairPool
+
+
+def _reflectance(plane: Plane, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(B, H, W) reflectance of values in the target's units."""
+    target = plane.target.dataset
+    scales, offsets = (np.asarray(v, np.float32)[:, None, None] for v in (target.scales, target.offsets))
+    return values * scales + offsets
+
+
+def _with_decks(
+    plane: Plane,
+    classes: npt.NDArray[np.uint8],
+    target: npt.NDArray[np.float32],
+    ground: npt.NDArray[np.float32],
+    usable: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.uint8]:
+    """Classes with decks and their shadows, see `algorithms.deck`; both dates in the target's units."""
+    seen, below = _reflectance(plane, target), _reflectance(plane, ground)
+    return with_decks(classes, seen, below, usable, bands=plane.target.dataset.names)
 
 
 def sample_boxes(grid: Grid) -> list[Box]:
@@ -65,8 +85,15 @@ class Refinement:
             self._masks.prefetch([(plane.replacement_clouds(k), box.pad(FIT_BUFFER)) for box in doubtful])
 
     def _doubtful(self, plane: Plane, box: Box) -> bool:
-        """Whether the model sees anything in a box: elsewhere nothing can be given back and nothing can join."""
-        return bool((self._masks.tile(plane.target_clouds, box).probabilities >= LIKELY * 255).any())
+        """Whether there may be cloud in a box: elsewhere nothing can be given back, and nothing can join.
+
+        The model sees something, or something is as bright as cloud.
+        """
+        if (self._masks.tile(plane.target_clouds, box).probabilities >= LIKELY * 255).any():
+            return True
+        cells = self._rasters.cells(plane.target, plane.grid, box)
+        bright = bright_as_cloud(_reflectance(plane, cells.values), plane.target.dataset.names)
+        return bool((bright & cells.full).any())
 
     def _block(self, plane: Plane, number: BlockNumber) -> MaskTile:
         return self._cache.get(RefinedKey.of(plane, number), lambda: self._refined(plane, plane.grid.block(number)))
@@ -85,20 +112,17 @@ class Refinement:
         classes = tile.classes
         if self._doubtful(plane, wide):
             covered = np.zeros(wide.shape, bool)
+            names = plane.target.dataset.names
             for k in plane.helpers:
-                if (first := self._first_fit(plane, k)) is None:
-                    continue
                 target, other, usable = self._usable(plane, k, wide)
-                classes = refine_mask(
-                    classes,
-                    tile.probabilities,
-                    target.values,
-                    first.estimate(first.standardise(other.values)),
-                    first.noise,
-                    usable & ~covered,
-                    bands=plane.target.dataset.names,
-                )
-                covered |= usable
+                open_, ground = usable & ~covered, other.values
+                if (first := self._first_fit(plane, k)) is not None:
+                    ground = first.estimate(first.standardise(ground))
+                    classes = refine_mask(
+                        classes, tile.probabilities, target.values, ground, first.noise, open_, bands=names
+                    )
+                    covered |= usable
+                classes = _with_decks(plane, classes, target.values, ground, open_)
         return MaskTile(classes[core], tile.probabilities[(slice(None), *core)])
 
     def _usable(self, plane: Plane, k: ReplacementIndex, box: Box) -> tuple[Cells, Cells, npt.NDArray[np.bool_]]:
@@ -118,15 +142,17 @@ class Refinement:
 
         def compute() -> SceneFit | None:
             boxes = sample_boxes(plane.grid)
-            wide = [box.pad(2 * FIT_BUFFER) for box in boxes]
+            wide = [box.pad(2 * FIT_BUFFER + DECK_RADIUS) for box in boxes]
             self._masks.prefetch(product((plane.target_clouds, plane.replacement_clouds(k)), wide))
             targets, others, clears, doubts = [], [], [], []
             for box in boxes:
-                around = box.pad(FIT_BUFFER).clip(plane.shape)
+                around = box.pad(FIT_BUFFER + DECK_RADIUS).clip(plane.shape)
                 core = box.within(around)
                 tile = self._masks.tile(plane.target_clouds, around)
                 target, other, usable = self._usable(plane, k, around)
-                clear, doubtful = fit_cells(tile.classes, tile.probabilities, usable)
+                classes = _with_decks(plane, tile.classes, target.values, other.values, usable)
+                clear, doubtful = fit_cells(classes, tile.probabilities, usable)
+                doubtful &= classes == tile.classes  # decks are beyond doubt
                 targets.append(target.values[(slice(None), *core)])
                 others.append(other.values[(slice(None), *core)])
                 clears.append(clear[core])

@@ -32,7 +32,7 @@ from server.analysis.clouds import (
 from server.analysis.matching import check_overlap, shared_bands
 from server.analysis.resolution import too_few_cells
 from server.analysis.task import CloudSource, Task
-from server.raster.dataset import Dataset, match_bands
+from server.raster.dataset import REQUESTED, Dataset, match_bands
 from server.raster.layer import Layer
 from server.raster.sources import Sources
 from server.scenes.scene import Scene
@@ -76,6 +76,10 @@ class Request:
     """Reflectance per digital number."""
     reflectance_offset: float | None = None
     """Reflectance at digital number 0."""
+    replacement_reflectance_scales: tuple[float, ...] = ()
+    """The same of each replacement, in their order, or one for all; without any the target's holds for them, too."""
+    replacement_reflectance_offsets: tuple[float, ...] = ()
+    """The same at digital number 0."""
     nodata: float | None = None
     """Value without data."""
     assets: tuple[str, ...] = ()
@@ -126,21 +130,32 @@ class Request:
         scene = sources.scene(url)
         return scene.renamed(common_names(self.bands)) if scene is not None and scene.whole and self.bands else scene
 
-    def dataset(self, sources: Sources, url: str, numbers: tuple[int, ...] = ()) -> Dataset:
+    def dataset(
+        self, sources: Sources, url: str, numbers: tuple[int, ...] = (), *, position: int | None = None
+    ) -> Dataset:
         """A raster's description, with what the request says in place of the raster's own metadata.
 
         Args:
             sources: what describes rasters.
             url: the raster's name.
             numbers: of a scene the bands to describe, 1-based; all without any.
+            position: the replacement's, from 0; None for the target.
 
         Raises:
-            BandError: `bands` does not name every band. Errors of `Sources.dataset`.
+            BandError: `bands` does not name every band. ParameterError: not one scale or offset for each replacement.
+                Errors of `Sources.dataset`.
         """
         scene = self.scene(sources, url)
         found = sources.dataset(url) if scene is None else sources.composed(scene, numbers)
         bands = self.bands if scene is None else ()
-        return _corrected(found, bands, self.level, self.reflectance_scale, self.reflectance_offset, self.nodata)
+        scale, offset = self.reflectance_scale, self.reflectance_offset
+        if position is not None:
+            count = len(self.replacements)
+            if scales := for_each(self.replacement_reflectance_scales, count, "replacement_reflectance_scale"):
+                scale = scales[position]
+            if offsets := for_each(self.replacement_reflectance_offsets, count, "replacement_reflectance_offset"):
+                offset = offsets[position]
+        return _corrected(found, bands, self.level, scale, offset, self.nodata)
 
     def numbers(self, sources: Sources, *, analysed: bool = True) -> tuple[int, ...]:
         """Of a target of several files the bands that are read, 1-based and in order; nothing for one file.
@@ -169,12 +184,14 @@ class Request:
             return self
         return replace(self, shown=scene.asked(self.assets) if self.assets else tuple(range(1, 1 + len(scene.bands))))
 
-    def replacement_dataset(self, sources: Sources, url: str, target: Dataset) -> Dataset:
-        """A replacement's description: of a scene those bands that the target has."""
+    def replacement_dataset(self, sources: Sources, position: int, target: Dataset) -> Dataset:
+        """The description of a replacement, by its position from 0: of a scene those bands that the target has."""
+        url = self.replacements[position]
         scene = self.scene(sources, url)
         if scene is None or (scene.whole and None in target.names):
-            return self.dataset(sources, url)
-        return self.dataset(sources, url, scene.numbers_of(tuple(name for name in target.names if name)))
+            return self.dataset(sources, url, position=position)
+        numbers = scene.numbers_of(tuple(name for name in target.names if name))
+        return self.dataset(sources, url, numbers, position=position)
 
     def chosen_model(self, sources: Sources) -> CloudModel:
         """The network that finds the target's clouds where no mask is given.
@@ -186,23 +203,34 @@ class Request:
 
     def _clouds(self, sources: Sources, target: Dataset, count: int) -> tuple[CloudSource, tuple[CloudSource, ...]]:
         """Where the target's clouds come from, and those of so many replacements."""
-        urls = self.replacements[:count]
-        given = paired(self.replacements, self.replacement_masks)[:count]
-        if self.mask_bits and not (self.mask or any(map(is_raster, given))):
+        if self.mask_bits and not (self.mask or any(map(is_raster, self.replacement_masks))):
             raise ParameterError("mask_bits are those of a raster, and none is given: name it with `mask`")
         if self.mask_bits and self.remap is not None:
             raise ParameterError("mask_bits and mask_remap both say which values are cloud: leave one out")
         own = self.clouds_of(sources, target, self.mask, self.target)
         if own.classes is not None and not is_preset(self.mask):
             check_overlap(target, own.classes, "mask")
+        others, reason = self.replacement_clouds(sources, target, count)
+        if reason is not None:
+            warn_unmasked(target, reason)
+        return own, others
+
+    def replacement_clouds(
+        self, sources: Sources, target: Dataset, count: int
+    ) -> tuple[tuple[CloudSource, ...], str | None]:
+        """Where the clouds of so many replacements come from; and why nobody looks for them, if so.
+
+        Raises:
+            ParameterError: not one mask for each. Errors of `clouds_of`.
+        """
+        given = paired(self.replacements, self.replacement_masks)[:count]
         if given or self.mask is None or is_preset(self.mask):
-            pairs = zip(given or (self.mask,) * count, urls, strict=True)
-            return own, tuple(self.clouds_of(sources, target, mask, url) for mask, url in pairs)
-        reason = self.unfit_elsewhere(target) if count else None
-        if reason is None:
-            return own, (model_clouds(self.model_of(target), None),) * count if count else ()
-        warn_unmasked(target, reason)
-        return own, (CLEAR_EVERYWHERE,) * count
+            pairs = zip(given or (self.mask,) * count, self.replacements[:count], strict=True)
+            return tuple(self.clouds_of(sources, target, mask, url) for mask, url in pairs), None
+        reason = self._unfit_elsewhere(target) if count else None
+        if reason is not None:
+            return (CLEAR_EVERYWHERE,) * count, reason
+        return (model_clouds(self.model_of(target), None),) * count if count else (), None
 
     def clouds_of(self, sources: Sources, target: Dataset, mask: str | None, url: str) -> CloudSource:
         """Where the clouds of the target or of a replacement come from.
@@ -226,7 +254,7 @@ class Request:
             return own or model_clouds(self.model_of(target), None)
         return raster_clouds(sources, mask, remap, bits)
 
-    def unfit_elsewhere(self, target: Dataset) -> str | None:
+    def _unfit_elsewhere(self, target: Dataset) -> str | None:
         """Why no model can look for the clouds of replacements where a raster has those of the target; None if one can.
 
         Raises:
@@ -277,9 +305,8 @@ class Request:
             )
         # What the mask shows is what is filled: with a replacement, its refined form.
         refine = options.refine and self.mask is None and bool(self.replacements)
-        others = (
-            [self.replacement_dataset(sources, url, target) for url in self.replacements] if fills or refine else []
-        )
+        used = range(len(self.replacements) if fills or refine else 0)
+        others = [self.replacement_dataset(sources, position, target) for position in used]
         for other in others:
             check_overlap(target, other)
         target = shared_bands(target, others, shown)
@@ -287,12 +314,33 @@ class Request:
         return Task(
             target=Layer(target, target, target.indexes),
             replacements=tuple(Layer(other, target, match_bands(target, other)) for other in others),
-            clouds=clouds,
-            replacement_clouds=other_clouds,
+            clouds=clouds.at(options.sensitivity),
+            replacement_clouds=tuple(each.at(options.sensitivity) for each in other_clouds),
             buffer=options.buffer,
             options=FillOptions.of(options),
             refine=refine,
         )
+
+
+def for_each(values: tuple[float, ...], count: int, name: str) -> tuple[float, ...]:
+    """The value of each of so many replacements; nothing where none is given.
+
+    Args:
+        values: one for each, in their order; a single one stands for all.
+        count: how many replacements there are.
+        name: what the values are called.
+
+    Raises:
+        ParameterError: another number of values.
+    """
+    if len(values) == 1:
+        return values * count
+    if values and len(values) != count:
+        raise ParameterError(
+            f"{len(values)} `{name}` are given for {count} replacements; give one for each, in their order, or a "
+            "single one for all"
+        )
+    return values
 
 
 @lru_cache(maxsize=256)
@@ -316,7 +364,7 @@ def _corrected(
     if offset is not None:
         changes["offsets"] = (offset,) * count
     if scale is not None or offset is not None:
-        changes["reflectance_source"] = "the request"
+        changes["reflectance_source"] = REQUESTED
     if nodata is not None:
         changes["nodata"] = nodata
     return replace(dataset, **changes) if changes else dataset

@@ -7,12 +7,18 @@ from algorithms.models import MODELS
 from algorithms.sessions import SESSIONS, Runtime
 from server.analysis.choosing import Chooser
 from server.analysis.engine import Analysis
+from server.analysis.sharing import shared_cache
 from server.raster.sources import Sources
 from server.settings import Settings
+from server.work.readiness import Dependency
 
 
 def make_analysis(settings: Settings, sources: Sources) -> Analysis:
-    """An analysis with its caches and threads; the models' runtime is set up for the whole process."""
+    """An analysis with its caches and threads; the models' runtime is set up for the whole process.
+
+    Raises:
+        ParameterError: a shared cache that cannot be used.
+    """
     SESSIONS.configure(
         Runtime(
             providers=settings.model_providers,
@@ -21,7 +27,11 @@ def make_analysis(settings: Settings, sources: Sources) -> Analysis:
         )
     )
     return Analysis(
-        sources, cache_bytes=settings.cache_bytes, threads=settings.model_concurrency, ahead=settings.prefetch
+        sources,
+        cache_bytes=settings.cache_bytes,
+        threads=settings.model_concurrency,
+        ahead=settings.prefetch,
+        shared=shared_cache(settings.cache_url),
     )
 
 
@@ -32,6 +42,27 @@ def make_chooser(settings: Settings, sources: Sources, analysis: Analysis) -> Ch
     )
 
 
+def models_state(preloaded: tuple[str, ...]) -> Dependency:
+    """For whoever asks whether the service can work: whether the models' files are there.
+
+    Whether a file is intact shows when it is loaded, which takes a second; `preloaded` ones have been.
+    """
+    missing = [model for model in MODELS.values() if not model.present]
+    if missing:
+        lost = len(missing) == len(MODELS) or any(model.id in preloaded for model in missing)
+        names = ", ".join(model.id for model in missing)
+        remedy = f"reinstall {', '.join({model.package for model in missing})}"
+        return Dependency("failed" if lost else "degraded", f"no file of {names}; {remedy}")
+    return Dependency("ok", f"{len(MODELS)} models")
+
+
+def provider_state() -> Dependency:
+    """For whoever asks whether the service can work: where the models run."""
+    if (why := SESSIONS.fallback) is not None:
+        return Dependency("degraded", f"{SESSIONS.provider}: {why}")
+    return Dependency("ok", SESSIONS.provider)
+
+
 def preload(models: tuple[str, ...]) -> None:
     """Load cloud models now rather than at the first tile that needs them.
 
@@ -40,5 +71,7 @@ def preload(models: tuple[str, ...]) -> None:
     """
     if unknown := [name for name in models if name not in MODELS]:
         raise ModelError(f"CLEARSKY_MODEL_PRELOAD names {unknown[0]!r}; choose from {', '.join(MODELS)}")
+    if not models and SESSIONS.provider != "cpu":  # whether it starts must be known before results are kept
+        models = (next(iter(MODELS)),)
     for name in models:
         SESSIONS.load(MODELS[name])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from algorithms.fill import FillOptions
 from algorithms.models import CloudModel
+from algorithms.options import CloudOptions
 from algorithms.reclassify import Remap, default_rule
 from server.raster.dataset import Dataset
 from server.raster.layer import Layer
@@ -24,6 +25,12 @@ class CloudSource:
     """The network, if one is used."""
     classes: Dataset | None = None
     """A user's class raster instead of the network."""
+    sensitivity: int = CloudOptions.sensitivity
+    """How readily the network's mask takes ground; a user's raster always has the default here."""
+
+    def at(self, sensitivity: int) -> CloudSource:
+        """The same clouds, taken as readily as this: only a network's depend on it."""
+        return self if self.model is None else replace(self, sensitivity=sensitivity)
 
     @property
     def users(self) -> bool:

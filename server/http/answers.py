@@ -12,9 +12,12 @@ from enum import Enum
 from typing import Final
 
 import cachetools
+from anyio import to_thread
 from starlette.datastructures import Headers, MutableHeaders
 
 from server.http.asgi import Message, Send
+from server.work.figures import CacheFigures
+from server.work.shared import NamedKey, SharedCache
 
 LARGEST_SHARE: Final = 8
 """An answer may take up to one in so many of the bytes of all; larger ones are not shared."""
@@ -38,6 +41,11 @@ class Answer:
         """Size in bytes."""
         return len(self.body) + sum(len(name) + len(value) for name, value in self.headers) + ENTRY_BYTES
 
+    @property
+    def is_image(self) -> bool:
+        """Whether it is a picture: documents may repeat signatures of the addresses in them."""
+        return any(name == b"content-type" and value.startswith(b"image/") for name, value in self.headers)
+
 
 class _End(Enum):
     """How a request ends that has no answer for others."""
@@ -57,18 +65,31 @@ class Answers:
     A request that waits takes no thread, and is answered, given up or cancelled by its own ticket.
     """
 
-    def __init__(self, max_bytes: int) -> None:
-        """Make it; without any bytes every request is answered for itself."""
+    def __init__(self, max_bytes: int, *, shared: SharedCache | None = None) -> None:
+        """Make it; without any bytes every request is answered for itself.
+
+        Args:
+            max_bytes: bound on the answers, together.
+            shared: where other processes find images, and this one theirs.
+        """
+        self._shared = shared
         self._kept: cachetools.LRUCache[Hashable, Answer] = cachetools.LRUCache(max_bytes, lambda a: a.nbytes)
         self._flights: dict[Hashable, Flight] = {}
         self._largest = max_bytes // LARGEST_SHARE
         self._lock = threading.Lock()
+        self._hits = self._misses = 0
 
     @property
     def nbytes(self) -> int:
         """Bytes held now."""
         with self._lock:
             return int(self._kept.currsize)
+
+    @property
+    def figures(self) -> CacheFigures:
+        """Bytes held now, and how often an answer was there or on its way."""
+        with self._lock:
+            return CacheFigures("answers", "memory", int(self._kept.currsize), self._hits, self._misses)
 
     async def respond(self, key: Hashable | None, make: Callable[[Send], Awaitable[None]], send: Send) -> None:
         """Send the answer for a key: the kept one, the one that an identical request makes now, or a new one.
@@ -86,6 +107,8 @@ class Answers:
             with self._lock:
                 found: Answer | _End | None = self._kept.get(key)
                 flight = None if found else self._flights.get(key)
+                self._hits += found is not None or (flight is not None and how == "kept")
+                self._misses += found is None and flight is None
                 if found is None and flight is None:
                     mine: Flight = Future()
                     self._flights[key] = mine
@@ -116,12 +139,32 @@ class Answers:
             flight.set_result(result)
 
         try:
-            await make(_Recorder(send, end, self._largest))
+            if (answer := await self._found(key)) is not None:
+                end(answer)
+                await _repeat(answer, "kept", send)
+                return
+            recorder = _Recorder(send, end, self._largest)
+            await make(recorder)
+            if self._shared is not None and recorder.answer is not None and recorder.answer.is_image:
+                value = recorder.answer.headers, recorder.answer.body
+                await to_thread.run_sync(self._shared.put, _shared_key(key), value)
         except Exception:
             end(_End.UNSHARED)
             raise
         finally:
             end(_End.GIVEN_UP)
+
+    async def _found(self, key: Hashable) -> Answer | None:
+        """The answer of another process."""
+        if self._shared is None:
+            return None
+        place = _shared_key(key)
+        found = await to_thread.run_sync(self._shared.find, [place])
+        return Answer(*found[place]) if place in found else None
+
+
+def _shared_key(key: Hashable) -> NamedKey:
+    return NamedKey("Answer", (repr(key),))
 
 
 class _Recorder:
@@ -133,6 +176,8 @@ class _Recorder:
         self._largest = largest
         self._headers: tuple[tuple[bytes, bytes], ...] | None = None
         self._parts: list[bytes] = []
+        self.answer: Answer | None = None
+        """The whole answer, once it is there and can be kept."""
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -147,7 +192,9 @@ class _Recorder:
                 self._drop()
             elif not message.get("more_body", False):
                 answer = Answer(self._headers, b"".join(self._parts))
-                self._end(answer if answer.nbytes <= self._largest else _End.UNSHARED)
+                if answer.nbytes <= self._largest:
+                    self.answer = answer
+                self._end(self.answer or _End.UNSHARED)
         await self._send(message)
 
     def _drop(self) -> None:

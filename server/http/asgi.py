@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from starlette.responses import Response
 
@@ -11,6 +11,9 @@ Scope = dict[str, Any]
 Message = dict[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 Receive = Callable[[], Awaitable[Message]]
+
+PROBED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+"""What machines ask for every few seconds: answered by the event loop, and all the more when threads are stuck."""
 
 
 def below_root(scope: Scope) -> str:

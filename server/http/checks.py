@@ -16,7 +16,7 @@ from algorithms.errors import ParameterError
 from algorithms.reclassify import LONGEST_REMAP
 from server.analysis.request import MOST_REPLACEMENTS
 from server.http.crs import canonical_crs
-from server.http.expressions import check_expression
+from server.http.expressions import check_expression, with_lost_plus
 from server.http.jsontext import parse_json
 
 MOST_SOURCES: Final = MOST_REPLACEMENTS
@@ -107,10 +107,11 @@ def _crs(name: str, values: Values) -> Values:
 
 def _expression(name: str, values: Values) -> Values:
     _count(name, values, 1)
-    for value in values:
+    passed = [*map(with_lost_plus, values)]
+    for value in passed:
         if value:
             check_expression(value)
-    return values
+    return passed
 
 
 def _json(name: str, values: Values) -> Values:
@@ -218,6 +219,7 @@ _side: Final = _number(0, MOST_SIDE, 1)
 _margin: Final = _number(0, MOST_MARGIN, 1)
 _zoom: Final = _number(0, MOST_ZOOM, 1)
 _scale: Final = _number(-LARGEST_SCALE, LARGEST_SCALE, 1)
+_scales: Final = _number(-LARGEST_SCALE, LARGEST_SCALE, MOST_SOURCES)
 
 CHECKS: Final[dict[str, Check]] = {
     "url": _many(MOST_SOURCES),
@@ -247,6 +249,8 @@ CHECKS: Final[dict[str, Check]] = {
     "nodata": _text(LONGEST_NUMBER),
     "reflectance_scale": _scale,
     "reflectance_offset": _scale,
+    "replacement_reflectance_scale": _scales,
+    "replacement_reflectance_offset": _scales,
 }
 
 

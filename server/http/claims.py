@@ -7,8 +7,9 @@ import logging
 from typing import Any, Final
 
 from server.errors import BusyError
-from server.http.asgi import Message, Receive, Scope, Send, below_root, respond
+from server.http.asgi import PROBED, Message, Receive, Scope, Send, below_root, respond
 from server.http.statuses import error_response
+from server.http.stuck import StuckThreads
 from server.work.activity import activity
 from server.work.ticket import Ticket, current_ticket
 
@@ -16,9 +17,6 @@ logger = logging.getLogger("clearsky")
 
 GRACE: Final = 0.25
 """Seconds within which a request's own thread may notice that its time is over."""
-
-_UNTROUBLED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
-"""Answered by the event loop, and all the more when threads are stuck."""
 
 
 class Claims:
@@ -30,38 +28,37 @@ class Claims:
     wait for nothing.
     """
 
-    def __init__(self, app: Any, *, timeout: float, most_left: int) -> None:
+    def __init__(self, app: Any, *, timeout: float, stuck: StuckThreads) -> None:
         """Wrap an application.
 
         Args:
             app: the application.
             timeout: seconds for an answer.
-            most_left: most threads whose requests were given up.
+            stuck: the threads whose requests were given up.
         """
         self.app = app
         self._timeout = timeout
-        self._most_left = most_left
-        self._left: set[Ticket] = set()
+        self._stuck = stuck
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the request with a ticket."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        self._left = {ticket for ticket in self._left if ticket.held}
-        if len(self._left) >= self._most_left and below_root(scope) not in _UNTROUBLED:
-            logger.error("%d threads are stuck in reads that take too long; refusing requests", len(self._left))
-            busy = BusyError(f"{len(self._left)} reads that were given up have not ended yet; try again later")
+        if self._stuck.exhausted and below_root(scope) not in PROBED:
+            count = self._stuck.count()
+            logger.error("%d threads are stuck in reads that take too long; refusing requests", count)
+            busy = BusyError(f"{count} reads that were given up have not ended yet; try again later")
             await respond(error_response(busy), scope, receive, send)
             return
-        ticket = Ticket(self._timeout)
+        ticket = Ticket(self._timeout, signatures={})
         token = current_ticket.set(ticket)
         try:
             await self._run(ticket, scope, receive, send)
         finally:
             current_ticket.reset(token)
             if ticket.held:
-                self._left.add(ticket)
+                self._stuck.add(ticket)
 
     async def _run(self, ticket: Ticket, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the request until it is answered, its time is over, or its client has gone."""

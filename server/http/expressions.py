@@ -9,6 +9,7 @@ integers by the processor's instruction, which ends the whole process for the le
 from __future__ import annotations
 
 import ast
+import keyword
 import math
 import re
 from typing import Final
@@ -32,8 +33,32 @@ REDUCTIONS: Final = frozenset({"sum", "prod", "min", "max"})
 """Functions of numexpr that do not work pixel by pixel."""
 
 _NAME: Final = re.compile(r"b([0-9]{1,5})", re.IGNORECASE)
-_LOST_PLUS: Final = re.compile(r"[\w)] +[\w(]")
+_TOKEN: Final = re.compile(r"[A-Za-z_]\w*|(?:\d|\.\d)[\w.]*|\s+|.", re.ASCII)
+_OPERAND: Final = re.compile(r"[\w.]*\w[\w.]*", re.ASCII)
 _REMEDY: Final = "write for example (b4-b3)/(b4+b3)"
+
+
+def with_lost_plus(expression: str) -> str:
+    """An expression with `+` where only a space stands between two operands.
+
+    In an address + stands for a space, and (b4-b3)/(b4+b3) is sent as it is: no expression has operands side by side.
+    """
+    tokens = _TOKEN.findall(expression)
+    for k in range(1, len(tokens) - 1):
+        before, token, after = tokens[k - 1 : k + 2]
+        if not token.strip(" ") and _side_by_side(before, after):
+            tokens[k] = "+"
+    return "".join(tokens)
+
+
+def _side_by_side(before: str, after: str) -> bool:
+    """Whether one token ends an operand and the next one begins another."""
+    if keyword.iskeyword(before) or keyword.iskeyword(after):
+        return False
+    if after == "(" and before in numexpr_functions:
+        return False
+    ends, begins = before == ")" or _OPERAND.fullmatch(before), after == "(" or _OPERAND.fullmatch(after)
+    return bool(ends and begins)
 
 
 def check_expression(expression: str) -> None:
@@ -59,9 +84,7 @@ def _check_part(part: str) -> None:
     try:
         tree = ast.parse(part, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        # In an address + stands for a space: what comes of (b4-b3)/(b4+b3) is the commonest mistake.
-        plus = ", with %2B for + in an address" if _LOST_PLUS.search(part) else ""
-        raise ParameterError(f"expression {part[:80]!r} cannot be read: {str(error)[:80]}; {_REMEDY}{plus}") from error
+        raise ParameterError(f"expression {part[:80]!r} cannot be read: {str(error)[:80]}; {_REMEDY}") from error
     nodes = 0
     level: list[ast.AST] = [tree.body]
     depth = 0

@@ -12,21 +12,23 @@ from server.http.compression import CompressedText
 from server.http.failsafe import Failsafe
 from server.http.head import HeadAsGet
 from server.http.queries import CheckedQueries
+from server.http.stuck import StuckThreads
 from server.settings import Settings
 
 BODY_SECONDS: Final = 30.0
 """Time for a body to arrive."""
 
 
-def add_guards(app: FastAPI, settings: Settings) -> None:
+def add_guards(app: FastAPI, settings: Settings, stuck: StuckThreads) -> None:
     """Add the middleware that bounds requests and completes answers; each runs before the one above it.
 
     Args:
         app: The application, with its own middleware added.
         settings: The operator's bounds.
+        stuck: Threads whose requests were given up.
     """
     app.add_middleware(CheckedQueries)
-    app.add_middleware(Claims, timeout=settings.request_timeout, most_left=settings.request_threads)
+    app.add_middleware(Claims, timeout=settings.request_timeout, stuck=stuck)
     app.add_middleware(BoundedBodies, most=settings.max_body_bytes, seconds=min(BODY_SECONDS, settings.request_timeout))
     app.add_middleware(CompressedText)
     app.add_middleware(HeadAsGet)

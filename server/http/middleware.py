@@ -107,7 +107,7 @@ class ImageHeaders:
 
     async def _run(self, scope: Scope, receive: Receive, send: Send, tag: str | None, resolve: Resolver) -> None:
         """Run the request with a trace and add the headers."""
-        trace = Trace()
+        trace = current.get() or Trace()
         token = current.set(trace)
 
         async def answer(message: Message) -> None:

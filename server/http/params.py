@@ -13,16 +13,19 @@ from starlette.datastructures import QueryParams
 from titiler.core.algorithm.base import BaseAlgorithm
 from titiler.core.dependencies import DefaultDependency
 
-from algorithms.errors import ParameterError
+from algorithms.errors import BandError, ParameterError
 from algorithms.models import ProcessingLevel
 from algorithms.removal import CLOUD_ALGORITHMS
+from algorithms.styles import STYLES
 from server.analysis.parameters import PARAMETERS, fields_of
 from server.analysis.request import Request
 from server.http.choice import choose
+from server.http.looks import PICTURE_FORMATS, AskedStyle, asked_style
 from server.http.shared import SharedAnalysis, SharedChooser, SharedSettings, SharedSources
 from server.http.stock import STOCK_ALGORITHMS, settable
 from server.raster.sources import Sources
 from server.scenes.bandlist import joined_files
+from server.scenes.scene import Scene
 from server.work.ticket import holding
 
 ALGORITHMS = STOCK_ALGORITHMS.register(cast(Any, CLOUD_ALGORITHMS))
@@ -120,13 +123,14 @@ class RequestParams(TargetParams):
 
     replacement: Annotated[list[str] | None, _query("replacement")] = None
     replacement_mask: Annotated[list[str] | None, _query("replacement_mask")] = None
+    replacement_reflectance_scale: Annotated[list[float] | None, _query("replacement_reflectance_scale")] = None
+    replacement_reflectance_offset: Annotated[list[float] | None, _query("replacement_reflectance_offset")] = None
     assets: Annotated[list[str] | None, _query("assets")] = None
 
 
 _FIELDS: Final = {field.name for field in fields(RequestParams)} - {"url"}
-_REPEATED: Final = {"replacement", "replacement_mask", "assets"}
-_PICTURES: Final = frozenset({"png", "pngraw", "jpg", "jpeg", "webp"})
-_NUMBERS: Final = ("reflectance_scale", "reflectance_offset")
+_REPEATED: Final = {name for name in _FIELDS if PARAMETERS[name].repeated}
+_NUMBERS: Final = [name for name, parameter in PARAMETERS.items() if parameter.type is float and name in _FIELDS]
 
 
 def asked_request(
@@ -153,7 +157,9 @@ def queried_request(query: QueryParams) -> Request:
     given: dict[str, Any] = {name: query.get(name) for name in _FIELDS - _REPEATED}
     given |= {name: query.getlist(name) for name in _REPEATED}
     try:
-        given |= {name: float(given[name]) for name in _NUMBERS if given[name]}
+        for name in _NUMBERS:
+            written = given[name]
+            given[name] = [*map(float, written)] if name in _REPEATED else float(written) if written else None
     except ValueError as error:
         raise ParameterError(f"{' and '.join(_NUMBERS)} are numbers") from error
     return Request(joined_files(query.getlist("url") or [""]), **fields_of(given))
@@ -179,15 +185,24 @@ def shown_bands(request: Request, sources: Sources, query: QueryParams) -> tuple
         every,
         indexes=numbers,
         expression=expression,
-        assets=request.assets,
+        assets=request.assets or _styled(scene, query),
         default=(),
         names_first=True,
     ).numbers
 
 
+def _styled(scene: Scene, query: QueryParams) -> tuple[str, ...]:
+    """Names of the bands that the style in a query shows of a scene; nothing without one that fits."""
+    style = STYLES.get(query.get("style", ""))
+    try:
+        return () if style is None else style.choose([band.name for band in scene.bands])
+    except BandError:  # the reader says so
+        return ()
+
+
 def is_picture(request: HttpRequest) -> bool:
     """Whether the address asks for a PNG, JPEG or WebP; False where it leaves the format open."""
-    return request.path_params.get("format") in _PICTURES
+    return request.path_params.get("format") in PICTURE_FORMATS
 
 
 @dataclass
@@ -199,4 +214,5 @@ class ReaderParams(DefaultDependency):
     settings: SharedSettings
     process: Annotated[BaseAlgorithm | None, Depends(process)] = None
     picture: Annotated[bool, Depends(is_picture)] = False
+    style: Annotated[AskedStyle | None, Depends(asked_style)] = None
     cover_scale: Annotated[int | None, Query(include_in_schema=False, gt=0, le=1000)] = None

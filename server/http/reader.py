@@ -22,19 +22,22 @@ from algorithms.removal import CloudAlgorithm, CloudImage, CloudRemoval, as_numb
 from server.analysis.engine import Analysis
 from server.analysis.request import Request
 from server.analysis.resolution import warn_of_resolution
+from server.analysis.task import Task
 from server.http.admission import Asked, admit_image
 from server.http.budget import buffered, image_bounds, part_shape, whole_shape
 from server.http.choice import Choice
+from server.http.looks import LOOK, STRETCH_PIXELS, STRETCHED, AskedStyle, Look, Range, StretchKey, suits
 from server.http.metadata import described_target
 from server.http.sidecars import image_sidecar, output_grid
 from server.http.target import TargetReader
+from server.raster.dataset import Dataset
 from server.raster.distant import from_afar
 from server.raster.gathered import Wanted, gathered
 from server.raster.layer import Layer
 from server.raster.mounting import check_unchanged
 from server.raster.outline import Outline
 from server.raster.usable import check_crs, check_place
-from server.work.trace import stage
+from server.work.trace import stage, untraced
 
 
 @attr.s
@@ -52,6 +55,8 @@ class PairReader(TargetReader):
     """Cells per side into which statistics of polygons cut each pixel."""
     picture: bool = attr.ib(default=False, kw_only=True)
     """Whether the answer is a PNG, JPEG or WebP."""
+    style: AskedStyle | None = attr.ib(default=None, kw_only=True)
+    """How a picture is to look; None: as TiTiler has it."""
 
     @property
     def _clouds_wanted(self) -> bool:
@@ -95,7 +100,8 @@ class PairReader(TargetReader):
         kwargs |= {"dst_crs": dst_crs, "bounds_crs": bounds_crs, **size}
         turned = not self._north_up and dst_crs == self.crs
         read = self._part_upright if turned else super().part
-        return self._filled(read, (bbox,), chosen, kwargs, seen, gather)
+        image = self._filled(read, (bbox,), chosen, kwargs, seen, gather)
+        return self._with_look(image, chosen)
 
     def _gathered(
         self, wanted: Wanted | None, options: dict[str, Any], bands: tuple[int, ...], layer: Layer | None = None
@@ -110,10 +116,14 @@ class PairReader(TargetReader):
 
     def read(self, indexes: Any = None, expression: str | None = None, **kwargs: Any) -> ImageData:
         """Read the whole dataset and attach its side-car."""
+        chosen = self._chosen(indexes, expression)
+        return self._with_look(self._whole(chosen, kwargs), chosen)
+
+    def _whole(self, chosen: Choice, kwargs: dict[str, Any]) -> ImageData:
+        """Some bands of the whole dataset, with their side-car."""
         size = {name: kwargs.get(name) for name in ("height", "width", "max_size")}
         dst_crs = kwargs.get("dst_crs") or self.crs
         shape, bounds = whole_shape(self._raster, dst_crs, **size)
-        chosen = self._chosen(indexes, expression)
         self._admit(shape, chosen, kwargs)
         seen = partial(from_afar, bounds=bounds, dst_crs=dst_crs, width=shape[1], height=shape[0])
         return self._filled(super().read, (), chosen, kwargs, seen)
@@ -156,6 +166,46 @@ class PairReader(TargetReader):
             crs=coord_crs,
             assets=image.assets,
         )
+
+    def _styled(self) -> tuple[str, ...]:
+        """Names of the bands that the style shows. Raises BandError: the raster lacks one of a style asked for."""
+        asked = self.style
+        if asked is None:
+            return ()
+        names = self._names() if self._scene is None else [band.name for band in self._scene.bands]
+        return asked.style.choose(names) if asked.by_name or suits(names, self._raster.dtypes[0]) else ()
+
+    def _with_look(self, image: ImageData, chosen: Choice) -> ImageData:
+        """The image, which knows what it looks like as a picture."""
+        asked = self.style
+        if asked is None or asked.style.scaling == "none":
+            return image
+        dataset = self._described or self.request.target_dataset(self.sources)
+        if not (asked.by_name or suits(dataset.names, dataset.dtype)):
+            return image
+        positions = tuple(dataset.indexes.index(place) for place in self._within(dataset, chosen.places))
+        look = Look.of(asked.style, dataset, positions)
+        if asked.style.scaling in STRETCHED:
+            look = replace(look, ranges=self._ranges(look, dataset, chosen))
+        image.metadata = {**(image.metadata or {}), LOOK: look}
+        return image
+
+    def _ranges(self, look: Look, dataset: Dataset, chosen: Choice) -> tuple[Range, ...]:
+        """What becomes black and white: of the whole filled picture, so that its tiles agree."""
+        process = self.process
+        subject: Dataset | Task = dataset
+        if self._clouds_wanted:
+            options = process.options if isinstance(process, CloudAlgorithm) else CloudRemoval().options
+            subject = self.request.task(self.sources, options, "fill", chosen.places)
+
+        def measured() -> tuple[Range, ...]:
+            with untraced():
+                image = self._whole(chosen, {"max_size": STRETCH_PIXELS})
+                if process is not None and isinstance(image, CloudImage):
+                    image = process(image)
+            return look.stretched(look.reflectance(image))
+
+        return self.analysis.cache.get(StretchKey(subject, look.style.name, chosen.places), measured)
 
     def _admit(
         self,

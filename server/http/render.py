@@ -12,8 +12,15 @@ from titiler.core.resources.enums import ImageType
 from titiler.core.utils import render_image
 
 from algorithms.errors import ParameterError
+from algorithms.palettes import colour_table
+from server.http.looks import pictured
+from server.http.paletted import colour_map, palette_name, paletted_png
 from server.work.trace import stage
 
+PNG_FORMATS: Final = (None, ImageType.png, ImageType.pngraw)
+"""Formats of a paletted picture; None: where the address leaves it open."""
+COLOUR_FORMATS: Final = (ImageType.webp, ImageType.jpg, ImageType.jpeg)
+"""Formats whose pixels are colours."""
 WEBP_METHOD: Final = 2
 """How long the encoder looks for the smallest file, 0 to 6: three fifths of the time of its default, 4, for a
 twentieth more bytes."""
@@ -25,9 +32,13 @@ def render(
     *,
     rescale: Any = None,
     color_formula: str | None = None,
+    style: str | None = None,
     **options: Any,
 ) -> tuple[bytes, str]:
     """Encode an image; arguments and result as TiTiler's `render_image`.
+
+    What carries a look becomes that picture; masks, sources and the like have the colours of their legend in pictures,
+    unless a colour map, a range or a `style` says otherwise.
 
     PNG takes zlib's level 1: a fifth of the time of level 6, TiTiler's own, for a tenth more bytes
     (docs/benchmarks.md). TiTiler lets its profile of a format win over options, so the level is chosen by the format
@@ -42,6 +53,8 @@ def render(
     with stage("encode"), warnings.catch_warnings():
         # TiTiler warns on every tile whose data it rescales; the request asked for it.
         warnings.simplefilter("ignore")
+        image, colours = pictured(image)
+        options |= {"colormap": colours} if colours else {}
         if rescale:
             image.rescale(rescale)
         if color_formula:
@@ -52,21 +65,32 @@ def render(
                     f"color_formula {color_formula[:200]!r} cannot be applied to {image.count} band(s): {error}; "
                     'write for example "gamma RGB 1.5" for three bands'
                 ) from error
+        plain = not (rescale or color_formula or options.get("colormap") or style)
+        if plain and (palette := palette_name(image)) is not None:
+            if output_format in PNG_FORMATS:
+                return paletted_png(image, palette), ImageType.png.mediatype
+            if output_format in COLOUR_FORMATS:
+                options["colormap"] = colour_map(colour_table(palette))
         coloured = bool(options.get("colormap"))  # rio-tiler hands out {} for a raster without a colour table
         if output_format is None and image.array.dtype == np.uint8 and not coloured:
             output_format = ImageType.jpeg if image.mask.all() else ImageType.png
         if output_format is ImageType.png and (coloured or image.array.dtype in (np.uint8, np.uint16)):
             output_format = ImageType.pngraw
-        if output_format is ImageType.webp:
-            options["METHOD"] = WEBP_METHOD
-        try:
-            content: tuple[bytes, str] = render_image(image, output_format=output_format, **options)
-        except InvalidFormat as error:
-            if image.count <= 3:
-                raise
-            form = output_format.value if output_format else "a picture"
-            raise ParameterError(
-                f"{image.count} bands cannot be written as {form}; choose bands: `assets=red,green,blue` or `bidx`, or "
-                "another format such as tif"
-            ) from error
+        return _encoded(image, output_format, options)
+
+
+def _encoded(image: ImageData, output_format: ImageType | None, options: dict[str, Any]) -> tuple[bytes, str]:
+    """An image in the format of its colours."""
+    if output_format is ImageType.webp:
+        options |= {"METHOD": WEBP_METHOD}
+    try:
+        content: tuple[bytes, str] = render_image(image, output_format=output_format, **options)
+    except InvalidFormat as error:
+        if image.count <= 3:
+            raise
+        form = output_format.value if output_format else "a picture"
+        raise ParameterError(
+            f"{image.count} bands cannot be written as {form}; choose bands: `assets=red,green,blue` or `bidx`, or "
+            "another format such as tif"
+        ) from error
     return content

@@ -45,7 +45,7 @@ class SceneExtension(FactoryExtension):
             """List the names of the target's bands, as `assets` takes them."""
             request = request_of(asked)
             with holding():
-                return [band["name"] or band["asset"] for band in _bands(request, sources, request.target)]
+                return [band["name"] or band["asset"] for band in _bands(request, sources, request.target, None)]
 
         for name, route in (("scene", scene), ("assets", assets)):
             route.__annotations__["asked"] = path  # an annotation is text here and could not name the factory
@@ -77,35 +77,42 @@ def described_scene(request: Request, sources: Sources, analysis: Analysis) -> d
     if "unusable" in target:
         warnings.append(target["unusable"])
     described = {
-        "bands": _bands(request, sources, request.target),
+        "bands": _bands(request, sources, request.target, None),
         "level": target.get("level"),
         "model": target.get("model"),
         "mask": target.get("mask"),
-        "replacements": [_replacement(request, sources, url) for url in request.replacements],
+        "replacements": [_replacement(request, sources, k, url) for k, url in enumerate(request.replacements)],
         "warnings": warnings,
     }
     return {name: redacted_values(value) for name, value in described.items()}
 
 
-def _replacement(request: Request, sources: Sources, url: str) -> dict[str, Any]:
+def _replacement(request: Request, sources: Sources, position: int, url: str) -> dict[str, Any]:
     scene = request.scene(sources, url)
-    bands = _bands(request, sources, url)
+    bands = _bands(request, sources, url, position)
     described: dict[str, Any] = {"url": url, "bands": bands, "warnings": list(scene.warnings if scene else ())}
     if scene is not None and (about := scene.acquisition) is not None:
         described |= {"id": about.id, "datetime": about.when.isoformat() if about.when else None}
     return described
 
 
-def _bands(request: Request, sources: Sources, url: str) -> list[dict[str, Any]]:
-    """Every band of a raster or scene; those whose files cannot be had say so."""
+def _bands(request: Request, sources: Sources, url: str, position: int | None) -> list[dict[str, Any]]:
+    """Every band of a raster or scene; those whose files cannot be had say so.
+
+    Args:
+        request: what is asked for.
+        sources: what describes it.
+        url: its name.
+        position: the replacement's, from 0; None for the target.
+    """
     scene = request.scene(sources, url)
     if scene is None:
-        dataset = request.dataset(sources, url)
+        dataset = request.dataset(sources, url, position=position)
         return [_band(dataset, k, f"b{index}", url, index) for k, index in enumerate(dataset.indexes)]
     found = []
     for number, band in enumerate(scene.bands, start=1):
         try:
-            dataset = request.dataset(sources, url, (number,))
+            dataset = request.dataset(sources, url, (number,), position=position)
         except ClearSkyError as error:
             found.append({"name": band.name, "asset": band.asset, "file": shown_name(band.url), "error": str(error)})
         else:

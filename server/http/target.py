@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import attr
+from morecantile import Tile
 from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
 from rio_tiler.errors import TileOutsideBounds
@@ -23,8 +24,9 @@ from server.errors import SourceChangedError, TooLargeError
 from server.http.checks import MOST_ZOOM
 from server.http.choice import Choice, choose
 from server.http.geojson import check_shape
+from server.http.grids import bounds_in, tile_limits
 from server.raster.composite import to_open
-from server.raster.dataset import Dataset
+from server.raster.dataset import Dataset, band_texts
 from server.raster.outline import Outline
 from server.raster.sources import Sources
 from server.raster.upright import hull, is_north_up, read_upright
@@ -111,11 +113,15 @@ class TargetReader(Reader):
             {number: place for place, number in enumerate(numbers, start=1)},
             indexes=indexes,
             expression=expression,
-            assets=self.request.assets,
+            assets=self.request.assets or (() if indexes or expression else self._styled()),
             default=default,
             names_first=scene is not None,
             descriptions=descriptions,
         )
+
+    def _styled(self) -> tuple[str, ...]:
+        """Names of the bands that a style shows; nothing without one."""
+        return ()
 
     def _within(self, dataset: Dataset, places: tuple[int, ...]) -> tuple[int, ...]:
         """Where bands of what is open are in a description that may have fewer.
@@ -142,7 +148,7 @@ class TargetReader(Reader):
 
     def _names(self) -> Sequence[str | None]:
         """Common name of each band of a file."""
-        own = self._raster.descriptions
+        own = band_texts(self._raster, self.input)
         given = self.request.bands
         return common_names(given if len(given) == len(own) else own)
 
@@ -178,6 +184,18 @@ class TargetReader(Reader):
         """Finest zoom level; the matrix set's own where that cannot be told."""
         with _quietly():
             return int(super().maxzoom)
+
+    def tile_exists(self, tile_x: int, tile_y: int, tile_z: int) -> bool:
+        """Whether a tile touches the raster's bounds, as rio-tiler has it or in the tiles' own CRS.
+
+        Where the raster is turned there, corners of its bounds have tiles without data: these are transparent, because
+        clients ask for all tiles within the limits that they are told.
+        """
+        if super().tile_exists(tile_x, tile_y, tile_z):
+            return True
+        bounds = bounds_in(self.tms, self)
+        limits = None if bounds is None or self.tms.is_variable else tile_limits(self.tms, bounds, tile_z)
+        return limits is not None and limits.hold(Tile(tile_x, tile_y, tile_z))
 
     def tile(self, tile_x: int, tile_y: int, tile_z: int, tilesize: int | None = None, **kwargs: Any) -> ImageData:  # type: ignore[override]
         """Read a map tile."""

@@ -16,11 +16,16 @@ from server.raster.stack import StackBand
 from server.raster.turns import full_turn
 from server.raster.upright import georeferenced, hull
 from server.raster.usable import check_place, check_real
+from server.scenes.bandlist import band_of_file
 from server.scenes.masks import MaskCode
 from server.scenes.productnames import levels_stated
 from server.scenes.reflectance import LANDSAT
 
 _L2A: Final = re.compile(r"L2A|LEVEL[-_ ]?2A|L2SP|L2SR|SURFACE[-_ ]REFLECTANCE|\bBOA\b", re.IGNORECASE)
+
+
+REQUESTED: Final = "the request"
+"""Where scale and offset come from that a request gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,13 @@ class Dataset:
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.height, self.width
+
+    @property
+    def reflectance_sources(self) -> tuple[str, ...]:
+        """Where scale and offset of each band come from."""
+        if self.parts and self.reflectance_source != REQUESTED:
+            return tuple(part.source for part in self.parts)
+        return (self.reflectance_source,) * len(self.indexes)
 
     @property
     def fractions(self) -> bool:
@@ -124,6 +136,15 @@ def reflectance_of(
     return (scale,) * len(indexes), (offset,) * len(indexes), source
 
 
+def band_texts(src: Any, url: str) -> tuple[str | None, ...]:
+    """What describes each band of a raster: of a single one without description what the file's name says of it."""
+    texts = list(src.descriptions)
+    data = non_alpha_indexes(src)
+    if len(data) == 1 and not texts[data[0] - 1]:
+        texts[data[0] - 1] = band_of_file(url)
+    return tuple(texts)
+
+
 def _level(src: Any, url: str) -> str:
     """Processing level from tags, band names or the file name; top of atmosphere where nothing states it."""
     texts = [f"{key}={value}" for key, value in src.tags().items() if key.upper() not in ("LICENSE", "SOURCE")]
@@ -148,6 +169,7 @@ def describe(src: Any, url: str, version: str) -> Dataset:
         check_place(ground, url)
         check_real(src, url)
         scales, offsets, source = reflectance_of(src, indexes)
+        texts = band_texts(src, url)
         return Dataset(
             url=url,
             version=version,
@@ -158,7 +180,7 @@ def describe(src: Any, url: str, version: str) -> Dataset:
             indexes=indexes,
             dtype=src.dtypes[0],
             nodata=src.nodata,
-            names=common_names([src.descriptions[i - 1] for i in indexes]),
+            names=common_names([texts[i - 1] for i in indexes]),
             scales=scales,
             offsets=offsets,
             reflectance_source=source,

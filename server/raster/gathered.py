@@ -20,7 +20,7 @@ from server.raster.stack import Level
 from server.raster.warper import VirtualRaster, WarpedPixels, warped_pixels
 from server.remote.files import is_remote
 
-METHODS: Final = frozenset({"resampling_method", "reproject_method"})
+RESAMPLING_OPTIONS: Final = frozenset({"resampling_method", "reproject_method"})
 """Options of rio-tiler that may say `nearest`; any other option with a value is left to it."""
 POLE_DEGREES: Final = 85.06
 """Latitude from which rio-tiler cuts rasters off in maps of the world."""
@@ -54,7 +54,7 @@ def _can_gather(outline: Outline, wanted: Wanted, options: dict[str, Any]) -> bo
         outline.plain
         and outline.crs != wanted.dst_crs
         and (nodata is None or nodata == outline.nodata)
-        and given.keys() <= METHODS
+        and given.keys() <= RESAMPLING_OPTIONS
         and set(given.values()) <= {"nearest"}
         and _within_map(outline)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -39,8 +40,10 @@ DESCRIPTIONS: Final = 256
 """Descriptions that are remembered, each of about 2 kB."""
 ITEM_BYTES: Final = 64 << 20
 """What the remembered scenes of documents may take; real ones have 20 to 40 kB."""
-PARTS: Final = 2048
-"""Files of scenes whose description is remembered."""
+PART_BYTES: Final = 16 << 20
+"""What the remembered descriptions of files of scenes may take, each about 2 kB."""
+PLACED_SCENES: Final = 2048
+"""Scenes of which it is remembered which of several stores their files are read from."""
 
 
 class Sources:
@@ -60,9 +63,10 @@ class Sources:
         self._items = cachetools.cached(known, key=lambda *key: key, lock=threading.Lock())(self._read_item)
         self._products = lru_cache(maxsize=DESCRIPTIONS)(_read_product)
         self._choosing = threading.Lock()
-        self._places: cachetools.LRUCache[str, str] = cachetools.LRUCache(PARTS)
+        self._places: cachetools.LRUCache[str, str] = cachetools.LRUCache(PLACED_SCENES)
         """By scene, which of several stores its files are read from."""
-        self._parts = lru_cache(maxsize=PARTS)(self._describe_part)
+        parts: cachetools.LRUCache[bytes, StackBand] = cachetools.LRUCache(PART_BYTES, size_of)
+        self._parts = cachetools.cached(parts, key=_digest, lock=threading.Lock())(self._describe_part)
 
     @classmethod
     def of(cls, settings: Settings, own: Iterable[str] = ()) -> Sources:
@@ -277,6 +281,11 @@ class Sources:
             spans: first byte, and the one after the last.
         """
         self.remotes.pieces.announce(url, version, spans)
+
+
+def _digest(*key: object) -> bytes:
+    """A cache key of a few bytes: addresses and names in archives have thousands of characters."""
+    return hashlib.sha256(repr(key).encode("utf-8", "surrogatepass")).digest()
 
 
 def _store(url: str) -> str:

@@ -26,7 +26,7 @@ from server.raster.stack import Level
 
 TOLERANCE_PIXELS: Final = 0.125
 """Source pixels by which a line may miss the middle of a row; beyond it GDAL divides the row."""
-STRETCH_PIXELS: Final = 512
+WARP_STRETCH_PIXELS: Final = 512
 """Virtual pixels of one line: the width of a block of a warped raster."""
 SHORTEST_PIXELS: Final = 16
 """Virtual pixels down to which lines are divided where rows are bent."""
@@ -99,7 +99,7 @@ def warped_pixels(
     at_col, at_row = _nearest(cols, width), _nearest(rows, height)
     affine = from_bounds(*virtual.bounds, cols, rows)
     found = np.empty((height, width), np.intp), np.empty((height, width), np.intp)
-    stretches = [(start, min(start + STRETCH_PIXELS, cols)) for start in range(0, cols, STRETCH_PIXELS)]
+    stretches = [(start, min(start + WARP_STRETCH_PIXELS, cols)) for start in range(0, cols, WARP_STRETCH_PIXELS)]
     while stretches:
         start, end = stretches.pop()
         lines = _lines(dataset, level, _wkt(dst_crs), affine, at_row, start, end)

@@ -15,12 +15,13 @@ from titiler.core.dependencies import (
     ColorMapParams,
     DatasetParams,
     DefaultDependency,
-    ImageRenderingParams,
     TileParams,
 )
 
 from algorithms.errors import ParameterError
 from algorithms.removal import CloudAlgorithm
+from algorithms.styles import STYLES
+from server.http.looks import AskedStyle, PictureParams, StyleName, asked_style
 from server.http.params import AlgorithmName, RequestParams, is_picture, process
 from server.http.reader import PairReader, open_request
 from server.http.shared import SharedAnalysis, SharedSettings, SharedSources, chooser_of, sources_of
@@ -29,6 +30,8 @@ from server.recipes.rasters import band_indexes, shown_bands_of
 from server.recipes.store import Recipes
 from server.work.ticket import holding
 
+RECIPE_COLOURS: Final = frozenset({"bands", "expression", "rescale", "color_formula", "colormap_name", "unscale"})
+"""Keys of a recipe's `render` that say what the values are to look like: with any of these TiTiler's way."""
 FIXED: Final = {field.name for field in fields(RequestParams)}
 """Parameters of `/cog` that only the recipe sets."""
 
@@ -37,7 +40,7 @@ TILE_PARAMETERS: Final[list[Callable[..., Any]]] = [
     BidxExprParams,
     DatasetParams,
     ColorMapParams,
-    ImageRenderingParams,
+    PictureParams,
 ]
 """TiTiler's own parameters of a tile, for WMTS to check and to describe."""
 
@@ -66,6 +69,7 @@ def named_recipe(
     recipe = recipe.admitted(sources)
     with recipe.blame("replacements"), holding():
         recipe = replace(recipe, request=chooser_of(request.app).resolved(recipe.request))
+    recipe = recipe.styled(request.query_params)
     shown = shown_bands_of(recipe, sources, request.query_params)
     return replace(recipe, request=replace(recipe.request, shown=shown)) if shown else recipe
 
@@ -75,7 +79,7 @@ Named = Annotated[Recipe, Depends(named_recipe)]
 
 def _own_values(query: Mapping[str, str]) -> bool:
     """Whether a request asks for values of another kind than the recipe's, for which its range makes no sense."""
-    return "expression" in query or query.get("algorithm", "cloud_removal") != "cloud_removal"
+    return "expression" in query or "style" in query or query.get("algorithm", "cloud_removal") != "cloud_removal"
 
 
 def _own_picture(query: Mapping[str, str]) -> bool:
@@ -87,9 +91,10 @@ def recipe_bands(
     asked: Annotated[BidxExprParams, Depends()],
     recipe: Named,
     sources: SharedSources,
+    request: Request,
 ) -> BidxExprParams:
-    """Bands or expression; a request that gives one of them replaces both."""
-    if asked.indexes is None and asked.expression is None:
+    """Bands or expression; a request that gives one of them, or a style, replaces both."""
+    if asked.indexes is None and asked.expression is None and "style" not in request.query_params:
         return BidxExprParams(indexes=band_indexes(recipe, sources), expression=recipe.render.expression)
     return asked
 
@@ -106,9 +111,7 @@ def recipe_dataset(asked: Annotated[DatasetParams, Depends()], recipe: Named) ->
     return asked
 
 
-def recipe_colours(
-    asked: Annotated[ImageRenderingParams, Depends()], recipe: Named, request: Request
-) -> ImageRenderingParams:
+def recipe_colours(asked: Annotated[PictureParams, Depends()], recipe: Named, request: Request) -> PictureParams:
     """Rescaling and colour formula."""
     render, query = recipe.render, request.query_params
     if not asked.rescale and render.rescale and not _own_values(query):
@@ -126,6 +129,20 @@ def recipe_colormap(
     if asked is None and name and not _own_picture(request.query_params):
         return cmap.get(name)
     return asked
+
+
+def recipe_style(
+    recipe: Named,
+    request: Request,
+    style: Annotated[StyleName | None, Query(include_in_schema=False)] = None,
+) -> AskedStyle | None:
+    """The style: the request's, or the recipe's unless the request says otherwise, or the default."""
+    asked, render = asked_style(request, style), recipe.render
+    if asked is None or asked.by_name:
+        return asked
+    if render.style is not None:
+        return AskedStyle(STYLES[render.style], by_name=True)
+    return None if render.model_fields_set & RECIPE_COLOURS or recipe.request.assets else asked
 
 
 def recipe_process(
@@ -154,6 +171,7 @@ class RecipeParams(DefaultDependency):
     settings: SharedSettings
     process: Annotated[BaseAlgorithm | None, Depends(recipe_process)] = None
     picture: Annotated[bool, Depends(is_picture)] = False
+    style: Annotated[AskedStyle | None, Depends(recipe_style)] = None
     cover_scale: Annotated[int | None, Query(include_in_schema=False, gt=0, le=1000)] = None
 
 

@@ -15,7 +15,7 @@ from algorithms.bands import common_names
 from algorithms.errors import BandError, ClearSkyError, InputError
 from server.analysis.candidates import search_target
 from server.analysis.clouds import is_preset, is_raster, paired
-from server.analysis.request import AUTO_REPLACEMENT
+from server.analysis.request import AUTO_REPLACEMENT, for_each
 from server.errors import SourceError
 from server.http.params import shown_bands
 from server.raster.dataset import Dataset
@@ -57,8 +57,12 @@ def shown_bands_of(recipe: Recipe, sources: Sources, query: QueryParams) -> tupl
     render = recipe.render
     if "bidx" in query or "expression" in query:
         return shown_bands(request, sources, query)
+    if "style" in query:
+        return shown_bands(request, sources, query)
     if render.expression:
         return shown_bands(request, sources, QueryParams({"expression": render.expression}))
+    if render.style and not render.bands:
+        return shown_bands(request, sources, QueryParams({"style": render.style}))
     return tuple(band_indexes(recipe, sources) or shown_bands(request, sources, query))
 
 
@@ -101,6 +105,9 @@ def raster_problems(recipe: Recipe, sources: Sources, *, api: str | None = None)
         attempt(partial(sources.check, url), "replacement_masks", position) if is_raster(url) else url
         for position, url in enumerate(paired(asked.replacements, asked.replacement_masks))
     ]
+    count = len(asked.replacements)
+    scales = for_each(asked.replacement_reflectance_scales, count, "replacement_reflectance_scales")
+    offsets = for_each(asked.replacement_reflectance_offsets, count, "replacement_reflectance_offsets")
     request = replace(asked, target=target or "", mask=mask)
     dataset = attempt(partial(request.target_dataset, sources), "target") if target else None
     if dataset is None:
@@ -117,7 +124,13 @@ def raster_problems(recipe: Recipe, sources: Sources, *, api: str | None = None)
         return problems
     for position, other in others.items():
         if other:
-            pair = replace(request, replacements=(other,), replacement_masks=tuple(masks[position : position + 1]))
+            pair = replace(
+                request,
+                replacements=(other,),
+                replacement_masks=tuple(masks[position : position + 1]),
+                replacement_reflectance_scales=tuple(scales[position : position + 1]),
+                replacement_reflectance_offsets=tuple(offsets[position : position + 1]),
+            )
             attempt(partial(pair.task, sources, recipe.algorithm), "replacements", position)
     return problems
 

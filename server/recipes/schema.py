@@ -29,7 +29,9 @@ from algorithms.models import MODELS, ProcessingLevel
 from algorithms.options import OPTIONS
 from algorithms.reclassify import Remap
 from algorithms.removal import CloudAlgorithm
-from server.analysis.clouds import mask_name, paired
+from algorithms.styles import STYLES
+from server.analysis.clouds import mask_name, paired, target_mask_name
+from server.analysis.request import for_each
 from server.errors import RecipeError
 from server.recipes.document import Document, ValuePath
 from server.scenes.masks import HIGHEST_BIT
@@ -90,6 +92,11 @@ def _one_each(masks: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
     return masks
 
 
+def _number_each(values: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+    for_each(values, len(info.data.get("replacements", values)), str(info.field_name))
+    return values
+
+
 def _nan(value: object) -> object:
     return math.nan if value == "nan" else value
 
@@ -108,7 +115,7 @@ class Mask(_Part):
 
     model: Annotated[str, AfterValidator(_model)] | None = None
     """Id of a cloud model; `auto`, the default, chooses by bands and level."""
-    source: MaskSource | None = None
+    source: Annotated[Source, AfterValidator(target_mask_name)] | None = None
     """Raster of cloud classes, or the kind of the scenes' own masks."""
     remap: Annotated[Remap, PlainValidator(_remap)] | None = None
     """ArcGIS remap string from classes to 0 and 1."""
@@ -124,8 +131,17 @@ class Mask(_Part):
         return self
 
 
+def _style(name: str) -> str:
+    if name not in STYLES:
+        raise ValueError(f"unknown style; choose from {', '.join(STYLES)}")
+    return name
+
+
 class Render(_Part):
     """How the picture looks unless a request says otherwise."""
+
+    style: Annotated[str, AfterValidator(_style)] | None = None
+    """Named rendering; by default `natural` where nothing else here says how values become colours."""
 
     bands: Annotated[tuple[str | Annotated[int, Field(ge=1)], ...], AfterValidator(_some)] | None = None
     """Names or 1-based numbers of the bands to show."""
@@ -148,6 +164,10 @@ class Render(_Part):
     def _one(self) -> Render:
         if self.bands and self.expression:
             raise ValueError("both `bands` and `expression`; keep one of them")
+        if self.style is not None and (style := STYLES[self.style]).scaling != "none":
+            others = ("expression", "rescale", "colormap_name", "unscale", *(() if style.own_bands else ("bands",)))
+            if both := [name for name in others if getattr(self, name) is not None]:
+                raise ValueError(f"both `style` and `{both[0]}` say what the picture shows; keep one of them")
         return self
 
 
@@ -164,6 +184,8 @@ class Written(_Part):
     level: ProcessingLevel | None = None
     reflectance_scale: float | None = None
     reflectance_offset: float | None = None
+    replacement_reflectance_scales: Annotated[tuple[float, ...], AfterValidator(_number_each)] = ()
+    replacement_reflectance_offsets: Annotated[tuple[float, ...], AfterValidator(_number_each)] = ()
     nodata: Annotated[float, BeforeValidator(_nan)] | None = None
     assets: tuple[Source, ...] = ()
     render: Render = Render()

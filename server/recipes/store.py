@@ -14,6 +14,7 @@ from typing import Final
 from server.errors import RecipeError, RecipeMissingError
 from server.recipes.document import RECIPE_BYTES, read_yaml
 from server.recipes.model import Recipe, parse_recipe, recipe_of
+from server.work.readiness import Dependency
 
 logger = logging.getLogger("clearsky")
 
@@ -99,6 +100,17 @@ class RecipeFolder:
                     self._look(self._folder)
                     self._looked = time.monotonic()
         return self._recipes
+
+    def state(self) -> Dependency:
+        """For whoever asks whether the service can work: the folder, and how many of its recipes are usable."""
+        if self._folder is None:
+            return Dependency("ok", "no folder is set")
+        recipes = self.recipes()
+        if any(not broken.name for broken in recipes.broken):
+            return Dependency("failed", str(recipes.broken[0].error))
+        bad = ", ".join(broken.file for broken in recipes.broken)
+        detail = f"{len(recipes.good)} usable" + (f"; broken: {bad}; the log has the reasons" if bad else "")
+        return Dependency("degraded" if bad else "ok", detail)
 
     def _look(self, folder: Path) -> None:
         found: dict[Path, tuple[tuple[int, int], Recipe | Broken]] = {}

@@ -14,6 +14,7 @@ from server.remote.names import Address, parse_address
 from server.remote.redaction import redacted
 from server.remote.signatures import plain_name, unsigned
 from server.settings import Settings
+from server.work.readiness import Dependency
 
 PUBLIC: Final = "https:*"
 """Entry of the list that admits every public https host."""
@@ -82,6 +83,15 @@ class AllowList:
         yield from (f"{prefix} and below" for prefix in self.prefixes)
         yield from (f"https, s3, gs and az on {host}" for host in self.hosts)
         yield "every public https host" if self.public else f"no other https host ({PUBLIC} admits the public ones)"
+
+    def state(self) -> Dependency:
+        """For whoever asks whether the service can work: whether the admitted folders are there."""
+        folders = self.folders[1:]  # the first is the demo scene's, which is needed only where nothing else is named
+        absent = sum(bool(_absence(folder)) for folder in folders)
+        if absent:
+            remedy = "mount them, or take them off CLEARSKY_ALLOWED_SOURCES; the server's first lines name them"
+            return Dependency("degraded", f"{absent} of {len(folders)} folders or files cannot be read: {remedy}")
+        return Dependency("ok", f"{len(folders)} folders and files, {len(self.prefixes) + len(self.hosts)} addresses")
 
     def check(self, url: str, *, folders: bool = False) -> str:
         """The dataset name to open, in its one form, if a request may name it.

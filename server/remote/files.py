@@ -138,6 +138,7 @@ class Remotes:
         with self._lock:
             public = name in self._public
         if url == name and public and not self._signatures.any(name):
+            self._signatures.bind(name, url)
             return name
         self._seen(url)
         self._signatures.add(name, url)
@@ -150,7 +151,8 @@ class Remotes:
         """State of a file, looked up again when it is a few seconds old; a failure is remembered as long.
 
         Args:
-            url: its name; its server is asked with the newest signature that it has accepted.
+            url: its name; its server is asked with the signature that the running request has given, for work of the
+                process itself with the newest that it has accepted.
 
         Raises:
             SourceMissingError, SourceForbiddenError, SourceTimeoutError, SourceFaultError. SourceBusyError: its server
@@ -225,7 +227,7 @@ class Remotes:
     def forget(self, url: str) -> None:
         """Drop the pieces of a file that turned out to be damaged: its server may send them whole the next time."""
         self.pieces.forget(url)
-        for asked in self._signatures.of(url):
+        for asked in self._signatures.known(url):
             with self._lock:
                 self._last.pop(asked, None)
             with self._checking:
@@ -237,13 +239,8 @@ class Remotes:
         try:
             part = transfer.fetch(identity.where, start, stop)
         except (SourceMissingError, SourceDeniedError):
-            # Where a redirect led, and a signature, may hold for minutes only.
-            newest = self._signatures.of(identity.url)[0]
-            unknown = identity.stamp.etag is None and identity.stamp.modified is None
-            if (newest != identity.asked and unknown) or plain_name(newest) != newest:
-                # Nothing tells whether both signatures open the same bytes; or none is known any more.
-                raise SourceChangedError(f"{identity.url!r} cannot be read to the end; ask again") from None
-            part = transfer.fetch(newest, start, stop)
+            # Where a redirect led may hold for minutes only.
+            part = transfer.fetch(identity.asked, start, stop)
         if not identity.stamp.agrees(part.stamp) or part.data is None:
             raise SourceChangedError(f"{identity.url!r} changed while it was read; ask again")
         if len(part.data) != stop - start:

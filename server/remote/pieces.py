@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final
+from typing import Final, NamedTuple
 
 import cachetools
 
 from algorithms.errors import ClearSkyError
+from server.errors import SourceDeniedError, SourceMissingError
 from server.remote.gate import Gate
 from server.remote.transfer import Identity, again
+from server.work.figures import CacheFigures
 
 CHUNK_BYTES: Final = 16 << 10
 """Bytes of the pieces in which files are kept."""
@@ -26,6 +28,15 @@ ANNOUNCED: Final = 64
 """Files whose announced reads are remembered."""
 
 ChunkKey = tuple[str, str, int]
+
+
+class _Coming(NamedTuple):
+    """A piece on its way."""
+
+    asked: str
+    """Address by which its file is had, see `Identity`."""
+    future: Future[bytes]
+    """Gives it."""
 
 
 class Pieces:
@@ -45,13 +56,20 @@ class Pieces:
         self._helpers: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._chunks: cachetools.LRUCache[ChunkKey, bytes] = cachetools.LRUCache(cache_bytes, getsizeof=len)
-        self._coming: dict[ChunkKey, Future[bytes]] = {}
+        self._coming: dict[ChunkKey, _Coming] = {}
+        self._hits = self._misses = 0
         self._announced: cachetools.LRUCache[tuple[str, str], set[int]] = cachetools.LRUCache(ANNOUNCED)
 
     def keep(self, identity: Identity, first: int, data: bytes) -> None:
         """Store whole pieces, from number `first` on; the last one of the file may be short."""
         with self._lock:
             self._keep(identity, first, data)
+
+    @property
+    def figures(self) -> CacheFigures:
+        """Bytes held now, and how often a piece was there."""
+        with self._lock:
+            return CacheFigures("pieces", "memory", int(self._chunks.currsize), self._hits, self._misses)
 
     def forget(self, url: str) -> None:
         """Drop the pieces of a file."""
@@ -77,6 +95,8 @@ class Pieces:
             kept = {
                 n: data for n in wanted if (data := self._chunks.get((identity.url, identity.version, n))) is not None
             }
+            self._hits += len(kept)
+            self._misses += len(wanted) - len(kept)
         if len(kept) == len(wanted):
             return kept
         with self._gate.waiting(identity.host):
@@ -85,21 +105,20 @@ class Pieces:
     def _gathered(self, identity: Identity, wanted: list[int], host: str) -> dict[int, bytes]:
         """Pieces (ascending numbers) that were not kept a moment ago."""
         have: dict[int, bytes] = {}
-        waiting: dict[int, Future[bytes]] = {}
+        waiting: dict[int, _Coming] = {}
         mine: list[int] = []
         with self._lock:
             for number in wanted:
                 key = (identity.url, identity.version, number)
                 if (data := self._chunks.get(key)) is not None:
                     have[number] = data
-                elif (future := self._coming.get(key)) is not None:
-                    waiting[number] = future
+                elif (coming := self._coming.get(key)) is not None:
+                    waiting[number] = coming
                 else:
                     mine.append(number)
-                    self._coming[key] = Future()
-            for number in self._along(identity, mine):
-                mine.append(number)
-                self._coming[identity.url, identity.version, number] = Future()
+            mine += self._along(identity, mine)
+            for number in mine:
+                self._coming[identity.url, identity.version, number] = _Coming(identity.asked, Future())
             runs = _runs(mine)
             # The last run is fetched here: a thread that needs one piece needs no other thread.
             free = min(HELPERS - self._helpers[host], THREADS - self._helpers.total())
@@ -121,7 +140,20 @@ class Pieces:
             raise error
         for other in others:
             have |= other.result()
-        return have | {number: future.result() for number, future in waiting.items()}
+        return have | self._awaited(identity, waiting, host)
+
+    def _awaited(self, identity: Identity, waiting: Mapping[int, _Coming], host: str) -> dict[int, bytes]:
+        """Pieces that others fetch; what they are refused for their own signature is fetched with this one."""
+        have: dict[int, bytes] = {}
+        refused: list[int] = []
+        for number, coming in waiting.items():
+            try:
+                have[number] = coming.future.result()
+            except (SourceDeniedError, SourceMissingError):
+                if coming.asked == identity.asked:
+                    raise
+                refused.append(number)
+        return have | self._gathered(identity, refused, host) if refused else have
 
     def _help(self, identity: Identity, run: range, host: str) -> dict[int, bytes]:
         """Fetch in a thread of the pool."""
@@ -186,7 +218,7 @@ class Pieces:
 
     def _taken(self, identity: Identity, run: range) -> list[Future[bytes]]:
         """What others wait for, no longer on its way; the lock is held."""
-        return [self._coming.pop((identity.url, identity.version, number)) for number in run]
+        return [self._coming.pop((identity.url, identity.version, number)).future for number in run]
 
 
 def _runs(numbers: list[int]) -> list[range]:

@@ -3,7 +3,8 @@
 A signature opens a file and says nothing of what is in it, so names, cache keys and entity tags go without. A token
 says who asks, and a server may send everybody something else: a digest of it is part of the name. What has
 been read by one signature is kept under the file's name; `server.remote.files` therefore lets nobody near a name who
-has not been let in by the file's own server, with the signature that was given or with none.
+has not been let in by the file's own server, with the signature that was given or with none. What a request still
+has to ask that server, it asks with its own signature, never with that of another client.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import cachetools
 from server.errors import SourceForbiddenError
 from server.remote.names import Address, parse_address
 from server.remote.redaction import TOKEN_DIGITS, TOKEN_MARK, is_secret, is_token, redacted
+from server.work.ticket import current_ticket
 
 SIGNED_FILES: Final = 4096
 """Files whose signatures are remembered."""
@@ -77,13 +79,29 @@ class Signatures:
 
     def add(self, name: str, url: str) -> None:
         """Note that a file is had by an address, with a signature or without; the last one noted is asked first."""
+        self.bind(name, url)
         with self._lock:
             known = self._known.get(name, ())
             if known or url != name:
                 self._known[name] = (url, *(other for other in known if other != url))[:MOST_SIGNATURES]
 
+    @staticmethod
+    def bind(name: str, url: str) -> None:
+        """Note the address by which the running request has a file."""
+        if (ticket := current_ticket.get()) is not None and ticket.signatures is not None:
+            ticket.signatures[name] = url
+
     def of(self, name: str) -> tuple[str, ...]:
-        """Addresses of a file, the one to ask first in front; its own name where no signature is known."""
+        """Addresses to ask for a file, the first one in front; its own name where no signature is known.
+
+        For a request only the one that it was let in by; for work of the process itself all that are known.
+        """
+        if (ticket := current_ticket.get()) is not None and ticket.signatures is not None:
+            return (ticket.signatures.get(name, name),)
+        return self.known(name)
+
+    def known(self, name: str) -> tuple[str, ...]:
+        """Addresses of a file by which anybody has had it."""
         with self._lock:
             return self._known.get(name) or (name,)
 

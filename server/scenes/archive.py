@@ -19,6 +19,8 @@ from server.remote.localfile import LocalFile
 from server.scenes.scene import DOCUMENT_BYTES, Member
 
 MOST_MEMBERS: Final = 10_000
+LONGEST_NAME_CHARACTERS: Final = 1024
+"""Of a file in a product; those of products have up to 200."""
 _DAMAGE: Final = (
     OSError, ValueError, RuntimeError, KeyError, EOFError, OverflowError,
     zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error,
@@ -106,7 +108,15 @@ def damaged(url: str, why: str) -> SourceUnreadableError:
     return SourceUnreadableError(f"{url[:200]!r} cannot be read as a product: {why[:300]}")
 
 
-def _counted(members: dict[str, Member | None]) -> None:
+def _add(members: dict[str, Member | None], name: str, member: Member | None) -> None:
+    """Note a file.
+
+    Raises:
+        ValueError: one too many, or with too long a name.
+    """
+    if len(name) > LONGEST_NAME_CHARACTERS:
+        raise ValueError(f"a name of more than {LONGEST_NAME_CHARACTERS} characters, {name[:40]!r}")
+    members[name] = member
     if len(members) > MOST_MEMBERS:
         raise ValueError(f"more than {MOST_MEMBERS} files")
 
@@ -116,8 +126,7 @@ def _folder(folder: Path) -> dict[str, Member | None]:
     for above, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
-            members[(Path(above) / name).relative_to(folder).as_posix()] = None
-            _counted(members)
+            _add(members, (Path(above) / name).relative_to(folder).as_posix(), None)
     return members
 
 
@@ -126,13 +135,13 @@ def _zip(url: str) -> dict[str, Member | None]:
     with zipfile.ZipFile(url) as archive, Path(url).open("rb") as file:
         for info in archive.infolist():
             stored = info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1
-            members[info.filename] = None
+            member = None
             if stored and not info.is_dir():
                 file.seek(info.header_offset)
                 name, extra = struct.unpack("<26x2H", file.read(30))
                 start = info.header_offset + 30 + name + extra
-                members[info.filename] = Member(info.filename, start, info.file_size)
-            _counted(members)
+                member = Member(info.filename, start, info.file_size)
+            _add(members, info.filename, member)
     return members
 
 
@@ -141,6 +150,5 @@ def _tar(url: str) -> dict[str, Member | None]:
     with tarfile.open(url, "r:") as archive:
         for info in archive:
             if info.isreg() and not info.issparse():
-                members[info.name] = Member(info.name, info.offset_data, info.size)
-            _counted(members)
+                _add(members, info.name, Member(info.name, info.offset_data, info.size))
     return members

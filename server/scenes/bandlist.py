@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import PurePosixPath
 from typing import Final
 
-from algorithms.bands import common_names
+from algorithms.bands import ROLES, common_names
 from algorithms.errors import ParameterError
 from server.scenes.productnames import is_landsat_surface, is_sentinel2, level_of_files, path_of, product_named
 from server.scenes.reflectance import Reflectance, baseline_of, reflectance_by_rules
@@ -71,6 +71,17 @@ def file_label(url: str) -> str:
     """What a file's band is called: `B02`, `SR_B4`, `B8A_20m` at the end of its name, else the name without ending."""
     stem = PurePosixPath(path_of(url)).stem
     return found[1] if (found := _BAND.search(stem)) else stem
+
+
+def band_of_file(url: str) -> str | None:
+    """What a file's name says of its one band, for `common_names`; None where it names none."""
+    stem = PurePosixPath(path_of(url)).stem
+    if stem.lower() in ROLES:
+        return stem
+    found = _BAND.search(stem)
+    if found is None:
+        return None
+    return stem if common_names([stem]) != (None,) else found[1]
 
 
 def band_list(url: str, files: Sequence[str]) -> Scene:

@@ -8,14 +8,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from algorithms.bands import INFRARED_BANDS, VISIBLE_BANDS
 from server.scenes.reflectance import LANDSAT
 
 _Numbers = npt.NDArray[np.float64]
 
-VISIBLE_BANDS: Final = ("blue", "green", "red")
-"""Bands of which one is dark somewhere in any scene but snow, bright sand and closed cloud."""
-INFRARED_BANDS: Final = ("nir", "swir16", "swir22")
-"""Likewise: water and shadow are dark in all of them, snow in the last two."""
 LEAST_JUDGED_PIXELS: Final = 100
 """Pixels with data below which nothing is said."""
 DARKEST_SHARE: Final = 0.001

@@ -13,8 +13,12 @@ from typing import Any, Final
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, Response
 
+from algorithms.fill import UNFILLED
 from algorithms.options import OPTIONS, Option
+from algorithms.palettes import PALETTES, PaletteClass
+from algorithms.styles import STYLES, Style
 from server.analysis.parameters import PARAMETERS
+from server.analysis.request import MOST_REPLACEMENTS
 from server.errors import SourceError
 from server.http.pages import Assets
 from server.http.shared import sources_of
@@ -55,6 +59,8 @@ def viewer_defaults(demo: Path, sources: Sources) -> dict[str, Any]:
         "url": url if complete else None,
         "replacement": [replacement] if complete else [],
         "options": [_field(option) for option in OPTIONS.values()],
+        "styles": [_style(style) for style in STYLES.values() if style.scaling in ("tone", "index")],
+        "palettes": {name: _legend(name, classes) for name, classes in PALETTES.items()},
         "passed_on": [name for name in PARAMETERS if name not in FIELD_PARAMETERS],
     }
 
@@ -64,6 +70,20 @@ def _field(option: Option) -> dict[str, Any]:
     values = {} if option.range is None else asdict(option.range)
     shown = {name: getattr(option, name) for name in ("name", "default", "description", "advanced")}
     return {**shown, "choices": option.choices, **values}
+
+
+def _style(style: Style) -> dict[str, Any]:
+    """A style that the page offers."""
+    return {"name": style.name, "title": style.title, "bands": style.bands, "index": style.scaling == "index"}
+
+
+def _legend(name: str, classes: tuple[PaletteClass, ...]) -> list[dict[str, Any]]:
+    """A palette as a legend, without the sources that no request has."""
+    numbered = name == "fill_source"
+    used = [part for part in classes if not numbered or part.low <= MOST_REPLACEMENTS or part.low == UNFILLED]
+    return [
+        {"low": part.low, "colour": f"rgb({', '.join(map(str, part.colour))})", "label": part.label} for part in used
+    ]
 
 
 def add_viewer(app: FastAPI) -> None:

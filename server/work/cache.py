@@ -5,14 +5,19 @@ from __future__ import annotations
 import dataclasses
 import sys
 import threading
-from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
+from collections.abc import Callable, Hashable, Iterable
+from contextlib import suppress
+from typing import Any, Final, TypeVar
 
 import cachetools
 
-from server.work.ticket import check_wanted
+from server.work.figures import CacheFigures
+from server.work.flight import Flights
+from server.work.shared import SharedCache
 
 T = TypeVar("T")
+
+_NOTHING: Final[Any] = object()
 
 
 def size_of(value: object) -> int:
@@ -33,40 +38,82 @@ def size_of(value: object) -> int:
 
 
 class TileCache:
-    """Least-recently-used cache, bounded by the bytes of its values.
+    """Least-recently-used cache, bounded by the bytes of its values."""
 
-    Only `condition=` makes cachetools compute a key once for all who ask at the same time; `lock=` guards no
-    more than lookup and store.
-    """
+    def __init__(
+        self,
+        max_bytes: int,
+        *,
+        name: str = "tiles",
+        size: Callable[[Any], int] = size_of,
+        shared: SharedCache | None = None,
+    ) -> None:
+        """Make it.
 
-    def __init__(self, max_bytes: int, *, size: Callable[[Any], int] = size_of) -> None:
+        Args:
+            max_bytes: bound on the values, together.
+            name: what is kept, for whoever watches the figures.
+            size: bytes of a value.
+            shared: where other processes' values are found and this one's are left.
+        """
+        self._name = name
+        self._shared = shared
         self._entries: cachetools.LRUCache[Hashable, Any] = cachetools.LRUCache(max_bytes, getsizeof=size)
-        self._condition = threading.Condition()
-        self._fetch = cachetools.cached(self._entries, key=lambda key, _: key, condition=self._condition)(
-            lambda _, compute: compute()
-        )
+        self._lock = threading.Lock()
+        self._flights = Flights()
+        self._hits = self._misses = 0
 
     def get(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """The cached value of `key`, computed by the first who asks; an error is raised to each and not kept.
+        """The cached value of `key`, computed by the first who asks; an error is not kept.
 
         Raises:
-            AbandonedError, OverdueError: it is not there, and nobody waits for it any more.
+            AbandonedError, OverdueError: it is not there, and nobody waits for it any more. See `Flights.run`.
         """
+        found: T = self._found(key)
+        return self._flights.run(key, lambda: self._made(key, compute)) if found is _NOTHING else found
 
-        def still_wanted() -> T:
-            check_wanted()
-            return compute()
+    def _found(self, key: Hashable) -> Any:
+        with self._lock:
+            found = self._entries.get(key, _NOTHING)
+            self._hits += found is not _NOTHING
+            return found
 
-        value: T = self._fetch(key, still_wanted)
+    def _made(self, key: Hashable, compute: Callable[[], T]) -> T:
+        found: T = self._found(key)
+        if found is not _NOTHING:  # by another, in the meantime
+            return found
+        with self._lock:
+            self._misses += 1
+        value = compute() if self._shared is None else self._shared.get(key, compute)
+        self._keep(key, value)
         return value
+
+    def _keep(self, key: Hashable, value: object) -> None:
+        with self._lock, suppress(ValueError):  # larger than the cache
+            self._entries[key] = value
+
+    def load(self, keys: Iterable[Hashable]) -> None:
+        """Take what other processes have computed already of several keys, in few requests."""
+        if self._shared is None:
+            return
+        with self._lock:
+            missing = [key for key in keys if key not in self._entries]
+        for key, value in self._shared.find(missing).items():
+            self._keep(key, value)
 
     def peek(self, key: Hashable) -> bool:
         """Whether a value is cached now."""
-        with self._condition:
+        with self._lock:
             return key in self._entries
 
     @property
     def nbytes(self) -> int:
         """Bytes held now."""
-        with self._condition:
+        with self._lock:
             return int(self._entries.currsize)
+
+    @property
+    def figures(self) -> CacheFigures:
+        """Bytes held now, and how often a value was there."""
+        with self._lock:
+            return CacheFigures(self._name, "memory", int(self._entries.currsize), self._hits, self._misses)

@@ -1,26 +1,29 @@
-"""Long work done once for all who ask for it at a time; nobody waits longer than the answer is wanted."""
+"""Work done once for all who ask for it at a time; nobody waits longer than the answer is wanted."""
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Final, TypeVar
 
-from server.errors import BusyError, CancelledWorkError
+from server.errors import BusyError, CancelledWorkError, SourceDeniedError
 from server.work.ticket import check_wanted
 
 V = TypeVar("V")
 
+OWN_ERRORS: Final = (CancelledWorkError, SourceDeniedError)
+"""What ends the work of one request and is nothing to others: its client is gone, its signature holds no longer."""
 STEP_SECONDS: Final = 0.1
 """Time after which a thread that waits looks whether its request is still wanted."""
 
 
 class Flights:
-    """Work by key: the first who asks does it, others wait for the result; both are bounded."""
+    """Work by key: the first who asks does it, others wait for the result; both can be bounded."""
 
-    def __init__(self, *, at_once: int, waiting: int) -> None:
+    def __init__(self, *, at_once: float = math.inf, waiting: float = math.inf) -> None:
         """Make it.
 
         Args:
@@ -34,7 +37,7 @@ class Flights:
         self._waiting = 0
 
     def run(self, key: Hashable, make: Callable[[], V]) -> V:
-        """The result for a key. An error is raised to all who wait, except that whose client is gone leaves the work.
+        """The result for a key. An error is raised to all who wait, except `OWN_ERRORS`: these do the work themselves.
 
         Raises:
             BusyError: too much is under way. AbandonedError, OverdueError: nobody waits for the answer any more. What
@@ -57,8 +60,8 @@ class Flights:
                 return self._made(key, make, mine)
             try:
                 result: V = self._awaited(running)
-            except CancelledWorkError:
-                continue  # raised by `check_wanted` above if it is this request's own
+            except OWN_ERRORS:
+                continue  # what is this request's own is raised by its own check or work above
             finally:
                 with self._lock:
                     self._waiting -= 1

@@ -94,6 +94,12 @@ class FairPool:
             self._workers += 1
             self._wake.notify_all()
 
+    @property
+    def waiting(self) -> int:
+        """Jobs that no worker has begun."""
+        with self._wake:
+            return sum(len(batch.jobs) - batch.next for _, batches in self._lanes for batch in batches)
+
     def close(self) -> None:
         """Stop the workers after the jobs they are at; jobs not started fail in the calls that wait for them."""
         with self._wake:

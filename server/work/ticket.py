@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Final
 
 from server.errors import AbandonedError, OverdueError
 
@@ -14,7 +15,16 @@ from server.errors import AbandonedError, OverdueError
 class Ticket:
     """Carried by a request into every thread that works for it."""
 
-    def __init__(self, seconds: float | None = None) -> None:
+    def __init__(self, seconds: float | None = None, *, signatures: dict[str, str] | None = None) -> None:
+        """Make one.
+
+        Args:
+            seconds: until the answer is due; None: it may take any time.
+            signatures: the value of `signatures`.
+        """
+        self.signatures: Final = signatures
+        """By a remote file's name the address, signed or not, that the request's client has given for it; filled by
+        `server.remote.signatures`. None: work of the process itself, which may use any that is known."""
         self._abandoned = False
         self._seconds = seconds
         self._deadline = None if seconds is None else time.monotonic() + seconds

@@ -29,6 +29,9 @@ class Trace:
     replacements: tuple[str, ...] = ()
     """Ids of the scenes that were chosen to fill from."""
 
+    route: str = ""
+    """Template of the path that was asked for; empty where no route has it."""
+
     def warning(self) -> str:
         """Value of the `X-Clearsky-Warning` header."""
         return _header("; ".join(self.warnings))
@@ -62,6 +65,16 @@ def note_replacements(ids: tuple[str, ...]) -> None:
     """Name the scenes that the running request's answer is filled from, chosen for it."""
     if (trace := current.get()) is not None:
         trace.replacements = ids
+
+
+@contextmanager
+def untraced() -> Iterator[None]:
+    """Work for a request that is not about its own image, so that the headers do not count it."""
+    token = current.set(None)
+    try:
+        yield
+    finally:
+        current.reset(token)
 
 
 @contextmanager

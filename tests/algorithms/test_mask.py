@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 
 from algorithms.bands import ROLES
+from algorithms.cells import cell_means, on_pixels
 from algorithms.errors import BandError, ModelError, ParameterError, ShapeError
-from algorithms.mask import classify, cloud_mask, cloud_probability, reflect_invalid, window_probabilities
+from algorithms.mask import (
+    classify,
+    cloud_mask,
+    cloud_probability,
+    covered_from,
+    reflect_invalid,
+    window_probabilities,
+)
 from algorithms.models import INPUT_CELLS, MODELS, CloudModel
 from algorithms.sessions import SESSIONS, Sessions
 
@@ -128,11 +136,11 @@ def test_whole_array_is_assembled_from_anchored_windows(inputs: list[np.ndarray]
         total[:, y : y + 256, x : x + 256] += np.outer(profile, profile) * probabilities
         weight[y : y + 256, x : x + 256] += np.outer(profile, profile)
     cloud, shadow = total / weight
-    scores = np.stack([255 - cloud - shadow, cloud, shadow])
-    ranked = np.sort(scores, axis=0)
-    sure = ranked[2] - ranked[1] > 2  # rounding may decide the rest
-    assert sure.mean() > 0.9
-    np.testing.assert_array_equal(classes[sure], scores.argmax(axis=0)[sure])
+    both = cloud + shadow
+    sure = (abs(both - 0.9 * 255) > 2) & (abs(cloud - shadow) > 2)  # rounding may decide the rest
+    assert sure.mean() > 0.85
+    expected = np.where(both > 0.9 * 255, np.where(cloud > shadow, 1, 2), 0)
+    np.testing.assert_array_equal(classes[sure], expected[sure])
     assert set(np.unique(classes)) == {0, 1, 2}
 
 
@@ -243,11 +251,66 @@ def test_a_window_without_data_is_clear_without_inference(inputs: list[np.ndarra
     assert not inputs
 
 
-def test_the_most_probable_class_wins() -> None:
-    cloud = np.array([[0, 255, 0, 128, 86, 100, 200]], np.uint8)
-    shadow = np.array([[0, 0, 255, 127, 84, 110, 56]], np.uint8)
-    valid = np.array([[True, True, True, True, True, True, False]])
-    np.testing.assert_array_equal(classify(np.stack([cloud, shadow]), valid), [[0, 1, 2, 1, 1, 2, 255]])
+@pytest.mark.parametrize(
+    ("sensitivity", "classes"),
+    [
+        (0, [0, 1, 2, 1, 0, 0, 0, 255]),
+        (15, [0, 1, 2, 1, 0, 2, 0, 255]),
+        (50, [0, 1, 2, 1, 1, 2, 0, 255]),
+        (99, [0, 1, 2, 1, 1, 2, 1, 255]),
+        (100, [0, 1, 2, 1, 1, 2, 1, 255]),
+    ],
+)
+def test_covered_is_what_cloud_and_shadow_together_make_probable(sensitivity: int, classes: list[int]) -> None:
+    cloud = np.array([[0, 255, 0, 128, 86, 106, 3, 200]], np.uint8)
+    shadow = np.array([[0, 0, 255, 127, 84, 112, 0, 56]], np.uint8)
+    valid = np.arange(8)[None] < 7
+    found = classify(np.stack([cloud, shadow]), valid, sensitivity=sensitivity)
+    np.testing.assert_array_equal(found, [classes])
+
+
+def test_cells_of_several_pixels_share_a_class(inputs: list[np.ndarray]) -> None:
+    """`analysis_factor` has the network look at means over cells; pixels without data are told apart."""
+    rng = np.random.default_rng(4)
+    values = rng.uniform(0, 1, (6, 61, 40)).astype(np.float32)
+    values[:, 7, 9] = np.nan
+    means = cell_means(values, np.isfinite(values[0]), 3)
+    expected = on_pixels(cloud_mask(means.values, ROLES), 3, (61, 40))
+    expected[7, 9] = 255
+    np.testing.assert_array_equal(cloud_mask(values, ROLES, analysis_factor=3), expected)
+
+
+def test_the_mask_grows_with_the_sensitivity_and_with_the_size_of_cells() -> None:
+    """Each mask holds the one before it, and a cell keeps its kind."""
+    cloud, shadow = np.mgrid[:256, :256]
+    valid = cloud + shadow <= 255
+    both = np.stack([cloud, shadow]).astype(np.uint8)
+    for metres in ((30.0,), (60.0,), (20.0, 30.0, 45.0, 60.0, 90.0)):
+        steps = [(s, m) for m in metres for s in (range(101) if len(metres) == 1 else (15,))]
+        before = np.zeros(valid.shape, np.uint8)
+        shares = []
+        for sensitivity, size in steps:
+            found = classify(both, valid, sensitivity=sensitivity, metres=size)
+            assert (found == before)[(before > 0) & valid].all()
+            before = found
+            shares.append(float((found[valid] > 0).mean()))
+        assert shares[0] < shares[-1]
+    assert classify(both, valid, sensitivity=100)[valid].astype(bool).sum() == valid.sum() - 1
+
+
+def test_up_to_30_m_the_sensitivity_is_the_share_that_may_be_clear() -> None:
+    for sensitivity in range(0, 101, 5):
+        for metres in (0.5, 10.0, 30.0):
+            assert covered_from(sensitivity, metres) == pytest.approx(1 - sensitivity / 100)
+    assert covered_from(10, 60) == pytest.approx(0.48, abs=0.01)
+
+
+@pytest.mark.parametrize("sensitivity", [-1, 101, 50.5, "15", None, True])
+def test_sensitivities_that_do_not_exist(sensitivity: Any) -> None:
+    with pytest.raises(ParameterError, match="sensitivity"):
+        covered_from(sensitivity)
+    with pytest.raises(ParameterError, match="sensitivity"):
+        cloud_mask(np.zeros((6, 5, 7), np.float32), ROLES, sensitivity=sensitivity)
 
 
 @pytest.mark.parametrize(

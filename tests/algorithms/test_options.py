@@ -46,6 +46,7 @@ def test_names_and_defaults_are_the_contracts() -> None:
     assert {name: option.default for name, option in OPTIONS.items()} == {
         "window": 80,
         "buffer": 2,
+        "sensitivity": 10,
         "adjustment": "regression",
         "residual": True,
         "refine": True,

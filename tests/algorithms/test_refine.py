@@ -216,7 +216,7 @@ def test_growth_ends_after_its_steps() -> None:
     scene = Scene((40, 80))
     streak = np.s_[15:25, 10:75]
     scene.cloud(streak, 0.6)
-    scene.probability[(0, *streak)] = 60
+    scene.probability[(0, *streak)] = 40
     scene.say(np.s_[15:25, 10:20], 1, 0.99)
     result = scene.refine()
     assert (result[16:24, 20 : 20 + GROWTH_CELLS] == 1).all()

@@ -2,47 +2,35 @@
 
 import { changedParameters, encode } from "./state.js";
 
-/** Band combinations by common names; several names stand for the first that the image has. */
-export const PRESETS = [
-  { name: "True colour", bands: [["red"], ["green"], ["blue"]] },
-  { name: "False colour (NIR)", bands: [["nir", "nir08"], ["red"], ["green"]] },
-  { name: "Short-wave infrared", bands: [["swir22", "swir16"], ["nir", "nir08"], ["red"]] },
-];
+/**
+ * A named rendering of the server's.
+ * @typedef {object} Style
+ * @property {string} name
+ * @property {string} title
+ * @property {string[][]} bands for each channel the common names that serve, the best first
+ * @property {boolean} index whether it shows an index of two bands instead of three channels
+ */
 
-/** Fills of the first replacements; the list starts again where there are more. */
-const SOURCE_COLOURS = ["#00a6fb", "#f9c80e", "#43aa8b", "#b07cf7", "#f8961e"];
-const UNFILLED = "#e5383b";
+/** The style of scenes whose bands are known. */
+const NATURAL = "natural";
+
+/** Overlays: algorithms of the server, which colours their pictures. */
+export const OVERLAYS = {
+  cloud_mask: { label: "Clouds and shadows" },
+  cloud_probability: { label: "Cloud probability" },
+  fill_source: { label: "Fill source", filled: true },
+  fill_confidence: { label: "Fill confidence", filled: true },
+};
 
 /**
- * Overlays: an algorithm of the server and its classes as [first value, value after the last, colour, label].
- * Values of no class stay transparent.
+ * The classes of an overlay's legend that a picture can have.
+ * @param {{low: number, colour: string, label: string}[]} palette of the server
+ * @param {string} overlay
+ * @param {number} count of the replacements
  */
-export const OVERLAYS = {
-  cloud_mask: {
-    label: "Clouds and shadows",
-    classes: () => [[1, 2, "#ff3d8b", "Cloud"], [2, 3, "#35a7ff", "Cloud shadow"]],
-  },
-  cloud_probability: {
-    label: "Cloud probability",
-    classes: () => [[10, 30, "#fcc5c0", "10-30 %"], [30, 50, "#f768a1", "30-50 %"], [50, 70, "#c51b8a", "50-70 %"],
-      [70, 101, "#7a0177", "over 70 %"]],
-  },
-  fill_source: {
-    label: "Fill source",
-    filled: true,
-    classes: (count) => [
-      ...Array.from({ length: Math.min(count, 254) }, (_, k) =>
-        [k + 1, k + 2, SOURCE_COLOURS[k % SOURCE_COLOURS.length], `Replacement ${k + 1}`]),
-      [255, 256, UNFILLED, "Not filled"],
-    ],
-  },
-  fill_confidence: {
-    label: "Fill confidence",
-    filled: true,
-    classes: () => [[0, 1, UNFILLED, "Not filled"], [1, 25, "#fde725", "under 25 %"], [25, 50, "#5ec962", "25-50 %"],
-      [50, 75, "#21918c", "50-75 %"], [75, 100, "#3b528b", "75-99 %"]],
-  },
-};
+export function legend(palette, overlay, count) {
+  return palette.filter(({ low }) => overlay !== "fill_source" || low <= count || low === 255);
+}
 
 /**
  * @param {string} path below `/cog`, relative to the page
@@ -78,25 +66,34 @@ export function bandNames(info) {
 
 /**
  * @param {(string | null)[]} names
- * @param {{bands: string[][]}} preset
+ * @param {Style} style
  * @returns {?number[]} band numbers, or null where the image lacks one
  */
-export function presetBands(names, preset) {
-  const found = preset.bands.map((wanted) => 1 + Math.max(-1, names.indexOf(wanted.find((n) => names.includes(n)))));
+export function styleBands(names, style) {
+  const found = style.bands.map((wanted) => 1 + Math.max(-1, names.indexOf(wanted.find((n) => names.includes(n)))));
   return found.includes(0) ? null : found;
 }
 
 /**
- * The bands to show: those asked for, if the image has them, else the first combination that it can show.
+ * What to show: the bands asked for, or the style, if the image has them; else the first style that it can show. Bands
+ * that have names go through the curve of natural colour, so `style` says how; others need ranges, and it is empty.
  * @param {(string | null)[]} names
- * @param {number[]} wanted
- * @returns {number[]} three, or one for images of fewer than three bands
+ * @param {import("./state.js").State} state
+ * @param {Style[]} styles
+ * @returns {{bands: number[], style: string}} three bands, two of an index, or one for images of fewer than three bands
  */
-export function chooseBands(names, wanted) {
+export function chooseBands(names, state, styles) {
   const channels = names.length < 3 ? 1 : 3;
-  if (wanted.length === channels && wanted.every((band) => band <= names.length)) return wanted;
-  const fits = channels === 3 ? PRESETS.map((preset) => presetBands(names, preset)).find(Boolean) : null;
-  return fits ?? [1, 2, 3].slice(0, channels);
+  const own = state.bidx;
+  if (own.length === channels && own.every((band) => band <= names.length)) {
+    return { bands: own, style: own.every((band) => names[band - 1]) && channels === 3 ? NATURAL : "" };
+  }
+  const wanted = styles.filter((style) => style.name === state.style);
+  for (const style of [...wanted, ...styles.filter((other) => !other.index)]) {
+    const bands = channels === 3 ? styleBands(names, style) : null;
+    if (bands) return { bands, style: style.name };
+  }
+  return { bands: [1, 2, 3].slice(0, channels), style: "" };
 }
 
 /**
@@ -130,13 +127,13 @@ function tidy(value) {
  * Tile addresses of the original, the cloud-free picture and the overlay; null for what cannot be shown.
  * @param {import("./state.js").State} state
  * @param {import("./state.js").State["parameters"]} defaults
- * @param {[number, number][]} ranges
- * @param {number[]} bands
+ * @param {{bands: number[], style: string, ranges: [number, number][]}} shown ranges, or without any the style
  * @returns {{before: string, after: ?string, overlay: ?string}}
  */
-export function tileAddresses(state, defaults, ranges, bands) {
+export function tileAddresses(state, defaults, { bands, style, ranges }) {
   const scene = [["url", state.url]];
-  const colours = [...bands.map((band) => ["bidx", band]), ...ranges.map((range) => ["rescale", range.join(",")])];
+  const colours = ranges.length || state.bidx.length ? bands.map((band) => ["bidx", band]) : [];
+  colours.push(...(ranges.length ? ranges.map((range) => ["rescale", range.join(",")]) : [["style", style]]));
   const replacements = state.replacement.map((url) => ["replacement", url]);
   // Defaults are left out, so that a plain link and a default setting share the caches between here and the server.
   const changed = changedParameters(state, defaults);
@@ -154,14 +151,7 @@ export function tileAddresses(state, defaults, ranges, bands) {
     before: tile("webp", scene, colours),
     after: replacements.length ? tile("webp", scene, replacements, colours, parameters) : null,
     overlay: shown
-      ? tile("png", scene, overlay.filled ? [...replacements, ...parameters] : [], [["algorithm", state.overlay],
-        ["colormap", colormap(overlay.classes(replacements.length))]])
+      ? tile("png", scene, overlay.filled ? [...replacements, ...parameters] : [], [["algorithm", state.overlay]])
       : null,
   };
-}
-
-/** @returns {string} TiTiler's colour map of intervals. */
-function colormap(classes) {
-  return JSON.stringify(classes.map(([low, high, colour]) =>
-    [[low, high], [1, 3, 5].map((k) => parseInt(colour.slice(k, k + 2), 16)).concat(255)]));
 }

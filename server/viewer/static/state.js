@@ -24,7 +24,8 @@ const OPACITY_PERCENT = 60; // of the overlay, where the address does not say
  * @property {string[]} replacement other dates, best first
  * @property {Object<string, number | string | boolean>} parameters of the removal: a value per option
  * @property {number[]} bidx band numbers on the screen's channels; empty: chosen from the band names
- * @property {[number, number][]} rescale a range per channel; empty: from the clear image's percentiles
+ * @property {string} style name of a style of the server's; empty: natural colour
+ * @property {[number, number][]} rescale a range per channel; empty: by the style
  * @property {string} overlay name of the overlay
  * @property {boolean} overlayOn whether it is shown
  * @property {number} opacity of the overlay in percent
@@ -78,6 +79,7 @@ export function readState(query, options, passedOn) {
     replacement: search.getAll("replacement").map((text) => text.trim()).filter(Boolean),
     parameters: parametersOf(options, (option) => readOption(search.get(option.name), option)),
     bidx: search.getAll("bidx").map(Number).filter((band) => Number.isInteger(band) && band > 0).slice(0, 3),
+    style: search.get("style") ?? "",
     rescale: ranges.every((range) => range.length === 2 && range[0] < range[1]) ? ranges : [],
     overlay: overlay ?? "cloud_mask",
     overlayOn: overlay !== null,
@@ -119,6 +121,7 @@ export function writeState(state, defaults, hash) {
   const pairs = state.url ? [["url", state.url]] : [];
   pairs.push(...state.replacement.map((url) => ["replacement", url]), ...changedParameters(state, defaults));
   pairs.push(...state.bidx.map((band) => ["bidx", band]));
+  if (state.style) pairs.push(["style", state.style]);
   pairs.push(...state.rescale.map((range) => ["rescale", range.join(",")]));
   if (state.overlayOn) pairs.push(["overlay", state.overlay]);
   if (state.opacity !== OPACITY_PERCENT) pairs.push(["opacity", state.opacity]);

@@ -4,7 +4,7 @@
 
 import { makeMap, Picture } from "./layers.js";
 import {
-  ask, bandNames, chooseBands, OVERLAYS, percentileRanges, presetBands, PRESETS, refusal, tileAddresses,
+  ask, bandNames, chooseBands, legend, OVERLAYS, percentileRanges, refusal, styleBands, tileAddresses,
 } from "./scene.js";
 import { parametersOf, readState, readView, writeState } from "./state.js";
 import { makeSwipe } from "./swipe.js";
@@ -40,9 +40,12 @@ const work = new Set(); // whatever is under way
 let options = []; // of the removal
 let fields = []; // those of them that have fields
 let defaults = null; // theirs
+let styles = []; // the server's named renderings
+let palettes = {}; // colours of the overlays
 let state = null;
 let scene = null; // of the loaded image: {bounds, maxzoom, names, clear: the clear image's names}
-let shown = { bands: [], ranges: [] };
+let shown = { bands: [], style: "", ranges: [], index: false };
+let stretching = false; // whether ranges are to be found in the picture
 let running = new AbortController(); // of the metadata requests
 let stale = false; // whether bands or ranges no longer fit the state
 let probing = false; // whether a failed tile is being asked for its reason
@@ -156,10 +159,15 @@ function clearPictures() {
 
 /** Choose bands and value ranges, and put them into the fields. */
 async function stretch(signal) {
-  const bands = chooseBands(scene.names, state.bidx);
-  const own = state.rescale.length === bands.length;
-  const ranges = own ? state.rescale : await automaticRanges(bands, signal);
-  shown = { bands, ranges };
+  const { bands, style } = chooseBands(scene.names, state, styles);
+  const index = styles.some((other) => other.index && other.name === style);
+  let ranges = !index && state.rescale.length === bands.length ? state.rescale : [];
+  if (stretching || (!ranges.length && !style)) {
+    ranges = await automaticRanges(bands, signal);
+    if (stretching) state.rescale = ranges;
+    stretching = false;
+  }
+  shown = { bands, style, ranges, index };
   $("colours").hidden = false;
   fillPresets();
   fillChannels();
@@ -192,7 +200,7 @@ async function automaticRanges(bands, signal) {
 /** Give every picture the address that fits the state; those whose address has not changed stay as they are. */
 function draw() {
   if (!scene) return;
-  const addresses = tileAddresses(state, defaults, shown.ranges, shown.bands);
+  const addresses = tileAddresses(state, defaults, shown);
   pictures.overlay.fade(state.opacity / 100);
   for (const [name, picture] of Object.entries(pictures)) picture.show(addresses[name], scene, name !== "overlay");
   $("swipe").hidden = !addresses.after;
@@ -329,42 +337,46 @@ function fillOutputs() {
   document.querySelector("output[for=opacity]").textContent = `${state.opacity} %`;
 }
 
-/** Offer the combinations that the image's bands allow. */
+/** Offer the styles that the image's bands allow. */
 function fillPresets() {
-  const options = PRESETS.map((preset) => ({ preset, bands: presetBands(scene.names, preset) }))
-    .filter(({ bands }) => bands);
-  const value = shown.bands.join();
+  const options = styles.filter((style) => styleBands(scene.names, style));
   $("preset").replaceChildren(
-    ...options.map(({ preset, bands }) => make("option", { value: bands.join(), textContent: preset.name })),
+    ...options.map(({ name, title }) => make("option", { value: name, textContent: title })),
     make("option", { value: "", textContent: "Own choice", disabled: true }),
   );
-  $("preset").parentElement.hidden = shown.bands.length < 3;
-  $("preset").value = options.some(({ bands }) => bands.join() === value) ? value : "";
+  $("preset").parentElement.hidden = shown.bands.length < 2;
+  $("preset").value = shown.ranges.length || state.bidx.length ? "" : shown.style;
+  $("auto").hidden = shown.index;
 }
 
-/** A row per channel: band, lowest and highest value. */
+/** A row per channel: band, and lowest and highest value where ranges stretch them; none for an index. */
 function fillChannels() {
+  if (shown.index) {
+    $("channels").replaceChildren();
+    return;
+  }
   const labels = CHANNELS[shown.bands.length];
   const rows = shown.bands.map((band, k) => {
-    const [low, high] = shown.ranges[k];
+    const limits = shown.ranges.length ? [["min", shown.ranges[k][0]], ["max", shown.ranges[k][1]]] : [];
     const options = scene.names.map((name, i) =>
       make("option", { value: i + 1, textContent: name ?? `Band ${i + 1}` }));
     const select = make("select", { id: `band-${k}`, ariaLabel: `${labels[k]}: band` }, ...options);
     select.value = band;
-    const limits = [["min", low], ["max", high]].map(([side, value]) => make("input", {
+    const inputs = limits.map(([side, value]) => make("input", {
       id: `${side}-${k}`, type: "number", step: "any", value, ariaLabel: `${labels[k]}: ${side}`,
     }));
     const dot = make("span", { className: `dot ${labels[k].toLowerCase()}`, ariaHidden: "true" });
-    return make("div", { className: "row channel" }, dot, select, ...limits);
+    return make("div", { className: "row channel" }, dot, select, ...inputs);
   });
-  const head = ["", "Band", "min", "max"].map((textContent) => make("span", { textContent }));
+  const head = ["", "Band", ...(shown.ranges.length ? ["min", "max"] : [])].map((textContent) => make("span", { textContent }));
   $("channels").replaceChildren(make("div", { className: "row channel head", ariaHidden: "true" }, ...head), ...rows);
 }
 
 function fillLegend() {
   const overlay = OVERLAYS[state.overlay];
   const lacking = state.overlayOn && overlay.filled && !state.replacement.length;
-  const items = overlay.classes(state.replacement.length).map(([, , colour, label]) => {
+  const classes = legend(palettes[state.overlay], state.overlay, state.replacement.length);
+  const items = classes.map(({ colour, label }) => {
     const swatch = make("span", { className: "swatch" });
     swatch.style.backgroundColor = colour;
     return make("li", {}, swatch, make("span", { textContent: label }));
@@ -387,7 +399,7 @@ function setPanel(open) {
 function channelsChanged(event) {
   if (event.target.tagName === "SELECT") {
     state.bidx = shown.bands.map((_, k) => Number($(`band-${k}`).value));
-    state.rescale = [];
+    Object.assign(state, { rescale: [], style: "" });
     changed(true);
     return;
   }
@@ -406,7 +418,7 @@ function connect() {
     event.preventDefault();
     const url = $("url").value.trim();
     const view = url === state.url && scene ? { zoom: map.getZoom(), center: map.getCenter() } : null;
-    if (url !== state.url) Object.assign(state, { bidx: [], rescale: [] });
+    if (url !== state.url) Object.assign(state, { bidx: [], rescale: [], style: "" });
     const replacement = $("replacement").value.split("\n").map((line) => line.trim()).filter(Boolean);
     Object.assign(state, { url, replacement });
     save();
@@ -422,10 +434,10 @@ function connect() {
     });
   }
   $("preset").addEventListener("change", ({ target }) => {
-    Object.assign(state, { bidx: target.value.split(",").map(Number), rescale: [] });
+    Object.assign(state, { bidx: [], rescale: [], style: target.value === styles[0].name ? "" : target.value });
     changed(true);
   });
-  $("auto").addEventListener("click", () => { state.rescale = []; changed(true); });
+  $("auto").addEventListener("click", () => { stretching = true; changed(true); });
   $("channels").addEventListener("change", channelsChanged);
   $("channels").addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.target.tagName !== "INPUT") return;
@@ -466,7 +478,7 @@ async function start() {
   busy(start, true);
   try {
     const offered = await ask("viewer/defaults.json", []);
-    options = offered.options;
+    ({ options, styles, palettes } = offered);
     fields = options.filter((option) => !option.advanced);
     defaults = parametersOf(options, (option) => option.default);
     state = readState(location.search, options, offered.passed_on);

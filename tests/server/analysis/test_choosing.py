@@ -17,9 +17,11 @@ from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse,
 
 from algorithms.errors import ClearSkyError, ParameterError
 from server.analysis import choosing
-from server.analysis.choosing import Chooser, Ranking
+from server.analysis.choosing import Chooser
 from server.analysis.engine import Analysis
+from server.analysis.ranking import Ranking
 from server.analysis.request import Request
+from server.analysis.sharing import shared_cache
 from server.errors import (
     SourceFaultError,
     SourceForbiddenError,
@@ -30,13 +32,7 @@ from server.errors import (
 from tests.helpers.archives import write_band
 from tests.helpers.scenes import Demo, read_raster
 from tests.helpers.service import sources_by
-from tests.helpers.stacapi import HERE, Answer, StacApi, four_dates, put, scl_with, stac_api
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory, documents: Path) -> Iterator[StacApi]:
-    with four_dates(tmp_path_factory.mktemp("api"), documents) as api:
-        yield api
+from tests.helpers.stacapi import HERE, Answer, StacApi, put, scl_with, stac_api
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +46,8 @@ def usual(api: StacApi) -> Iterator[None]:
 def chooser(api: StacApi, named: str | None = None, *, allowed: str = "", **settings: str) -> Chooser:
     """What chooses, without any memory."""
     sources = sources_by(allowed or f"{api.folder},{api.base}/", **settings)
-    return Chooser(sources, Analysis(sources, cache_bytes=1 << 24, threads=2), api=named, retry=30, threads=8)
+    analysis = Analysis(sources, cache_bytes=1 << 24, threads=2, shared=shared_cache(settings.get("cache_url")))
+    return Chooser(sources, analysis, api=named, retry=30, threads=8)
 
 
 def ranking(api: StacApi, instead: Answer | None = None, **settings: str) -> Ranking:
@@ -75,6 +72,14 @@ def test_many_who_ask_at_once_wait_for_one_choice(api: StacApi) -> None:
         found = list(pool.map(one.resolved, [request] * 8))
     assert {other.replacements for other in found} == {(api.address("right_1"),)}
     assert len(api.searched) == len({json.dumps(query) for query in api.searched})
+
+
+def test_workers_take_one_choice(api: StacApi, tmp_path: Path) -> None:
+    request, shared = Request(api.address("target"), mask="scl"), (tmp_path / "shared").as_uri()
+    first = chooser(api, cache_url=shared).ranking(request)
+    searched = len(api.searched)
+    assert chooser(api, cache_url=shared).ranking(request) == first
+    assert len(api.searched) == searched > 0
 
 
 def test_chosen_dates_stand_where_auto_does(api: StacApi) -> None:

@@ -36,7 +36,10 @@ def plane(task: Task) -> Plane:
 
 def changed(plane: Plane, **options: Any) -> Plane:
     """The plane of a task that differs in some options."""
-    fields = {name: options.pop(name) for name in ("buffer", "refine") if name in options}
+    fields: dict[str, Any] = {name: options.pop(name) for name in ("buffer", "refine") if name in options}
+    if (sensitivity := options.pop("sensitivity", None)) is not None:
+        others = tuple(clouds.at(sensitivity) for clouds in plane.task.replacement_clouds)
+        fields |= {"clouds": plane.task.clouds.at(sensitivity), "replacement_clouds": others}
     return Plane(replace(plane.task, **fields, options=replace(plane.task.options, **options)), plane.grid)
 
 
@@ -53,6 +56,7 @@ CHANGES: dict[str, tuple[dict[str, object], set[str]]] = {
     "adjustment": ({"adjustment": "moment"}, {"fill"}),
     "residual": ({"residual": False}, {"fill"}),
     "buffer": ({"buffer": 7}, {"fill", "scene", "shift"}),
+    "sensitivity": ({"sensitivity": 40}, {"fill", "scene", "shift", "first fit", "refined"}),
 }
 
 
@@ -84,7 +88,12 @@ def test_levels_and_replacements_have_keys_of_their_own(plane: Plane, name: str)
 
 def test_keys_of_different_kinds_differ_though_their_parts_are_equal(plane: Plane) -> None:
     parts = (plane.target, "model", plane.grid, (0, 0))
-    kept = {WindowKey(*parts): 1, BlendedKey(*parts): 2, SceneKey.of(plane, 1): 3, ShiftKey.of(plane, 1): 4}
+    kept = {
+        WindowKey(*parts): 1,
+        BlendedKey(plane.target, "model", 15, plane.grid, (0, 0)): 2,
+        SceneKey.of(plane, 1): 3,
+        ShiftKey.of(plane, 1): 4,
+    }
     assert list(kept.values()) == [1, 2, 3, 4]
 
 

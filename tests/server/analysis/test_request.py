@@ -41,6 +41,8 @@ ASKED: list[dict[str, Any]] = [
     {"replacement": ["first"], "mask": "auto"},
     {"assets": ["red", "nir"]},
     {"nodata": 7.0},
+    {"replacement": ["first", "second"], "replacement_reflectance_scale": [1e-4, 2.75e-5]},
+    {"replacement": ["first", "second"], "replacement_reflectance_offset": [-0.1]},
 ]
 """As HTTP asks; together they name every field of a `Request`."""
 DERIVED = {"shown"}
@@ -87,7 +89,15 @@ def by_http(client: TestClient, asked: dict[str, Any]) -> Request:
     return seen[0]
 
 
-RECIPE_KEYS = {"url": "target", "replacement": "replacements", "replacement_mask": "replacement_masks"}
+RECIPE_KEYS = {"url": "target"} | {
+    name: f"{name}s"
+    for name in (
+        "replacement",
+        "replacement_mask",
+        "replacement_reflectance_scale",
+        "replacement_reflectance_offset",
+    )
+}
 MASK_KEYS = {"mask": "source", "mask_remap": "remap", "mask_bits": "bits", "model": "model"}
 LISTS: dict[str, Callable[[str], Any]] = {"bands": str, "mask_bits": int}
 """What HTTP writes with commas and a recipe as a list."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -162,6 +162,39 @@ def test_what_a_request_says_of_reflectance_holds_for_both(client: TestClient, f
     params = asked(files, "plain", "native baseline 04.00", "none")
     said = filled(client, params, reflectance_scale=1e-4, reflectance_offset=0)
     np.testing.assert_array_equal(said, read_raster(files / "native baseline 04.00.tif"))
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_what_a_request_says_of_each_replacement(client: TestClient, files: Path, single: bool) -> None:
+    """Files that state nothing are read as those that do, each by its own numbers; the target keeps its own."""
+    reflectance, untagged = ground((SIDE, SIDE), 0), {}
+    for name in ("landsat", "baseline 04.00"):
+        untagged[name] = replace(ENCODINGS[name], tagged=False).write(files / f"untagged {name}.tif", reflectance)
+    order = ["landsat"] if single else ["baseline 04.00", "landsat"]
+    params = asked(files, "plain", f"native {order[0]}", "none")
+    stated = [str(files / f"native {name}.tif") for name in order]
+    given = {
+        "replacement": [untagged[name] for name in order],
+        "replacement_reflectance_scale": [ENCODINGS[name].scale for name in order],
+        "replacement_reflectance_offset": [ENCODINGS[name].offset for name in order],
+    }
+    expected = filled(client, params | {"replacement": stated})
+    np.testing.assert_array_equal(filled(client, params | given), expected)
+    assert (filled(client, params | {"replacement": given["replacement"]}) != expected).any()
+    scene = client.get("/cog/scene", params=params | given).json()
+    assert [one["bands"][0]["scale"] for one in scene["replacements"]] == given["replacement_reflectance_scale"]
+    assert scene["bands"][0]["source"] != "the request"
+
+
+def test_a_single_value_stands_for_all_replacements_and_others_are_counted(client: TestClient, files: Path) -> None:
+    params = asked(files, "plain", "native landsat", "none")
+    params |= {"replacement": [params["replacement"]] * 3}
+    numbers = {"replacement_reflectance_offset": -0.2}
+    scene = client.get("/cog/scene", params=params | numbers).json()
+    assert [one["bands"][0]["offset"] for one in scene["replacements"]] == [-0.2] * 3
+    answer = client.get("/cog/preview.tif", params=params | {"replacement_reflectance_scale": [1, 2]})
+    assert answer.status_code == 400
+    assert "2 `replacement_reflectance_scale` are given for 3 replacements" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("name", ["baseline 04.00"])

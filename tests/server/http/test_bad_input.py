@@ -138,7 +138,7 @@ def test_a_picture_of_all_bands_is_refused_before_it_is_computed(
         for name in ("part", "read"):
             patch.setattr(Reader, name, lambda *_, **__: pytest.fail("read"))
         for path in ("preview", "preview/8x8", "bbox/15.0,41.5,15.01,41.51", "tiles/WebMercatorQuad/14/8874/6109"):
-            for more in ({}, every, {"algorithm": "cloud_removal"}):
+            for more in ({"style": "raw"}, every, {"algorithm": "cloud_removal", "style": "raw"}):
                 answer = client.get(f"/cog/{path}.{form}", params=params | more)
                 assert answer.status_code == 400, answer.text
                 for word in ("6 bands", "`assets=red,green,blue`", "`bidx`"):
@@ -151,11 +151,13 @@ def test_a_picture_of_all_bands_is_refused_before_it_is_computed(
 def test_a_picture_of_more_bands_than_its_format_has_says_so(client: TestClient, folder: Path) -> None:
     """Four fit into a PNG only without a mask; where the address leaves the format open, this shows at the end."""
     for path, name, count in (("preview.png", "four.tif", 4), ("preview", "target.tif", 6)):
-        answer = client.get(f"/cog/{path}", params={"url": str(folder / name)})
+        answer = client.get(f"/cog/{path}", params={"url": str(folder / name), "style": "raw"})
         assert answer.status_code == 400, answer.text
         for word in (f"{count} bands", "`assets=red,green,blue`", "`bidx`"):
             assert word in answer.json()["detail"]
-    answer = client.get("/cog/preview.png", params={"url": str(folder / "four.tif"), "return_mask": "false"})
+    answer = client.get(
+        "/cog/preview.png", params={"url": str(folder / "four.tif"), "return_mask": "false", "style": "raw"}
+    )
     assert answer.status_code == 200, answer.text
 
 

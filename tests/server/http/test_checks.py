@@ -143,6 +143,7 @@ def test_bad_values_do_not(name: str, values: list[str]) -> None:
 
 def test_every_bound_is_tried() -> None:
     similar = {"height": "width", "tilesize": "width", "replacement_mask": "replacement"}
+    similar |= {f"replacement_{name}": name for name in ("reflectance_scale", "reflectance_offset")}
     for cases in (GOOD, BAD):
         tried = {name for name, _ in cases}
         assert {similar.get(name, name) for name in CHECKS} - {"replacement", "padding", "minzoom"} <= tried | {

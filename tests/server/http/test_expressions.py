@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote, unquote_plus
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from algorithms.errors import ParameterError
-from server.http.expressions import LONGEST_EXPRESSION, check_expression, expression_bands
+from server.http.expressions import LONGEST_EXPRESSION, check_expression, expression_bands, with_lost_plus
 from tests.helpers.scenes import CLEAR_REPLACEMENTS, make_pair, write_raster
 from tests.helpers.service import application, raster
 
@@ -78,9 +79,37 @@ def test_harm_is_refused(expression: str) -> None:
         check_expression(expression)
 
 
-def test_a_plus_that_an_address_made_a_space_is_explained() -> None:
-    with pytest.raises(ParameterError, match="%2B"):
-        check_expression("(b4-b3)/(b4 b3)")
+def _bare(expression: str) -> str:
+    """Without what changes no value: spaces, and signs of plus."""
+    return expression.replace(" ", "").replace("++", "+").removeprefix("+")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "(nir-red)/(nir+red)",
+        "(nir - red) / (nir + red)",
+        "b1+(b2+b3)*2+.5+1.+1e+5",
+        "2+(b1+1)+(b2)",
+        "sqrt(b1)+sqrt (b2) + where( b1 > 2, b1, 0 )",
+        "(b1>5) & (b2<7); b1 + b2",
+        "+b1++b2",
+    ],
+)
+def test_a_plus_that_an_address_makes_a_space_stands_for_itself(expression: str) -> None:
+    sent = unquote_plus(expression)
+    assert _bare(with_lost_plus(sent)) == _bare(expression)
+    assert with_lost_plus(with_lost_plus(sent)) == with_lost_plus(sent)
+    assert with_lost_plus(expression) == expression
+
+
+@given(st.text(alphabet="b123+-*/%().;,<>=&|~ e'\"[]", max_size=60))
+def test_what_can_be_read_with_its_spaces_keeps_its_meaning(expression: str) -> None:
+    mended = with_lost_plus(expression)
+    assert mended.replace("+", " ") == expression.replace("+", " ")
+    with suppress(ParameterError):
+        check_expression(expression)
+        assert mended == expression
 
 
 @pytest.mark.parametrize("expression", ["nothing", "bx+b1", "2", "b1+numpy", "b123456"])
@@ -129,3 +158,41 @@ def test_the_process_lives_on(client: TestClient, folder: Path) -> None:
         for path in ("/cog/preview.tif", "/cog/point/15.001,41.546", "/cog/statistics"):
             answer = client.get(path, params=query | {"expression": expression})
             assert answer.status_code == 400 or not expression, f"{expression[:40]}: {answer.status_code}"
+
+
+def test_clients_that_send_a_plus_as_it_is_get_its_picture(client: TestClient, folder: Path) -> None:
+    """With bands by name, also that of a file whose name alone says which band it is, below both prefixes."""
+    write_raster(folder / "a_B04.tif", np.full((1, 32, 32), 7, np.uint16), descriptions=("",))
+    write_raster(folder / "a_B08.tif", np.full((1, 32, 32), 9, np.uint16), descriptions=("",))
+    for url, expression in (
+        (f"{folder}/a_B04.tif", "(red {}red)*2;sqrt(red){}(1)"),
+        (f"{folder}/a_{{B04,B08}}.tif", "(nir-red)/(nir{}red)"),
+        (f"{folder}/a_{{B04,B08}}.tif", "(b2) {} (b1)"),
+    ):
+        for prefix in ("cog", "stac"):
+            sent = [
+                client.get(f"/{prefix}/preview.tif?url={quote(url)}&expression={expression.replace('{}', plus)}")
+                for plus in ("+", "%2B", "%20")
+            ]
+            assert [answer.status_code for answer in sent] == [200] * 3, sent[0].text
+            assert sent[0].content == sent[1].content == sent[2].content
+    assert raster(sent[0].content)[0].max() == 16
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("T33UWP_20250701T100031_B04_10m", "red"),
+        ("LC08_L2SP_017036_20130419_20200913_02_T2_SR_B5", "nir"),
+        ("nir", "nir"),
+        ("cloudy", None),
+        ("scene_B4x", None),
+    ],
+)
+def test_a_files_name_says_which_band_it_is(client: TestClient, folder: Path, name: str, known: str | None) -> None:
+    url = write_raster(folder / f"{name}.tif", np.full((1, 32, 32), 7, np.uint16), descriptions=("",))
+    assert client.get("/cog/assets", params={"url": url}).json() == [known or "b1"]
+    several = write_raster(folder / f"several_{name}.tif", np.full((2, 32, 32), 7, np.uint16), descriptions=("", ""))
+    assert client.get("/cog/assets", params={"url": several}).json() == ["b1", "b2"]
+    answer = client.get("/cog/preview.tif", params={"url": url, "expression": f"{known or 'nir'}*2"})
+    assert answer.status_code == (200 if known else 400)

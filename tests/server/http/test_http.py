@@ -256,7 +256,12 @@ def test_info_states_what_is_taken(client: TestClient, files: dict[str, str]) ->
     override: dict[str, Any] = {"reflectance_scale": 2e-4, "reflectance_offset": -0.1, "level": "l2a"}
     told = client.get("/cog/info", params={"url": files["url"], **override}).json()["clearsky"]
     assert told["model"] == "ukis-6b-l2a"
-    assert told["reflectance"] == {"scale": [2e-4] * 6, "offset": [-0.1] * 6, "source": "the request"}
+    assert told["reflectance"] == {
+        "scale": [2e-4] * 6,
+        "offset": [-0.1] * 6,
+        "source": "the request",
+        "sources": ["the request"] * 6,
+    }
 
 
 def test_headers(client: TestClient, files: dict[str, str]) -> None:

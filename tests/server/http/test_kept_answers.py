@@ -259,3 +259,19 @@ def test_a_slow_client_holds_up_nobody() -> None:
         slow.cancel()
 
     asyncio.run(run())
+
+
+def test_images_are_shared_with_other_processes_and_documents_are_not(folder: Path, tmp_path: Path) -> None:
+    """Documents may repeat the signatures of addresses."""
+    shared = {"cache_url": (tmp_path / "shared").as_uri()}
+    with application(folder, **shared) as client:
+        image = client.get(PREVIEW, params=params(folder))
+        assert not was_kept(image)
+        good(client.get("/cog/info", params=params(folder)))
+    with application(folder, **shared) as client:
+        again = client.get(PREVIEW, params=params(folder))
+        assert (again.content, unlike(again)) == (image.content, unlike(image))
+        assert again.headers["server-timing"] == "kept"
+        assert "kept" not in client.get("/cog/info", params=params(folder)).headers.get("server-timing", "")
+        write_raster(folder / "target.tif", PAIR.replacement)
+        assert client.get(PREVIEW, params=params(folder)).content != image.content

@@ -123,6 +123,16 @@ def test_info_says_what_is_understood(client: TestClient, folder: Path) -> None:
     assert mask["fraction"] == pytest.approx((PAIR.mask | SHADOW).mean(), abs=0.01)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("bits", [False, True])
+def test_values_are_those_of_the_archive(client: TestClient, folder: Path, kind: str, bits: bool) -> None:
+    asked = {"url": str(folder / "cloudy" / "item.json"), "mask": kind} | ({"mask_bits": "3,4"} if bits else {})
+    for path in ("/stac/scene", "/stac/info"):
+        described = good(client.get(path, params=asked)).json()
+        mask = described.get("clearsky", described)["mask"]
+        assert mask["values"] == sorted(np.unique(KINDS[kind][0]).tolist())
+
+
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
@@ -135,6 +145,8 @@ def test_info_says_what_is_understood(client: TestClient, folder: Path) -> None:
         ({"mask": "elsewhere.tif"}, "does not overlap"),
         ({"mask": "elsewhere.tif", "replacement_mask": "none"}, "does not overlap"),
         ({"mask_bits": "3"}, "name it with `mask`"),
+        ({"mask": "none"}, "leave `mask` out"),
+        ({"mask": "NONE", "replacement_mask": "none"}, "leave `mask` out"),
         ({"replacement_mask": "udm2"}, "comes with scl, qa_pixel"),
     ],
     ids=str,

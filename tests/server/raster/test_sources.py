@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +70,23 @@ def test_nobody_asks_for_further_addresses_once_the_answer_is_not_wanted(sources
             sources.composed(scene)
     finally:
         current_ticket.reset(token)
+
+
+def test_descriptions_of_scenes_take_a_bounded_place_however_long_their_names(sources: Sources, tmp_path: Path) -> None:
+    """A document names five addresses of a file, each of thousands of characters."""
+    rewrite(tmp_path / "a.tif", 1)
+    band = SceneBand("red", "B04", str(tmp_path / "a.tif"))
+    sources.composed(Scene("item.json", (band,)))
+    tracemalloc.start()
+    try:
+        for k in range(20):
+            long = replace(band, alternates=(f"{k}" + "a" * 1_000_000,))
+            assert sources.composed(Scene(f"{k}.json", (long,))).indexes == (1,)
+        gc.collect()
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 5_000_000
 
 
 def test_a_failure_is_no_description(sources: Sources, tmp_path: Path) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import re
+import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -15,12 +18,16 @@ import pytest
 from starlette.testclient import TestClient
 
 from algorithms.sessions import SESSIONS
-from server.errors import SourceForbiddenError
+from server.errors import SourceDeniedError, SourceForbiddenError
+from server.raster.sources import Sources
 from server.remote.names import parse_address
+from server.remote.pieces import CHUNK_BYTES
 from server.remote.redaction import redacted
 from server.remote.signatures import shown_name, unsigned
+from server.work.pool import FairPool
+from server.work.ticket import Ticket, current_ticket
 from tests.helpers.rangeserver import RangeServer
-from tests.helpers.remote import NAMES, PATH, address, at, good, settled
+from tests.helpers.remote import CHECK, NAMES, PATH, address, at, good, settled
 from tests.helpers.scenes import read_raster
 from tests.helpers.service import sources_by, sources_of
 
@@ -296,9 +303,9 @@ def test_names_in_answers_have_no_signature(
         assert "secret" not in answer.text
     assert f"{base}target.tif" in client.get("/cog/scene", params=params).text
     capabilities = client.get("/cog/WMTSCapabilities.xml", params=params).text
-    identifiers = [part.split("<")[0] for part in capabilities.split("<ows:Identifier>")[1:]]
-    assert any("target.tif" in text for text in identifiers)
-    assert not any("secret" in text for text in identifiers)
+    names = [part.split("<")[0] for part in re.split("<ows:(?:Identifier|Title|Abstract)>", capabilities)[1:]]
+    assert "target" in names
+    assert not any("secret" in text or "http" in text for text in names)
 
 
 def test_an_item_signed_again_is_the_same_scene(
@@ -327,3 +334,106 @@ def test_an_item_signed_again_is_the_same_scene(
     settled()
     refused = client.get("/stac/info", params={"url": write("item.json", SECRETS[2])})
     assert refused.status_code == 403
+
+
+@contextmanager
+def client_of(url: str, sources: Sources) -> Iterator[str]:
+    """The request of a client with a signature of its own; gives the file's name."""
+    token = current_ticket.set(Ticket(signatures={}))
+    try:
+        yield sources.check(url)
+    finally:
+        current_ticket.reset(token)
+
+
+def meanwhile(url: str, sources: Sources) -> None:
+    """Another client is let in."""
+
+    def enter() -> None:
+        with client_of(url, sources):
+            pass
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(enter).result()
+
+
+def test_a_request_asks_with_its_own_signature_only(served: RangeServer, fresh: Path, private: set[str]) -> None:
+    sources = sources_by(served.base, source_check=str(CHECK))
+    first, second = (f"{served.base}{fresh.name}/target.tif?{sas(secret)}" for secret in SECRETS[:2])
+    pool = FairPool(1)
+    with client_of(first, sources) as name:
+        meanwhile(second, sources)
+        assert sources.remotes.identity(name).asked == first
+        assert pool.run([lambda: sources.remotes.identity(name).asked]) == [first]
+        private.discard(SECRETS[0])
+        settled()
+        with pytest.raises(SourceDeniedError):
+            sources.remotes.identity(name)
+        with pytest.raises(SourceDeniedError):
+            pool.run([lambda: sources.remotes.identity(name)])
+    pool.close()
+    assert sources.remotes.identity(name).asked == second  # work of the process itself
+    settled()
+    with client_of(second, sources):
+        assert sources.remotes.identity(name).asked == second
+
+
+def test_a_request_that_gave_no_signature_borrows_none(served: RangeServer, fresh: Path, private: set[str]) -> None:
+    """Even of a file that its server gave to everybody a moment ago."""
+    sources = sources_by(served.base, source_check=str(CHECK))
+    url = f"{served.base}{fresh.name}/target.tif"
+    closed, served.trouble = served.trouble, None
+    with client_of(url, sources) as name:
+        served.trouble = closed
+        meanwhile(f"{url}?{sas(SECRETS[0])}", sources)
+        settled()
+        with pytest.raises(SourceDeniedError):
+            sources.remotes.identity(name)
+
+
+def test_bytes_that_another_is_refused_are_read_with_ones_own_signature(
+    served: RangeServer, fresh: Path, private: set[str]
+) -> None:
+    sources = sources_by(served.base, source_check=str(CHECK))
+    first, second = (f"{served.base}{fresh.name}/target.tif?{sas(secret)}" for secret in SECRETS[:2])
+    held, ends = threading.Event(), threading.Event()
+
+    def refused(path: str, start: int) -> int | None:
+        if start == 0 or SECRETS[0] not in path:
+            return None
+        held.set()
+        ends.wait(5)
+        return 403
+
+    with client_of(first, sources) as name:
+        one = sources.remotes.identity(name)
+    with client_of(second, sources):
+        other = sources.remotes.identity(name)
+    number = (one.stamp.size - 1) // CHUNK_BYTES
+    assert number >= 2
+    served.trouble = refused
+    with ThreadPoolExecutor(2) as pool:
+        losing = pool.submit(sources.remotes.pieces.get, one, [number])
+        assert held.wait(5)
+        waiting = pool.submit(sources.remotes.pieces.get, other, [number])
+        ends.set()
+        assert waiting.result(5)[number] == (fresh / "target.tif").read_bytes()[number * CHUNK_BYTES :]
+        assert isinstance(losing.exception(5), SourceDeniedError)
+
+
+def test_each_answer_is_made_with_its_own_signatures(
+    client: TestClient, served: RangeServer, fresh: Path, private: set[str]
+) -> None:
+    base, closed = address(served, fresh), served.trouble
+    used: set[str] = set()
+
+    def watched(path: str, start: int) -> int | None:
+        used.update(secret for secret in SECRETS if secret in path)
+        return None if closed is None else closed(path, start)
+
+    served.trouble = watched
+    for secret in (*SECRETS[:2], SECRETS[0]):
+        good(client, signed(base, secret))
+        assert used == {secret}
+        used.clear()
+        settled()

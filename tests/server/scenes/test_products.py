@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.errors import SourceUnreadableError
+from server.scenes.archive import product_files
 from server.scenes.products import is_product, product_scene
 from server.scenes.scene import SceneBand
 
@@ -103,6 +104,31 @@ def test_metadata_of_countless_elements_are_refused_at_once(tmp_path: Path) -> N
         with pytest.raises(SourceUnreadableError, match="tags"):
             product_scene(str(product))
         metadata.write_text(good)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "folder"])
+def test_names_in_a_product_are_bounded(tmp_path: Path, kind: str) -> None:
+    """However many levels they have: a folder's add up to more than any of its names."""
+    product = _safe(tmp_path)
+    for length, refused in ((900, False), (1100, True)):
+        name = "/".join([str(length), *["x" * 99] * (length // 100)])
+        path = product if kind == "folder" else tmp_path / f"{length}{product.name}.{kind}"
+        if kind == "folder":
+            (product / name).parent.mkdir(parents=True)
+            (product / name).write_bytes(b"")
+        elif kind == "zip":
+            shutil.copy(_zipped(product, zipfile.ZIP_STORED), path)
+            with zipfile.ZipFile(path, "a") as archive:
+                archive.writestr(f"{product.name}/{name}", b"")
+        else:
+            with tarfile.open(path, "w") as tar:
+                tar.add(product, product.name)
+                tar.addfile(tarfile.TarInfo(name))
+        if refused:
+            with pytest.raises(SourceUnreadableError, match="name of more than"):
+                product_files(str(path))
+        else:
+            assert any(found.endswith(name) for found in product_files(str(path)).members)
 
 
 def test_compressed_pictures_are_to_be_unpacked(tmp_path: Path) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
+from server.errors import AbandonedError, OverdueError
 from server.work.cache import TileCache, size_of
+from server.work.ticket import Ticket, current_ticket
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +71,35 @@ def test_nothing_is_a_value_too() -> None:
     for _ in range(2):
         assert cache.get("key", lambda: made.append(1)) is None
     assert made == [1]
+
+
+@pytest.mark.parametrize(("seconds", "error"), [(60, AbandonedError), (0.2, OverdueError)])
+def test_nobody_waits_for_another_longer_than_the_answer_is_wanted(seconds: float, error: type[Exception]) -> None:
+    ticket = Ticket(seconds)
+    cache, begun, ends = TileCache(10_000), threading.Event(), threading.Event()
+
+    def slow() -> int:
+        begun.set()
+        assert ends.wait(10)
+        return 7
+
+    def waiting() -> int:
+        current_ticket.set(ticket)
+        return cache.get("key", lambda: 8)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(cache.get, "key", slow)
+        assert begun.wait(5)
+        second = pool.submit(waiting)
+        if error is AbandonedError:
+            ticket.abandon()
+        assert isinstance(second.exception(0.6), error)
+        ends.set()
+        assert first.result(5) == 7
+    assert cache.get("key", lambda: 9) == 7
+
+
+def test_a_value_larger_than_the_cache_is_given_and_not_kept() -> None:
+    cache, large = TileCache(1000), np.zeros(2000, np.uint8)
+    assert cache.get("key", lambda: large) is large
+    assert not cache.peek("key")
