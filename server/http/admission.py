@@ -46,7 +46,8 @@ def admit_image(asked: Asked, raster: Any, url: str, settings: Settings) -> None
 
     Raises:
         TooLargeError: it takes too much. ParameterError: there is no such nodata, or a picture has too many bands.
-            SourceUnreadableError: a raster of complex numbers, or with statistics that are none. AbandonedError: nobody waits.
+            SourceUnreadableError: a raster of complex numbers, or of statistics that are none. AbandonedError: nobody
+                waits.
     """
     check_wanted()
     check_real(raster, url)
