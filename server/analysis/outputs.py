@@ -29,6 +29,7 @@ from server.raster.sampling import OutputGrid
 from server.raster.turns import full_turn
 from server.raster.units import nodata_counts
 from server.raster.upright import is_north_up, validity_options
+from server.raster.usable import check_statistics
 from server.raster.warps import source_of_warp
 from server.work.trace import current, stage
 
@@ -114,6 +115,7 @@ def _warped(
     options: dict[str, Any],
 ) -> ImageData:
     """Bands of an open raster on an output grid, by a warp."""
+    check_statistics(src, dataset.url)
     bounds = output.bounds if output.north_up and (src.crs != crs or is_north_up(src.transform)) else None
     if bounds is None or source or _covers_poles(dataset):
         return _read_directly(src, indexes, output, crs, source, options)

@@ -36,7 +36,7 @@ from server.raster.gathered import Wanted, gathered
 from server.raster.layer import Layer
 from server.raster.mounting import check_unchanged
 from server.raster.outline import Outline
-from server.raster.usable import check_crs, check_place
+from server.raster.usable import check_crs, check_place, check_statistics
 from server.work.trace import stage, untraced
 
 
@@ -66,6 +66,7 @@ class PairReader(TargetReader):
         """Metadata of the target, and what ClearSky takes from it."""
         check_crs(self._raster, self.input)
         self._open()
+        check_statistics(self._raster, self.input)
         info = super().info() if self._scene is None else self._scene_info(self._scene)
         described = described_target(self.request, self.sources, self.analysis)
         return Info.model_validate({**info.model_dump(), "clearsky": described})

@@ -12,6 +12,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.transform import array_bounds
 
 from server.raster.upright import is_north_up
+from server.raster.usable import EXTREMES, unreadable_extreme
 
 _OWN_PIXELS = ({MaskFlags.nodata}, {MaskFlags.all_valid})
 """Flags of masks that the pixels themselves are."""
@@ -47,8 +48,8 @@ class Outline:
     """Of the overviews."""
     block: tuple[int, int]
     """Rows and columns of a block of the file."""
-    extremes: tuple[tuple[float, float] | None, ...]
-    """Least and greatest value of each band as its statistics say."""
+    statistics: tuple[dict[str, str], ...]
+    """Metadata of each band that rio-tiler takes for its least and greatest value; may be no numbers."""
     plain: bool
     """Whether it is north up, of real numbers of one type, and pixels alone tell where it has data and what it shows:
     without ground control points, band of alpha, mask or colour table."""
@@ -72,7 +73,7 @@ class Outline:
             mask_flag_enums=tuple(src.mask_flag_enums),
             factors=tuple(src.overviews(1)),
             block=src.block_shapes[0],
-            extremes=tuple(_extremes(src.tags(index)) for index in src.indexes),
+            statistics=tuple(_statistics(src.tags(index)) for index in src.indexes),
             plain=not src.gcps[0]
             and src.crs is not None
             and is_north_up(src.transform)
@@ -98,6 +99,15 @@ class Outline:
         """No ground control points."""
         return [], None
 
+    @property
+    def extremes(self) -> tuple[tuple[float, float] | None, ...]:
+        """Least and greatest value of each band as its statistics say."""
+        return tuple(map(_extremes, self.statistics))
+
+    def tags(self, band: int) -> dict[str, str]:
+        """Metadata of a band: no more than its statistics."""
+        return self.statistics[band - 1]
+
     def overviews(self, _band: int) -> list[int]:
         """Factors of the overviews."""
         return list(self.factors)
@@ -107,6 +117,12 @@ class Outline:
         raise ValueError("no colour table")
 
 
-def _extremes(tags: dict[str, str]) -> tuple[float, float] | None:
-    found = [tags.get(f"STATISTICS_{name}") for name in ("MINIMUM", "MAXIMUM")]
-    return None if None in found else (float(found[0] or 0), float(found[1] or 0))
+def _statistics(tags: dict[str, str]) -> dict[str, str]:
+    return {name: tags[name] for name in EXTREMES if name in tags}
+
+
+def _extremes(statistics: dict[str, str]) -> tuple[float, float] | None:
+    if statistics.keys() != set(EXTREMES) or unreadable_extreme(statistics) is not None:
+        return None
+    low, high = (float(statistics[name]) for name in EXTREMES)
+    return low, high
