@@ -83,7 +83,7 @@ def own_clouds(
         raise ParameterError(
             f"mask={wanted}: {url!r} comes with no mask; name `auto`, which takes the model then, or a raster"
         )
-    kind = chosen_kind(wanted, [mask.kind for mask in masks])
+    kind = chosen_kind(wanted, [mask.kind for mask in masks], repr(url))
     mask = next(mask for mask in masks if mask.kind == kind)
     code = MaskCode(kind) if remap is None and not bits else MaskCode(None, bits) if bits else None
     return CloudSource(remap=remap, classes=replace(sources.mask(mask), code=code))

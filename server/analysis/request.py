@@ -29,7 +29,7 @@ from server.analysis.clouds import (
     raster_clouds,
     warn_unmasked,
 )
-from server.analysis.matching import check_overlap, shared_bands
+from server.analysis.matching import check_overlap, lacking_bands, no_model, shared_bands
 from server.analysis.resolution import too_few_cells
 from server.analysis.task import CloudSource, Task
 from server.raster.dataset import REQUESTED, Dataset, match_bands
@@ -309,8 +309,14 @@ class Request:
         others = [self.replacement_dataset(sources, position, target) for position in used]
         for other in others:
             check_overlap(target, other)
+        lacking = lacking_bands(target, others)
         target = shared_bands(target, others, shown)
-        clouds, other_clouds = self._clouds(sources, target, len(others))
+        try:
+            clouds, other_clouds = self._clouds(sources, target, len(others))
+        except BandError as error:
+            if not lacking:
+                raise
+            raise no_model(lacking) from error
         return Task(
             target=Layer(target, target, target.indexes),
             replacements=tuple(Layer(other, target, match_bands(target, other)) for other in others),

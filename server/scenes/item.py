@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from algorithms.bands import numbered_name
+from algorithms.bands import australian_name, common_names, numbered_name
 from server.remote.names import LONGEST_ADDRESS
 from server.scenes.bandlist import file_label
 from server.scenes.bounded import LONGEST_TEXT, is_string, list_of, mapping_of, read_json, short_texts, shown, too_long
@@ -32,6 +32,8 @@ _PICTURE: Final = re.compile(
     r"(?:^|[_-])(?:visual|tci|pvi|preview|rendered_preview|thumbnail)(?:[_-]|$)", re.IGNORECASE
 )
 _SIZE: Final = re.compile(r"_(\d{2})m$")
+_OFFSET_APPLIED: Final = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
+"""The flag of Earth Search, and its name in the first version, which Digital Earth Africa has kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,10 @@ class _Facts:
     sentinel2: bool
     landsat: bool
     baseline: str | None
+    applied: str | None
+    """The flag that says that the offset is taken off already."""
+    guessed: Mapping[str, str | None]
+    """By asset, the name that its number has among the others', where no sensor is stated."""
 
 
 def item_scene(data: bytes, url: str) -> Scene:
@@ -84,17 +90,20 @@ def scene_of(item: Mapping[str, Any], url: str) -> Scene:
         version = None  # of some software
     baseline = baseline_of([properties.get("s2:processing_baseline"), version], [*names[:2], product])
     correction = properties.get("landsat:correction")
+    sensor = sensor_of(about, sentinel2, hls[1] if hls else None)
+    single = [] if sensor else [key for key, asset in rasters.items() if _band_count(asset) <= 1]
     facts = _Facts(
         url,
         properties,
-        sensor=sensor_of(about, sentinel2, hls[1] if hls else None),
+        sensor=sensor,
         sentinel2=sentinel2,
         landsat=bool(re.search(r"landsat-?c2-?l2|\bl[cet]0[4-9]_l2s[pr]_", about))
         or (is_string(correction) and correction.startswith("L2")),
         baseline=baseline if sentinel2 else None,
+        applied=next((flag for flag in _OFFSET_APPLIED if properties.get(flag) is True), None),
+        guessed=dict(zip(single, common_names(single), strict=True)),
     )
     stated = [properties.get("processing:level"), correction, properties.get("s2:product_type")]
-    level = level_stated([*stated, *names[::-1], product])
     bands: dict[str, SceneBand] = {}
     masks: dict[str, tuple[float, SceneMask]] = {}
     for key, asset in rasters.items():
@@ -112,6 +121,7 @@ def scene_of(item: Mapping[str, Any], url: str) -> Scene:
                 bands[name] = band
     if not bands:
         raise refused_item(url, "is an Item without bands of reflectance; name the files, {B02,B03,B04}.tif")
+    level = level_stated([*stated, *names[::-1], product, *(band.asset for band in bands.values())])
     kept: list[SceneBand | SceneMask] = [*bands.values(), *(mask for _, mask in masks.values())]
     if (length := sum(len(place) for one in kept for place in (one.url, *one.alternates))) > MOST_ADDRESSES:
         raise refused_item(url, f"is an Item of addresses of {length} characters; up to {MOST_ADDRESSES} are read")
@@ -147,14 +157,15 @@ def _bands(facts: _Facts, key: str, asset: dict[str, Any], file: str) -> Iterato
     place, *others = asset_places(facts.url, key, asset)
     for k in range(count):
         raster, older, newer = (short_texts(entries[k]) if k < len(entries) else {} for entries in lists)
-        name = _name(facts.sensor, key if count == 1 else "", newer | older, file if count == 1 else "")
+        alone = (key, file, facts.guessed.get(key)) if count == 1 else ("", "", None)
+        name = _name(facts.sensor, newer | older, *alone)
         if name is None:
             continue
         places = [raster, older, newer, asset]
         meaning = reflectance_by_rules(
             places,
             # The flag is about Earth Search's own cloud-optimized files; its JPEG 2000 are ESA's.
-            applied=facts.properties.get("earthsearch:boa_offset_applied") is True and not is_jp2(asset),
+            applied=None if is_jp2(asset) else facts.applied,
             sentinel2=facts.sentinel2,
             baseline=facts.baseline,
             landsat=facts.landsat,
@@ -180,14 +191,15 @@ def _band_count(asset: object) -> int:
     return max(len(list_of(about.get(field))) for field in ("eo:bands", "bands"))
 
 
-def _name(sensor: str | None, key: str, band: Mapping[str, Any], file: str) -> str | None:
+def _name(sensor: str | None, band: Mapping[str, Any], key: str, file: str, guessed: str | None) -> str | None:
     """A band's common name: by the sensor's own number, since archives disagree on B8A; else as the document has it."""
     own, common = band.get("name"), band.get("common_name") or band.get("eo:common_name")
     labels = [text for text in (own, key, file_label(file) if file else "") if is_string(text)]
     name = next((found for label in labels if sensor and (found := numbered_name(sensor, label))), None)
+    name = name or next((found for label in labels if (found := australian_name(sensor, label))), None)
     if name == "nir" and sensor == "oli":
         name = "nir08"  # as STAC calls it
-    for text in (name, common, own, key):
+    for text in (name, common, own, key, guessed if common is None else None):
         if is_string(text):
             word = _ALIASES.get(text.lower(), text.lower())
             if _REFLECTANCE.fullmatch(word):

@@ -89,7 +89,8 @@ def level_stated(texts: list[object]) -> str | None:
             continue
         if found := re.search(r"(?:^|[^A-Z0-9]|MSI|C2)L([12])(?![0-9])|MSI([12])[AC]", text.upper()):
             return "l2a" if "2" in found.groups() else "l1c"
-        if re.match("HLS", text, re.IGNORECASE):
+        # Analysis-ready data and `SR`, surface reflectance.
+        if re.search(r"^HLS|(?:^|[^A-Z0-9])(?:ARD|SR)(?:[^A-Z0-9]|$)", text.upper().replace("C2ARD", "ARD")):
             return "l2a"
     return None
 

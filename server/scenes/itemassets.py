@@ -16,7 +16,8 @@ from server.scenes.bounded import LONGEST_TEXT, is_string, list_of, mapping_of
 MOST_ALTERNATES: Final = 4
 """Further addresses of an asset."""
 _NOT_DATA: Final = frozenset({"thumbnail", "overview", "visual", "metadata", "tiles", "temperature"})
-_RASTER: Final = re.compile(r"image/(?:tiff|vnd\.stac\.geotiff|jp2)\b")
+_RASTER: Final = re.compile(r"image/(?:tiff|vnd\.stac\.geotiff|jp2)\b", re.IGNORECASE)
+_PICTURE: Final = re.compile(r"image/(?:png|jpe?g|webp|gif)\b", re.IGNORECASE)
 
 
 def is_raster_asset(asset: Mapping[str, Any]) -> bool:
@@ -24,14 +25,15 @@ def is_raster_asset(asset: Mapping[str, Any]) -> bool:
     href, media, roles = asset.get("href"), asset.get("type"), list_of(asset.get("roles"))
     if not is_string(href) or any(role in _NOT_DATA for role in roles if is_string(role)):
         return False
-    if is_string(media):
+    if is_string(media) and (_RASTER.match(media) or _PICTURE.match(media)):
         return _RASTER.match(media) is not None
+    # Object stores and hand-written Items have `application/octet-stream` and names of their own.
     return file_of(href).lower().endswith((".tif", ".tiff", ".jp2"))
 
 
 def is_jp2(asset: Mapping[str, Any]) -> bool:
     """Whether an asset is a JPEG 2000 file."""
-    return asset.get("type") == "image/jp2" or file_of(asset["href"]).lower().endswith(".jp2")
+    return str(asset.get("type")).lower().startswith("image/jp2") or file_of(asset["href"]).lower().endswith(".jp2")
 
 
 def asset_places(url: str, key: str, asset: Mapping[str, Any]) -> list[str]:
