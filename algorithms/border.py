@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, sparse
 
-from algorithms.cells import AVERAGED_FACTOR, bilinear
+from algorithms.cells import AVERAGED_FACTOR, corners, weighted
 from algorithms.fill import Image, Mask, apply_fields
 from algorithms.residual import flow_between
 from algorithms.scene import SceneFit
@@ -141,11 +141,13 @@ def sample_border(
     """
     top, left = border.rows.min(), border.cols.min()
     at_row, at_col = border.rows - top, border.cols - left
-    has = np.zeros((int(at_row.max()) + 1, int(at_col.max()) + 1), bool)
-    has[at_row, at_col] = True
+    # Places in `table`, whose first row is that of pixels without a correction.
+    number = np.zeros((int(at_row.max()) + 1, int(at_col.max()) + 1), np.int32)
+    number[at_row, at_col] = np.arange(1, len(at_row) + 1, dtype=np.int32)
+    table = np.zeros((len(at_row) + 1, len(bands)), np.float32)
+    table[1:] = border.values.take(bands, axis=1)
     y, x = (rows - top).astype(np.intp), (cols - left).astype(np.intp)
-    inside = np.flatnonzero((rows >= top) & (y < has.shape[0]) & (cols >= left) & (x < has.shape[1]))
-    points = inside[has[y[inside], x[inside]]]
-    dense = np.zeros((*has.shape, len(bands)), np.float32)
-    dense[at_row, at_col] = border.values[:, bands]
-    return points, bilinear(dense, rows[points] - top, cols[points] - left)
+    inside = np.flatnonzero((rows >= top) & (y < number.shape[0]) & (cols >= left) & (x < number.shape[1]))
+    points = inside[number[y[inside], x[inside]] > 0]
+    at, weights = corners(number.shape, rows[points] - top, cols[points] - left)
+    return points, weighted(table, number.ravel()[at], weights)

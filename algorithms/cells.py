@@ -129,17 +129,47 @@ def bilinear(
         (p, n) float32; beyond the outermost centres the nearest value.
     """
     height, width = fields.shape[:2]
+    at, weights = corners((height, width), rows, cols)
+    return weighted(fields.reshape(height * width, -1), at, weights)
+
+
+def corners(
+    shape: tuple[int, int], rows: npt.NDArray[np.float64], cols: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    """The four cells around points, for `bilinear`.
+
+    Args:
+        shape: (h, w) of the lattice.
+        rows: (p,) positions in cells from the upper border.
+        cols: (p,) positions in cells from the left border.
+
+    Returns:
+        (p, 4) places of the cells, counted row by row, and their weights.
+    """
+    height, width = shape
     y = np.clip(rows - 0.5, 0, height - 1)
     x = np.clip(cols - 0.5, 0, width - 1)
     y0 = np.minimum(y.astype(np.int32), max(height - 2, 0))
     x0 = np.minimum(x.astype(np.int32), max(width - 2, 0))
     fy, fx = (y - y0).astype(np.float32), (x - x0).astype(np.float32)
     right, below = (1 if width > 1 else 0), (width if height > 1 else 0)
-    corner = y0 * np.int32(width) + x0
+    at = np.empty((len(y0), 4), np.int32)
+    at[:, 0] = y0 * np.int32(width) + x0
+    for k, step in enumerate((right, below, below + right), start=1):
+        np.add(at[:, 0], np.int32(step), out=at[:, k])
+    weights = np.empty((len(y0), 4), np.float32)
+    gy, gx = 1 - fy, 1 - fx
+    for k, (down, across) in enumerate(((gy, gx), (gy, fx), (fy, gx), (fy, fx))):
+        np.multiply(down, across, out=weights[:, k])
+    return at, weights
+
+
+def weighted(
+    values: npt.NDArray[np.float32], at: npt.NDArray[np.int32], weights: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """(p, n) sums of (m, n) values at (p, 4) places, by their weights."""
     # As a sparse matrix with four weights per point: gathering the corners one by one takes several times as long.
-    at = np.stack([corner, corner + right, corner + below, corner + below + right], axis=-1)
-    weights = np.stack([(1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx], axis=-1)
-    starts = np.arange(0, 4 * len(corner) + 1, 4)
-    matrix: Any = sparse.csr_array((weights.ravel(), at.ravel(), starts), shape=(len(corner), height * width))
-    result: npt.NDArray[np.float32] = matrix @ fields.reshape(height * width, -1)
+    starts = np.arange(0, 4 * len(at) + 1, 4)
+    matrix: Any = sparse.csr_array((weights.ravel(), at.ravel(), starts), shape=(len(at), len(values)))
+    result: npt.NDArray[np.float32] = matrix @ values
     return result

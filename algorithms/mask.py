@@ -13,7 +13,8 @@ from scipy import ndimage
 
 from algorithms.bands import common_names, role_indexes
 from algorithms.cells import cell_means, check_factor, on_pixels
-from algorithms.errors import ShapeError
+from algorithms.errors import ParameterError, ShapeError
+from algorithms.labelled import takes_labelled
 from algorithms.masks import CLEAR, CLOUD, NODATA, SHADOW
 from algorithms.models import INPUT_CELLS, CloudModel, select_model
 from algorithms.options import OPTIONS, CloudOptions
@@ -22,6 +23,8 @@ from algorithms.windows import Window, blend, window_start
 
 DEPENDABLE_METRES: Final = 30.0
 """Ground size of a cell up to which the networks' probabilities mean the same."""
+MOST_REFLECTANCE: Final = 2.0
+"""Median beyond which values cannot be reflectance."""
 FAINTNESS: Final = 3.3
 """Power of the size by which the odds of cloud fall beyond: at 60 m to a tenth (docs/masks.md)."""
 
@@ -118,6 +121,20 @@ def classify(
     return classes
 
 
+def _check_reflectance(values: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_]) -> None:
+    """Refuse digital numbers, which the networks would take for a picture of cloud.
+
+    Raises:
+        ParameterError: half of the values are beyond what any ground or cloud reflects.
+    """
+    middle = float(np.median(values[:, valid])) if valid.any() else 0.0
+    if middle > MOST_REFLECTANCE:
+        raise ParameterError(
+            f"reflectance must be 0..1, and half of the values are above {middle:.4g}: these are digital numbers; "
+            "multiply by the product's scale and add its offset (Sentinel-2: 0.0001 and, from baseline 04.00, -0.1)"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class _Look:
     """What a network looks at."""
@@ -145,6 +162,7 @@ class _Look:
         valid = np.asarray(np.isfinite(values).all(axis=0))
         if masked is not np.ma.nomask:
             valid &= ~np.asarray(masked)[picked].any(axis=0)
+        _check_reflectance(values, valid)
         return cls(values, valid, chosen)
 
     def on_cells(self, factor: int) -> _Look:
@@ -176,6 +194,7 @@ def cloud_probability(
     return look.probabilities(), look.valid
 
 
+@takes_labelled
 def cloud_mask(
     reflectance: npt.ArrayLike,
     bands: Sequence[str],

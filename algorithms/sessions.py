@@ -254,7 +254,7 @@ def _built(model: CloudModel, runtime: Runtime, names: tuple[str, ...]) -> _Sess
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # From the file: from bytes in memory a session keeps 40 MB more.
     with as_file(model.place(model.network)) as path:
-        network, provider = _started(
+        network, provider = _on_first_that_starts(
             names, runtime.threads, lambda wanted: ort.InferenceSession(str(path), options, wanted)
         )
     return _Session(network, network.get_inputs()[0].name, mean, std, provider)
@@ -267,7 +267,7 @@ def _options(provider: str, threads: int) -> dict[str, str]:
     return {"device_type": "CPU", "precision": "FP32", "num_of_threads": str(threads)}
 
 
-def _started(names: tuple[str, ...], threads: int, start: Callable[[list[Any]], Any]) -> tuple[Any, str]:
+def _on_first_that_starts(names: tuple[str, ...], threads: int, start: Callable[[list[Any]], Any]) -> tuple[Any, str]:
     """A network on the first provider that starts, and which one that is."""
     for name in names:
         if name == "cpu":

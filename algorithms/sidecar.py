@@ -72,9 +72,10 @@ class PixelFill:
         if hidden.any():
             seen = ~hidden[rows, cols]
             rows, cols, values = rows[seen], cols[seen], values[:, seen]
-        bands = np.arange(len(data)) if self.bands is None else np.asarray(self.bands)
-        place = bands[:, None], rows[None], cols[None]
-        data[place], masked[place] = values, False
+        at = rows * data.shape[2] + cols
+        for band, filled in zip(range(len(data)) if self.bands is None else self.bands, values, strict=True):
+            data[band].put(at, filled)
+            masked[band].put(at, False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from algorithms.border import CORRECTED_FACTORS, correct_border
 from algorithms.cells import cell_any, cell_means, check_factor, on_pixels
 from algorithms.errors import ParameterError, ShapeError
 from algorithms.fill import FillOptions, Ground, Image, Mask, apply_fields, fill_fields, padded
+from algorithms.labelled import takes_labelled
 from algorithms.masks import NODATA
 from algorithms.moments import WindowSums, node_lattice
 from algorithms.options import CloudOptions
@@ -52,6 +53,7 @@ def _cloudy(mask: npt.ArrayLike) -> Mask:
     return np.asarray(cloudy & ~np.ma.getmaskarray(np.ma.asanyarray(mask)))
 
 
+@takes_labelled
 def fill_clouds(
     target: npt.ArrayLike,
     replacement: npt.ArrayLike,

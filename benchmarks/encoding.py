@@ -26,7 +26,12 @@ from server.demo import write_demo
 
 SETTINGS: dict[str, list[dict[str, int]]] = {
     "PNG": [{}, {"ZLEVEL": 1}, {"ZLEVEL": 2}, {"ZLEVEL": 3}, {"ZLEVEL": 9}],
-    "WEBP": [{}, {"QUALITY": 60}, {"QUALITY": 80}, {"QUALITY": 85}, {"QUALITY": 90}, {"LOSSLESS": 1}],
+    "WEBP": [
+        {},
+        *({"QUALITY": quality} for quality in (60, 80, 85, 90)),
+        {"LOSSLESS": 1},
+        *({"METHOD": method} for method in (0, 2)),
+    ],
     "JPEG": [{}, {"QUALITY": 80}, {"QUALITY": 85}, {"QUALITY": 90}, {"QUALITY": 95}],
 }
 """GDAL creation options by driver; its defaults first."""

@@ -113,9 +113,11 @@ class Server:
 
 @contextmanager
 def serving(factory: str, folder: Path, **settings: str) -> Iterator[Server]:
-    """A server process of its own, by default without work ahead, which would take the cores from the rival."""
+    """A server process of its own, without kept answers or work ahead, which would take the rival's cores."""
     port = free_port()
-    env = os.environ | {"CLEARSKY_ALLOWED_SOURCES": str(folder), "CLEARSKY_PREFETCH": "false", **settings}
+    chosen = {"CLEARSKY_ALLOWED_SOURCES": str(folder)}
+    chosen |= {"CLEARSKY_PREFETCH": "false", "CLEARSKY_ANSWER_CACHE_BYTES": "0"}
+    env = os.environ | chosen | settings
     code = f"import uvicorn; uvicorn.run('benchmarks.scale:{factory}', factory=True, port={port}, log_level='error')"
     begun = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-c", code], env=env)

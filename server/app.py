@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import anyio.to_thread
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
-from morecantile import tms as all_tms
 from morecantile.errors import PointOutsideTMSBounds
 from rio_tiler.errors import NoOverviewWarning
 from starlette.middleware.cors import CORSMiddleware
 from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TilerFactory, TMSFactory
-from titiler.extensions.wmts import wmtsExtension
 
 from server import __version__
 from server.analysis.state import preload
@@ -23,6 +21,7 @@ from server.http.health import add_health, kept_current
 from server.http.landing import landing_page
 from server.http.logs import configure_logs
 from server.http.looks import PictureParams
+from server.http.matrices import MATRIX_SETS
 from server.http.middleware import ImageHeaders, PathPrefix
 from server.http.nearmiss import warn_of_near_misses
 from server.http.observation import observe
@@ -32,14 +31,17 @@ from server.http.params import ALGORITHMS, ReaderParams, asked_request, process
 from server.http.reader import open_request
 from server.http.render import render
 from server.http.replacements import add_replacements
+from server.http.scaled import ScaledTiles
 from server.http.scenes import SceneExtension
 from server.http.states import named_in_query, ranked_in_query
 from server.http.statuses import add_error_handlers
+from server.http.telemetry import add_telemetry
 from server.http.validate import ValidateExtension
+from server.http.wmts import WmtsExtension
 from server.recipes.params import TILE_PARAMETERS
 from server.recipes.routes import add_recipes, named_in_recipe
 from server.remote.guard import seal
-from server.remote.redaction import redact_logs, redacted
+from server.remote.redaction import redact_logs
 from server.services import Services
 from server.settings import Settings
 from server.viewer import add_viewer
@@ -69,9 +71,10 @@ def create_sealed_app() -> FastAPI:
     return create_app(settings)
 
 
-def _tiles(prefix: str) -> TilerFactory:
-    """TiTiler's routes on what the query names."""
+def _tiles(prefix: str, *, telemetry: bool) -> TilerFactory:
+    """TiTiler's routes on what the query names, each with a span of its own where requests are traced."""
     return TilerFactory(
+        enable_telemetry=telemetry,
         reader=open_request,  # type: ignore[arg-type]  # a function does as well
         reader_dependency=ReaderParams,
         path_dependency=asked_request,
@@ -80,25 +83,25 @@ def _tiles(prefix: str) -> TilerFactory:
         render_dependency=PictureParams,
         templates=TEMPLATES,
         router_prefix=prefix,
+        supported_tms=MATRIX_SETS,
         add_ogc_maps=True,
         extensions=[
-            wmtsExtension(
-                tile_dependencies=TILE_PARAMETERS, layer_identifier_provider=lambda request: redacted(request.target)
-            ),
+            WmtsExtension(TILE_PARAMETERS),
             ValidateExtension(),
             SceneExtension(),
         ],
     )
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> FastAPI:
     """Build the application.
 
     Args:
         settings: what the operator has set; read from the environment where none are given.
+        own: datasets that the process's own user names, which the allow-list does not apply to.
 
     Raises:
-        ParameterError: an entry of the allow-list that cannot be understood.
+        ParameterError: an entry of the allow-list that cannot be understood; telemetry that is not installed.
     """
     settings = settings or Settings()
     # Rasters without overviews work, only slower; a warning per request helps nobody.
@@ -115,9 +118,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         dependencies=[Depends(warn_of_near_misses)],
     )
     redact_logs()
-    app.state.services = Services.of(settings)
-    cog, stac = _tiles("/cog"), _tiles("/stac")
-    matrices = TMSFactory(supported_tms=all_tms, templates=TEMPLATES)
+    app.state.services = Services.of(settings, own)
+    cog, stac = (_tiles(prefix, telemetry=settings.telemetry) for prefix in ("/cog", "/stac"))
+    matrices = TMSFactory(supported_tms=MATRIX_SETS, templates=TEMPLATES)
     algorithms = AlgorithmFactory(supported_algorithm=ALGORITHMS, templates=TEMPLATES)
     colormaps = ColorMapFactory(templates=TEMPLATES)
     app.include_router(cog.router, prefix="/cog", tags=["Cloud-free rasters"])
@@ -127,11 +130,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(matrices.router, tags=["Tile matrix sets"])
     app.include_router(algorithms.router, tags=["Algorithms"])
     app.include_router(colormaps.router, tags=["Colour maps"])
-    conformance = sorted(
-        {"http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core"}.union(
-            *(factory.conforms_to for factory in (cog, matrices, algorithms, colormaps))
-        )
-    )
+    # Of OGC API - Tiles only what TiTiler has: no description of a set of tiles has the `item` link that it requires.
+    maps = {name for name in cog.conforms_to if "/ogcapi-maps-1/" in name}
+    conformance = sorted({"http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core"} | maps)
 
     add_health(app)
 
@@ -163,6 +164,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         threads=settings.request_threads,
         answers=app.state.services.answers,
     )
+    app.add_middleware(ScaledTiles)
     add_guards(app, settings, app.state.services.stuck)
     app.add_middleware(
         CORSMiddleware,
@@ -182,4 +184,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings.root_path.strip("/"):
         app.add_middleware(PathPrefix, prefix=settings.root_path)
     observe(app, app.state.services.metrics)
+    if settings.telemetry:
+        add_telemetry(app)
     return app

@@ -15,6 +15,7 @@ import click
 from algorithms.errors import ClearSkyError
 from server import __version__
 from server.export.command import export
+from server.export.looks_command import mask, picture
 from server.export.replacements import replacements
 from server.recipes.command import recipe
 from server.remote.redaction import redacted
@@ -56,7 +57,11 @@ def _check_address(host: str, port: int) -> None:
         ) from error
 
 
-@cli.command()
+@cli.command(
+    epilog="\b\nExamples:\n"
+    "  clearsky serve\n"
+    "  CLEARSKY_ALLOWED_SOURCES=/data/scenes clearsky serve --port 9000 --workers 4",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes.")
@@ -70,7 +75,7 @@ def serve(host: str, port: int, workers: int, log_level: LogLevel | None) -> Non
 
     from server.demo import write_demo  # noqa: PLC0415
     from server.http.logs import configure_logs  # noqa: PLC0415
-    from server.http.protocol import MOST_CONNECTIONS, PatientProtocol  # noqa: PLC0415
+    from server.http.protocol import MOST_CONNECTIONS, SILENT_WORKER_SECONDS, PatientProtocol  # noqa: PLC0415
     from server.remote.allowlist import AllowList  # noqa: PLC0415
     from server.remote.rules import Rules  # noqa: PLC0415
     from server.settings import Settings  # noqa: PLC0415
@@ -106,10 +111,14 @@ def serve(host: str, port: int, workers: int, log_level: LogLevel | None) -> Non
             ws="none",
             limit_concurrency=MOST_CONNECTIONS,
             timeout_graceful_shutdown=7,
+            timeout_worker_healthcheck=SILENT_WORKER_SECONDS,
         )
 
 
-@cli.command(short_help="Write a generated scene with clouds.")
+@cli.command(
+    short_help="Write a generated scene with clouds.",
+    epilog="\b\nExamples:\n  clearsky demo demo-scene\n  clearsky demo other --size 1024 --seed 7",
+)
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--size", default=2048, show_default=True, help="Pixels per side.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the random scene; each gives another one.")
@@ -121,7 +130,7 @@ def demo(directory: Path, size: int, seed: int) -> None:
     click.echo(f"Wrote the demo scene to {directory}")
 
 
-@cli.command()
+@cli.command(epilog="\b\nExamples:\n  clearsky models")
 def models() -> None:
     """List the cloud models that can be used."""
     from algorithms.models import MODELS  # noqa: PLC0415
@@ -134,6 +143,8 @@ def models() -> None:
 
 
 cli.add_command(export)
+cli.add_command(mask)
+cli.add_command(picture)
 cli.add_command(replacements)
 cli.add_command(recipe)
 

@@ -37,6 +37,10 @@ class BodyTimeoutError(InputError):
     """A request whose body does not arrive in time."""
 
 
+class ClusterError(InputError):
+    """A cluster that cannot be used, or fails."""
+
+
 class SourceError(ClearSkyError):
     """A dataset that cannot be read."""
 

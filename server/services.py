@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -44,13 +45,17 @@ class Services:
     """Threads whose requests were given up."""
 
     @classmethod
-    def of(cls, settings: Settings) -> Services:
+    def of(cls, settings: Settings, own: Iterable[str] = ()) -> Services:
         """Services according to the settings; the analysis starts its threads here.
+
+        Args:
+            settings: what the operator has set.
+            own: datasets that the process's own user names, see `Sources.of`.
 
         Raises:
             ParameterError: an entry of the allow-list that cannot be understood.
         """
-        sources = Sources.of(settings)
+        sources = Sources.of(settings, own)
         analysis = make_analysis(settings, sources)
         chooser = make_chooser(settings, sources, analysis)
         answers = Answers(settings.answer_cache_bytes, shared=analysis.shared)
@@ -58,7 +63,8 @@ class Services:
 
         def look_up() -> Figures:
             caches = (*analysis.cache_figures, sources.remotes.pieces.figures, answers.figures)
-            return Figures(caches, analysis.waiting, SESSIONS.provider)
+            works = None if analysis.shared is None else analysis.shared.state.trouble is None
+            return Figures(caches, analysis.waiting, SESSIONS.provider, works)
 
         metrics = Metrics(__version__, look_up)
         SESSIONS.watch(metrics)

@@ -1,7 +1,7 @@
 """What the tests share: the demo scene, the folder of real rasters, and reproducible property tests."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from server.demo import DemoScene, write_demo
 from tests.helpers.scenes import Demo
+from tests.helpers.stacapi import StacApi, four_dates
 
 # A run tries the same examples each time and leaves no files behind.
 settings.register_profile(
@@ -53,6 +54,13 @@ def real_data() -> Path:
 def documents(real_data: Path) -> Path:
     """The folder of the archives' STAC Items."""
     return real_data / "stac"
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory, documents: Path) -> Iterator[StacApi]:
+    """A STAC API with four dates of one place."""
+    with four_dates(tmp_path_factory.mktemp("api"), documents) as api:
+        yield api
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,21 @@ def mask_name(mask: str) -> str:
     return word if word == NO_CLOUDS or is_preset(word) else mask
 
 
+def target_mask_name(mask: str) -> str:
+    """`mask_name` of the target's mask.
+
+    Raises:
+        ParameterError: `NO_CLOUDS`, which only a replacement's can be.
+    """
+    name = mask_name(mask)
+    if name == NO_CLOUDS:
+        raise ParameterError(
+            f"mask={NO_CLOUDS} leaves nothing to fill: leave `mask` out to have clouds detected, or `replacement` out "
+            f"to see the target as it is; `replacement_mask={NO_CLOUDS}` says that the replacements have no clouds"
+        )
+    return name
+
+
 def is_raster(mask: str) -> bool:
     """Whether a mask, the target's or a replacement's, is a raster: neither a preset nor `NO_CLOUDS`, nor nothing."""
     return mask not in ("", NO_CLOUDS) and not is_preset(mask)
@@ -68,7 +83,7 @@ def own_clouds(
         raise ParameterError(
             f"mask={wanted}: {url!r} comes with no mask; name `auto`, which takes the model then, or a raster"
         )
-    kind = chosen_kind(wanted, [mask.kind for mask in masks])
+    kind = chosen_kind(wanted, [mask.kind for mask in masks], repr(url))
     mask = next(mask for mask in masks if mask.kind == kind)
     code = MaskCode(kind) if remap is None and not bits else MaskCode(None, bits) if bits else None
     return CloudSource(remap=remap, classes=replace(sources.mask(mask), code=code))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Final
 
@@ -34,7 +34,7 @@ class Marked:
     rule: str
     """Which values count as cloud."""
     values: tuple[float, ...]
-    """The least of the distinct values found, `SHOWN_VALUES` at most."""
+    """The least of the distinct values found, `SHOWN_VALUES` at most: as stored, or classes made of several bands."""
     nodata: float | None
     """Value without data."""
     pixels: int
@@ -95,6 +95,9 @@ def _marked(sources: Sources, mask: Dataset, target: Dataset, remap: Remap | Non
     cloudy = marked(values[None], remap, fractions=mask.fractions)
     known = values[~np.isnan(values)]
     distinct = np.unique(known)
+    if mask.code is not None and len(mask.indexes) == 1:
+        own = sample_classes(sources, replace(mask, code=None), target, step)[there]
+        distinct = np.unique(own[~np.isnan(own)])
     hint = None
     if remap is None and mask.code is None and not mask.fractions:
         with sources.open_described(mask) as src:

@@ -19,15 +19,17 @@ from rio_tiler.reader import read
 
 from algorithms.masks import NODATA
 from algorithms.sidecar import CloudSidecar, hidden_pixels
+from server.raster.cache import RasterCache
 from server.raster.composite import to_open
 from server.raster.dataset import Dataset
 from server.raster.distant import from_afar
+from server.raster.gathered import Wanted, gathered
 from server.raster.layer import Layer
 from server.raster.sampling import OutputGrid
-from server.raster.sources import Sources
 from server.raster.turns import full_turn
 from server.raster.units import nodata_counts
 from server.raster.upright import is_north_up, validity_options
+from server.raster.usable import check_statistics
 from server.raster.warps import source_of_warp
 from server.work.trace import current, stage
 
@@ -36,7 +38,7 @@ ALIGNED: Final = 1e-9
 
 
 def read_layer(
-    sources: Sources,
+    rasters: RasterCache,
     layer: Layer,
     positions: tuple[int, ...],
     output: OutputGrid,
@@ -52,7 +54,7 @@ def read_layer(
     counts = np.array(nodata_counts(dataset, layer.indexes))
     # Bands not asked for decide, too, whether a pixel is there; those of integers only where some value is missing.
     all_at_once = dataset.fractions or not counts.all()
-    image = _read_image(sources, layer, every if all_at_once else positions, output, crs, options)
+    image = _read_image(rasters, layer, every if all_at_once else positions, output, crs, options)
     values = image.array.data
     if image.alpha_mask is not None:
         valid = ~hidden_pixels(image)
@@ -61,7 +63,7 @@ def read_layer(
         valid = np.asarray(~missing.any(axis=0))
         if dataset.nodata is not None and not valid.all():
             complete = all_at_once or positions == every
-            whole = image if complete else _read_image(sources, layer, every, output, crs, options)
+            whole = image if complete else _read_image(rasters, layer, every, output, crs, options)
             valid = valid | _dark(np.ma.getmaskarray(whole.array), counts)
     if dataset.fractions:
         valid = valid & np.isfinite(values).all(axis=0)
@@ -81,7 +83,7 @@ def _dark(missing: npt.NDArray[np.bool_], counts: npt.NDArray[np.bool_]) -> npt.
 
 
 def _read_image(
-    sources: Sources,
+    rasters: RasterCache,
     layer: Layer,
     positions: tuple[int, ...],
     output: OutputGrid,
@@ -94,17 +96,35 @@ def _read_image(
     if dataset.parts:
         dataset, indexes = to_open(dataset, indexes)
     source = source_of_warp(dataset, layer.target)
-    with stage("read"), sources.open_described(dataset) as src:
-        bounds = output.bounds if output.north_up and (src.crs != crs or is_north_up(src.transform)) else None
-        if bounds is not None and not source and not _covers_poles(dataset):
-            size = {"width": output.width, "height": output.height}
-            resampling = options.get("resampling_method") or "nearest"
-            seen = from_afar(src, bounds=bounds, dst_crs=crs, indexes=indexes, resampling=resampling, **size)
-            with seen as (raster, grid), Reader(None, dataset=raster) as reader:
-                where = {"bounds_crs": crs, "dst_crs": crs, "indexes": indexes, **size, **grid}
-                image: ImageData = reader.part(bounds, **where, **options)
-        else:
-            image = _read_directly(src, indexes, output, crs, source, options)
+    with stage("read"):
+        if output.bounds is not None and output.north_up and not source:
+            wanted = Wanted(crs, output.bounds, output.width, output.height)
+            if (found := gathered(rasters, dataset, indexes, wanted, options)) is not None:
+                return found
+        with rasters.sources.open_described(dataset) as src:
+            return _warped(src, dataset, indexes, output, crs, source, options)
+
+
+def _warped(
+    src: Any,
+    dataset: Dataset,
+    indexes: tuple[int, ...],
+    output: OutputGrid,
+    crs: CRS,
+    source: dict[str, Any],
+    options: dict[str, Any],
+) -> ImageData:
+    """Bands of an open raster on an output grid, by a warp."""
+    check_statistics(src, dataset.url)
+    bounds = output.bounds if output.north_up and (src.crs != crs or is_north_up(src.transform)) else None
+    if bounds is None or source or _covers_poles(dataset):
+        return _read_directly(src, indexes, output, crs, source, options)
+    size = {"width": output.width, "height": output.height}
+    resampling = options.get("resampling_method") or "nearest"
+    seen = from_afar(src, bounds=bounds, dst_crs=crs, indexes=indexes, resampling=resampling, **size)
+    with seen as (raster, grid), Reader(None, dataset=raster) as reader:
+        where = {"bounds_crs": crs, "dst_crs": crs, "indexes": indexes, **size, **grid}
+        image: ImageData = reader.part(bounds, **where, **options)
     return image
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from algorithms.errors import ParameterError
 from algorithms.models import MODELS, PROCESSING_LEVELS
 from algorithms.reclassify import Remap
-from server.analysis.clouds import mask_name
+from server.analysis.clouds import mask_name, target_mask_name
 from server.scenes.masks import AUTO, PRESETS, parse_bits
 
 
@@ -80,7 +80,7 @@ PARAMETERS: Final[Mapping[str, Parameter]] = MappingProxyType(
                 "mask",
                 "Raster of cloud classes to use instead of the model, or the scenes' own masks: "
                 f"{', '.join([*PRESETS, AUTO])}",
-                read=mask_name,
+                read=target_mask_name,
             ),
             Parameter("mask_bits", "Bits of a bit-packed mask that mean cloud or shadow, e.g. `3,4`", read=parse_bits),
             Parameter(

@@ -29,10 +29,10 @@ from server.analysis.clouds import (
     raster_clouds,
     warn_unmasked,
 )
-from server.analysis.matching import check_overlap, shared_bands
+from server.analysis.matching import check_overlap, lacking_bands, no_model, shared_bands
 from server.analysis.resolution import too_few_cells
 from server.analysis.task import CloudSource, Task
-from server.raster.dataset import Dataset, match_bands
+from server.raster.dataset import REQUESTED, Dataset, match_bands
 from server.raster.layer import Layer
 from server.raster.sources import Sources
 from server.scenes.scene import Scene
@@ -203,23 +203,34 @@ class Request:
 
     def _clouds(self, sources: Sources, target: Dataset, count: int) -> tuple[CloudSource, tuple[CloudSource, ...]]:
         """Where the target's clouds come from, and those of so many replacements."""
-        urls = self.replacements[:count]
-        given = paired(self.replacements, self.replacement_masks)[:count]
-        if self.mask_bits and not (self.mask or any(map(is_raster, given))):
+        if self.mask_bits and not (self.mask or any(map(is_raster, self.replacement_masks))):
             raise ParameterError("mask_bits are those of a raster, and none is given: name it with `mask`")
         if self.mask_bits and self.remap is not None:
             raise ParameterError("mask_bits and mask_remap both say which values are cloud: leave one out")
         own = self.clouds_of(sources, target, self.mask, self.target)
         if own.classes is not None and not is_preset(self.mask):
             check_overlap(target, own.classes, "mask")
+        others, reason = self.replacement_clouds(sources, target, count)
+        if reason is not None:
+            warn_unmasked(target, reason)
+        return own, others
+
+    def replacement_clouds(
+        self, sources: Sources, target: Dataset, count: int
+    ) -> tuple[tuple[CloudSource, ...], str | None]:
+        """Where the clouds of so many replacements come from; and why nobody looks for them, if so.
+
+        Raises:
+            ParameterError: not one mask for each. Errors of `clouds_of`.
+        """
+        given = paired(self.replacements, self.replacement_masks)[:count]
         if given or self.mask is None or is_preset(self.mask):
-            pairs = zip(given or (self.mask,) * count, urls, strict=True)
-            return own, tuple(self.clouds_of(sources, target, mask, url) for mask, url in pairs)
-        reason = self.unfit_elsewhere(target) if count else None
-        if reason is None:
-            return own, (model_clouds(self.model_of(target), None),) * count if count else ()
-        warn_unmasked(target, reason)
-        return own, (CLEAR_EVERYWHERE,) * count
+            pairs = zip(given or (self.mask,) * count, self.replacements[:count], strict=True)
+            return tuple(self.clouds_of(sources, target, mask, url) for mask, url in pairs), None
+        reason = self._unfit_elsewhere(target) if count else None
+        if reason is not None:
+            return (CLEAR_EVERYWHERE,) * count, reason
+        return (model_clouds(self.model_of(target), None),) * count if count else (), None
 
     def clouds_of(self, sources: Sources, target: Dataset, mask: str | None, url: str) -> CloudSource:
         """Where the clouds of the target or of a replacement come from.
@@ -243,7 +254,7 @@ class Request:
             return own or model_clouds(self.model_of(target), None)
         return raster_clouds(sources, mask, remap, bits)
 
-    def unfit_elsewhere(self, target: Dataset) -> str | None:
+    def _unfit_elsewhere(self, target: Dataset) -> str | None:
         """Why no model can look for the clouds of replacements where a raster has those of the target; None if one can.
 
         Raises:
@@ -298,8 +309,14 @@ class Request:
         others = [self.replacement_dataset(sources, position, target) for position in used]
         for other in others:
             check_overlap(target, other)
+        lacking = lacking_bands(target, others)
         target = shared_bands(target, others, shown)
-        clouds, other_clouds = self._clouds(sources, target, len(others))
+        try:
+            clouds, other_clouds = self._clouds(sources, target, len(others))
+        except BandError as error:
+            if not lacking:
+                raise
+            raise no_model(lacking) from error
         return Task(
             target=Layer(target, target, target.indexes),
             replacements=tuple(Layer(other, target, match_bands(target, other)) for other in others),
@@ -353,7 +370,7 @@ def _corrected(
     if offset is not None:
         changes["offsets"] = (offset,) * count
     if scale is not None or offset is not None:
-        changes["reflectance_source"] = "the request"
+        changes["reflectance_source"] = REQUESTED
     if nodata is not None:
         changes["nodata"] = nodata
     return replace(dataset, **changes) if changes else dataset

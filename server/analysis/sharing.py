@@ -22,8 +22,9 @@ from algorithms.scene import SceneFit
 from algorithms.sessions import SESSIONS
 from server import __version__
 from server.analysis.blocks import BlockFields, BlockFill
-from server.analysis.choosing import ChoiceKey, Offer, Ranking
+from server.analysis.choosing import ChoiceKey
 from server.analysis.keys import FillKey, FirstFitKey, SceneKey, ShiftKey, WindowKey
+from server.analysis.ranking import Offer, Ranking
 from server.raster.dataset import Dataset
 from server.raster.grid import Box
 from server.raster.layer import Layer
@@ -81,11 +82,11 @@ def name_of(key: Hashable) -> str | None:
     if not isinstance(key, SHARED_KEYS):
         return None
     kind = key.kind if isinstance(key, NamedKey) else type(key).__name__
-    return f"clearsky:{_software()}:{kind}:{_digest(_text(key), SESSIONS.identity)}"
+    return f"clearsky:{software()}:{kind}:{_digest(_text(key), SESSIONS.identity)}"
 
 
 @cache
-def _software() -> str:
+def software() -> str:
     """What tells versions of this software and of what it computes with apart, its own code included."""
     parts = [__version__, rasterio.__gdal_version__, *(version(name) for name in _LIBRARIES)]
     parts += [f"{model.id} {model.network.sha256} {model.statistics.sha256}" for model in MODELS.values()]

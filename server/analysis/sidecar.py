@@ -211,10 +211,9 @@ def fill_sidecar(
         if read_replacement is not None and not (view.shows_pixels and at_hand):
             values, valid = read_replacement(k)
             return values[:, y, x], valid[y, x]
-        factor = view.plane.factor
-        return analysis.rasters.sample(
-            layer, shift, rows[y, x] * factor, cols[y, x] * factor, bands=bands, smooth=smooth
-        )
+        at, factor = y * rows.shape[1] + x, view.plane.factor
+        at_row, at_col = (axis.ravel().take(at) * factor for axis in (rows, cols))
+        return analysis.rasters.sample(layer, shift, at_row, at_col, bands=bands, smooth=smooth)
 
     if needs != "fill":
         confidence = _lookup(view, _assembled(view, box, lambda n: fills[n].confidence), box, rows, cols, 0)
@@ -254,11 +253,13 @@ def _pixel_fill(
         y, x = np.nonzero(source == k)
         values, valid = replaced(k, y, x)
         with stage("adjust"):
-            source[y[~valid], x[~valid]] = UNFILLED
-            y, x, values = y[valid], x[valid], values[:, valid]
+            if not valid.all():
+                source[y[~valid], x[~valid]] = UNFILLED
+                y, x, values = y[valid], x[valid], values[:, valid]
             if len(y) == 0:
                 continue
-            at_row, at_col = rows[y, x] + EDGE_CELLS, cols[y, x] + EDGE_CELLS
+            at = y * rows.shape[1] + x
+            at_row, at_col = (axis.ravel().take(at) + EDGE_CELLS for axis in (rows, cols))
             sampled = _sample(view, fills, k, at_row, at_col, bands)
             count = len(bands)
             parts.append(PixelFill(y, x, sampled[:, :count].T, sampled[:, count:].T, values))
@@ -293,12 +294,16 @@ def _sample(
         picked = np.flatnonzero(number == i * across + j)
         if len(picked) == 0:
             continue
+        at_row, at_col = rows.take(picked), cols.take(picked)
         total = layer.fields.shape[-1] // 2
-        fields = layer.fields[..., [*bands, *(total + b for b in bands)]]
+        columns, fields = [*bands, *(total + b for b in bands)], layer.fields
+        if few := 2 * len(bands) < total:
+            fields = fields.take(columns, axis=-1)
         box = layer.box
-        result[picked] = bilinear(fields, rows[picked] / size - box.top, cols[picked] / size - box.left)
+        sampled = bilinear(fields, at_row / size - box.top, at_col / size - box.left)
+        result[picked] = sampled if few else sampled.take(columns, axis=1)
         if layer.border is not None and view.shows_pixels:
             factor = view.plane.factor
-            at, correction = sample_border(layer.border, rows[picked] * factor, cols[picked] * factor, bands)
+            at, correction = sample_border(layer.border, at_row * factor, at_col * factor, bands)
             result[picked[at], len(bands) :] += correction
     return result

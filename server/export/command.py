@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from algorithms.options import OPTIONS
 from server.analysis.parameters import PARAMETERS, fields_of
+from server.export.terminal import in_words, interruptible, one_line, run_export
 
 if TYPE_CHECKING:
     from server.export.job import ExportJob
     from server.export.scene import ExportReport
     from server.settings import Settings
 
-AS_THEY_ARE = ("workers", "provenance", "overwrite")
+AS_THEY_ARE = ("workers", "provenance", "overwrite", "scheduler")
 """Options that are fields of an `ExportJob`."""
+_WHOLE_BATCH = frozenset({"batch", "per_asset", "as_json", "metrics", "scheduler"})
+"""Options that a table of a batch cannot have for single scenes."""
 
 Command = Callable[..., Any]
 
 
-def _request_options(command: Command) -> Command:
+def request_options(command: Command) -> Command:
     """Every parameter of a request but its target, as HTTP has them; one that is left out keeps the recipe's value."""
     for parameter in reversed(list(PARAMETERS.values())):
         command = click.option(
@@ -40,7 +41,7 @@ def _request_options(command: Command) -> Command:
     return command
 
 
-def _algorithm_options(command: Command) -> Command:
+def algorithm_options(command: Command) -> Command:
     """Every option of the algorithm; one that is left out keeps the recipe's value or its default."""
     for option in reversed(list(OPTIONS.values())):
         flag, text = option.name.replace("_", "-"), f"{option.description}."
@@ -53,18 +54,34 @@ def _algorithm_options(command: Command) -> Command:
     return command
 
 
-@click.command(short_help="Write a raster or scene without its clouds.")
+@click.command(
+    short_help="Write a raster or scene without its clouds.",
+    epilog="\b\nExamples:\n"
+    "  clearsky export scene.tif clear.tif --replacement other.tif\n"
+    "  clearsky export ITEM.json --per-asset made --replacement auto\n"
+    "  clearsky export --recipe july.yaml july.tif --provenance sources.tif",
+)
 @click.argument("paths", nargs=-1, metavar="TARGET [OUT]")
+@click.option(
+    "--batch",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="In place of TARGET many scenes: a CSV table with columns target, out and options by name, or a STAC "
+    "ItemCollection; OUT is the folder for results that the file gives no place for.",
+)
 @click.option(
     "--per-asset",
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="In place of OUT a folder: one file for each band at its own resolution, and a STAC Item.",
 )
-@_request_options
+@request_options
 @click.option("--recipe", help="Recipe by name or file; other options override it, and TARGET may be left out.")
-@_algorithm_options
+@algorithm_options
 @click.option("--workers", type=click.IntRange(1, 1024), help="Threads; by default one per core.")
+@click.option(
+    "--scheduler", metavar="tcp://HOST:8786", help="Dask scheduler whose workers do the work in place of threads."
+)
 @click.option("--provenance", type=click.Path(path_type=Path), help="File that records where every pixel comes from.")
 @click.option(
     "--analysis-resolution",
@@ -75,36 +92,96 @@ def _algorithm_options(command: Command) -> Command:
 )
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
-def export(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
+@click.option(
+    "--metrics",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File of metrics (*.prom) to keep up to date, for Prometheus' node exporter.",
+)
+@click.pass_context
+def export(
+    context: click.Context,
+    /,
+    paths: tuple[str, ...],
+    batch: Path | None,
+    as_json: bool,
+    metrics: Path | None,
+    **options: Any,
+) -> None:
     """Write the whole raster TARGET without its clouds as a Cloud Optimized GeoTIFF OUT, or one for each band.
 
     An interrupted export resumes where it stopped when the same command is run again.
     """
-    from server.export.job import ExportJob  # noqa: PLC0415  (start-up of the other commands)
-    from server.settings import Settings  # noqa: PLC0415
+    from server.settings import Settings  # noqa: PLC0415  (start-up of the other commands)
 
     given = {name: value for name, value in options.items() if value not in (None, (), "")}
     with one_line():
         settings = Settings()
-        job = ExportJob(**_arguments(paths, given, settings))
-        with _interruptible(job.out):
-            report = _run(job, settings)
-    click.echo(json.dumps(report.summary()) if as_json else _in_words(report))
+        if batch is not None:
+            _export_batch(context.command, batch, paths, given, settings, metrics, as_json=as_json)
+            return
+        job = _job(paths, given, settings)
+        with interruptible(job.out):
+            report = run_export(job, settings, metrics)
+    click.echo(json.dumps(report.summary()) if as_json else in_words(report))
 
 
-def _in_words(report: ExportReport) -> str:
-    """What an export has done, for a terminal."""
-    done = report.summary()
-    wrote = f"Wrote {', '.join(done['outputs'])}"
-    if report.replacements and done["filled"] != 0:
-        wrote += f"\nFilled from {', '.join(origin.label for origin in report.replacements)}"
-    if done["cloud"] is None:
-        return wrote
-    confidence = "" if done["mean_confidence"] is None else f" (mean confidence {done['mean_confidence']:.0f} %)"
-    return (
-        f"{wrote}\nCloud {done['cloud']:.1%}: filled {done['filled']:.1%}{confidence}, "
-        f"unfilled {done['unfilled']:.1%}; {done['seconds']:.1f} s"
-    )
+def _job(paths: tuple[str, ...], given: dict[str, Any], settings: Settings) -> ExportJob:
+    from server.export.job import ExportJob  # noqa: PLC0415
+
+    return ExportJob(**_arguments(paths, given, settings))
+
+
+def _export_batch(
+    command: click.Command,
+    file: Path,
+    paths: tuple[str, ...],
+    given: dict[str, Any],
+    settings: Settings,
+    metrics: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Export the scenes of a file; exit status 2 if any of them failed."""
+    from server.export.batch import BatchScene, Option, read_batch  # noqa: PLC0415
+    from server.export.batches import run_batch  # noqa: PLC0415
+
+    if len(paths) > 1:
+        raise click.UsageError(f"{paths[1]!r}: with --batch give at most one folder OUT")
+    if "provenance" in given:
+        raise click.UsageError("--provenance names one file: in a batch it is a column of the table")
+    folder = Path(paths[0]) if paths else given.get("per_asset")
+    options = {
+        p.name: Option((p.opts[0], *p.secondary_opts), bool(getattr(p, "is_flag", False)), bool(p.multiple))
+        for p in command.params
+        if isinstance(p, click.Option) and p.name is not None and p.name not in _WHOLE_BATCH
+    }
+    scenes = read_batch(file, folder, options, per_asset="per_asset" in given)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def job_of(scene: BatchScene) -> ExportJob:
+        own = command.make_context("export", [*scene.arguments, "--", scene.target])
+        said = {name for name in own.params if own.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+        values = given | {name: value for name, value in own.params.items() if name in said and name in options}
+        if "per_asset" in given:
+            return _job((scene.target,), values | {"per_asset": scene.out}, settings)
+        return _job((scene.target, str(scene.out)), values, settings)
+
+    def export_one(job: ExportJob) -> ExportReport:
+        with interruptible(job.out):
+            return run_export(job, settings, metrics)
+
+    outcome = run_batch(scenes, job_of, export_one, lambda line: click.echo(line, err=True))
+    if as_json:
+        click.echo(json.dumps(outcome.summary()))
+    else:
+        click.echo(
+            f"{outcome.count('done')} done, {outcome.count('skipped')} there already, {len(outcome.failed)} failed"
+        )
+        for one in outcome.failed:
+            click.echo(f"{one.scene.where}: {one.error}")
+    if outcome.failed:
+        sys.exit(2)
 
 
 def _arguments(paths: tuple[str, ...], given: dict[str, Any], settings: Settings) -> dict[str, Any]:
@@ -146,64 +223,3 @@ def _places(paths: tuple[str, ...], folder: Path | None, of_recipe: str | None) 
     if len(paths) != 2:
         raise click.UsageError("give the raster to read and the file to write: TARGET OUT, or TARGET --per-asset DIR")
     return paths[0], Path(paths[1])
-
-
-@contextmanager
-def one_line() -> Iterator[None]:
-    """Report every error that an export can meet in one line."""
-    from pydantic import ValidationError  # noqa: PLC0415
-    from rasterio._err import CPLE_BaseError  # noqa: PLC0415
-    from rasterio.errors import RasterioError  # noqa: PLC0415
-    from rio_tiler.errors import RioTilerError  # noqa: PLC0415
-
-    try:
-        yield
-    except ValidationError as error:
-        parts = [f"--{'.'.join(map(str, e['loc']))} {e.get('input')}: {e['msg']}" for e in error.errors()]
-        raise click.UsageError("; ".join(parts)) from error
-    except (RasterioError, RioTilerError, CPLE_BaseError) as error:
-        raise click.ClickException(f"{_innermost(error)}; check the rasters, then run the command again") from error
-    except MemoryError as error:
-        raise click.ClickException("out of memory; lower --workers or CLEARSKY_CACHE_BYTES") from error
-
-
-def _innermost(error: BaseException) -> BaseException:
-    """The error that names the file: rasterio's own says `see previous exception`."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
-
-
-@contextmanager
-def _interruptible(out: Path) -> Iterator[None]:
-    """Report Ctrl-C and a request to terminate in one line that says how to resume."""
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    except KeyboardInterrupt:
-        click.echo(
-            f"clearsky: interrupted; finished pieces stay in {out}.partial, and the same command resumes from there",
-            err=True,
-        )
-        sys.exit(130)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _run(job: ExportJob, settings: Settings) -> ExportReport:
-    """Export, on a terminal with a progress bar."""
-    from server.export.scene import export_scene  # noqa: PLC0415
-
-    if not sys.stderr.isatty():
-        return export_scene(job, settings)
-    with click.progressbar(length=1, label="Filling", file=sys.stderr) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.length = total
-            bar.update(done - bar.pos)
-
-        return export_scene(job, settings, progress, lambda text: click.echo(f"\n{text}", err=True, nl=False))

@@ -16,7 +16,7 @@ from server.export.bandfiller import BandFiller, band_kind
 from server.export.bands import CONFIDENCE_FILE, SOURCE_FILE, OwnBand
 from server.export.cog import Cog, compression_of, write_cogs
 from server.export.figures import Figures
-from server.export.item import result_item
+from server.export.item import MadeFolder
 from server.export.job import ExportJob
 from server.export.mosaic import (
     PieceFile,
@@ -95,7 +95,7 @@ class FolderWriter:
         if missing:
             announce(f"Writing {len(missing)} files for {self.job.out}")
             write_cogs(missing, workers=self.job.workers)
-        item = result_item(
+        made = MadeFolder(
             self.job.out.resolve(),
             self.origins[0],
             self.origins[1:],
@@ -104,7 +104,7 @@ class FolderWriter:
             figures,
             self.tags,
         )
-        self.work.write(f"{RESULT}/{ITEM_FILE}", json.dumps(item, indent=1).encode())
+        self.work.write(f"{RESULT}/{ITEM_FILE}", json.dumps(made.item(), indent=1).encode())
         finished = finished_path(self.job.out.resolve())
         try:
             shutil.rmtree(finished, ignore_errors=True)

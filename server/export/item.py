@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -42,71 +43,67 @@ _TRANSLATED: Final = {
 }  # fmt: skip
 
 
-def result_item(
-    folder: Path,
-    target: Origin,
-    replacements: Sequence[Origin],
-    lattice: Dataset,
-    bands: Sequence[OwnBand],
-    figures: Figures,
-    tags: Mapping[str, str],
-) -> dict[str, Any]:
-    """The Item of a folder with a file for each band.
+@dataclass(frozen=True, slots=True)
+class MadeFolder:
+    """A folder with a file for each band, as its Item describes it."""
 
-    Args:
-        folder: that will hold it.
-        target: whose clouds are filled.
-        replacements: from which, in their order.
-        lattice: the target on the grid of its finest band.
-        bands: those that have files.
-        figures: what was found and filled.
-        tags: of the files, which say how they were made.
-    """
-    geometry = document_outline(target.document.get("geometry")) or grid_outline(lattice)
-    properties = _properties(target, replacements, lattice, bands, figures, tags)
-    assets = {band.label: _band_asset(band, target.document) for band in bands}
-    assets |= dict(_provenance_assets(lattice, replacements))
-    return {
-        "type": "Feature",
-        "stac_version": "1.1.0",
-        "stac_extensions": sorted({*EXTENSIONS, *extensions_of(target.document, properties)}),
-        "id": target.id + ID_SUFFIX,
-        "geometry": geometry,
-        "bbox": bounding_box(geometry),
-        "properties": properties,
-        "links": [link for k, one in enumerate((target, *replacements)) for link in _derived(one, k, folder)],
-        "assets": assets,
-    }
+    path: Path
+    """The folder."""
+    target: Origin
+    """Whose clouds are filled."""
+    replacements: Sequence[Origin]
+    """From which, in their order."""
+    lattice: Dataset
+    """The target on the grid of its finest band."""
+    bands: Sequence[OwnBand]
+    """Those that have files."""
+    figures: Figures
+    """What was found and filled."""
+    tags: Mapping[str, str]
+    """Of the files, which say how they were made."""
 
+    def item(self) -> dict[str, Any]:
+        """The Item."""
+        document = self.target.document
+        geometry = document_outline(document.get("geometry")) or grid_outline(self.lattice)
+        properties = self._properties()
+        assets = {band.label: _band_asset(band, document) for band in self.bands}
+        assets |= dict(_provenance_assets(self.lattice, self.replacements))
+        scenes = (self.target, *self.replacements)
+        return {
+            "type": "Feature",
+            "stac_version": "1.1.0",
+            "stac_extensions": sorted({*EXTENSIONS, *extensions_of(document, properties)}),
+            "id": self.target.id + ID_SUFFIX,
+            "geometry": geometry,
+            "bbox": bounding_box(geometry),
+            "properties": properties,
+            "links": [link for k, one in enumerate(scenes) for link in _derived(one, k, self.path)],
+            "assets": assets,
+        }
 
-def _properties(
-    target: Origin,
-    replacements: Sequence[Origin],
-    lattice: Dataset,
-    bands: Sequence[OwnBand],
-    figures: Figures,
-    tags: Mapping[str, str],
-) -> dict[str, Any]:
-    now = datetime.now(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")
-    found = acquisition_properties(target.scene, lattice.level, target.id) | kept_properties(target.document)
-    found["datetime"] = target.datetime
-    if target.datetime is None:
-        found = {"start_datetime": EARLIEST, "end_datetime": now} | found
-    names = ", ".join(one.label for one in replacements)
-    found |= {
-        "title": f"{target.id} without clouds",
-        "created": now,
-        "gsd": min(_resolution(band) for band in bands),
-        "eo:cloud_cover": round(100 * figures.unfilled_share, 4),
-        "proj:code": _code(lattice),
-        "processing:software": {SOFTWARE: __version__},
-        "processing:lineage": f"Clouds and shadows of {target.id} filled from {names}. "
-        f"Parameters: {tags.get(f'{TAG_PREFIX}PARAMETERS', '')}. "
-        f"Clouds found by: {tags.get(f'{TAG_PREFIX}MODEL') or tags.get(f'{TAG_PREFIX}MASK', 'a mask')}",
-    }
-    if found["proj:code"] is None:
-        found["proj:wkt2"] = dataset_crs(lattice).to_wkt(version="WKT2_2019")
-    return found
+    def _properties(self) -> dict[str, Any]:
+        target, lattice, tags = self.target, self.lattice, self.tags
+        now = datetime.now(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")
+        found = acquisition_properties(target.scene, lattice.level, target.id) | kept_properties(target.document)
+        found["datetime"] = target.datetime
+        if target.datetime is None:
+            found = {"start_datetime": EARLIEST, "end_datetime": now} | found
+        names = ", ".join(one.label for one in self.replacements)
+        found |= {
+            "title": f"{target.id} without clouds",
+            "created": now,
+            "gsd": min(_resolution(band) for band in self.bands),
+            "eo:cloud_cover": round(100 * self.figures.unfilled_share, 4),
+            "proj:code": _code(lattice),
+            "processing:software": {SOFTWARE: __version__},
+            "processing:lineage": f"Clouds and shadows of {target.id} filled from {names}. "
+            f"Parameters: {tags.get(f'{TAG_PREFIX}PARAMETERS', '')}. "
+            f"Clouds found by: {tags.get(f'{TAG_PREFIX}MODEL') or tags.get(f'{TAG_PREFIX}MASK', 'a mask')}",
+        }
+        if found["proj:code"] is None:
+            found["proj:wkt2"] = dataset_crs(lattice).to_wkt(version="WKT2_2019")
+        return found
 
 
 def _band_asset(band: OwnBand, document: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,6 +49,8 @@ class ExportJob:
     """File that records where every pixel comes from."""
     resolution: AnalysisResolution = "fine"
     """Where statistics are taken."""
+    scheduler: str | None = None
+    """Address of a `dask.distributed` scheduler whose workers make the pieces; None: this process's threads."""
     overwrite: bool = False
     """Whether existing files may be replaced."""
 
@@ -98,7 +100,7 @@ class ExportJob:
                 raise exists_already(given)
             if path.exists() and not path.is_file():
                 raise ParameterError(f"{str(given)!r} is not a regular file; give another name")
-            _check_parent(given, path)
+            check_parent(given, path)
 
     def _check_folder(self, inputs: tuple[str, ...], replaceable: frozenset[Path]) -> None:
         given, path = self.out, self.out.resolve()
@@ -114,7 +116,7 @@ class ExportJob:
                 raise ParameterError(
                     f"{str(given)!r} holds {strange.name!r}, which no export wrote; give another folder, or remove it"
                 )
-        _check_parent(given, path)
+        check_parent(given, path)
 
 
 def exists_already(path: Path) -> ParameterError:
@@ -134,7 +136,12 @@ def strangers(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.iterdir()) if path.name not in known)
 
 
-def _check_parent(given: Path, path: Path) -> None:
+def check_parent(given: Path, path: Path) -> None:
+    """Refuse an output in a folder that is not there, or not open to its user.
+
+    Raises:
+        ParameterError: names the output as it is given.
+    """
     if not path.parent.is_dir():
         raise ParameterError(f"{str(given)!r}: the folder {str(path.parent)!r} does not exist; create it first")
     if not os.access(path.parent, os.W_OK):

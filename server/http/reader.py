@@ -32,8 +32,11 @@ from server.http.sidecars import image_sidecar, output_grid
 from server.http.target import TargetReader
 from server.raster.dataset import Dataset
 from server.raster.distant import from_afar
+from server.raster.gathered import Wanted, gathered
+from server.raster.layer import Layer
 from server.raster.mounting import check_unchanged
-from server.raster.usable import check_crs, check_place
+from server.raster.outline import Outline
+from server.raster.usable import check_crs, check_place, check_statistics
 from server.work.trace import stage, untraced
 
 
@@ -62,6 +65,8 @@ class PairReader(TargetReader):
     def info(self) -> Info:
         """Metadata of the target, and what ClearSky takes from it."""
         check_crs(self._raster, self.input)
+        self._open()
+        check_statistics(self._raster, self.input)
         info = super().info() if self._scene is None else self._scene_info(self._scene)
         described = described_target(self.request, self.sources, self.analysis)
         return Info.model_validate({**info.model_dump(), "clearsky": described})
@@ -91,10 +96,24 @@ class PairReader(TargetReader):
         self._admit((rows + margin, cols + margin), chosen, kwargs, polygon=align)
         bounds, rows, cols = buffered(bounds, rows, cols, kwargs.get("buffer") or 0)
         seen = partial(from_afar, bounds=bounds, dst_crs=dst_crs, width=cols, height=rows)
+        wanted = Wanted(dst_crs, bounds, cols, rows) if height and width else None
+        gather = partial(self._gathered, wanted, {**self.options, **kwargs})
         kwargs |= {"dst_crs": dst_crs, "bounds_crs": bounds_crs, **size}
         turned = not self._north_up and dst_crs == self.crs
-        image = self._filled(self._part_upright if turned else super().part, (bbox,), chosen, kwargs, seen)
+        read = self._part_upright if turned else super().part
+        image = self._filled(read, (bbox,), chosen, kwargs, seen, gather)
         return self._with_look(image, chosen)
+
+    def _gathered(
+        self, wanted: Wanted | None, options: dict[str, Any], bands: tuple[int, ...], layer: Layer | None = None
+    ) -> ImageData | None:
+        """The image from cached pixels, without opening the target; None where it has to be warped."""
+        if wanted is None or not isinstance(self._raster, Outline):
+            return None
+        dataset = self.sources.dataset(self.input)
+        check_unchanged(self.input, self._version, dataset.version)
+        shared = layer if layer is not None and set(bands) <= set(layer.indexes) else None
+        return gathered(self.analysis.rasters, dataset, bands, wanted, options, shared)
 
     def read(self, indexes: Any = None, expression: str | None = None, **kwargs: Any) -> ImageData:
         """Read the whole dataset and attach its side-car."""
@@ -126,6 +145,7 @@ class PairReader(TargetReader):
         if not (math.isfinite(lon) and math.isfinite(lat)):
             raise PointOutsideBounds(f"Point {lon},{lat} is outside dataset bounds")
         if not self._clouds_wanted and self._north_up and self._scene is None:
+            self._open()
             return chosen.computed(
                 chosen.named(super().point(lon, lat, coord_crs=coord_crs, indexes=chosen.places, **kwargs))
             )
@@ -221,11 +241,23 @@ class PairReader(TargetReader):
         chosen: Choice,
         kwargs: dict[str, Any],
         seen: Callable[..., AbstractContextManager[Any]],
+        gather: Callable[..., ImageData | None] = lambda *_: None,
     ) -> ImageData:
-        """Read with rio-tiler's own code, then attach the side-car; for other algorithms than ours fill at once."""
+        """Gather the image, or read it with rio-tiler's own code, then attach the side-car.
+
+        For other algorithms than ours clouds are filled at once.
+        """
+
+        def image_of(bands: tuple[int, ...], layer: Layer | None = None) -> ImageData:
+            with stage("read"):
+                if (image := gather(bands, layer)) is not None:
+                    return image
+                with self._looking(seen, bands, kwargs) as (places, there):
+                    found: ImageData = read(*args, indexes=places, **there)
+                return found
+
         if not self._clouds_wanted:
-            with stage("read"), self._looking(seen, chosen.places, kwargs) as (places, there):
-                return as_numbers(chosen.computed(chosen.named(read(*args, indexes=places, **there))))
+            return as_numbers(chosen.computed(chosen.named(image_of(chosen.places))))
         kwargs = {**self.options, **kwargs}
         unscale = bool(kwargs.pop("unscale", False))
         algorithm = self.process if isinstance(self.process, CloudAlgorithm) else CloudRemoval()
@@ -243,18 +275,12 @@ class PairReader(TargetReader):
             # Which pixels have data is all that is taken of the image; with a nodata value each band tells for itself.
             wanted = dataset.indexes[: None if dataset.nodata is not None else 1]
             shown = self._of(dataset, wanted)
-
-        def image_of(bands: tuple[int, ...]) -> ImageData:
-            with stage("read"), self._looking(seen, bands, kwargs) as (places, there):
-                found: ImageData = read(*args, indexes=places, **there)
-            return found
-
-        image = image_of(shown)
+        image = image_of(shown, task.target)
         if algorithm.needs == "fill":
             chosen.named(image)
         grid = output_grid(self, image, kwargs)
-        every = partial(image_of, self._of(dataset, dataset.indexes))
-        clouds = image_sidecar(self.sources, self.analysis, task, algorithm.needs, image, grid, wanted, kwargs, every)
+        every = partial(image_of, self._of(dataset, dataset.indexes), task.target)
+        clouds = image_sidecar(self.analysis, task, algorithm.needs, image, grid, wanted, kwargs, every)
         clouds = replace(clouds, expression=chosen.expression, unscale=unscale, names=chosen.names)
         filled = CloudImage.of(image, clouds)
         return filled if algorithm is self.process else algorithm(filled)

@@ -20,7 +20,6 @@ from server.analysis.outputs import completed, read_layer
 from server.analysis.sidecar import classes_sidecar, fill_sidecar
 from server.analysis.task import Task
 from server.raster.sampling import OutputGrid
-from server.raster.sources import Sources
 from server.raster.upright import is_north_up
 
 
@@ -38,7 +37,6 @@ def output_grid(reader: Reader, image: ImageData, options: dict[str, Any]) -> Ou
 
 
 def image_sidecar(
-    sources: Sources,
     analysis: Analysis,
     task: Task,
     needs: Needs,
@@ -51,7 +49,6 @@ def image_sidecar(
     """What an algorithm needs next to an image of the target.
 
     Args:
-        sources: what opens the replacements.
         analysis: masks and fills.
         task: what is analysed.
         needs: what the algorithm reads.
@@ -72,7 +69,7 @@ def image_sidecar(
     passed: dict[str, Any] = {name: options[name] for name in kept if name in options}
 
     def read_replacement(k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        return read_layer(sources, task.replacement(k), positions, output, image.crs, passed)
+        return read_layer(analysis.rasters, task.replacement(k), positions, output, image.crs, passed)
 
     methods = (passed.get(name, "nearest") for name in ("resampling_method", "reproject_method"))
     smooth = any(method != "nearest" for method in methods)

@@ -82,5 +82,5 @@ def _own_masks(request: Request, sources: Sources) -> list[str]:
         scene = request.scene(sources, url)
         masks = {mask.kind: mask for mask in (scene.masks if scene is not None else ())}
         if masks or request.mask != AUTO:
-            found.append(sources.mask_version(masks[chosen_kind(request.mask, list(masks))]))
+            found.append(sources.mask_version(masks[chosen_kind(request.mask, list(masks), repr(url))]))
     return found

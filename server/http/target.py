@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import attr
+from morecantile import Tile
 from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
 from rio_tiler.errors import TileOutsideBounds
@@ -23,8 +24,10 @@ from server.errors import SourceChangedError, TooLargeError
 from server.http.checks import MOST_ZOOM
 from server.http.choice import Choice, choose
 from server.http.geojson import check_shape
+from server.http.grids import bounds_in, tile_limits
 from server.raster.composite import to_open
 from server.raster.dataset import Dataset, band_texts
+from server.raster.outline import Outline
 from server.raster.sources import Sources
 from server.raster.upright import hull, is_north_up, read_upright
 from server.raster.usable import check_crs, check_georeference, check_place
@@ -55,7 +58,7 @@ class TargetReader(Reader):
         try:
             self._ctx_stack.enter_context(holding())
             if not self.dataset:
-                self.dataset = self._ctx_stack.enter_context(self._opened())
+                self.dataset = self._found()
             check_georeference(self.dataset, self.input)
             super().__attrs_post_init__()  # type: ignore[no-untyped-call]
             # rasterio's are upside down for a raster that is not north up.
@@ -64,16 +67,25 @@ class TargetReader(Reader):
             self._ctx_stack.__exit__(*sys.exc_info())
             raise
 
-    def _opened(self) -> AbstractContextManager[Any]:
-        """The target's file, or of a scene the bands that the answer is made of."""
+    def _found(self) -> Any:
+        """The target's file, closed where its outline may do; of a scene the open bands that the answer is made of."""
         self._scene = self.request.scene(self.sources, self.input)
         if self._scene is None:
             self._version = self.sources.version(self.input)
-            return self.sources.open(self.input, self._version)
+            outline = self.sources.outline(self.input, self._version)
+            return outline if outline.plain else self._opened()
         self._numbers = self.request.numbers(self.sources, analysed=self._clouds_wanted)
         self._described = self.request.dataset(self.sources, self.input, self._numbers)
         self._version = self._described.version
-        return self.sources.open_described(self._described)
+        return self._ctx_stack.enter_context(self.sources.open_described(self._described))
+
+    def _opened(self) -> Any:
+        return self._ctx_stack.enter_context(self.sources.open(self.input, self._version))
+
+    def _open(self) -> None:
+        """Open the target's file for what its outline does not say."""
+        if isinstance(self.dataset, Outline):
+            self.dataset = self._opened()
 
     @property
     def _clouds_wanted(self) -> bool:
@@ -146,7 +158,7 @@ class TargetReader(Reader):
 
     @property
     def _raster(self) -> Any:
-        """The open dataset."""
+        """The dataset, or its outline."""
         return self.dataset
 
     @property
@@ -172,6 +184,18 @@ class TargetReader(Reader):
         """Finest zoom level; the matrix set's own where that cannot be told."""
         with _quietly():
             return int(super().maxzoom)
+
+    def tile_exists(self, tile_x: int, tile_y: int, tile_z: int) -> bool:
+        """Whether a tile touches the raster's bounds, as rio-tiler has it or in the tiles' own CRS.
+
+        Where the raster is turned there, corners of its bounds have tiles without data: these are transparent, because
+        clients ask for all tiles within the limits that they are told.
+        """
+        if super().tile_exists(tile_x, tile_y, tile_z):
+            return True
+        bounds = bounds_in(self.tms, self)
+        limits = None if bounds is None or self.tms.is_variable else tile_limits(self.tms, bounds, tile_z)
+        return limits is not None and limits.hold(Tile(tile_x, tile_y, tile_z))
 
     def tile(self, tile_x: int, tile_y: int, tile_z: int, tilesize: int | None = None, **kwargs: Any) -> ImageData:  # type: ignore[override]
         """Read a map tile."""
@@ -212,6 +236,7 @@ class TargetReader(Reader):
 
         Gives where they are in what is open then, and the options to read them with.
         """
+        self._open()
         own = self.dataset
         method = kwargs.get("resampling_method") or "nearest"
         with ExitStack() as stack:

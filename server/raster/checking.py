@@ -38,11 +38,11 @@ def raise_fault(files: Sequence[Watched], error: Exception | None = None) -> Non
             raise file.fault from error
 
 
-def open_checked(url: str, name: str, seen: Inspected) -> Any:
-    """The raster under the name that GDAL knows it by, if it stands for itself."""
+def open_checked(url: str, name: str, seen: Inspected, overview: int | None = None) -> Any:
+    """The raster under the name that GDAL knows it by, or one of its overviews, if it stands for itself."""
     driver = driver_for(url, seen.read(0, 8))
     try:
-        src = rasterio.open(name, driver=driver)
+        src = rasterio.open(name, driver=driver, **({} if overview is None else {"overview_level": overview}))
     except (RasterioIOError, CPLE_BaseError) as error:
         raise SourceUnreadableError(
             f"{url!r} cannot be read as {driver}: {str(error).replace(name, url)[:300]}; give a GeoTIFF"

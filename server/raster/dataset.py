@@ -24,6 +24,10 @@ from server.scenes.reflectance import LANDSAT
 _L2A: Final = re.compile(r"L2A|LEVEL[-_ ]?2A|L2SP|L2SR|SURFACE[-_ ]REFLECTANCE|\bBOA\b", re.IGNORECASE)
 
 
+REQUESTED: Final = "the request"
+"""Where scale and offset come from that a request gives."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dataset:
     """A raster as the analysis sees it: immutable and hashable, so that it can be part of a cache key."""
@@ -71,6 +75,13 @@ class Dataset:
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.height, self.width
+
+    @property
+    def reflectance_sources(self) -> tuple[str, ...]:
+        """Where scale and offset of each band come from."""
+        if self.parts and self.reflectance_source != REQUESTED:
+            return tuple(part.source for part in self.parts)
+        return (self.reflectance_source,) * len(self.indexes)
 
     @property
     def fractions(self) -> bool:

@@ -24,7 +24,13 @@ from server.scenes.scene import Member
 
 @contextmanager
 def open_raster(
-    url: str, version: str | None = None, *, remotes: Remotes, vouched: bool, member: Member | None = None
+    url: str,
+    version: str | None = None,
+    *,
+    remotes: Remotes,
+    vouched: bool,
+    member: Member | None = None,
+    overview: int | None = None,
 ) -> Iterator[Any]:
     """Open a raster of an admitted format, in the state `version` if that is given.
 
@@ -38,13 +44,14 @@ def open_raster(
         remotes: what reads addresses.
         vouched: whether the operator names where it comes from; if not, GDAL bounds what it decodes.
         member: which part of the file, if it is a local archive.
+        overview: which of its overviews, from 0.
 
     Raises:
         SourceMissingError: not there. SourceUnreadableError: not a raster, one of another format, or one that refers
             to other files. SourceFaultError: damaged, or its server fails. SourceChangedError: in another state.
     """
     with ExitStack() as stack:
-        src, files, name = _opened(url, version, stack, remotes, vouched=vouched, member=member)
+        src, files, name = _opened(url, version, stack, remotes, vouched=vouched, member=member, overview=overview)
         if src.compression is Compression.jpeg or len(files) > 1:
             stack.enter_context(whole_tiles(url, files[0]))
         with _failures_named(url, {name: url}, files, remotes):
@@ -140,6 +147,7 @@ def _opened(
     *,
     vouched: bool,
     member: Member | None,
+    overview: int | None,
 ) -> tuple[Any, Sequence[Watched], str]:
     """A raster, the files it is read from, and GDAL's name of it."""
     for attempt in (1, 2):
@@ -148,7 +156,7 @@ def _opened(
             stack.enter_context(rasterio.Env(DummySession(), **UNTRUSTED))
         try:
             name = url if member is None else f"{url}!{member.name}"
-            return stack.enter_context(open_checked(name, found.name, found.seen)), found.files, found.name
+            return stack.enter_context(open_checked(name, found.name, found.seen, overview)), found.files, found.name
         except SourceUnreadableError as error:
             raise_fault([*found.files, found.seen], error)
             if not is_remote(url):

@@ -19,6 +19,7 @@ from server.raster.dataset import Dataset, describe
 from server.raster.documents import may_be_document, read_document
 from server.raster.mounting import file_version
 from server.raster.opening import open_raster, open_stack
+from server.raster.outline import Outline
 from server.raster.scenes import describe_band, describe_scene
 from server.raster.stack import StackBand
 from server.raster.upright import georeferenced
@@ -57,6 +58,7 @@ class Sources:
         self.remotes: Final = remotes
         """States and pieces of remote files."""
         self._described = lru_cache(maxsize=DESCRIPTIONS)(self._describe)
+        self._outlines = lru_cache(maxsize=DESCRIPTIONS)(self._outline)
         known: cachetools.LRUCache[tuple[str, str], Scene | None] = cachetools.LRUCache(ITEM_BYTES, _scene_bytes)
         self._items = cachetools.cached(known, key=lambda *key: key, lock=threading.Lock())(self._read_item)
         self._products = lru_cache(maxsize=DESCRIPTIONS)(_read_product)
@@ -139,16 +141,25 @@ class Sources:
         return file_version(url, self.remotes)
 
     @contextmanager
-    def open(self, url: str, version: str | None = None) -> Iterator[Any]:
-        """Open a raster of one file, in the state `version` if that is given. See `open_raster`.
+    def open(self, url: str, version: str | None = None, *, overview: int | None = None) -> Iterator[Any]:
+        """Open a raster of one file, or one of its overviews, in the state `version` if given. See `open_raster`.
 
         Raises:
             ParameterError: a scene of several files.
         """
         if self.scene(url) is not None:
             raise ParameterError(f"{url!r} is a scene of several files: name one of them")
-        with open_raster(url, version, remotes=self.remotes, vouched=self.allowed.vouched_for(url)) as src:
+        vouched = self.allowed.vouched_for(url)
+        with open_raster(url, version, remotes=self.remotes, vouched=vouched, overview=overview) as src:
             yield src
+
+    def outline(self, url: str, version: str, overview: int | None = None) -> Outline:
+        """What a raster of one file, or one of its overviews, says of itself; remembered. Raises as `open` does."""
+        return self._outlines(url, version, overview)
+
+    def _outline(self, url: str, version: str, overview: int | None) -> Outline:
+        with self.open(url, version, overview=overview) as src:
+            return Outline.of(src)
 
     @contextmanager
     def open_described(self, dataset: Dataset) -> Iterator[Any]:

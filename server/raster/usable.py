@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -16,6 +17,9 @@ LARGEST_COORDINATE: Final = 1e12
 """Coordinates and sizes of pixels beyond which no CRS has any points."""
 SMALLEST: Final = 1e-12
 """Size of a pixel below which positions cannot be distinguished."""
+
+EXTREMES: Final = ("STATISTICS_MINIMUM", "STATISTICS_MAXIMUM")
+"""Metadata of a band that rio-tiler reads as numbers: its least and greatest value."""
 
 
 def check_georeference(src: Any, url: str) -> None:
@@ -73,6 +77,31 @@ def check_real(src: Any, url: str) -> None:
             f"{url!r} holds complex numbers ({src.dtypes[0]}), which make no picture; give a raster of their "
             "amplitude or phase"
         )
+
+
+def check_statistics(src: Any, url: str) -> None:
+    """Refuse a raster whose bands say of their least and greatest value what is no number.
+
+    Raises:
+        SourceUnreadableError: with the band and its metadata.
+    """
+    for band in src.indexes:
+        tags = src.tags(band)
+        if (name := unreadable_extreme(tags)) is not None:
+            raise SourceUnreadableError(
+                f"{url!r} has {name}={tags[name][:40]!r} in band {band}, which is no number; remove it "
+                "(gdal_edit -unsetstats)"
+            )
+
+
+def unreadable_extreme(tags: Mapping[str, str]) -> str | None:
+    """Which of a band's least and greatest value is no number; None where both or neither can be read."""
+    for name in EXTREMES:
+        try:
+            float(tags.get(name, 0))
+        except ValueError:
+            return name
+    return None
 
 
 def check_nodata(nodata: float | None, src: Any) -> None:

@@ -72,7 +72,10 @@ def _problems(name: str, settings: Settings, sources: Sources | None, taken: dic
     return problems
 
 
-@recipe.command(short_help="Check recipes and the rasters they name.")
+@recipe.command(
+    short_help="Check recipes and the rasters they name.",
+    epilog="\b\nExamples:\n  clearsky recipe check recipes/*.yaml\n  clearsky recipe check july.yaml --offline",
+)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--offline", is_flag=True, help="Check only the files; do not open the rasters they name.")
 def check(files: tuple[str, ...], *, offline: bool) -> None:
@@ -97,7 +100,13 @@ def _seen_from(url: str, out: Path | None) -> str:
     return url if out is None else Path(os.path.relpath(url, out.parent)).as_posix()
 
 
-@recipe.command("from-rft", short_help="Convert an ArcGIS raster function template.")
+@recipe.command(
+    "from-rft",
+    short_help="Convert an ArcGIS raster function template.",
+    epilog="\b\nExamples:\n"
+    "  clearsky recipe from-rft slra.rft.xml --target a.tif --replacement b.tif\n"
+    "  clearsky recipe from-rft slra.rft.xml --exact -o recipes/july.yaml",
+)
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.option("--target", help="Cloudy raster, instead of the template's.")
 @click.option("--replacement", multiple=True, help="Another date; may be repeated.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,6 +44,12 @@ class Recipe:
     def options(self) -> dict[str, Any]:
         """The fill's options by name."""
         return {name: getattr(self.algorithm, name) for name in OPTIONS}
+
+    def styled(self, query: Mapping[str, str]) -> Recipe:
+        """The same for a request's pictures: where it or the recipe names a style, that has bands of its own."""
+        if "style" not in query and self.render.style is None:
+            return self
+        return replace(self, request=replace(self.request, assets=()))
 
     @contextmanager
     def blame(self, *key: str | int) -> Iterator[None]:

@@ -69,6 +69,7 @@ def named_recipe(
     recipe = recipe.admitted(sources)
     with recipe.blame("replacements"), holding():
         recipe = replace(recipe, request=chooser_of(request.app).resolved(recipe.request))
+    recipe = recipe.styled(request.query_params)
     shown = shown_bands_of(recipe, sources, request.query_params)
     return replace(recipe, request=replace(recipe.request, shown=shown)) if shown else recipe
 
@@ -141,7 +142,7 @@ def recipe_style(
         return asked
     if render.style is not None:
         return AskedStyle(STYLES[render.style], by_name=True)
-    return None if render.model_fields_set & RECIPE_COLOURS else asked
+    return None if render.model_fields_set & RECIPE_COLOURS or recipe.request.assets else asked
 
 
 def recipe_process(

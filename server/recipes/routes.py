@@ -10,9 +10,9 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.datastructures import QueryParams
 from titiler.core.factory import TilerFactory
-from titiler.extensions.wmts import wmtsExtension
 
 from server.http.asgi import Scope, below_root
+from server.http.matrices import MATRIX_SETS
 from server.http.openapi import PAGE_OR_JSON
 from server.http.pages import TEMPLATES
 from server.http.render import render
@@ -20,6 +20,8 @@ from server.http.scenes import SceneExtension
 from server.http.shared import chooser_of, sources_of
 from server.http.states import used_states
 from server.http.validate import ValidateExtension
+from server.http.wmts import Layer, WmtsExtension
+from server.recipes.model import Recipe
 from server.recipes.params import (
     TILE_PARAMETERS,
     RecipeParams,
@@ -74,7 +76,9 @@ def named_in_recipe(scope: Scope) -> list[str]:
     app = scope["app"]
     sources = sources_of(app)
     recipe = recipes_of(app).get(below_root(scope).split("/")[2]).admitted(sources)
-    shown = shown_bands_of(recipe, sources, QueryParams(scope["query_string"]))
+    query = QueryParams(scope["query_string"])
+    recipe = recipe.styled(query)
+    shown = shown_bands_of(recipe, sources, query)
     request = chooser_of(app).resolved(replace(recipe.request, shown=shown))
     return [recipe.digest, *used_states(request, sources, scope)]
 
@@ -121,6 +125,12 @@ def list_recipes(request: Request) -> Response:
     return JSONResponse(content, headers={"Cache-Control": "no-cache", "Vary": "Accept"})
 
 
+def _layer(recipe: Recipe) -> Layer:
+    """What a recipe is called in a WMTS."""
+    kind = "A layer without its clouds" if recipe.request.replacements else "A layer as it was taken"
+    return Layer(recipe.name, recipe.title, f"{kind}: the recipe {recipe.name} of ClearSky")
+
+
 def add_recipes(app: FastAPI) -> None:
     """Add `/recipes` and everything below it, and read the folder once, so that its errors are logged at start.
 
@@ -138,12 +148,13 @@ def add_recipes(app: FastAPI) -> None:
         "colormap_dependency": recipe_colormap,
         "render_dependency": recipe_colours,
     }
-    wmts = wmtsExtension(tile_dependencies=TILE_PARAMETERS, layer_identifier_provider=lambda recipe: recipe.name)
+    wmts = WmtsExtension(TILE_PARAMETERS, layer_of=_layer)
     factory = TilerFactory(
         name="recipes",
         render_func=render,
         templates=TEMPLATES,
         router_prefix="/recipes/{name}",
+        supported_tms=MATRIX_SETS,
         add_ogc_maps=True,
         extensions=[
             wmts,

@@ -30,7 +30,7 @@ from algorithms.options import OPTIONS
 from algorithms.reclassify import Remap
 from algorithms.removal import CloudAlgorithm
 from algorithms.styles import STYLES
-from server.analysis.clouds import mask_name, paired
+from server.analysis.clouds import mask_name, paired, target_mask_name
 from server.analysis.request import for_each
 from server.errors import RecipeError
 from server.recipes.document import Document, ValuePath
@@ -115,7 +115,7 @@ class Mask(_Part):
 
     model: Annotated[str, AfterValidator(_model)] | None = None
     """Id of a cloud model; `auto`, the default, chooses by bands and level."""
-    source: MaskSource | None = None
+    source: Annotated[Source, AfterValidator(target_mask_name)] | None = None
     """Raster of cloud classes, or the kind of the scenes' own masks."""
     remap: Annotated[Remap, PlainValidator(_remap)] | None = None
     """ArcGIS remap string from classes to 0 and 1."""

@@ -86,10 +86,12 @@ class AllowList:
 
     def state(self) -> Dependency:
         """For whoever asks whether the service can work: whether the admitted folders are there."""
-        absent = [f"{folder}{absence}" for folder in self.folders[1:] if (absence := _absence(folder))]
+        folders = self.folders[1:]  # the first is the demo scene's, which is needed only where nothing else is named
+        absent = sum(bool(_absence(folder)) for folder in folders)
         if absent:
-            return Dependency("degraded", f"{', '.join(absent)}; mount it, or take it off CLEARSKY_ALLOWED_SOURCES")
-        return Dependency("ok", "; ".join(self.describe()))
+            remedy = "mount them, or take them off CLEARSKY_ALLOWED_SOURCES; the server's first lines name them"
+            return Dependency("degraded", f"{absent} of {len(folders)} folders or files cannot be read: {remedy}")
+        return Dependency("ok", f"{len(folders)} folders and files, {len(self.prefixes) + len(self.hosts)} addresses")
 
     def check(self, url: str, *, folders: bool = False) -> str:
         """The dataset name to open, in its one form, if a request may name it.

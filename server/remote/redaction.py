@@ -31,11 +31,16 @@ _PASSING: Final = frozenset({"code"})
 _PREFIXES: Final = ("x-amz-", "x-goog-", "x-oss-")
 
 _SECRET: Final = re.compile(
-    r"(?P<name>(?:[?&]|%3F|%26)(?:x-(?:amz|goog|oss)-[\w-]+|"
+    r"(?P<name>(?:[?&]|%(?:25)*(?:3F|26))(?:x-(?:amz|goog|oss)-[\w-]+|"
     + "|".join(sorted(_ALWAYS | _PASSING | {"awsaccesskeyid", "ossaccesskeyid", "policy"}))
-    + r")(?:=|%3D))(?P<value>(?:(?!%26)[^&\s'\"<>])+)",
+    + r")(?:=|%(?:25)*3D))(?P<value>(?:(?!%(?:25)*26)[^&\s'\"<>])+)",
     re.IGNORECASE,
 )
+_LOGIN: Final = re.compile(
+    r"(?P<start>(?::|%(?:25)*3A)(?:/|%(?:25)*2F){2})(?:(?!%(?:25)*(?:2F|3F|40))[^/?#\s'\"<>@])+(?P<end>@|%(?:25)*40)",
+    re.IGNORECASE,
+)
+"""What stands before the host of an address; percent-encoded any number of times, as above."""
 _DIGEST: Final = re.compile(f"{TOKEN_MARK}[0-9a-f]{{{TOKEN_DIGITS}}}")
 
 
@@ -55,8 +60,8 @@ def is_secret(name: str, others: Collection[str]) -> bool:
 
 
 def redacted(text: str) -> str:
-    """Any text with the values of signatures replaced by dots, and names without digests: for messages and logs."""
-    return _SECRET.sub(r"\g<name>...", _DIGEST.sub("", text))
+    """Any text with signatures and logins replaced by dots, and names without digests: for messages and logs."""
+    return _LOGIN.sub(r"\g<start>...\g<end>", _SECRET.sub(r"\g<name>...", _DIGEST.sub("", text)))
 
 
 def redacted_values(value: Any) -> Any:

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urldefrag, urljoin
 
 from urllib3 import Timeout
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError
 
-from server.errors import (
-    SourceChangedError,
-    SourceDeniedError,
-    SourceFaultError,
-    SourceForbiddenError,
-    SourceMissingError,
-    SourceTimeoutError,
-)
+from server.errors import SourceDeniedError, SourceFaultError, SourceForbiddenError
 from server.remote.allowlist import AllowList
 from server.remote.connections import PrivatePeerError, connections, time_limit
 from server.remote.logins import Logins
@@ -30,23 +22,15 @@ from server.remote.redaction import redacted
 from server.remote.rules import SETTING
 from server.remote.signatures import shown_name, unsigned
 from server.remote.transfer import ATTEMPTS, CONNECT, Part, Stamp
+from server.remote.webanswers import REFUSED_STATUSES, Deadline, TransientError, read_part, read_whole
 
 PAUSE: Final = 0.2
 """Seconds before the second attempt; doubled before each further one."""
-MOST_JSON_BYTES: Final = 8 << 20
-"""Bytes of a document in JSON that may be sent whole where its beginning was requested."""
 HOPS: Final = 5
 """Redirects that are followed."""
 LARGEST_DOCUMENT: Final = 1 << 16
 """Bytes of a document about credentials."""
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_REFUSED: Final = frozenset({401, 403, 409})
-"""Statuses of who may not read; Azure answers 409 where a container is not public."""
-_TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-_PIECE: Final = 1 << 18
-_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
-_LENGTH: Final = re.compile(r"[0-9]{1,18}")
-_JSON: Final = re.compile(r"application/(?:[\w.+-]{1,40}\+)?json\b", re.IGNORECASE)
 
 T = TypeVar("T")
 
@@ -59,14 +43,6 @@ class WebDocument:
     """The body."""
     where: str
     """Address that sent it, after redirects."""
-
-
-class _TransientError(Exception):
-    """A failure that another attempt may avoid."""
-
-    def __init__(self, error: SourceFaultError) -> None:
-        super().__init__(str(error))
-        self.error = error
 
 
 class WebTransfer:
@@ -93,8 +69,8 @@ class WebTransfer:
         elif unless and unless.modified:
             headers["If-Modified-Since"] = unless.modified
 
-        def read(answer: Any, where: str, deadline: float) -> Part:
-            return self._part(answer, shown_name(url), where, (start, stop), unless, deadline)
+        def read(answer: Any, where: str, deadline: Deadline) -> Part:
+            return read_part(answer, shown_name(url), where, (start, stop), unless, deadline)
 
         return self._repeated(url, headers, read)
 
@@ -110,26 +86,28 @@ class WebTransfer:
                 longer, compressed or cut off.
         """
 
-        def read(answer: Any, where: str, deadline: float) -> WebDocument:
-            return WebDocument(self._whole(answer, shown_name(url), most_bytes, deadline), where)
+        def read(answer: Any, where: str, deadline: Deadline) -> WebDocument:
+            return WebDocument(read_whole(answer, shown_name(url), most_bytes, deadline), where)
 
         return self._repeated(url, {"Accept": "application/geo+json, application/json"}, read)
 
-    def _repeated(self, url: str, headers: dict[str, str], read: Callable[[Any, str, float], T]) -> T:
+    def _repeated(self, url: str, headers: dict[str, str], read: Callable[[Any, str, Deadline], T]) -> T:
         """What is read of an address's answer, requested again where that may help."""
-        deadline = time.monotonic() + self._timeout
+        deadline = Deadline(time.monotonic() + self._timeout, self._timeout)
         pause = PAUSE
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return self._attempt(url, headers, read, deadline)
-            except _TransientError as failure:
-                if attempt == ATTEMPTS or time.monotonic() + pause >= deadline:
+            except TransientError as failure:
+                if attempt == ATTEMPTS or time.monotonic() + pause >= deadline.at:
                     raise failure.error from failure
                 time.sleep(pause)
                 pause *= 2
         raise AssertionError
 
-    def _attempt(self, url: str, headers: dict[str, str], read: Callable[[Any, str, float], T], deadline: float) -> T:
+    def _attempt(
+        self, url: str, headers: dict[str, str], read: Callable[[Any, str, Deadline], T], deadline: Deadline
+    ) -> T:
         first, url = parse_address(url), shown_name(url)  # messages name the file
         where = first
         try:
@@ -149,15 +127,15 @@ class WebTransfer:
                     answer.close()
                 where = self._hop(url, where, target)
         except (ConnectTimeoutError, ReadTimeoutError) as error:
-            raise _TransientError(self._late(url)) from error
+            raise TransientError(deadline.error(url)) from error
         except HTTPError as error:
             reason = redacted(" ".join(str(error).split()))[:200]
-            raise _TransientError(
+            raise TransientError(
                 SourceFaultError(f"{url!r} cannot be fetched: {reason}; try again or inform its provider")
             ) from error
         raise SourceFaultError(f"{url!r} redirects more than {HOPS} times; give the final address")
 
-    def _let_in(self, first: Address, where: Address, headers: dict[str, str], deadline: float) -> Any:
+    def _let_in(self, first: Address, where: Address, headers: dict[str, str], deadline: Deadline) -> Any:
         """An answer, with the credentials that there are for an address on the way from `first`."""
         rule = self._logins.rule(where)
         told = rule is not None and rule.sign is not None
@@ -167,7 +145,7 @@ class WebTransfer:
             sent = self._tokens.sign(where, where) or where
         answer = self._ask(sent, headers | self._logins.headers(first, where), deadline)
         # 404 with a token means what it says.
-        denied = answer.status in (DENIED_STATUSES if sent == where else _REFUSED)
+        denied = answer.status in (DENIED_STATUSES if sent == where else REFUSED_STATUSES)
         if blob and denied and (signed := self._tokens.sign(where, sent)):
             answer.close()
             answer = self._ask(signed, headers, deadline)
@@ -175,7 +153,7 @@ class WebTransfer:
 
     def _document(self, where: Address, headers: Mapping[str, str]) -> bytes:
         """A small document, from the very address that was asked."""
-        deadline = time.monotonic() + self._timeout / ATTEMPTS
+        deadline = Deadline(time.monotonic() + self._timeout / ATTEMPTS, self._timeout / ATTEMPTS)
         self._allowed.check_address(where)
         try:
             answer = self._ask(where, dict(headers), deadline)
@@ -210,17 +188,12 @@ class WebTransfer:
             shown = str(replace(address, query=""))[:200]
             raise SourceForbiddenError(f"{url!r} redirects: {shown!r} is not allowed: {why}") from error
 
-    def _late(self, url: str) -> SourceTimeoutError:
-        return SourceTimeoutError(
-            f"{url!r} was not sent within {self._timeout:g} s; try again, or raise CLEARSKY_SOURCE_TIMEOUT"
-        )
-
-    def _ask(self, where: Address, headers: dict[str, str], deadline: float) -> Any:
+    def _ask(self, where: Address, headers: dict[str, str], deadline: Deadline) -> Any:
         pools = self._listed if self._allowed.named(where) else self._public
         pool = pools.connection_from_host(where.host, where.port, where.scheme)
-        silence = max(min(self._timeout / ATTEMPTS, deadline - time.monotonic()), 0.001)
+        silence = max(min(self._timeout / ATTEMPTS, deadline.at - time.monotonic()), 0.001)
         timeout = Timeout(connect=min(CONNECT, silence), read=silence)
-        time_limit.set(silence=silence, deadline=deadline)
+        time_limit.set(silence=silence, deadline=deadline.at)
         try:
             return pool.urlopen(
                 "GET",
@@ -237,97 +210,3 @@ class WebTransfer:
                 f"{str(unsigned(where))!r} is not allowed: its host has the private address {error}; "
                 "the operator can admit its URL prefix with CLEARSKY_ALLOWED_SOURCES"
             ) from error
-
-    def _part(
-        self, answer: Any, url: str, where: str, wanted: tuple[int, int], unless: Stamp | None, deadline: float
-    ) -> Part:
-        if answer.status == HTTPStatus.NOT_MODIFIED and unless:
-            return Part(None, unless, where)
-        if answer.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
-            _refuse(url, answer.status, wanted[0])
-        first, last, size = _span(answer, url, wanted)
-        stamp = Stamp(size, _validator(answer, "etag"), _validator(answer, "last-modified"))
-        data = self._body(answer, url, last - first, deadline)
-        return Part(data, stamp, where)
-
-    def _body(self, answer: Any, url: str, length: int, deadline: float) -> bytes:
-        """The whole body, and no more than was announced."""
-        data = self._bytes(answer, url, length, deadline)
-        if len(data) != length:
-            raise _TransientError(
-                SourceFaultError(
-                    f"{url!r} came with {len(data)} bytes instead of {length}; try again or inform its provider"
-                )
-            )
-        return data
-
-    def _whole(self, answer: Any, url: str, most: int, deadline: float) -> bytes:
-        """The body of an answer whose length may not be announced."""
-        if answer.status != HTTPStatus.OK:
-            _refuse(url, answer.status, 0)
-        if answer.headers.get("content-encoding", "identity") != "identity":
-            raise SourceFaultError(f"{url!r} is sent compressed, though that was not asked for; inform its provider")
-        announced = answer.headers.get("content-length", "")
-        if _LENGTH.fullmatch(announced) and int(announced) <= most:
-            return self._body(answer, url, int(announced), deadline)
-        data = b"" if announced else self._bytes(answer, url, most, deadline)
-        if announced or len(data) > most:
-            raise SourceFaultError(f"{url!r} answers with more than {most} bytes, the most that are read")
-        return data
-
-    def _bytes(self, answer: Any, url: str, most: int, deadline: float) -> bytes:
-        """The body, or somewhat more than `most` bytes of a longer one."""
-        pieces: list[bytes] = []
-        got = 0
-        while got <= most and (piece := answer.read1(_PIECE, decode_content=False)):
-            got += len(piece)
-            pieces.append(piece)
-            if time.monotonic() > deadline:
-                raise self._late(url)
-        return b"".join(pieces)
-
-
-def _validator(answer: Any, name: str) -> str | None:
-    """A header to send with the next request, unless it contains what no header may."""
-    value: str | None = answer.headers.get(name)
-    return value if value and value.isascii() and value.isprintable() and len(value) <= 1024 else None
-
-
-def _refuse(url: str, status: int, start: int) -> NoReturn:
-    """The error for an answer without bytes."""
-    if status in (404, 410):
-        raise SourceMissingError(f"{url!r} does not exist (its server answers {status}); check the name")
-    if status in _REFUSED:
-        raise SourceDeniedError(f"{url!r} is refused by its server ({status}); give a public or signed address")
-    if status == 416 and start:
-        raise SourceChangedError(f"{url!r} changed while it was read: it is shorter now; try again")
-    error = SourceFaultError(
-        f"{url!r} cannot be fetched: its server answers {status}; try again or inform its provider"
-    )
-    if status in _TRANSIENT:
-        raise _TransientError(error)
-    raise error
-
-
-def _span(answer: Any, url: str, wanted: tuple[int, int]) -> tuple[int, int, int]:
-    """First and last byte (excluded) of the body, and the file's size."""
-    start, stop = wanted
-    length = answer.headers.get("content-length", "")
-    if answer.headers.get("content-encoding", "identity") != "identity":
-        raise SourceFaultError(f"{url!r} is sent compressed, so its parts cannot be read; inform its provider")
-    if answer.status == HTTPStatus.OK:
-        # A server may send a small file whole; of a large one that would be paid again with every part. Services that
-        # answer in JSON know no parts.
-        most = max(stop, MOST_JSON_BYTES if _JSON.match(answer.headers.get("content-type", "")) else 0)
-        if start == 0 and _LENGTH.fullmatch(length) and int(length) <= most:
-            return 0, int(length), int(length)
-        raise SourceFaultError(
-            f"the server of {url!r} sends no parts of files (it ignores `Range`); use a server that supports ranges"
-        )
-    match = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
-    if match is None:
-        raise SourceFaultError(f"the server of {url!r} does not say which part it sends (`Content-Range`)")
-    first, last, size = (int(group) for group in match.groups())
-    if first != start or last != min(stop, size) - 1:
-        raise SourceFaultError(f"the server of {url!r} sends bytes {first}-{last} instead of {start}-{stop - 1}")
-    return first, last + 1, size

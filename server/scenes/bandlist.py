@@ -109,7 +109,7 @@ def _reflectance(file: str) -> Reflectance:
     path, product = path_of(file), product_named([file]) or ""
     return reflectance_by_rules(
         [],
-        applied=False,
+        applied=None,
         sentinel2=is_sentinel2(product) and _SENTINEL.search(path) is not None,
         baseline=baseline_of([], [product]),
         landsat=is_landsat_surface(product) and _LANDSAT.search(path) is not None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 MOST_VALUES: Final = 250_000
 """Values of a JSON document, each of which takes up to 40 times its bytes in memory; 50 Items have 17,000 to 76,000."""
@@ -71,3 +71,8 @@ def mapping_of(value: object) -> Mapping[str, Any]:
 def list_of(value: object) -> list[Any]:
     """A value that should be a list; an empty one for anything else."""
     return value if isinstance(value, list) else []
+
+
+def is_string(value: object) -> TypeGuard[str]:
+    """Whether a value is text."""
+    return isinstance(value, str)

@@ -62,7 +62,7 @@ def landsat_scene(files: ProductFiles, metadata: str) -> Scene:
             lost.append(label)
             continue
         place = {"scale": scale and scale / light, "offset": offset and offset / light}
-        meaning = reflectance_by_rules([place], applied=False, sentinel2=False, baseline=None, landsat=level == "l2a")
+        meaning = reflectance_by_rules([place], applied=None, sentinel2=False, baseline=None, landsat=level == "l2a")
         url, member = files.place(name)
         source = "MTL metadata" if scale else meaning.source
         bands.append(

@@ -171,12 +171,13 @@ def preset_of(kind: str) -> MaskPreset:
     return PRESETS[kind]
 
 
-def chosen_kind(wanted: str, there: Sequence[str]) -> str:
+def chosen_kind(wanted: str, there: Sequence[str], whose: str = "the scene") -> str:
     """Which of a scene's masks a request means.
 
     Args:
         wanted: a kind, or `auto`.
         there: the kinds that the scene has.
+        whose: what errors call the scene.
 
     Raises:
         ParameterError: an unknown kind, or one that the scene does not have.
@@ -190,7 +191,7 @@ def chosen_kind(wanted: str, there: Sequence[str]) -> str:
     preset_of(wanted)
     if wanted not in there:
         own = ", ".join(kind for kind in PRESETS if kind in there) or "no mask"
-        raise ParameterError(f"mask={wanted}: the scene comes with {own}; name that, or leave `mask` out")
+        raise ParameterError(f"mask={wanted}: {whose} comes with {own}; name that, or `auto` for each its own")
     return wanted
 
 

@@ -81,7 +81,7 @@ def baseline_of(properties: Sequence[object], names: Sequence[object]) -> str | 
 
 
 def reflectance_by_rules(
-    places: Sequence[Mapping[str, Any]], *, applied: bool, sentinel2: bool, baseline: str | None, landsat: bool
+    places: Sequence[Mapping[str, Any]], *, applied: str | None, sentinel2: bool, baseline: str | None, landsat: bool
 ) -> Reflectance:
     """Scale and offset of a band: the flag before the metadata, the metadata before the baseline.
 
@@ -89,14 +89,14 @@ def reflectance_by_rules(
 
     Args:
         places: what the document says of the band, the nearest first.
-        applied: whether the archive says that it took the offset off already (`earthsearch:boa_offset_applied`).
+        applied: the flag that says that the archive took the offset off already, `earthsearch:boa_offset_applied`.
         sentinel2: whether it is a product of Sentinel-2.
         baseline: its processing baseline, where known.
         landsat: whether it is surface reflectance of Landsat, Collection 2.
     """
     scale, offset = stated(places)
-    if applied:
-        return Reflectance(scale or 1e-4, 0.0, "earthsearch:boa_offset_applied")
+    if applied is not None:
+        return Reflectance(scale or 1e-4, 0.0, applied)
     by_baseline = None
     if sentinel2 and baseline is not None:
         raised = tuple(map(int, baseline.split("."))) >= OFFSET_SINCE

@@ -60,7 +60,7 @@ def viewer_defaults(demo: Path, sources: Sources) -> dict[str, Any]:
         "replacement": [replacement] if complete else [],
         "options": [_field(option) for option in OPTIONS.values()],
         "styles": [_style(style) for style in STYLES.values() if style.scaling in ("tone", "index")],
-        "palettes": {name: _legend(classes) for name, classes in PALETTES.items()},
+        "palettes": {name: _legend(name, classes) for name, classes in PALETTES.items()},
         "passed_on": [name for name in PARAMETERS if name not in FIELD_PARAMETERS],
     }
 
@@ -77,9 +77,10 @@ def _style(style: Style) -> dict[str, Any]:
     return {"name": style.name, "title": style.title, "bands": style.bands, "index": style.scaling == "index"}
 
 
-def _legend(classes: tuple[PaletteClass, ...]) -> list[dict[str, Any]]:
+def _legend(name: str, classes: tuple[PaletteClass, ...]) -> list[dict[str, Any]]:
     """A palette as a legend, without the sources that no request has."""
-    used = (part for part in classes if part.low <= MOST_REPLACEMENTS or part.low == UNFILLED)
+    numbered = name == "fill_source"
+    used = [part for part in classes if not numbered or part.low <= MOST_REPLACEMENTS or part.low == UNFILLED]
     return [
         {"low": part.low, "colour": f"rgb({', '.join(map(str, part.colour))})", "label": part.label} for part in used
     ]

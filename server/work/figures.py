@@ -35,3 +35,5 @@ class Figures:
     """Inferences and fills that wait for a worker."""
     provider: str
     """Where the models run: see `Sessions.provider`."""
+    shared_works: bool | None = None
+    """Whether what workers share can be had; None where nothing is shared."""

@@ -86,9 +86,13 @@ class Metrics:
         self._misses = Counter(
             "clearsky_cache_misses", "Values not found in a cache.", ["cache", "tier"], registry=registry
         )
+        self._shared_up = self._gauge(
+            "shared_cache_up", "1 while what workers share can be had, 0 while not.", ["cache"], mode="livemin"
+        )
         self._provider = self._gauge(
             "provider_info", "1 for the execution provider in use.", ["provider"], mode="livemax"
         )
+        self._gauge("workers", "Processes that serve one port.", mode="livesum").set(1)
         self._gauge("build_info", "1 for the running version.", ["version"], mode="livemax").labels(version).set(1)
         self._providers: frozenset[str] = frozenset()
         self._folder = counting_folder()
@@ -104,7 +108,7 @@ class Metrics:
         return Histogram(f"clearsky_{name}_fraction", text, buckets=FRACTION_BUCKETS, registry=self._registry)
 
     def _gauge(
-        self, name: str, text: str, labels: list[str] | None = None, *, mode: Literal["livesum", "livemax"]
+        self, name: str, text: str, labels: list[str] | None = None, *, mode: Literal["livesum", "livemax", "livemin"]
     ) -> Gauge:
         return Gauge(f"clearsky_{name}", text, labels or [], registry=self._registry, multiprocess_mode=mode)
 
@@ -137,6 +141,8 @@ class Metrics:
         figures = self._look_up()
         with self._lock:
             self._queue.set(figures.waiting)
+            if figures.shared_works is not None:
+                self._shared_up.labels("shared").set(figures.shared_works)
             for provider in self._providers | {figures.provider}:
                 self._provider.labels(provider).set(provider == figures.provider)
             self._providers |= {figures.provider}

@@ -28,10 +28,10 @@ def filled_from(folder: Path | str, other: str = "other.tif") -> list[str]:
     return ["--replacement", f"{folder}/{other}", "--mask", f"{folder}/mask.tif", *CLEAR]
 
 
-def run(*args: object) -> int:
-    """The command's exit status, in this process."""
+def run(*args: object, command: str = "export") -> int:
+    """A command's exit status, in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["clearsky", "export", *map(str, args)])
+        patch.setattr(sys, "argv", ["clearsky", command, *map(str, args)])
         try:
             main()
         except SystemExit as stop:

@@ -143,10 +143,8 @@ def without_gdal_settings() -> dict[str, str]:
 
 
 def wmts_source(capabilities: str) -> str:
-    """GDAL's name of the Web Mercator layer of a WMTS."""
-    document = httpx2.get(capabilities, timeout=60).text
-    names = [part.split("<")[0] for part in document.split("<ows:Identifier>")[1:]]
-    return f"WMTS:{capabilities},layer={next(name for name in names if '_WebMercatorQuad_' in name)}"
+    """GDAL's name of the Web Mercator layer of a WMTS; commas would end the address."""
+    return f"WMTS:{capabilities.replace(',', '%2C')},tilematrixset=WebMercatorQuad"
 
 
 def raster(content: bytes) -> np.ndarray:

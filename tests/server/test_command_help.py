@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 import click
 import pytest
@@ -40,6 +41,27 @@ def test_no_list_of_commands_cuts_a_description() -> None:
         told = group.get_help(context)
         assert "..." not in told.partition("Commands:")[2]
         assert [name for name in group.list_commands(context) if f"\n  {name} " not in told] == []
+
+
+def commands(group: click.Group) -> Iterator[click.Command]:
+    for command in group.commands.values():
+        yield from commands(command) if isinstance(command, click.Group) else (command,)
+
+
+def test_every_command_has_examples_that_it_understands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is a line of its own, of words and options that the command has."""
+    found = list(commands(cli))
+    assert len(found) > 7
+    for command in found:
+        lines = (command.epilog or "").split("Examples:\n")[1].splitlines()
+        assert lines
+        told = command.get_help(click.Context(command, max_content_width=80))
+        for line in lines:
+            assert line.strip() in map(str.strip, told.splitlines()), line
+            words = [word for word in line.split() if "=" not in word]
+            position = words.index(str(command.name)) + 1
+            monkeypatch.setattr(click.Path, "convert", lambda _self, value, *_: value)  # no file of the examples exists
+            command.make_context(str(command.name), words[position:])
 
 
 def test_every_option_with_few_values_lists_them() -> None:

@@ -25,7 +25,7 @@ POLICY: Final = (
 
 TEMPLATES: Final = Jinja2Templates(
     env=jinja2.Environment(
-        autoescape=jinja2.select_autoescape(["html"]),
+        autoescape=jinja2.select_autoescape(["html", "xml"]),
         loader=jinja2.ChoiceLoader(
             [jinja2.FileSystemLoader(_FOLDER / "templates"), jinja2.PackageLoader("titiler.core", "templates")]
         ),

@@ -17,8 +17,9 @@ from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse,
 
 from algorithms.errors import ClearSkyError, ParameterError
 from server.analysis import choosing
-from server.analysis.choosing import Chooser, Ranking
+from server.analysis.choosing import Chooser
 from server.analysis.engine import Analysis
+from server.analysis.ranking import Ranking
 from server.analysis.request import Request
 from server.analysis.sharing import shared_cache
 from server.errors import (
@@ -31,13 +32,7 @@ from server.errors import (
 from tests.helpers.archives import write_band
 from tests.helpers.scenes import Demo, read_raster
 from tests.helpers.service import sources_by
-from tests.helpers.stacapi import HERE, Answer, StacApi, four_dates, put, scl_with, stac_api
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory, documents: Path) -> Iterator[StacApi]:
-    with four_dates(tmp_path_factory.mktemp("api"), documents) as api:
-        yield api
+from tests.helpers.stacapi import HERE, Answer, StacApi, put, scl_with, stac_api
 
 
 @pytest.fixture(autouse=True)

@@ -76,7 +76,7 @@ def detected(request: pytest.FixtureRequest, client: TestClient, folder: Path) -
     metres: int = request.param
     params = {"url": str(folder / f"{metres}/cloudy.tif"), "algorithm": "cloud_mask"}
     cloud = np.isin(raster(client.get("/cog/preview.tif", params=params).content)[0], (1, 2))[FILLED]
-    assert 0.03 < cloud.mean() < 0.95
+    assert 0.005 < cloud.mean() < 0.95
     return metres, cloud
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from prometheus_client import CollectorRegistry, write_to_textfile
 
-from server.export import plan
+from server.export import plan, textfile
 from tests.helpers.exports import CLEAR, filled_from, run
 from tests.helpers.scenes import read_raster, write_mask
 
@@ -51,3 +52,54 @@ def test_without_cloud_there_is_no_confidence(bad: Path, tmp_path: Path, capfd: 
     assert run(*args, "--json") == 0
     done = json.loads(capfd.readouterr().out)
     assert (done["cloud"], done["filled"], done["unfilled"], done["mean_confidence"]) == (0, 0, 0, None)
+
+
+def metrics_in(file: Path) -> dict[str, float]:
+    lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
+    assert len({line.partition("{")[2].rpartition("}")[0] for line in lines}) == 1  # the label of all
+    return {line.partition("{")[0]: float(line.rpartition(" ")[2]) for line in lines}
+
+
+def test_a_file_of_metrics_tells_how_far_an_export_is(
+    bad: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "PIECE_PIXELS", (150, 200))
+    monkeypatch.setattr(textfile, "WRITE_SECONDS", 0.0)
+    seen: list[dict[str, float]] = []
+    write = write_to_textfile
+
+    def watched(path: str, registry: CollectorRegistry) -> None:
+        write(path, registry)
+        seen.append(metrics_in(Path(path)))
+
+    monkeypatch.setattr(textfile, "write_to_textfile", watched)
+    file = tmp_path / "scene.prom"
+    assert run(bad / "target.tif", tmp_path / "out.tif", *filled_from(bad), "--metrics", file, "--json") == 0
+    done = json.loads(capfd.readouterr().out)
+    counts = [state.get("clearsky_export_pieces_done", 0) for state in seen]
+    assert counts == sorted(counts)
+    assert [state["clearsky_export_finished"] for state in seen] == [*[0] * (len(seen) - 1), 1]
+    assert counts[-1] == seen[-1]["clearsky_export_pieces"] > 1
+    for share in ("cloud", "filled", "unfilled"):
+        assert seen[-1][f"clearsky_export_{share}_fraction"] == pytest.approx(done[share])
+    assert list(tmp_path.glob("scene.prom*")) == [file]
+
+
+def test_an_export_does_not_fail_for_its_metrics(
+    bad: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = [bad / "target.tif", tmp_path / "out.tif", *filled_from(bad)]
+    assert run(*args, "--metrics", tmp_path / "no-such-folder" / "scene.prom") == 2  # known before the work begins
+    assert "no-such-folder" in capfd.readouterr().err
+    write = write_to_textfile
+    writes: list[str] = []
+
+    def once(path: str, registry: CollectorRegistry) -> None:
+        writes.append(path)
+        if len(writes) > 1:
+            raise OSError(28, "No space left on device")
+        write(path, registry)
+
+    monkeypatch.setattr(textfile, "write_to_textfile", once)
+    assert run(*args, "--metrics", tmp_path / "scene.prom") == 0
+    assert len(writes) > 1

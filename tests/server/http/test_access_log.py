@@ -6,15 +6,20 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import anyio
 import pytest
 from starlette.testclient import TestClient
 
 from server.http.logs import configure_logs
+from server.http.observation import Observed
 from server.settings import LogFormat, LogLevel
+from server.work.figures import Figures
+from server.work.metrics import Metrics
 from tests.helpers.scenes import make_pair, write_raster
 from tests.helpers.service import application, good
 
@@ -71,8 +76,8 @@ def test_a_line_of_text_per_request(client: TestClient, folder: Path, logs: Any)
 
 def test_a_line_of_json_per_request(client: TestClient, folder: Path, logs: Any) -> None:
     lines = logs("info", "json")
-    params: dict[str, Any] = {"url": folder / "target.tif", "replacement": folder / "replacement.tif", "bidx": 1}
-    answer = good(client.get("/cog/preview.png", params=params))
+    params: dict[str, Any] = {"url": folder / "target.tif", "replacement": folder / "replacement.tif", "bidx": 2}
+    answer = good(client.get("/cog/preview.png", params=params))  # of another band: the first one's answer is kept
     told = json.loads(lines()[0])
     assert told["request"] == answer.headers["x-request-id"]
     assert (told["method"], told["status"], told["bytes"]) == ("GET", 200, len(answer.content))
@@ -147,3 +152,42 @@ def test_levels(client: TestClient, logs: Any) -> None:
         logging.getLogger("another.library").warning("something")
         counts[level] = len(lines())
     assert counts == {"debug": 5, "info": 2, "warning": 1, "error": 0}
+
+
+def observed(app: Any, lines: Log) -> tuple[str, str]:
+    """The status of a request to an ASGI application, in the metrics and in the log."""
+    metrics = Metrics("1", lambda: Figures((), 0, "cpu"))
+    scope = {"type": "http", "method": "GET", "path": "/x", "raw_path": b"/x", "query_string": b"", "headers": []}
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(_: dict[str, Any]) -> None:
+        return
+
+    async def ask() -> None:
+        await Observed(app, metrics=metrics)(scope, receive, send)
+
+    with suppress(RuntimeError):
+        anyio.run(ask)
+    (logged,) = lines()
+    (counted,) = re.findall(r'clearsky_requests_total\{.*status="(\w+)"\} 1\.0', metrics.render()[0].decode())
+    return logged.split()[5], counted
+
+
+def test_requests_without_an_answer_have_a_status(logs: Any) -> None:
+    lines = logs("info", "text")
+
+    async def gone(*_: Any) -> None:
+        return
+
+    async def failing(*_: Any) -> None:
+        raise RuntimeError
+
+    async def failing_late(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise RuntimeError
+
+    assert observed(gone, lines) == ("499", "4xx")
+    assert observed(failing, lines) == ("500", "5xx")
+    assert observed(failing_late, lines) == ("200", "2xx")

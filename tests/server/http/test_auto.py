@@ -28,12 +28,6 @@ FILL: Final = '{"residual": false, "buffer": 0}'
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory, documents: Path) -> Iterator[StacApi]:
-    with four_dates(tmp_path_factory.mktemp("api"), documents) as api:
-        yield api
-
-
-@pytest.fixture(scope="module")
 def client(api: StacApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     folder = tmp_path_factory.mktemp("recipes")
     recipe = {"name": "best", "target": api.address("target"), "replacements": ["auto"], "mask": {"source": "scl"}}
@@ -128,7 +122,8 @@ def test_no_answer_shows_a_secret(
     secretive: StacApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     api, operator = secretive, f"{secretive.base}/?subscription-key=SECRET4"
-    with application(f"{api.folder},{api.base}/", stac_api=operator) as client:
+    shared = f"file://{api.folder}/shared"
+    with application(f"{api.folder},{api.base}/", stac_api=operator, cache_url=shared) as client:
         ranking = good(client.get("/stac/replacements", params=asked(api) | {"limit": 50}))
         assert ranking.json()["api"] == f"{api.base}/"
         assert {candidate["id"] for candidate in ranking.json()["candidates"]} == {"right_1", "far"}
@@ -138,6 +133,16 @@ def test_no_answer_shows_a_secret(
             assert b"SECRET" not in answer.content
             assert "SECRET" not in str(answer.headers)
         assert "SECRET" not in ranking.text
+    behave, searched = api.instead, []
+
+    def counted(request: Request) -> Any:
+        searched.append(request.url.path)
+        return behave(request)
+
+    api.instead = counted
+    with application(f"{api.folder},{api.base}/", stac_api=operator, cache_url=shared) as client:
+        good(client.get("/stac/replacements", params=asked(api)))
+        assert "/search" in searched  # addresses with secrets are not left in a store that processes share
     monkeypatch.setenv("CLEARSKY_STAC_API", operator)
     for options in ([], ["--json"]):
         printed = CliRunner().invoke(replacements, [api.address("target"), "--mask", "scl", *options])

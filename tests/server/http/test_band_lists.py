@@ -234,4 +234,5 @@ def test_a_list_has_the_level_model_and_reflectance_of_its_stacked_file(
     for said in ("scale", "offset"):
         assert listed["reflectance"][said] == whole["reflectance"][said]
     source = listed["reflectance"]["source"]
+    assert listed["reflectance"]["sources"] == [source] * len(names)
     assert source.startswith("default for float32") if dtype == "float32" else source != "the file"

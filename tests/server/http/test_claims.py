@@ -116,7 +116,9 @@ def test_stuck_threads_are_counted_and_the_rest_is_told(folder: Path, reads: Rea
         assert time.monotonic() - begun < 1
         assert refused.status_code == 503
         assert "2 reads" in refused.json()["detail"]
-        assert httpx2.get(base + "/healthz", timeout=60).status_code == 200
+        probes = {path: httpx2.get(base + path, timeout=60) for path in ("/healthz", "/metrics", "/readyz")}
+        assert [answer.status_code for answer in probes.values()] == [200, 200, 503]
+        assert "2 of 2 threads are stuck" in probes["/readyz"].json()["detail"]
         reads.released.set()
         until(lambda: httpx2.get(base + preview(folder, 16), timeout=60).status_code == 200)
 

@@ -48,6 +48,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, pair: Pair) -> Path:
     write_raster(folder / "holes.tif", holes)
     write_mask(folder / "all.tif", np.ones_like(pair.mask))
     write_raster(folder / "one.tif", pair.target[:1])
+    for number, name in enumerate(BANDS):
+        write_raster(folder / f"{name}.tif", pair.target[number : number + 1], descriptions=(name,))
     write_raster(folder / "unnamed.tif", pair.target[:3], descriptions=("first", "second", "third"))
     return folder
 
@@ -204,6 +206,18 @@ def test_chosen_bands_go_through_the_curve_of_a_style(client: TestClient, folder
         shown = picture(answer(client, folder, "target.tif", style="natural", **chosen).content)[..., :3]
         expected = natural_tones(pair.target[[3, 2, 1]] * 1e-4, ("nir", "red", "green"))
         np.testing.assert_array_equal(shown.transpose(2, 0, 1), expected)
+
+
+@pytest.mark.parametrize("style", [None, *STYLES])
+def test_a_scene_of_several_files_looks_as_one_file(client: TestClient, folder: Path, style: str | None) -> None:
+    """Only the bands that a style shows are opened, and it finds them by name."""
+    asked = {} if style is None else {"style": style}
+    if style == "raw":
+        asked |= {"assets": "red,green,blue"}
+    url = f"{folder}/{{{','.join(BANDS)}}}.tif"
+    ours = client.get(f"/stac/{BOX}.png", params={"url": url, "bands": ",".join(BANDS), **PLACE, **asked})
+    assert ours.status_code == 200, ours.text
+    assert ours.content == answer(client, folder, "target.tif", **asked).content
 
 
 def test_each_style_has_its_own_tag(client: TestClient, folder: Path) -> None:

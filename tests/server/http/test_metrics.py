@@ -28,6 +28,7 @@ CONTRACT = {
     "clearsky_filled_fraction_count": set(),
     "clearsky_provider_info": {"provider"},
     "clearsky_build_info": {"version"},
+    "clearsky_workers": set(),
     "process_resident_memory_bytes": set(),
     "process_cpu_seconds_total": set(),
 }

@@ -209,3 +209,21 @@ def test_a_mixture_of_control_points_and_lattices_is_filled(client: TestClient, 
         assert (shown[0][shown[-1] > 0] == 1).mean() > 0.25
         filled = raster(client.get("/cog/preview.tif", params=files | OPTIONS).content)
         assert (filled[0][filled[-1] > 0] < 6000).mean() > 0.995
+
+
+@pytest.mark.parametrize("value", ["none", "1,5", "0x10", "1 m"])
+def test_statistics_that_are_no_numbers_are_named(client: TestClient, folder: Path, pair: Pair, value: str) -> None:
+    """rio-tiler reads them as numbers, also for what is said of a raster."""
+    placed: dict[str, Any] = {"crs": UTM, "transform": ORIGIN, "nodata": 0}
+    url = write(folder / "statistics.tif", pair.target, **placed)
+    with rasterio.open(url, "r+") as dst:
+        dst.update_tags(2, STATISTICS_MINIMUM=value, STATISTICS_MAXIMUM="9")
+    other = write(folder / "plain.tif", pair.replacement, **placed)
+    filled = {"url": other, "replacement": url, "resampling": "bilinear"} | OPTIONS
+    for route in ("preview.tif", "tiles/WebMercatorQuad/13/4437/3054.tif", "statistics", "point/15.005,41.545", "info"):
+        for query in ({"url": url}, {"url": url, "resampling": "bilinear"}):
+            answer = client.get(f"/cog/{route}", params=query)
+            assert answer.status_code == 400
+            assert f"STATISTICS_MINIMUM={value!r} in band 2" in answer.json()["detail"]
+    assert client.get("/cog/tiles/WebMercatorQuad/13/4437/3054.tif", params=filled).status_code == 400
+    assert client.get("/cog/scene", params={"url": url}).status_code == 200

@@ -123,10 +123,20 @@ def test_info_says_what_is_understood(client: TestClient, folder: Path) -> None:
     assert mask["fraction"] == pytest.approx((PAIR.mask | SHADOW).mean(), abs=0.01)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("bits", [False, True])
+def test_values_are_those_of_the_archive(client: TestClient, folder: Path, kind: str, bits: bool) -> None:
+    asked = {"url": str(folder / "cloudy" / "item.json"), "mask": kind} | ({"mask_bits": "3,4"} if bits else {})
+    for path in ("/stac/scene", "/stac/info"):
+        described = good(client.get(path, params=asked)).json()
+        mask = described.get("clearsky", described)["mask"]
+        assert mask["values"] == sorted(np.unique(KINDS[kind][0]).tolist())
+
+
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ({"mask": "udm2"}, "comes with scl, qa_pixel"),
+        ({"mask": "udm2"}, "cloudy/item.json' comes with scl, qa_pixel"),
         ({"url": "alone.tif", "mask": "scl"}, "comes with no mask"),
         ({"replacement": "bare/item.json", "mask": "scl"}, "comes with no mask"),
         ({"mask": "cloudy/qa_pixel.tif", "mask_bits": "x"}, "mask_bits='x'"),
@@ -135,7 +145,10 @@ def test_info_says_what_is_understood(client: TestClient, folder: Path) -> None:
         ({"mask": "elsewhere.tif"}, "does not overlap"),
         ({"mask": "elsewhere.tif", "replacement_mask": "none"}, "does not overlap"),
         ({"mask_bits": "3"}, "name it with `mask`"),
-        ({"replacement_mask": "udm2"}, "comes with scl, qa_pixel"),
+        ({"mask": "none"}, "leave `mask` out"),
+        ({"mask": "NONE", "replacement_mask": "none"}, "leave `mask` out"),
+        ({"replacement": "few.tif"}, "few.tif' lacks nir, swir16, swir22: no cloud model works"),
+        ({"replacement_mask": "udm2"}, "clear/item.json' comes with scl, qa_pixel"),
     ],
     ids=str,
 )
@@ -143,6 +156,7 @@ def test_what_does_not_fit_is_refused(client: TestClient, folder: Path, asked: d
     far = folder / "elsewhere.tif"
     if not far.exists():
         write_raster(far, PAIR.mask[None].astype(np.uint8), crs="EPSG:32735")
+        write_raster(folder / "few.tif", PAIR.replacement[:3], descriptions=BANDS[:3])
     places = {"url": "cloudy/item.json", "replacement": "clear/item.json"} | asked
     words = ("mask_bits",)
     full: dict[str, Any] = {

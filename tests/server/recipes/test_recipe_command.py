@@ -107,6 +107,6 @@ def test_the_examples_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
             answer = client.get(f"/recipes/{entry['name']}/preview.png")
             assert float(answer.headers["x-clearsky-filled-fraction"]) > 0.05
             assert raster(answer.content)[:3].std() > 10
-        params: dict[str, Any] = {"bidx": [3, 2, 1], "rescale": "0,3000", "url": f"{tmp_path}/demo-scene/cloudy.tif"}
+        params: dict[str, Any] = {"url": f"{tmp_path}/demo-scene/cloudy.tif"}
         params |= {"replacement": f"{tmp_path}/demo-scene/clear.tif"}
         assert client.get("/recipes/demo/preview.png").content == client.get("/cog/preview.png", params=params).content

@@ -132,6 +132,8 @@ BAD = [
     (GOOD + "mask: 7", 3, ["mask=7", "key: value"]),
     (GOOD + "mask:\n  source: m.tif\n  bits: [3, 64]", 5, ["bits.1=64", "63"]),
     (GOOD + "mask:\n  source: m.tif\n  bits: 3,4", 5, ["'3,4'", "[a, b]"]),
+    (GOOD + "mask: none", 3, ["mask=none", "leave `mask` out"]),
+    (GOOD + "replacements: [a, b]\nreplacement_reflectance_scales: [1, 2, 3]", 4, ["3 `", "2 replacements", "one for"]),
     (GOOD + "mask: {bits: [3]}", 3, ["`bits`", "name the raster"]),
     (
         GOOD + "replacements: [a, b]\nreplacement_masks: [m]",

@@ -184,8 +184,8 @@ def test_documents_lead_to_tiles(client: TestClient) -> None:
     page = client.get("/recipes/masked/WebMercatorQuad/map.html").text
     assert "http://testserver/recipes/masked/WebMercatorQuad/tilejson.json" in page
     capabilities = client.get('/recipes/masked/WMTSCapabilities.xml?algorithm_params={"buffer": 3}').text
-    assert "masked_WebMercatorQuad_default" in capabilities
-    assert "/recipes/masked/tiles/WebMercatorQuad/{TileMatrix}/{TileCol}/{TileRow}.png?" in capabilities
+    assert "<ows:Identifier>masked</ows:Identifier>" in capabilities
+    assert "/recipes/masked/tiles/{TileMatrixSet}/{TileMatrix}/{TileCol}/{TileRow}.png?" in capabilities
     assert "t.tif" not in page + capabilities
 
 

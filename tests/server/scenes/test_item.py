@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from server.errors import SourceUnreadableError
 from server.scenes.bounded import LONGEST_TEXT, MOST_VALUES
-from server.scenes.item import MOST_ALTERNATES, MOST_ASSETS, MOST_DESCRIBED, item_scene, scene_of
+from server.scenes.item import MOST_ASSETS, MOST_DESCRIBED, item_scene, scene_of
+from server.scenes.itemassets import MOST_ALTERNATES
 from server.scenes.scene import DOCUMENT_BYTES, Scene
 from server.work.cache import size_of
 

@@ -57,6 +57,12 @@ def test_a_provider_that_gives_way_is_no_longer_named() -> None:
     ]
 
 
+@pytest.mark.parametrize(("works", "told"), [(None, []), (True, ["1.0"]), (False, ["0.0"])])
+def test_whether_the_shared_cache_works(works: bool | None, told: list[str]) -> None:
+    text = lines(Metrics("1", lambda: Figures((), 0, "cpu", works)))
+    assert [line.split()[-1] for line in text if line.startswith("clearsky_shared_cache_up{")] == told
+
+
 def test_two_of_one_process_count_for_themselves() -> None:
     one, other = Metrics("1", figures), Metrics("1", figures)
     one.request("GET", 200, 0.1, Trace(route="/healthz"))
@@ -133,6 +139,7 @@ def test_any_of_several_processes_answers_for_all(tmp_path: Path, monkeypatch: p
     assert [one['clearsky_cache_bytes{cache="computed"}'] for one in seen] == [300, 700, 500]
     assert [one["clearsky_inference_queue"] for one in seen] == [3, 7, 5]
     assert [one['clearsky_provider_info{provider="cpu"}'] for one in seen] == [1, 1, 1]
+    assert [one["clearsky_workers"] for one in seen] == [1, 2, 2]
     memory = [one["process_resident_memory_bytes"] for one in seen]
     assert 1.5 * memory[0] < memory[1] < 3 * memory[0]
     assert memory[2] < 1.5 * memory[1]

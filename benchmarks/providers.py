@@ -1,0 +1,75 @@
+"""Where the models run: how far a provider agrees with another, and its CPU seconds per window.
+
+    python -m benchmarks.providers cpu --save cpu.npy
+    python -m benchmarks.providers openvino --compare cpu.npy     # where that build of onnxruntime is installed
+
+Windows are the corners of the real rasters in `CLEARSKY_TEST_DATA`, by default `../shared/data`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import rasterio
+
+from algorithms.bands import role_indexes
+from algorithms.errors import ClearSkyError
+from algorithms.models import INPUT_CELLS, MODELS
+from algorithms.sessions import Runtime, Sessions
+from benchmarks.cases import data_folder
+
+MODEL = MODELS["ukis-6b-l1c"]
+MOST_WINDOWS = 16
+
+
+def real_windows() -> list[npt.NDArray[np.float32]]:
+    """(6, 256, 256) reflectances of the first rasters that are large enough and have the bands."""
+    windows: list[npt.NDArray[np.float32]] = []
+    if (folder := data_folder()) is None:
+        raise SystemExit("the real rasters are not there: set CLEARSKY_TEST_DATA to their folder")
+    for path in sorted(folder.glob("s2_*.tif")):
+        with rasterio.open(path) as src:
+            try:
+                indexes = [index + 1 for index in role_indexes(src.descriptions, MODEL.bands)]
+            except ClearSkyError:
+                continue
+            if min(src.shape) >= INPUT_CELLS and len(windows) < MOST_WINDOWS:
+                values = src.read(indexes)[:, :INPUT_CELLS, :INPUT_CELLS].astype(np.float32)
+                windows.append(np.clip(np.nan_to_num(values) * np.float32(1e-4), 0, 1))
+    return windows
+
+
+def main() -> None:
+    """Run the model on a provider, one window after the other on one thread."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("provider")
+    parser.add_argument("--save", type=Path, help="keep the probabilities in this file")
+    parser.add_argument("--compare", type=Path, help="compare with the probabilities in this file")
+    given = parser.parse_args()
+    sessions = Sessions(Runtime(providers=(given.provider,), threads=1, concurrency=1))
+    windows = real_windows()
+    sessions.probabilities(MODEL, windows[0])
+    seconds, results = [], []
+    for window in windows:
+        start = time.process_time()
+        results.append(sessions.probabilities(MODEL, window))
+        seconds.append(time.process_time() - start)
+    found = np.stack(results)
+    print(f"onnxruntime {onnxruntime.__version__}, runs on {sessions.provider}; {len(windows)} windows")
+    print(f"CPU seconds per window: median {np.median(seconds):.3f}, least {min(seconds):.3f}")
+    if given.save is not None:
+        np.save(given.save, found)
+    if given.compare is not None:
+        other = np.load(given.compare)
+        changed = float((found.argmax(axis=1) != other.argmax(axis=1)).mean())
+        print(f"class changes per million pixels: {1e6 * changed:.1f} of {other.argmax(axis=1).size} pixels")
+        print(f"probabilities within {np.abs(found - other).max():.5f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Exports on a terminal: progress, results in words, every error in one line, and how to resume."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from server.export.job import ExportJob
+    from server.export.scene import ExportReport
+    from server.settings import Settings
+
+
+def in_words(report: ExportReport) -> str:
+    """What an export has done, for a terminal."""
+    done = report.summary()
+    wrote = f"Wrote {', '.join(done['outputs'])}"
+    if report.replacements and done["filled"] != 0:
+        wrote += f"\nFilled from {', '.join(origin.label for origin in report.replacements)}"
+    if done["cloud"] is None:
+        return wrote
+    confidence = "" if done["mean_confidence"] is None else f" (mean confidence {done['mean_confidence']:.0f} %)"
+    return (
+        f"{wrote}\nCloud {done['cloud']:.1%}: filled {done['filled']:.1%}{confidence}, "
+        f"unfilled {done['unfilled']:.1%}; {done['seconds']:.1f} s"
+    )
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """Report every error that an export can meet in one line."""
+    from pydantic import ValidationError  # noqa: PLC0415
+    from rasterio._err import CPLE_BaseError  # noqa: PLC0415
+    from rasterio.errors import RasterioError  # noqa: PLC0415
+    from rio_tiler.errors import RioTilerError  # noqa: PLC0415
+
+    try:
+        yield
+    except ValidationError as error:
+        parts = [f"--{'.'.join(map(str, e['loc']))} {e.get('input')}: {e['msg']}" for e in error.errors()]
+        raise click.UsageError("; ".join(parts)) from error
+    except (RasterioError, RioTilerError, CPLE_BaseError) as error:
+        raise click.ClickException(f"{_innermost(error)}; check the rasters, then run the command again") from error
+    except MemoryError as error:
+        raise click.ClickException("out of memory; lower --workers or CLEARSKY_CACHE_BYTES") from error
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The error that names the file: rasterio's own says `see previous exception`."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+@contextmanager
+def interruptible(out: Path) -> Iterator[None]:
+    """Report Ctrl-C and a request to terminate in one line that says how to resume."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(
+            f"clearsky: interrupted; finished pieces stay in {out}.partial, and the same command resumes from there",
+            err=True,
+        )
+        sys.exit(130)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def run_export(job: ExportJob, settings: Settings, metrics: Path | None) -> ExportReport:
+    """Export, on a terminal with a progress bar."""
+    from server.export.scene import export_scene  # noqa: PLC0415
+    from server.export.textfile import ProgressFile  # noqa: PLC0415
+
+    file = None if metrics is None else ProgressFile(metrics, job.out)
+    on_terminal = sys.stderr.isatty()
+    with click.progressbar(length=1, label="Filling", file=sys.stderr, hidden=not on_terminal) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.length = total
+            bar.update(done - bar.pos)
+            if file is not None:
+                file.progress(done, total)
+
+        def announce(text: str) -> None:
+            if on_terminal:
+                click.echo(f"\n{text}", err=True, nl=False)
+
+        report = export_scene(job, settings, progress, announce)
+    if file is not None:
+        file.finish(report)
+    return report

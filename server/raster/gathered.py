@@ -1,0 +1,169 @@
+"""Images gathered from cached pieces of a raster, the pixels that rio-tiler would read by warping it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from rasterio.crs import CRS
+from rio_tiler.models import ImageData
+
+from server.raster.cache import READ_PIXELS, RasterCache
+from server.raster.dataset import Dataset
+from server.raster.distant import Bounds
+from server.raster.grid import Box
+from server.raster.layer import Layer
+from server.raster.outline import Outline
+from server.raster.stack import Level
+from server.raster.warper import VirtualRaster, WarpedPixels, warped_pixels
+from server.remote.files import is_remote
+
+RESAMPLING_OPTIONS: Final = frozenset({"resampling_method", "reproject_method"})
+"""Options of rio-tiler that may say `nearest`; any other option with a value is left to it."""
+POLE_DEGREES: Final = 85.06
+"""Latitude from which rio-tiler cuts rasters off in maps of the world."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An image."""
+
+    dst_crs: CRS
+    """Its CRS."""
+    bounds: Bounds
+    """Its bounds."""
+    width: int
+    """Columns."""
+    height: int
+    """Rows."""
+
+
+def _can_gather(outline: Outline, wanted: Wanted, options: dict[str, Any]) -> bool:
+    """Whether an image is one that `gathered` makes: nearest pixels of a plain raster, warped to another CRS.
+
+    Args:
+        outline: the raster.
+        wanted: the image.
+        options: rio-tiler's, apart from the image's bounds and size.
+    """
+    nodata = options.get("nodata")
+    given = {name: value for name, value in options.items() if value and name != "nodata"}
+    return (
+        outline.plain
+        and outline.crs != wanted.dst_crs
+        and (nodata is None or nodata == outline.nodata)
+        and given.keys() <= RESAMPLING_OPTIONS
+        and set(given.values()) <= {"nearest"}
+        and _within_map(outline)
+    )
+
+
+def _within_map(outline: Outline) -> bool:
+    """Whether a raster lies where longitudes and latitudes have their usual range."""
+    left, bottom, right, top = outline.bounds
+    geographic = outline.crs is not None and outline.crs.is_geographic
+    return not geographic or (left >= -180 and right <= 180 and bottom > -POLE_DEGREES and top < POLE_DEGREES)
+
+
+def gathered(
+    rasters: RasterCache,
+    dataset: Dataset,
+    bands: tuple[int, ...],
+    wanted: Wanted,
+    options: dict[str, Any],
+    layer: Layer | None = None,
+) -> ImageData | None:
+    """An image as rio-tiler's `part` gives it; None where it takes a warp.
+
+    Args:
+        rasters: cached pieces.
+        dataset: the raster.
+        bands: 1-based.
+        wanted: the image.
+        options: rio-tiler's, apart from the image's bounds and size.
+        layer: the raster as it is analysed, whose cached pixels are shared.
+    """
+    outline = None if dataset.parts else rasters.sources.outline(dataset.url, dataset.version)
+    if outline is None or not _can_gather(outline, wanted, options):
+        return None
+    virtual = VirtualRaster.of(outline, wanted.dst_crs, wanted.bounds, wanted.width, wanted.height)
+    if virtual is None:
+        return None
+    overview = virtual.overview(outline, wanted.width, wanted.height)
+    seen = outline if overview is None else rasters.sources.outline(dataset.url, dataset.version, overview)
+    if is_remote(dataset.url) and seen.block != (READ_PIXELS, READ_PIXELS):  # pieces are no blocks: more to fetch
+        return None
+    level = Level(1 if overview is None else outline.factors[overview], seen.width, seen.height)
+    every = len(bands) == len(outline.dtypes)
+    pixels = warped_pixels(dataset, level, virtual, wanted.dst_crs, wanted.width, wanted.height, every=every)
+    stored = _Stored(rasters, dataset, overview, level, bands, layer if overview is None else None)
+    values = None if pixels is None else stored.at(pixels, outline)
+    return None if values is None else _image(values, outline, dataset, bands, wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """Where pixels are taken from."""
+
+    rasters: RasterCache
+    dataset: Dataset
+    overview: int | None
+    level: Level
+    bands: tuple[int, ...]
+    layer: Layer | None
+
+    def at(self, pixels: WarpedPixels, outline: Outline) -> np.ma.MaskedArray[Any, Any] | None:
+        """(B, H, W) pixels, masked where there is no data; None where what is kept is not what is stored."""
+        rows, cols, nodata = pixels.rows, pixels.cols, outline.nodata
+        inside = (rows >= 0) & (rows < self.level.height) & (cols >= 0) & (cols < self.level.width)
+        values = np.full((len(self.bands), *rows.shape), 0 if nodata is None else nodata, outline.dtypes[0])
+        if inside.all():
+            found = self._taken(rows, cols)
+            values = values if found is None else found
+        elif inside.any():
+            found = self._taken(rows[inside], cols[inside])
+            values[:, inside] = 0 if found is None else found
+        else:
+            found = values
+        if found is None:
+            return None
+        if nodata is None:
+            return np.ma.MaskedArray(values, np.broadcast_to(~inside, values.shape).copy())
+        return np.ma.MaskedArray(values, np.isnan(values) if np.isnan(nodata) else values == nodata)
+
+    def _taken(self, rows: npt.NDArray[np.intp], cols: npt.NDArray[np.intp]) -> npt.NDArray[Any] | None:
+        """(B, ...) pixels; None as above."""
+        box = Box(int(rows.min()), int(rows.max()) + 1, int(cols.min()), int(cols.max()) + 1)
+        at = (rows - box.top) * (box.right - box.left) + (cols - box.left)
+        if self.layer is None:
+            dataset = self.dataset
+            values = self.rasters.stored(dataset.url, dataset.version, self.overview, self.level, self.bands, box)
+        else:
+            pixels = self.rasters.pixels(self.layer, box, bands=tuple(map(self.layer.indexes.index, self.bands)))
+            guessed = pixels.valid & ~pixels.whole  # bands without a number, for the analysis
+            if guessed.any() and guessed.ravel()[at].any():
+                return None
+            values = pixels.values
+        return values.reshape(len(self.bands), -1).take(at, axis=1)
+
+
+def _image(
+    values: np.ma.MaskedArray[Any, Any], outline: Outline, dataset: Dataset, bands: tuple[int, ...], wanted: Wanted
+) -> ImageData:
+    """The image as rio-tiler describes it."""
+    extremes = [found for band in bands if (found := outline.extremes[band - 1]) is not None]
+    return ImageData(
+        values,
+        bounds=wanted.bounds,
+        crs=wanted.dst_crs,
+        band_names=[f"b{band}" for band in bands],
+        band_descriptions=[outline.descriptions[band - 1] or f"b{band}" for band in bands],
+        dataset_statistics=extremes if len(extremes) == len(bands) else None,
+        metadata={},
+        nodata=outline.nodata,
+        scales=[outline.scales[band - 1] for band in bands],
+        offsets=[outline.offsets[band - 1] for band in bands],
+        assets=[dataset.url],
+    )

@@ -1,0 +1,128 @@
+"""What a raster says of itself, remembered, so that requests whose pixels are at hand need not open it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from affine import Affine
+from rasterio.coords import BoundingBox
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.transform import array_bounds
+
+from server.raster.upright import is_north_up
+from server.raster.usable import EXTREMES, unreadable_extreme
+
+_OWN_PIXELS = ({MaskFlags.nodata}, {MaskFlags.all_valid})
+"""Flags of masks that the pixels themselves are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """An open raster without its pixels, or one of its overviews; attributes are called as rasterio calls them."""
+
+    crs: CRS | None
+    """CRS."""
+    transform: Affine
+    """Pixel to CRS."""
+    width: int
+    """Columns."""
+    height: int
+    """Rows."""
+    dtypes: tuple[str, ...]
+    """Data type of each band."""
+    nodata: float | None
+    """Value without data."""
+    descriptions: tuple[str | None, ...]
+    """Of each band."""
+    scales: tuple[float, ...]
+    """Of each band."""
+    offsets: tuple[float, ...]
+    """Of each band."""
+    colorinterp: tuple[ColorInterp, ...]
+    """Of each band."""
+    mask_flag_enums: tuple[list[MaskFlags], ...]
+    """Of each band, where its mask comes from."""
+    factors: tuple[int, ...]
+    """Of the overviews."""
+    block: tuple[int, int]
+    """Rows and columns of a block of the file."""
+    statistics: tuple[dict[str, str], ...]
+    """Metadata of each band that rio-tiler takes for its least and greatest value; may be no numbers."""
+    plain: bool
+    """Whether it is north up, of real numbers of one type, and pixels alone tell where it has data and what it shows:
+    without ground control points, band of alpha, mask or colour table."""
+
+    @classmethod
+    def of(cls, src: Any) -> Outline:
+        """An open raster's."""
+        flags = [set(band) for band in src.mask_flag_enums]
+        kinds = {ColorInterp.alpha, ColorInterp.palette}
+        return cls(
+            crs=src.crs,
+            transform=src.transform,
+            width=src.width,
+            height=src.height,
+            dtypes=tuple(src.dtypes),
+            nodata=src.nodata,
+            descriptions=tuple(src.descriptions),
+            scales=tuple(src.scales),
+            offsets=tuple(src.offsets),
+            colorinterp=tuple(src.colorinterp),
+            mask_flag_enums=tuple(src.mask_flag_enums),
+            factors=tuple(src.overviews(1)),
+            block=src.block_shapes[0],
+            statistics=tuple(_statistics(src.tags(index)) for index in src.indexes),
+            plain=not src.gcps[0]
+            and src.crs is not None
+            and is_north_up(src.transform)
+            and len(set(src.dtypes)) == 1
+            and len(set(map(repr, src.nodatavals))) == 1  # NaN is not itself
+            and "complex" not in src.dtypes[0]
+            and kinds.isdisjoint(src.colorinterp)
+            and all(band in _OWN_PIXELS for band in flags),
+        )
+
+    @property
+    def indexes(self) -> tuple[int, ...]:
+        """1-based numbers of the bands."""
+        return tuple(range(1, 1 + len(self.dtypes)))
+
+    @property
+    def bounds(self) -> BoundingBox:
+        """Left, bottom, right, top."""
+        return BoundingBox(*array_bounds(self.height, self.width, self.transform))
+
+    @property
+    def gcps(self) -> tuple[list[Any], None]:
+        """No ground control points."""
+        return [], None
+
+    @property
+    def extremes(self) -> tuple[tuple[float, float] | None, ...]:
+        """Least and greatest value of each band as its statistics say."""
+        return tuple(map(_extremes, self.statistics))
+
+    def tags(self, band: int) -> dict[str, str]:
+        """Metadata of a band: no more than its statistics."""
+        return self.statistics[band - 1]
+
+    def overviews(self, _band: int) -> list[int]:
+        """Factors of the overviews."""
+        return list(self.factors)
+
+    def colormap(self, _band: int) -> dict[int, tuple[int, ...]]:
+        """No colour table: raises `ValueError`, as rasterio does."""
+        raise ValueError("no colour table")
+
+
+def _statistics(tags: dict[str, str]) -> dict[str, str]:
+    return {name: tags[name] for name in EXTREMES if name in tags}
+
+
+def _extremes(statistics: dict[str, str]) -> tuple[float, float] | None:
+    if statistics.keys() != set(EXTREMES) or unreadable_extreme(statistics) is not None:
+        return None
+    low, high = (float(statistics[name]) for name in EXTREMES)
+    return low, high

@@ -1,0 +1,151 @@
+"""Which pixels of a raster GDAL's warper takes for an image, computed without it.
+
+rio-tiler makes a virtual warped raster of the source's resolution, or of the image's where that is finer, and reads
+the image from it: by an overview of the source where it has a fitting one, and by the nearest of the virtual pixels,
+or, where it reads all bands at once, by virtual pixels of the image's size. GDAL transforms three of these in a row
+exactly, and the rest by a straight line between them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.transform import from_bounds
+
+from server.raster.dataset import Dataset
+from server.raster.distant import Bounds, native_pixel
+from server.raster.outline import Outline
+from server.raster.sampling import on_lattice
+from server.raster.stack import Level
+
+TOLERANCE_PIXELS: Final = 0.125
+"""Source pixels by which a line may miss the middle of a row; beyond it GDAL divides the row."""
+WARP_STRETCH_PIXELS: Final = 512
+"""Virtual pixels of one line: the width of a block of a warped raster."""
+SHORTEST_PIXELS: Final = 16
+"""Virtual pixels down to which lines are divided where rows are bent."""
+MOST_VIRTUAL: Final = 4
+"""Virtual pixels along a side for one of the image; more of them are a raster seen from afar."""
+NEARLY: Final = 1e-10
+"""What GDAL adds before it rounds a position down."""
+
+Numbers = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class WarpedPixels:
+    """The source pixel of every pixel of an image."""
+
+    rows: Numbers
+    """(H, W), may lie outside of the source."""
+    cols: Numbers
+    """(H, W)."""
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualRaster:
+    """The virtual raster that rio-tiler reads an image from."""
+
+    bounds: Bounds
+    """Of the image, in its CRS."""
+    width: int
+    """Columns."""
+    height: int
+    """Rows."""
+
+    @classmethod
+    def of(cls, src: Outline, dst_crs: CRS, bounds: Bounds, width: int, height: int) -> VirtualRaster | None:
+        """That of an image of so many pixels; None where the source's resolution is unknown."""
+        left, bottom, right, top = bounds
+        across, down = native_pixel(src, dst_crs)
+        if not (across > 0 and down > 0):
+            return None
+        across, down = min(across, (right - left) / width), min(down, (top - bottom) / height)
+        return cls(bounds, max(1, round((right - left) / across)), max(1, round((top - bottom) / down)))
+
+    def overview(self, src: Outline, width: int, height: int) -> int | None:
+        """Number of the source's overview that GDAL takes for an image of so many pixels; None for the source."""
+        ratio = min(self.width / width, self.height / height)
+        fitting = [(factor, number) for number, factor in enumerate(src.factors) if factor < 1.2 * ratio + 0.1]
+        return max(fitting)[1] if fitting and ratio > 1 else None
+
+
+def warped_pixels(
+    dataset: Dataset, level: Level, virtual: VirtualRaster, dst_crs: CRS, width: int, height: int, *, every: bool
+) -> WarpedPixels | None:
+    """The pixels of a raster that make an image; None where that is unknown, or the image far coarser.
+
+    Args:
+        dataset: the raster.
+        level: the size of the overview that is read, or its own.
+        virtual: see `VirtualRaster`.
+        dst_crs: the image's CRS.
+        width: the image's columns.
+        height: the image's rows.
+        every: whether all bands are read at once.
+    """
+    ratio = dataset.width / level.width  # GDAL takes that of the columns for rows, too
+    cols, rows = (max(1, int(size / ratio + 0.5)) for size in (virtual.width, virtual.height))
+    if cols > MOST_VIRTUAL * width or rows > MOST_VIRTUAL * height:
+        return None
+    if every:
+        cols, rows = width, height
+    at_col, at_row = _nearest(cols, width), _nearest(rows, height)
+    affine = from_bounds(*virtual.bounds, cols, rows)
+    found = np.empty((height, width), np.intp), np.empty((height, width), np.intp)
+    stretches = [(start, min(start + WARP_STRETCH_PIXELS, cols)) for start in range(0, cols, WARP_STRETCH_PIXELS)]
+    while stretches:
+        start, end = stretches.pop()
+        lines = _lines(dataset, level, _wkt(dst_crs), affine, at_row, start, end)
+        if lines is None:
+            if end - start < 2 * SHORTEST_PIXELS:
+                return None
+            middle = start + (end - 1 - start) // 2
+            stretches += [(start, middle), (middle, end)]
+            continue
+        first, last = np.searchsorted(at_col, (start, end))
+        along = (at_col[first:last] - start).astype(np.float64)
+        for result, (begin, step) in zip(found, lines, strict=True):
+            position = step[:, None] * along
+            position += begin[:, None] + NEARLY
+            result[:, first:last] = np.floor(position, out=position)
+    return WarpedPixels(*found)
+
+
+def _nearest(size: int, count: int) -> Numbers:
+    """Which of `size` pixels along an axis stand for `count` ones."""
+    at = (np.arange(count) + 0.5) * (size / count) + NEARLY
+    return np.minimum(at.astype(np.intp), size - 1)
+
+
+def _lines(
+    dataset: Dataset, level: Level, crs: str, affine: Affine, rows: Numbers, start: int, end: int
+) -> list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]] | None:
+    """Rows, then columns of the source along a stretch of each virtual row: where they begin, and the step per pixel.
+
+    None where the rows are bent, or have no place in the source's CRS.
+    """
+    span = end - 1 - start
+    places = np.array([start, start + span // 2, end - 1]) + 0.5
+    y, x = np.meshgrid(rows + 0.5, places, indexing="ij")
+    found = on_lattice(dataset, crs, affine, y, x)
+    scale = level.height / dataset.height, level.width / dataset.width
+    axes = [axis * by for axis, by in zip(found, scale, strict=True)]
+    if not all(np.isfinite(axis).all() for axis in axes):
+        return None
+    steps = [(axis[:, 2] - axis[:, 0]) / max(span, 1) for axis in axes]
+    off = sum(np.abs(axis[:, 0] + step * (span // 2) - axis[:, 1]) for axis, step in zip(axes, steps, strict=True))
+    if np.max(off) > TOLERANCE_PIXELS:
+        return None
+    return [(axis[:, 0], step) for axis, step in zip(axes, steps, strict=True)]
+
+
+@lru_cache(maxsize=64)
+def _wkt(crs: CRS) -> str:
+    return str(crs.to_wkt())

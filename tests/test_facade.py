@@ -1,0 +1,212 @@
+"""`import clearsky`: the same pixels as the server's, as arrays, pictures, files and map tiles."""
+
+from __future__ import annotations
+
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import xarray as xr
+from PIL import Image
+
+import clearsky
+from algorithms.errors import BandError, ParameterError, ShapeError
+from server.errors import SourceMissingError
+from tests.helpers.scenes import Pair, make_pair, write_mask, write_raster
+from tests.helpers.service import application
+
+PAIR = make_pair(size=(90, 80))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("facade")
+    write_raster(folder / "target.tif", PAIR.target)
+    write_raster(folder / "other.tif", PAIR.replacement)
+    write_mask(folder / "mask.tif", PAIR.mask)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scene(folder: Path) -> Iterator[clearsky.Scene]:
+    with clearsky.open(
+        folder / "target.tif",
+        replacement=folder / "other.tif",
+        mask=str(folder / "mask.tif"),
+        replacement_mask="none",
+        buffer=0,
+    ) as scene:
+        yield scene
+
+
+def filled_by_server(folder: Path, path: str, **more: object) -> np.ndarray:
+    params: dict[str, Any] = {
+        "url": str(folder / "target.tif"),
+        "replacement": str(folder / "other.tif"),
+        "mask": str(folder / "mask.tif"),
+        "replacement_mask": "none",
+        "algorithm_params": '{"buffer": 0}',
+        **more,
+    }
+    with application(folder) as client:
+        return np.load(BytesIO(client.get(path, params=params).content))
+
+
+def test_pixels_are_the_servers(scene: clearsky.Scene, folder: Path) -> None:
+    image = scene.read()
+    served = filled_by_server(folder, "/cog/preview.npy", max_size=90)
+    np.testing.assert_array_equal(image.array.data, served[:-1])
+    clear = scene.mask() == 0
+    np.testing.assert_array_equal(image.array.data[:, clear], PAIR.target[:, clear])
+    assert (image.array.data[:, PAIR.mask == 1] != PAIR.target[:, PAIR.mask == 1]).any()
+    np.testing.assert_array_equal(scene.read(filled=False).array.data, PAIR.target)
+
+
+def test_a_part_is_the_whole_cut(scene: clearsky.Scene) -> None:
+    left, bottom, right, _ = scene.bounds
+    size = (right - left) / 80
+    box = (left + 10 * size, bottom + 20 * size, left + 50 * size, bottom + 70 * size)
+    part, whole = scene.read(box, crs=scene.crs), scene.read()
+    np.testing.assert_array_equal(part.array.data, whole.array.data[:, 20:70, 10:50])
+    np.testing.assert_array_equal(scene.mask(box, crs=scene.crs), scene.mask()[20:70, 10:50])
+
+
+def test_the_mask_is_the_one_given_on_analysis_cells(scene: clearsky.Scene) -> None:
+    cells = PAIR.mask.reshape(45, 2, 40, 2).max(axis=(1, 3))
+    np.testing.assert_array_equal(scene.mask(), cells.repeat(2, 0).repeat(2, 1))
+
+
+def test_a_preview_is_a_picture(scene: clearsky.Scene, tmp_path: Path) -> None:
+    picture = scene.preview(64)
+    picture.save(tmp_path / "look.png")
+    with Image.open(tmp_path / "look.png") as file:
+        assert max(file.size) == 64
+    assert scene.preview(64, filled=False).png != picture.png
+    assert scene.preview(64, style="false-color").png != picture.png
+
+
+def test_a_labelled_array_knows_its_place(scene: clearsky.Scene, folder: Path) -> None:
+    array = scene.to_xarray()
+    with rasterio.open(folder / "target.tif") as src:
+        transform, crs, names = src.transform, src.crs, list(src.descriptions)
+    assert array.dims == ("band", "y", "x")
+    assert list(array.band.values) == names
+    assert (array.x.values[0], array.y.values[0]) == pytest.approx(transform @ (0.5, 0.5))
+    assert rasterio.crs.CRS.from_wkt(array.spatial_ref.attrs["crs_wkt"]) == crs
+    assert [*map(float, array.spatial_ref.attrs["GeoTransform"].split())] == list(transform.to_gdal())
+    np.testing.assert_array_equal(array.values, scene.read().array.data)
+
+
+def test_an_export_is_the_commands(scene: clearsky.Scene, tmp_path: Path) -> None:
+    done = scene.export(tmp_path / "out.tif", provenance=str(tmp_path / "where.tif"))
+    assert done["filled"] > 0
+    with rasterio.open(tmp_path / "out.tif") as out:
+        np.testing.assert_allclose(out.read(), scene.read().array.data, atol=1)
+    with pytest.raises(ParameterError, match="exists"):
+        scene.export(tmp_path / "out.tif")
+    with pytest.raises(ParameterError, match="colour"):
+        scene.export(tmp_path / "other.tif", colour="red")
+
+
+def test_map_tiles_of_this_scene_alone(scene: clearsky.Scene, folder: Path) -> None:
+    layer = scene.tile_layer()
+    try:
+        west, south, east, north = layer.bounds
+        z = layer.zooms[1]
+        x = int(((west + east) / 2 + 180) / 360 * 2**z)
+        y = int((1 - np.arcsinh(np.tan(np.radians((south + north) / 2))) / np.pi) / 2 * 2**z)
+        with urllib.request.urlopen(layer.url.format(z=z, x=x, y=y)) as answer:
+            data = answer.read()
+        with Image.open(BytesIO(data)) as tile:
+            assert tile.format == "WEBP"
+            assert np.asarray(tile.convert("L")).std() > 0
+        other = re.sub(r"url=[^&]*", "url=%2Fetc%2Fhostname", layer.url).format(z=z, x=x, y=y)
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(other)
+        assert refused.value.code == 403
+        refused.value.close()
+    finally:
+        layer.close()
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(layer.url.format(z=z, x=x, y=y))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"windw": 80}, ParameterError, "windw"),
+        ({"window": 33}, ParameterError, "33"),
+        ({"level": "l3"}, ParameterError, "l3"),
+        ({"replacement": "/nowhere/at/all.tif"}, SourceMissingError, "/nowhere/at/all.tif"),
+    ],
+)
+def test_what_cannot_be_used_is_named_at_once(
+    folder: Path, options: dict[str, object], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=re.escape(says)):
+        clearsky.open(folder / "target.tif", **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("what", ["preview", "tile_layer"])
+def test_styles_that_there_are_none_of(scene: clearsky.Scene, what: str) -> None:
+    with pytest.raises(ParameterError, match="natural"):
+        getattr(scene, what)(style="loud")
+
+
+def test_boxes_in_no_known_crs(scene: clearsky.Scene) -> None:
+    with pytest.raises(ParameterError, match="EPSG:4326"):
+        scene.read((0, 0, 1, 1), crs="nothing")
+
+
+def labelled(pair: Pair) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
+    rows, cols = pair.mask.shape
+    places = {"y": np.arange(rows)[::-1] * 10.0, "x": np.arange(cols) * 10.0}
+    names = ["blue", "green", "red", "nir", "swir16", "swir22"]
+    coords = {"band": names, **places, "spatial_ref": ((), 0, {"crs_wkt": "EPSG:32633"})}
+    dims, attrs = ("band", "y", "x"), {"units": "1"}
+    target = xr.DataArray(pair.target.astype(np.float32), dims=dims, coords=coords, attrs=attrs, name="cloudy")
+    replacement = xr.DataArray(pair.replacement.astype(np.float32), dims=dims, coords=coords)
+    return target, replacement, xr.DataArray(pair.mask, dims=("y", "x"), coords=places)
+
+
+def test_labelled_arrays_come_back_labelled() -> None:
+    target, replacement, mask = labelled(PAIR)
+    filled = clearsky.fill_clouds(target, replacement, mask)
+    assert isinstance(filled, xr.DataArray)
+    assert filled.name == "cloudy"
+    assert filled.attrs == target.attrs
+    assert filled.coords.equals(target.coords)
+    plain = clearsky.fill_clouds(target.values, replacement.values, mask.values)
+    np.testing.assert_array_equal(filled.values, plain)
+    assert isinstance(plain, np.ndarray)
+
+
+def test_a_labelled_mask_has_the_places_of_its_scene() -> None:
+    target, _, _ = labelled(PAIR)
+    classes = clearsky.cloud_mask(target / 10_000, list(target.band.values))
+    assert isinstance(classes, xr.DataArray)
+    assert classes.dims == ("y", "x")
+    assert classes.spatial_ref.attrs == target.spatial_ref.attrs
+    assert "band" not in classes.coords
+    np.testing.assert_array_equal(classes.x, target.x)
+    assert set(np.unique(classes)) <= {0, 1, 2, 255}
+
+
+def test_labelled_arrays_of_other_places_are_refused() -> None:
+    target, replacement, mask = labelled(PAIR)
+    with pytest.raises(ShapeError, match="reproject_match"):
+        clearsky.fill_clouds(target, replacement.assign_coords(x=replacement.x + 5), mask)
+
+
+def test_digital_numbers_are_no_reflectance() -> None:
+    with pytest.raises(ParameterError, match=r"multiply by the product's scale"):
+        clearsky.cloud_mask(PAIR.target, ["blue", "green", "red", "nir", "swir16", "swir22"])
+    with pytest.raises(BandError):
+        clearsky.cloud_mask(PAIR.target / 10_000, ["b1", "b2", "b3", "b4", "b5", "b6"])
