@@ -143,8 +143,9 @@ def _document(data: bytes, url: str) -> dict[str, Any]:
     except ValueError as error:
         raise refused_item(url, f"is not JSON ({str(error)[:80]}); give the address of a STAC Item") from error
     if not isinstance(item, dict) or item.get("type") != "Feature" or not isinstance(item.get("assets"), dict):
-        found = item.get("type") if isinstance(item, dict) else type(item).__name__
-        raise refused_item(url, f"is not a STAC Item but {shown(found)}; give the address of one Item")
+        found = shown(item.get("type") if isinstance(item, dict) else type(item).__name__)
+        what = "a Feature without assets" if found == repr("Feature") else found
+        raise refused_item(url, f"is not a STAC Item but {what}; give the address of one Item")
     return item
 
 

@@ -184,6 +184,7 @@ def test_only_the_bands_that_are_needed_are_read(client: TestClient, folder: Pat
         ("{", "JSON"),
         ('{"type": "FeatureCollection", "features": []}', "Item"),
         ('{"type": "Feature", "assets": {}}', "without bands"),
+        ('{"type": "Feature", "properties": {}}', "Feature without assets"),
     ],
 )
 def test_bad_documents_are_refused(client: TestClient, folder: Path, document: str, says: str) -> None:
