@@ -35,6 +35,7 @@ window: 40
 buffer: 4
 adjustment: moment
 residual: false
+sensitivity: 20
 refine: false
 unfilled: nodata
 bands: [blue, green, red, nir]
