@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import numpy as np
 import rasterio
 
 from algorithms.bend import Bend
@@ -36,7 +37,17 @@ from server.work.redisstore import RedisStore
 from server.work.shared import NamedKey, SharedCache
 from server.work.store import Store
 
-SHARED_KEYS: Final = (NamedKey, ChoiceKey, WindowKey, FirstFitKey, ShiftKey, SceneKey, FillKey)
+_KINDS: Final[dict[type, tuple[type, ...]]] = {
+    NamedKey: (tuple,),
+    ChoiceKey: (Ranking,),
+    WindowKey: (np.ndarray,),
+    FirstFitKey: (SceneFit, type(None)),
+    ShiftKey: (tuple,),
+    SceneKey: (SceneFit,),
+    FillKey: (BlockFill,),
+}
+"""What each kind of key stands for."""
+SHARED_KEYS: Final = tuple(_KINDS)
 """Keys of what takes inference, many cells or many requests; all else is made from these, or read, in less time."""
 SHARED_TYPES: Final = (Acquisition, Bend, BlockFields, BlockFill, Border, Box, LeftOut, Offer, Ranking, SceneFit)
 """What their values consist of, next to arrays and numbers."""
@@ -51,7 +62,7 @@ def shared_cache(url: str | None) -> SharedCache | None:
     Raises:
         ParameterError: it is neither `redis://` nor `file:///`, or a folder that cannot be used.
     """
-    return None if url is None else SharedCache(store_at(url), Codec(SHARED_TYPES), name_of)
+    return None if url is None else SharedCache(store_at(url), Codec(SHARED_TYPES), name_of, fits)
 
 
 def store_at(url: str) -> Store:
@@ -83,6 +94,13 @@ def name_of(key: Hashable) -> str | None:
         return None
     kind = key.kind if isinstance(key, NamedKey) else type(key).__name__
     return f"clearsky:{software()}:{kind}:{_digest(_text(key), SESSIONS.identity)}"
+
+
+def fits(key: Hashable, value: object) -> bool:
+    """Whether a value is of the kind that a shared key stands for."""
+    if isinstance(key, ShiftKey) and isinstance(value, tuple):
+        return [type(part) for part in value] == [float, float]
+    return isinstance(value, _KINDS[type(key)])
 
 
 @cache

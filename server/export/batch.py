@@ -136,7 +136,7 @@ def _items(path: Path, text: str, out: Path | None, *, per_asset: bool) -> Itera
     """The scenes of an ItemCollection."""
     try:
         document = mapping_of(json.loads(text))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ParameterError(f"--batch {str(path)!r} is neither a table nor JSON: {error}") from error
     if document.get("type") != "FeatureCollection":
         raise ParameterError(f"--batch {str(path)!r} is no STAC ItemCollection (its type is {document.get('type')!r})")
@@ -145,7 +145,7 @@ def _items(path: Path, text: str, out: Path | None, *, per_asset: bool) -> Itera
     for number, item in enumerate(map(mapping_of, list_of(document.get("features"))), start=1):
         name = item.get("id")
         where = f"{path.name} Item {number}"
-        if not isinstance(name, str) or not name or "/" in name or name.startswith("."):
+        if not isinstance(name, str) or not name or "/" in name or name[0] == "." or not name.isprintable():
             raise ParameterError(f"{where} has the id {name!r}, which cannot be the name of a file")
         links = map(mapping_of, list_of(item.get("links")))
         address = next((link.get("href") for link in links if link.get("rel") == "self"), None)

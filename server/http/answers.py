@@ -160,7 +160,22 @@ class Answers:
             return None
         place = _shared_key(key)
         found = await to_thread.run_sync(self._shared.find, [place])
-        return Answer(*found[place]) if place in found else None
+        return _stored(found.get(place))
+
+
+def _stored(value: object) -> Answer | None:
+    """What another process has left; None for what is no answer."""
+    match value:
+        case (tuple(headers), bytes(body)) if all(map(_is_header, headers)):
+            return Answer(headers, body)
+    return None
+
+
+def _is_header(value: object) -> bool:
+    match value:
+        case (bytes(), bytes()):
+            return True
+    return False
 
 
 def _shared_key(key: Hashable) -> NamedKey:

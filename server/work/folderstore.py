@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
+import stat
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +25,8 @@ TOUCH_SECONDS: Final = 600.0
 """Age from which a file that is read counts as new again."""
 ABANDONED_SECONDS: Final = 600.0
 """Age of an unfinished file whose writer must be gone."""
+MOST_FILE_BYTES: Final = 64 << 20
+"""Size of a file up to which it is read: no value that is shared is half as large."""
 _UNFINISHED: Final = (".part", ".claim")
 
 
@@ -33,7 +37,7 @@ class FolderStore:
         """Use a folder; it is made where it is missing.
 
         Args:
-            folder: where the files are; nothing else may be there.
+            folder: where the files are; what else lies there is left alone.
             most_bytes: bound on their sizes, together.
 
         Raises:
@@ -65,14 +69,22 @@ class FolderStore:
 
     @staticmethod
     def _read(path: Path) -> bytes | None:
+        """The bytes of a file; none of what no store has written, which is garbage to whoever decodes it."""
         try:
-            with path.open("rb") as file:
-                if time.time() - os.fstat(file.fileno()).st_mtime > TOUCH_SECONDS:
+            with open(path, "rb", opener=_own_only) as file:
+                state = os.fstat(file.fileno())
+                if not stat.S_ISREG(state.st_mode) or state.st_size > MOST_FILE_BYTES:
+                    return b""
+                if time.time() - state.st_mtime > TOUCH_SECONDS:
                     with contextlib.suppress(OSError):
                         os.utime(path)
                 return file.read()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.EISDIR):
+                return b""
+            raise
 
     def put(self, name: str, value: bytes) -> None:
         """See `Store`."""
@@ -143,10 +155,24 @@ class FolderStore:
                         self._held -= size
 
     def _files(self) -> Iterator[tuple[float, int, Path]]:
+        """Files of a store's making: whatever else lies in the folder is left alone."""
         for path in self._folder.glob("??/*"):
             with contextlib.suppress(OSError):
-                stat = path.stat()
-                yield stat.st_mtime, stat.st_size, path
+                state = path.lstat()
+                if _is_own(path) and stat.S_ISREG(state.st_mode) and not path.parent.is_symlink():
+                    yield state.st_mtime, state.st_size, path
+
+
+def _own_only(path: str, flags: int) -> int:
+    """Open a file, but no link, and no pipe that nobody writes to."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a file is called as `FolderStore` calls its own."""
+    if path.suffix == ".part":
+        return path.name.startswith(".")
+    return path.suffix in ("", ".claim") and path.stem[-2:] == path.parent.name
 
 
 @contextmanager

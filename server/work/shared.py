@@ -65,6 +65,10 @@ def _always(_: object) -> bool:
     return True
 
 
+def _any_fits(_key: Hashable, _value: object) -> bool:
+    return True
+
+
 class SharedCache:
     """A store behind the caches of several processes.
 
@@ -73,15 +77,23 @@ class SharedCache:
     computed as without it.
     """
 
-    def __init__(self, store: Store, codec: Codec, name: Callable[[Hashable], str | None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        codec: Codec,
+        name: Callable[[Hashable], str | None],
+        fits: Callable[[Hashable, Any], bool] = _any_fits,
+    ) -> None:
         """Make it.
 
         Args:
             store: where the values are kept.
             codec: values as bytes.
             name: the name of a key's value, the same in every process; None for keys whose values are not shared.
+            fits: whether what is found under a key can be its value; what cannot is garbage.
         """
         self._store = store
+        self._fits = fits
         self._codec = codec
         self._name = name
         self._lock = threading.Lock()
@@ -120,7 +132,7 @@ class SharedCache:
             names = [name for _, name in part]
             answers = self._ask(partial(self._store.get_many, names), patience=len(part))
             for (key, name), data in zip(part, answers or (), strict=False):  # none while the store is left alone
-                value = _NOTHING if data is None else self._decoded(name, data)
+                value = _NOTHING if data is None else self._decoded(key, name, data)
                 if value is not _NOTHING:
                     found[key] = value
                 if counted or value is not _NOTHING:
@@ -190,9 +202,12 @@ class SharedCache:
 
         self._ask(write, patience=len(data) >> 16)
 
-    def _decoded(self, name: str, data: bytes) -> Any:
+    def _decoded(self, key: Hashable, name: str, data: bytes) -> Any:
         try:
-            return self._codec.decode(data)
+            value = self._codec.decode(data)
+            if not self._fits(key, value):
+                raise DamagedValueError("a value of another kind")
+            return value
         except DamagedValueError as error:
             logger.warning("the shared cache has garbage under %s, which is dropped: %s", name, error)
             self._count("damaged")

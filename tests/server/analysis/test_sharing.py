@@ -22,6 +22,7 @@ from server.analysis.request import Request
 from server.analysis.sharing import SHARED_KEYS, name_of
 from server.raster.cache import PixelsKey
 from server.raster.grid import fine_grid
+from server.work.codec import Codec
 from server.work.shared import NamedKey
 from tests.helpers.redisserver import RedisServer
 from tests.helpers.scenes import make_pair, write_pair
@@ -144,18 +145,22 @@ def names_in(server: RedisServer) -> set[bytes]:
     return set(server.client.scan_iter())
 
 
-def test_garbage_in_the_store_changes_no_picture(pair: dict[str, str], server: RedisServer) -> None:
+@pytest.mark.parametrize("kind", ["changed", "number", "texts"])
+def test_garbage_in_the_store_changes_no_picture(pair: dict[str, str], server: RedisServer, kind: str) -> None:
+    others = {"number": 5, "texts": ((("content-type", "image/png"),), "body")}
     server.client.flushall()
     folder, params = Path(pair["url"]).parent, {**pair, "max_size": "200"}
     with application(folder, cache_url=server.url) as client:
         right = client.get("/cog/preview.npy", params=params).content
+        picture = client.get("/cog/preview.png", params=params | {"bidx": "1"}).content
     rng = np.random.default_rng(0)
     for name in names_in(server):
         value = bytearray(server.client.get(name) or b"")  # type: ignore[arg-type]
         value[rng.integers(len(value))] ^= 255
-        server.client.set(name, bytes(value))
+        server.client.set(name, bytes(value) if kind == "changed" else Codec([]).encode(others[kind]))
     with application(folder, cache_url=server.url) as client:
         assert client.get("/cog/preview.npy", params=params).content == right
+        assert client.get("/cog/preview.png", params=params | {"bidx": "1"}).content == picture
         state = analysis_of(client).shared
         assert state is not None
         assert state.counts["damaged"] > 0

@@ -159,6 +159,8 @@ def test_a_file_that_says_what_no_command_could_is_refused_at_once(
     ("name", "link", "says"),
     [
         ('"../a"', "", "cannot be the name of a file"),
+        (r'"a\u001b[2Jb"', "", "cannot be the name of a file"),
+        (r'"a\nb"', "", "cannot be the name of a file"),
         ("7", "", "cannot be the name of a file"),
         ('"a"', "", "no link `self`"),
         ('"a"', '{"rel": "self", "href": 7}', "no link `self`"),

@@ -99,6 +99,43 @@ def test_what_a_killed_writer_leaves_is_removed_in_time(tmp_path: Path) -> None:
     assert store.get_many(["v:01"]) == [b"x"]
 
 
+def test_files_of_others_in_the_folder_are_left_alone(tmp_path: Path) -> None:
+    """A folder of scenes, say, that was named by mistake, and one that a link leads to."""
+    inside, outside = tmp_path / "shared" / "S2", tmp_path / "scenes"
+    inside.mkdir(parents=True)
+    outside.mkdir()
+    others = [inside / "scene.tif", inside / "README", outside / "v-ab", outside / ".x.part"]
+    for path in others:
+        path.write_bytes(bytes(50_000))
+        os.utime(path, (1e9, 1e9))
+    (tmp_path / "shared" / "ab").symlink_to(outside)
+    store = FolderStore(tmp_path / "shared", most_bytes=10_000)
+    for k in range(30):
+        store.put(f"v:{k:02}", bytes(1000))
+    assert all(path.exists() for path in others)
+    assert store.get_many(["v:29"]) == [bytes(1000)]
+    assert store.get_many(["v:00"]) == [None]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link", "device", "large"])
+def test_what_no_store_has_written_is_garbage(tmp_path: Path, kind: str) -> None:
+    store = FolderStore(tmp_path)
+    store.put("v:01", b"x")
+    (path,) = tmp_path.glob("*/v-01")
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "large":
+        path.touch()
+        os.truncate(path, 1 << 40)
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else __file__)
+    assert store.get_many(["v:01"]) == [b""]
+    assert store.get_many(["v:02"]) == [None]
+
+
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = FolderStore(tmp_path)
 
