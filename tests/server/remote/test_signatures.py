@@ -115,8 +115,9 @@ def test_a_new_signature_computes_nothing(
     assert second.content == first.content
     assert SESSIONS.inferences() == runs
     assert second.headers["etag"] == first.headers["etag"]
-    # Only headers, since a signature is checked by a request that is not conditional; and no pixel is read again.
-    assert served.reset().requests == 2
+    # Only headers, since a signature is checked by a request that is not conditional; and no pixel is read again. Both
+    # files are looked at a second time where the answer takes longer than a look is good for.
+    assert served.reset().requests in (2, 4)
     settled()
     good(client, signed(base, SECRETS[1]) | others)
     assert served.reset().sent == 0
