@@ -33,6 +33,7 @@ replacement_masks: [s3://bucket/m1.tif, m2.tif]
 assets: [red]
 window: 40
 buffer: 4
+sensitivity: 40
 adjustment: moment
 residual: false
 sensitivity: 20
