@@ -429,7 +429,8 @@ def test_an_address_carries_every_parameter_of_a_request(
     asked = {
         "mask": mask, "mask_bits": "0", "replacement_mask": mask, "mask_remap": "1 1", "model": "ukis-6b-l2a",
         "level": "l2a", "bands": "blue,green,red,nir,swir16,swir22", "reflectance_scale": "0.0001",
-        "reflectance_offset": "0", "assets": "red", "nodata": "0",
+        "reflectance_offset": "0", "assets": "red", "nodata": "0", "replacement_reflectance_scale": "0.0001",
+        "replacement_reflectance_offset": "0",
     }  # fmt: skip
     del asked[absent]
     options = {"refine": "false", "unfilled": "nodata"}
@@ -464,7 +465,7 @@ def test_every_option_that_is_not_advanced_has_a_field_of_its_range(page: Browse
             assert fields[name] == (list(option.choices) or "checkbox")
             assert values[name] == option.default
     told = page.evaluate("[...document.querySelectorAll('#removal output')].map(e => e.textContent)")
-    assert told == ["80 px", "2 (4 px)"]
+    assert told == ["80 px", "2 (4 px)", "10"]
 
 
 @pytest.mark.parametrize(
