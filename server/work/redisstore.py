@@ -24,7 +24,8 @@ REDIS_KEPT_SECONDS: Final = 30 * 24 * 3600
 def _failures() -> Iterator[None]:
     try:
         yield
-    except (redis.RedisError, OSError) as error:
+    # What is no answer of a Redis server makes its client fail in any way.
+    except (redis.RedisError, OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise StoreFailedError(f"{type(error).__name__}: {error}") from error
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -156,6 +158,31 @@ def test_a_server_that_is_gone_is_a_failure_of_its_own_kind() -> None:
     with pytest.raises(StoreFailedError) as failure:
         store.get_many(["v"])
     assert "secret" not in str(failure.value)
+
+
+NO_REDIS = [
+    b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    b"-NOAUTH Authentication required.\r\n",
+    b"+OK\r\n",
+    b":7\r\n",
+    b"*1\r\n$-5\r\n",
+]
+
+
+@pytest.mark.parametrize(
+    "answer", [*NO_REDIS, b"*1\r\n" * 5000, b"\xff\xfe\r\n", b"*x\r\n"], ids=lambda a: repr(a[:12])
+)
+def test_a_server_that_is_no_redis_is_a_failure_too(answer: bytes) -> None:
+    def reply(connections: socket.socket) -> None:
+        with connections, connections.accept()[0] as connection:
+            while connection.recv(4096):
+                connection.sendall(answer)
+
+    connections = socket.create_server(("127.0.0.1", 0))
+    port = connections.getsockname()[1]
+    threading.Thread(target=reply, args=(connections,), daemon=True).start()
+    with pytest.raises(StoreFailedError):
+        RedisStore(f"redis://127.0.0.1:{port}/0").get_many(["v"])
 
 
 @pytest.mark.parametrize(
