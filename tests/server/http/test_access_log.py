@@ -82,7 +82,7 @@ def test_a_line_of_json_per_request(client: TestClient, folder: Path, logs: Any)
     assert told["request"] == answer.headers["x-request-id"]
     assert (told["method"], told["status"], told["bytes"]) == ("GET", 200, len(answer.content))
     assert told["path"].startswith("/cog/preview.png?url=")
-    assert 0 < sum(told["stages"].values()) < told["seconds"] * 1.01
+    assert all(0 <= spent < told["seconds"] + 0.01 for spent in told["stages"].values())
     assert told["cloud_fraction"] == pytest.approx(float(answer.headers["x-clearsky-cloud-fraction"]), abs=1e-4)
     assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00$", told["time"])
 
