@@ -20,6 +20,8 @@ from algorithms.scene import SceneFit
 Image = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 
+FARTHEST_DEVIATION: Final = 1e15
+"""Standardised values farther out show no ground, and their squares would overflow."""
 TAU: Final = 0.3
 """Shrinkage of the windows' slopes, in units of the replacement's scene variance."""
 DIFFICULTY: Final = (0.66, 0.63)
@@ -137,7 +139,8 @@ def pooled_sums(
         z = scene.standardise(replacement[:, part][:, here][:, None])
         e = (target[:, part][:, here][:, None] - (scene.estimate(z) if adjustment == "regression" else level)) / spread
         cells = np.zeros((*here.shape, 1 + 2 * bands), np.float32)
-        cells[here] = np.concatenate([np.ones_like(z[:1]), z, e])[:, 0].T
+        standard = np.concatenate([np.ones_like(z[:1]), z, e])[:, 0].T
+        cells[here] = np.clip(standard, -FARTHEST_DEVIATION, FARTHEST_DEVIATION, out=standard)
         nodes = cells.reshape(spacing, -1, spacing, 1 + 2 * bands).swapaxes(0, 1).reshape(-1, spacing**2, 1 + 2 * bands)
         # One small product per node: its bits depend on the node's own cells alone.
         sums[:, row] = (nodes.swapaxes(1, 2) @ nodes)[:, first, second].T

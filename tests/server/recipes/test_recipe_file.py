@@ -36,7 +36,6 @@ buffer: 4
 sensitivity: 40
 adjustment: moment
 residual: false
-sensitivity: 20
 refine: false
 unfilled: nodata
 bands: [blue, green, red, nir]
