@@ -229,14 +229,13 @@ class Scene:
 
         Args:
             size: of the longer side, pixels.
-            style: its colours, `natural`, `false-color`, ... (`clearsky.styles`).
+            style: its colours, `natural`, `false-color`, ... as `style` of the server (docs/pictures.md).
             filled: whether the clouds are filled; the target as it is otherwise.
 
         Raises:
             ParameterError: there is no such style. BandError: the scene lacks bands of it.
         """
-        if style not in STYLES:
-            raise ParameterError(f"style {style!r} is unknown: choose from {', '.join(STYLES)}")
+        _check_style(style)
         process = self._filler if filled else None
         return Picture(render(self._scenery.preview(process, size=size, style=style, filled=filled), ImageType.png)[0])
 
@@ -353,8 +352,7 @@ class Scene:
             filled: whether the clouds are filled.
             style: colours of the tiles.
         """
-        if style not in STYLES:
-            raise ParameterError(f"style {style!r} is unknown: choose from {', '.join(STYLES)}")
+        _check_style(style)
         query = [("url", file) for file in files_of(self._named.target)]
         for name, value in self._parameters.items():
             if filled or not name.startswith("replacement"):
@@ -365,6 +363,11 @@ class Scene:
         tiles = _serve(self._settings, self._named.sources, urlencode(query))
         self._tiles.append(tiles)
         return tiles
+
+
+def _check_style(name: str) -> None:
+    if name not in STYLES:
+        raise ParameterError(f"style {name!r} is unknown: choose from {', '.join(STYLES)}")
 
 
 def _crs(value: Any) -> CRS:
