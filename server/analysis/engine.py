@@ -143,14 +143,14 @@ class Analysis:
 
     def _prepare(self, plane: Plane, numbers: list[BlockNumber]) -> None:
         """Do in the request's own thread what would keep the workers waiting for each other."""
-        level = plane.masks
+        masked = plane.masks
         self.announce(plane, numbers)
-        radius = plane.rim + level.buffer
-        boxes = [plane.mask_cells(plane.block(n)).pad(radius).clip(level.shape) for n in numbers]
+        radius = plane.rim + masked.buffer
+        boxes = [plane.mask_cells(plane.block(n)).pad(radius).clip(masked.shape) for n in numbers]
         with stage("mask"):
-            self.masks.prefetch([(level.target_clouds, box) for box in boxes])
-            if level.task.refine:
-                self._refinement.prefetch(level, boxes)
+            self.masks.prefetch([(masked.target_clouds, box) for box in boxes])
+            if masked.task.refine:
+                self._refinement.prefetch(masked, boxes)
         with stage("adjust"):
             if plane.task.replacements and any(self.pairs.masked(plane, plane.block(n)).any() for n in numbers):
                 self.pairs.scene(plane, plane.task.indexes[0])

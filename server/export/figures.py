@@ -13,7 +13,7 @@ from algorithms.fill import UNFILLED
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class FillFigures:
     """Counts of pixels; those of several pieces add up."""
 
     pixels: int = 0
@@ -28,7 +28,7 @@ class Figures:
     @classmethod
     def of(
         cls, source: npt.NDArray[np.uint8], confidence: npt.NDArray[np.uint8], hidden: npt.NDArray[np.bool_]
-    ) -> Figures:
+    ) -> FillFigures:
         """Count.
 
         Args:
@@ -45,7 +45,7 @@ class Figures:
         )
 
     @classmethod
-    def read(cls, text: bytes) -> Figures:
+    def read(cls, text: bytes) -> FillFigures:
         """What `written` has written."""
         return cls(**json.loads(text))
 
@@ -53,8 +53,8 @@ class Figures:
         """As JSON."""
         return json.dumps(asdict(self)).encode()
 
-    def __add__(self, other: Figures) -> Figures:
-        return Figures(
+    def __add__(self, other: FillFigures) -> FillFigures:
+        return FillFigures(
             self.pixels + other.pixels,
             self.filled + other.filled,
             self.unfilled + other.unfilled,

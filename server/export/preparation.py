@@ -126,8 +126,8 @@ def prepare_export(job: ExportJob, settings: Settings) -> PreparedExport:
     MarkedMasks(sources).of(task)
     if task.clouds.model is not None:
         resolution_warning(task.target.dataset)
-    level = native_grid if job.resolution == "native" else fine_grid
-    return PreparedExport(job, named, sources, Plane(task, level(task.target.dataset, follows=task.clouds.users)))
+    grid_of = native_grid if job.resolution == "native" else fine_grid
+    return PreparedExport(job, named, sources, Plane(task, grid_of(task.target.dataset, follows=task.clouds.users)))
 
 
 def _check_target(sources: Sources, target: Dataset) -> None:
