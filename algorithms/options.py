@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeVar, dataclass_transform, get_args, get_type_hints
 
-from algorithms.errors import ParameterError, whole_number
+from algorithms.errors import ParameterError, check_choice, whole_number
 
 Value = TypeVar("Value")
 
@@ -75,8 +75,8 @@ class Option:
             if number % self.range.step:
                 raise ParameterError(message)
             return number
-        if self.choices and value not in self.choices:
-            raise ParameterError(f"{self.name} {shown} is unknown: choose from {', '.join(self.choices)}")
+        if self.choices:
+            check_choice(value, self.choices, what=self.name)
         if self.type is bool and not isinstance(value, bool):
             raise ParameterError(f"{self.name} {shown} is neither True nor False")
         return value

@@ -17,9 +17,10 @@ from server.export.cluster import make_pieces_on
 from server.export.cog import Cog, compression_of, write_cogs
 from server.export.figures import Figures
 from server.export.folder import FolderWriter
-from server.export.job import ExportJob, exists_already
+from server.export.job import ExportJob
 from server.export.mosaic import add_tags, keep_bands, put_bands, put_mask, put_sources, target_description
 from server.export.origins import Origin, origins
+from server.export.output import exists_already
 from server.export.piece import FIGURES_KIND, IMAGE_KIND, MASK_KIND, PROVENANCE_KIND, PieceFiller
 from server.export.plan import Piece, strips
 from server.export.preparation import prepare_export
