@@ -8,12 +8,14 @@ from rasterio.enums import MaskFlags
 
 from algorithms.errors import ParameterError
 from server import __version__
+from server.analysis.clouds import warn_unmasked
 from server.analysis.engine import Analysis
 from server.analysis.marked import MarkedMasks
 from server.analysis.plane import Plane
 from server.analysis.request import Request
 from server.analysis.resolution import resolution_warning
 from server.analysis.task import Task
+from server.analysis.tasking import make_task
 from server.export.bandfiller import BandFiller
 from server.export.bands import own_bands, written_bands
 from server.export.chosen import own_apis, with_replacements
@@ -120,10 +122,11 @@ def prepare_export(job: ExportJob, settings: Settings) -> PreparedExport:
     named = replace(job.request, replacements=chosen.replacements) if request.automatic else job.request
     job = replace(job, request=chosen.whole(sources))
     shown = written_bands(job.request, sources) if job.per_asset or job.request.assets else None
-    task = job.request.task(sources, job.algorithm, shown=shown)
+    task = make_task(job.request, sources, job.algorithm, shown=shown)
     _check_target(sources, task.target.dataset)
-    # Logged before hours of work: a mask that marks nothing, pixels too fine for the model.
+    # Logged before hours of work: a mask that marks nothing, pixels too fine for the model, clouds not looked for.
     MarkedMasks(sources).of(task)
+    warn_unmasked(task)
     if task.clouds.model is not None:
         resolution_warning(task.target.dataset)
     level = native_grid if job.resolution == "native" else fine_grid
