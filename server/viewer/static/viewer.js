@@ -4,6 +4,7 @@
 
 import { chooseColours, connectColours, fillColours } from "./colours.js";
 import { connectControls, fillLegend, fillOptions, fillOutputs, fillViews, makeOptions, sideLabels } from "./controls.js";
+import { connectCopy } from "./copy.js";
 import { $, later } from "./dom.js";
 import { busy, failing, report, showError, showFigures, watch, watching } from "./feedback.js";
 import { TILE_PIXELS } from "./layers.js";
@@ -14,6 +15,7 @@ import { ask } from "./server.js";
 import { Stage } from "./stage.js";
 import { parametersOf, readState, readView, writeState } from "./state.js";
 import { makeSwipe } from "./swipe.js";
+import { connectValues } from "./values.js";
 import { isClasses, possible, tileAddress, viewQuery } from "./views.js";
 
 const SETTLE = 400; // milliseconds between the last touch of a setting and new tiles
@@ -38,6 +40,8 @@ const page = { scene: null, shown: { bands: [], style: "", ranges: [], index: fa
 let stage = null;
 let swipe = null;
 let running = new AbortController(); // of the metadata requests
+let forget = () => {}; // takes the values of a place away
+let refill = () => {}; // brings what can be copied up to date
 let stale = false; // whether bands or ranges no longer fit the state
 
 /* ---- address ---- */
@@ -96,6 +100,7 @@ function clear() {
   stage.show(null);
   $("swipe").hidden = true;
   showFigures(null);
+  forget();
 }
 
 /** Choose bands and value ranges, and put them into the fields. */
@@ -127,6 +132,7 @@ function draw() {
   swipe.entitle(...sideLabels(state));
   clip();
   fillLegend(state, page.palettes);
+  refill();
 }
 
 const redrawSoon = later(async () => {
@@ -236,6 +242,8 @@ function connect() {
     saveSoon();
   });
   connectColours(page, changed);
+  forget = connectValues(page);
+  refill = connectCopy(page);
   $("toggle").addEventListener("click", () => {
     state.panel = !isOpen();
     setPanel(state.panel);
