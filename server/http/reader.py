@@ -18,6 +18,7 @@ from rio_tiler.errors import PointOutsideBounds
 from rio_tiler.models import ImageData, Info, PointData
 from titiler.core.algorithm.base import BaseAlgorithm
 
+from algorithms.options import check_tiled
 from algorithms.removal import CloudAlgorithm, CloudImage, CloudRemoval, as_numbers
 from server.analysis.clouds import warn_unmasked
 from server.analysis.engine import Analysis
@@ -263,6 +264,8 @@ class PairReader(TargetReader):
         kwargs = {**self.options, **kwargs}
         unscale = bool(kwargs.pop("unscale", False))
         algorithm = self.process if isinstance(self.process, CloudAlgorithm) else CloudRemoval()
+        if algorithm.needs != "classes":
+            check_tiled(algorithm.options)
         nodata = kwargs.get("nodata")
         request = self.request if nodata is None else replace(self.request, nodata=float(nodata))
         task = make_task(request, self.sources, algorithm.options, algorithm.needs, chosen.places)
