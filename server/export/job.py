@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, Literal, get_args
 
 from algorithms.errors import ParameterError, check_choice
+from algorithms.options import WHOLE_ADJUSTMENT
 from algorithms.removal import CloudRemoval
 from server.analysis.request import Request
 from server.export.inputs import own_source
@@ -54,10 +55,19 @@ class ExportJob:
         if self.workers < 1:
             raise ParameterError(f"workers {self.workers} is not a whole number of at least 1")
         check_choice(self.resolution, RESOLUTIONS, what="analysis resolution")
+        if self.algorithm.adjustment == WHOLE_ADJUSTMENT:
+            self._check_whole()
         if self.per_asset and self.provenance is not None:
             raise ParameterError(
                 f"provenance {str(self.provenance)!r}: the folder of --per-asset holds it already; leave it out"
             )
+
+    def _check_whole(self) -> None:
+        for given, option in ((self.per_asset, "--per-asset"), (self.scheduler, "--scheduler")):
+            if given:
+                raise ParameterError(
+                    f"adjustment={WHOLE_ADJUSTMENT} fills the raster as one array in this process: leave {option} out"
+                )
 
     def outputs(self) -> tuple[Path, ...]:
         """Files or the folder to be written."""

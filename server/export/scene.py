@@ -142,8 +142,9 @@ def _check_unchanged(sources: Sources, task: Task) -> None:
         SourceChangedError: a raster changed while it was read.
     """
     datasets = [task.target.dataset, *(layer.dataset for layer in task.replacements)]
-    if task.clouds.classes is not None:
-        datasets.append(task.clouds.classes)
+    for clouds in (task.clouds, *task.replacement_clouds):
+        datasets += [clouds.looks_at.dataset] if clouds.looks_at is not None else []
+        datasets += [clouds.classes] if clouds.classes is not None else []
     states = [(part.url, part.version) for dataset in datasets for part in dataset.parts or (dataset,)]
     for url, version in states:
         check_unchanged(url, version, file_version(url, sources.remotes))  # an archive's own: parts are its members
