@@ -115,7 +115,7 @@ def test_a_target_is_masked_by_its_own_bands(client: TestClient, folder: Path, k
 def test_a_replacement_is_masked_by_its_own_bands(
     client: TestClient, folder: Path, target: str, other: str, form: str
 ) -> None:
-    """By the network that fits these best, more bands than the target's or fewer; the next date fills what is cloudy."""
+    """By the network that fits these, more than the target's or fewer; the next date fills what is cloudy."""
     params = asked(folder, f"truth-{target}", f"cloudy-{other}", "clear-rgb", form=form, other=form)
     cloud = np.isin(clouds(client, params["replacement"][0]), (1, 2))
     assert 0.05 < cloud.mean() < 0.95
