@@ -165,7 +165,7 @@ def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> 
         answers=app.state.services.answers,
     )
     app.add_middleware(ScaledTiles)
-    add_guards(app, settings, app.state.services.stuck)
+    add_guards(app, settings, app.state.services.stuck, app.state.services.activity)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=list(settings.cors_origins),
