@@ -69,7 +69,8 @@ class StacApi:
     def found(self, query: dict[str, str]) -> Sequence[Item]:
         """Items that a search asks for, the latest first."""
         collections = query["collections"].split(",")
-        first, last = (datetime.fromisoformat(text) for text in query["datetime"].split("/"))
+        period = query.get("datetime", "1970-01-01T00:00:00Z/2100-01-01T00:00:00Z")
+        first, last = map(datetime.fromisoformat, period.split("/"))
         west, south, east, north = map(float, query["bbox"].split(","))
 
         def meets(item: Item) -> bool:

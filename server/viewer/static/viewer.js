@@ -6,17 +6,20 @@ import { chooseColours, connectColours, fillColours } from "./colours.js";
 import { connectControls, fillLegend, fillOptions, fillOutputs, fillViews, makeOptions, sideLabels } from "./controls.js";
 import { connectCopy } from "./copy.js";
 import { $, later } from "./dom.js";
-import { busy, failing, report, showError, showFigures, watch, watching } from "./feedback.js";
+import { busy, failing, report, showError, showFigures } from "./feedback.js";
+import { connectFind } from "./find.js";
 import { TILE_PIXELS } from "./layers.js";
+import { connectLibrary } from "./library.js";
 import { fitScene, limitZoom, makeMap } from "./map.js";
 import { coveredPixels, fillImages, fitRows, isOpen, readImages, setPanel } from "./panel.js";
+import { Progress } from "./progress.js";
 import { readScene } from "./scene.js";
 import { ask } from "./server.js";
 import { Stage } from "./stage.js";
 import { parametersOf, readState, readView, writeState } from "./state.js";
 import { makeSwipe } from "./swipe.js";
 import { connectValues } from "./values.js";
-import { isClasses, possible, tileAddress, viewQuery } from "./views.js";
+import { sameViews, stageAddresses } from "./views.js";
 
 const SETTLE = 400; // milliseconds between the last touch of a setting and new tiles
 
@@ -33,6 +36,7 @@ const SETTLE = 400; // milliseconds between the last touch of a setting and new 
  * @property {import("./bands.js").Shown} shown
  * @property {boolean} stretching whether ranges are to be found in the picture
  * @property {L.Map} map
+ * @property {(wanted: Partial<import("./state.js").State>) => Promise<void>} open shows another scene or other settings
  */
 
 /** @type {Page} */
@@ -109,26 +113,13 @@ async function stretch(signal) {
   fillColours(page, page.shown);
 }
 
-/** @returns {string} address of a view's tiles */
-function tiles(name) {
-  const { state, defaults, scene, shown } = page;
-  return tileAddress(name, viewQuery(name, state, defaults, scene, shown), TILE_PIXELS);
-}
-
 /** Give every picture the address that fits the state; those whose address has not changed stay as they are. */
 function draw() {
   const { state, scene } = page;
   if (!scene) return;
-  const count = state.replacement.length;
-  const sides = [state.left, state.right].map((name) => possible(name, count));
-  const [left, right] = sides.map((name) => ({
-    picture: name === "original" || isClasses(name) ? null : tiles(name),
-    classes: isClasses(name) ? tiles(name) : null,
-  }));
-  const over = state.overlayOn && possible(state.overlay, count) === state.overlay;
   stage.overlay.fade(state.opacity / 100);
-  stage.show({ ground: tiles("original"), left, right, overlay: over ? tiles(state.overlay) : null }, scene);
-  $("swipe").hidden = sides[0] === sides[1];
+  stage.show(stageAddresses(page, TILE_PIXELS), scene);
+  $("swipe").hidden = sameViews(state);
   swipe.entitle(...sideLabels(state));
   clip();
   fillLegend(state, page.palettes);
@@ -190,20 +181,6 @@ function clip() {
 
 const measureSoon = later(() => showFigures(page.scene && stage.figures(page.scene.bounds)), 100);
 
-/** Note what is under way, and say so where one has to wait for it. */
-function noteWork(what, on) {
-  busy(what, on);
-  if (!on || watching()) return;
-  const left = coveredPixels();
-  const width = $("map").clientWidth;
-  const { state } = page;
-  watch(
-    () => stage.underway,
-    (side) => (side ? (stage.split + width) / 2 : (left + stage.split) / 2),
-    (side) => !["original", "replacement"].includes([state.left, state.right][side].split("-")[0]),
-  );
-}
-
 /** Put the state into the fields. */
 function fillFields() {
   const { state } = page;
@@ -244,6 +221,8 @@ function connect() {
   connectColours(page, changed);
   forget = connectValues(page);
   refill = connectCopy(page);
+  connectFind(page);
+  connectLibrary(page);
   $("toggle").addEventListener("click", () => {
     state.panel = !isOpen();
     setPanel(state.panel);
@@ -271,9 +250,14 @@ async function start() {
     if (!state.url && offered.url) Object.assign(state, { url: offered.url, replacement: offered.replacement });
     const map = makeMap($("map"), offered.base_map);
     const defaults = parametersOf(options, (option) => option.default);
-    Object.assign(page, { options, styles, palettes, state, defaults, map, offered });
+    Object.assign(page, { options, styles, palettes, state, defaults, map, offered, open });
     const failed = (error) => { if (!failing()) showError(error.message); };
+    const noteWork = (what, on) => {
+      busy(what, on);
+      if (on) progress.watch();
+    };
     stage = new Stage(map, { busy: noteWork, failed, changed: measureSoon });
+    const progress = new Progress(page, stage);
     swipe = makeSwipe($("swipe"), $("handle"), (percent) => { state.swipe = percent; clip(); saveSoon(); });
     makeOptions(options);
     fillFields();
