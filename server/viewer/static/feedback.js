@@ -36,7 +36,7 @@ function percent(share) {
 
 /** @param {?{cloud: number, filled: number}} found shares of the view */
 export function showFigures(found) {
-  figures = found ? `Cloud ${percent(found.cloud)}, filled ${percent(found.filled)}` : "";
+  figures = found ? `In view: cloud ${percent(found.cloud)}, filled ${percent(found.filled)}` : "";
   $("status").title = found ? "Of the scene in view, by the tiles that are shown; cloud with its buffer" : "";
   if (!work.size) $("status").textContent = figures;
 }

@@ -3,20 +3,20 @@
 /* global L */
 
 import { chooseColours, connectColours, fillColours } from "./colours.js";
-import { connectControls, fillLegend, fillOptions, fillOutputs, fillViews, makeOptions, sideLabels } from "./controls.js";
+import { connectControls, fillFields, fillLegend, fillOutputs, makeOptions, sideLabels } from "./controls.js";
 import { connectCopy } from "./copy.js";
 import { $, later } from "./dom.js";
 import { busy, failing, report, showError, showFigures } from "./feedback.js";
 import { connectFind } from "./find.js";
 import { TILE_PIXELS } from "./layers.js";
 import { connectLibrary } from "./library.js";
-import { fitScene, limitZoom, makeMap } from "./map.js";
-import { coveredPixels, fillImages, fitRows, isOpen, readImages, setPanel } from "./panel.js";
+import { fitScene, limitZoom, magnify, makeMap } from "./map.js";
+import { coveredPixels, fitRows, isOpen, readImages, setPanel } from "./panel.js";
 import { Progress } from "./progress.js";
 import { readScene } from "./scene.js";
 import { ask } from "./server.js";
 import { Stage } from "./stage.js";
-import { parametersOf, readState, readView, writeState } from "./state.js";
+import { parametersOf, readState, readView, viewHash, writeState } from "./state.js";
 import { makeSwipe } from "./swipe.js";
 import { connectValues } from "./values.js";
 import { sameViews, stageAddresses } from "./views.js";
@@ -50,15 +50,8 @@ let stale = false; // whether bands or ranges no longer fit the state
 
 /* ---- address ---- */
 
-/** @returns {string} `#zoom/lat/lon`; without a scene the map has no view, and the address keeps what it had */
-function viewHash() {
-  if (!page.scene) return location.hash;
-  const { lat, lng } = page.map.getCenter();
-  return `#${page.map.getZoom()}/${lat.toFixed(5)}/${lng.toFixed(5)}`;
-}
-
 function save() {
-  history.replaceState(null, "", writeState(page.state, page.defaults, viewHash()));
+  history.replaceState(null, "", writeState(page.state, page.defaults, viewHash(page)));
 }
 
 const saveSoon = later(save, 200);
@@ -83,7 +76,7 @@ async function load(view) {
     $("stage").classList.remove("empty");
     if (!former) limitZoom(map, page.scene, coveredPixels());
     if (view) map.setView(view.center, view.zoom, { animate: false }); else if (!former) fit();
-    magnify();
+    magnify(page);
     placeSwipe();
     await stretch(signal);
     draw();
@@ -120,7 +113,7 @@ function draw() {
   stage.overlay.fade(state.opacity / 100);
   stage.show(stageAddresses(page, TILE_PIXELS), scene);
   $("swipe").hidden = sameViews(state);
-  swipe.entitle(...sideLabels(state));
+  entitle();
   clip();
   fillLegend(state, page.palettes);
   refill();
@@ -160,11 +153,6 @@ function fit() {
   if (page.scene) fitScene(page.map, page.scene, coveredPixels());
 }
 
-/** Tell the style sheet when a pixel of the image takes more than one of the screen. */
-function magnify() {
-  $("map").classList.toggle("magnified", page.scene !== null && page.map.getZoom() > page.scene.maxzoom + 1);
-}
-
 /** Put the bar where the state says, or in the middle of what the panel leaves free. */
 function placeSwipe() {
   const width = $("map").clientWidth;
@@ -179,16 +167,16 @@ function clip() {
   stage.clip();
 }
 
-const measureSoon = later(() => showFigures(page.scene && stage.figures(page.scene.bounds)), 100);
-
-/** Put the state into the fields. */
-function fillFields() {
-  const { state } = page;
-  fillImages(state);
-  fillOptions(page.options, state);
-  fillViews(state);
-  fillOutputs(page.options, state);
+/** Say what both sides show; the original where the picture of a side fails. */
+function entitle() {
+  const failed = stage.sides.map(({ picture, classes }) => picture.failures + classes.failures > 0);
+  swipe.entitle(...sideLabels(page.state).map((name, k) => (failed[k] ? `Original (${name.toLowerCase()} failed)` : name)));
 }
+
+const measureSoon = later(() => {
+  showFigures(page.scene && stage.figures(page.scene.bounds));
+  entitle();
+}, 100);
 
 /**
  * Show another scene, or other replacements.
@@ -200,7 +188,7 @@ function open(wanted) {
   const view = same && scene ? { zoom: map.getZoom(), center: map.getCenter() } : null;
   if (!same) Object.assign(state, { bidx: [], rescale: [], style: "" });
   Object.assign(state, wanted);
-  fillFields();
+  fillFields(page);
   save();
   return load(view);
 }
@@ -232,7 +220,7 @@ function connect() {
   $("fit").addEventListener("click", fit);
   map.on("move zoom resize viewreset", clip);
   map.on("resize", placeSwipe);
-  map.on("zoomend", magnify);
+  map.on("zoomend", () => magnify(page));
   new ResizeObserver(() => map.invalidateSize({ animate: false })).observe($("map"));
   map.on("moveend", () => { if (page.scene) { saveSoon(); measureSoon(); } });
   addEventListener("hashchange", () => {
@@ -260,7 +248,7 @@ async function start() {
     const progress = new Progress(page, stage);
     swipe = makeSwipe($("swipe"), $("handle"), (percent) => { state.swipe = percent; clip(); saveSoon(); });
     makeOptions(options);
-    fillFields();
+    fillFields(page);
     setPanel(state.panel, !state.url);
     connect();
     await load(readView(location.hash));
