@@ -64,10 +64,10 @@ def algorithm_options(command: Command) -> Command:
 @click.argument("paths", nargs=-1, metavar="TARGET [OUT]")
 @click.option(
     "--batch",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="In place of TARGET many scenes: a CSV table with columns target, out and options by name, or a STAC "
-    "ItemCollection; OUT is the folder for results that the file gives no place for.",
+    metavar="FILE|ADDRESS",
+    help="In place of TARGET many scenes: a CSV table with columns target, out and options by name, a STAC "
+    "ItemCollection, or the address of a search in a STAC API; OUT is the folder for results that these give no place "
+    "for.",
 )
 @click.option(
     "--per-asset",
@@ -102,7 +102,7 @@ def export(
     context: click.Context,
     /,
     paths: tuple[str, ...],
-    batch: Path | None,
+    batch: str | None,
     as_json: bool,
     metrics: Path | None,
     **options: Any,
@@ -133,7 +133,7 @@ def _job(paths: tuple[str, ...], given: dict[str, Any], settings: Settings) -> E
 
 def _export_batch(
     command: click.Command,
-    file: Path,
+    batch: str,
     paths: tuple[str, ...],
     given: dict[str, Any],
     settings: Settings,
@@ -141,9 +141,10 @@ def _export_batch(
     *,
     as_json: bool,
 ) -> None:
-    """Export the scenes of a file; exit status 2 if any of them failed."""
+    """Export the scenes of a file or a search; exit status 2 if any of them failed."""
     from server.export.batch import BatchScene, Option, read_batch  # noqa: PLC0415
     from server.export.batches import run_batch  # noqa: PLC0415
+    from server.export.searched import is_search, searched_scenes  # noqa: PLC0415
 
     if len(paths) > 1:
         raise click.UsageError(f"{paths[1]!r}: with --batch give at most one folder OUT")
@@ -155,7 +156,10 @@ def _export_batch(
         for p in command.params
         if isinstance(p, click.Option) and p.name is not None and p.name not in _WHOLE_BATCH
     }
-    scenes = read_batch(file, folder, options, per_asset="per_asset" in given)
+    if is_search(batch):
+        scenes = searched_scenes(batch, folder, settings, per_asset="per_asset" in given)
+    else:
+        scenes = read_batch(Path(batch), folder, options, per_asset="per_asset" in given)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
 

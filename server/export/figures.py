@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from algorithms.fill import UNFILLED
+from algorithms.masks import NODATA
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class Figures:
     """Those under cloud that none fills."""
     confidence: int = 0
     """Sum of the filled pixels' confidence in percent."""
+    rated: int = 0
+    """The filled pixels whose confidence is known."""
 
     @classmethod
     def of(
@@ -33,15 +36,17 @@ class Figures:
 
         Args:
             source: (H, W), 0 original, k the k-th replacement, 255 unfilled.
-            confidence: (H, W), percent.
+            confidence: (H, W), percent, 255 where it is not known.
             hidden: (H, W), pixels without data.
         """
         filled = (source != 0) & (source != UNFILLED) & ~hidden
+        rated = filled & (confidence != NODATA)
         return cls(
             pixels=int((~hidden).sum()),
             filled=int(filled.sum()),
             unfilled=int(((source == UNFILLED) & ~hidden).sum()),
-            confidence=int(confidence[filled].sum(dtype=np.int64)),
+            confidence=int(confidence[rated].sum(dtype=np.int64)),
+            rated=int(rated.sum()),
         )
 
     @classmethod
@@ -59,6 +64,7 @@ class Figures:
             self.filled + other.filled,
             self.unfilled + other.unfilled,
             self.confidence + other.confidence,
+            self.rated + other.rated,
         )
 
     def _share(self, count: int) -> float:
@@ -71,8 +77,8 @@ class Figures:
 
     @property
     def mean_confidence(self) -> float | None:
-        """Of the filled pixels, in percent; None where there are none."""
-        return self.confidence / self.filled if self.filled else None
+        """Of the filled pixels, in percent; None where it is known of none."""
+        return self.confidence / self.rated if self.rated else None
 
     def summary(self) -> dict[str, Any]:
         """Shares of the pixels with data, and the mean confidence of the filled ones in percent."""

@@ -121,15 +121,19 @@ class PieceFiller:
         self.analysis.pairs.classes(self.plane.masks, around)
         self.analysis.squares(self.plane, numbers)
 
-    def look(self, box: Box) -> Looked:
-        """Read a box of pixels, and what fills its clouds."""
+    def read(self, box: Box) -> tuple[ImageData, OutputGrid, npt.NDArray[np.bool_]]:
+        """A box of the target's pixels as they are, the box as an output grid, and which pixels have no data."""
         target = self.plane.target.dataset
         window = window_of(box)
         with self.sources.open_described(target) as src:
             image = read(src, window=window, indexes=target.indexes, nodata=target.nodata)
         rows, cols = box.shape
         output = OutputGrid.from_bounds(target.crs, window_bounds(window, target.affine), cols, rows)
-        hidden = hidden_pixels(image)
+        return image, output, hidden_pixels(image)
+
+    def look(self, box: Box) -> Looked:
+        """Read a box of pixels, and what fills its clouds."""
+        image, output, hidden = self.read(box)
         clouds = completed(self._fill_sidecar(output, image.crs), hidden)
         assert clouds.source is not None  # noqa: S101  (completed)
         return Looked(image, output, clouds, clouds.source, self._confidence(output, clouds.source, hidden), hidden)

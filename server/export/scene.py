@@ -17,9 +17,10 @@ from server.export.cluster import make_pieces_on
 from server.export.cog import Cog, compression_of, write_cogs
 from server.export.figures import Figures
 from server.export.folder import FolderWriter
-from server.export.job import ExportJob, exists_already
+from server.export.job import ExportJob
 from server.export.mosaic import add_tags, keep_bands, put_bands, put_mask, put_sources, target_description
 from server.export.origins import Origin, origins
+from server.export.output import exists_already
 from server.export.piece import FIGURES_KIND, IMAGE_KIND, MASK_KIND, PROVENANCE_KIND, PieceFiller
 from server.export.plan import Piece, strips
 from server.export.preparation import prepare_export
@@ -141,8 +142,9 @@ def _check_unchanged(sources: Sources, task: Task) -> None:
         SourceChangedError: a raster changed while it was read.
     """
     datasets = [task.target.dataset, *(layer.dataset for layer in task.replacements)]
-    if task.clouds.classes is not None:
-        datasets.append(task.clouds.classes)
+    for clouds in (task.clouds, *task.replacement_clouds):
+        datasets += [clouds.looks_at.dataset] if clouds.looks_at is not None else []
+        datasets += [clouds.classes] if clouds.classes is not None else []
     states = [(part.url, part.version) for dataset in datasets for part in dataset.parts or (dataset,)]
     for url, version in states:
         check_unchanged(url, version, file_version(url, sources.remotes))  # an archive's own: parts are its members

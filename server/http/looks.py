@@ -16,7 +16,7 @@ from rio_tiler.models import ImageData
 from rio_tiler.types import ColorMapType
 from titiler.core.dependencies import ImageRenderingParams
 
-from algorithms.errors import ParameterError
+from algorithms.errors import ParameterError, check_choice
 from algorithms.styles import DEFAULT_STYLE, STYLES, Style
 from algorithms.tone import natural_tones, without_haze
 from server.analysis.task import Task
@@ -98,9 +98,8 @@ def style_named(name: str, query: Mapping[str, str]) -> AskedStyle:
     Raises:
         ParameterError: there is none of this name, or other parameters contradict it.
     """
-    style = STYLES.get(name)
-    if style is None:
-        raise ParameterError(f"style {name[:40]!r} is unknown: choose from {', '.join(STYLES)}")
+    check_choice(name, STYLES, what="style")
+    style = STYLES[name]
     contradicting = {"expression", "rescale", "colormap", "colormap_name", "unscale"}
     if not style.own_bands:
         contradicting |= {"bidx", "assets"}

@@ -95,7 +95,7 @@ def _field(option: Option) -> dict[str, Any]:
     """An option: a slider if there is a range, a list if there are choices, else a switch; no field if advanced."""
     values = {} if option.range is None else asdict(option.range)
     shown = {name: getattr(option, name) for name in ("name", "default", "description", "advanced")}
-    return {**shown, "choices": option.choices, **values}
+    return {**shown, "choices": option.tiled_choices, **values}
 
 
 def _style(style: Style) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from algorithms.sessions import SESSIONS
 from server.analysis.ahead import KEPT_VISITS, VISIT_BLOCKS, Ahead, Visit
 from server.analysis.plane import Plane
 from server.analysis.request import Request
+from server.analysis.tasking import make_task
 from server.errors import AbandonedError
 from server.raster.grid import Box, Grid, fine_grid
 from server.work.activity import QUIET_SECONDS, Activity, activity
@@ -40,7 +41,7 @@ def until(condition: object, seconds: float = WAIT) -> None:
 def view(tmp_path_factory: pytest.TempPathFactory) -> Visit:
     folder, data = tmp_path_factory.mktemp("ahead"), np.ones((6, 1100, 1000), np.uint16)
     files = [write_raster(folder / f"{name}.tif", data) for name in ("target", "replacement")]
-    task = Request(files[0], (files[1],)).task(sources_by(""), CloudOptions())
+    task = make_task(Request(files[0], (files[1],)), sources_by(""), CloudOptions())
     return Visit(Plane(task, fine_grid(task.target.dataset)), Box(130, 200, 260, 330))
 
 
@@ -52,7 +53,7 @@ def test_a_neighbour_is_there_before_anyone_asks(demo_scene: Demo) -> None:
         "bidx": [3, 2, 1],
         "rescale": "0,3000",
     }
-    task = Request(str(scene.cloudy), (str(scene.clear),)).task(sources_by(""), CloudOptions())
+    task = make_task(Request(str(scene.cloudy), (str(scene.clear),)), sources_by(""), CloudOptions())
     affine = task.target.dataset.affine
     (lon,), (lat,) = transform(task.target.dataset.crs, "EPSG:4326", *([v] for v in affine @ (512, 512)))
     tile = TMS.tile(lon, lat, 14)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 import server.export.scene
+import server.http.reader
 from algorithms.errors import BandError, ParameterError
 from algorithms.reclassify import Remap
 from server.analysis.request import Request
@@ -83,7 +84,7 @@ def by_http(client: TestClient, asked: dict[str, Any]) -> Request:
         seen.append(request)
         raise ParameterError("seen")
 
-    with mock.patch.object(Request, "task", note):
+    with mock.patch.object(server.http.reader, "make_task", note):
         answer = client.get("/cog/preview.tif", params={"algorithm": "cloud_mask"} | asked)
     assert answer.json() == {"detail": "seen"}
     return seen[0]
