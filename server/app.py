@@ -16,6 +16,7 @@ from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TilerFactory
 
 from server import __version__
 from server.analysis.state import preload
+from server.http.finding import add_search
 from server.http.guards import add_guards
 from server.http.health import add_health, kept_current
 from server.http.landing import landing_page
@@ -40,6 +41,7 @@ from server.http.validate import ValidateExtension
 from server.http.wmts import WmtsExtension
 from server.recipes.params import TILE_PARAMETERS
 from server.recipes.routes import add_recipes, named_in_recipe
+from server.recipes.viewed import add_viewed_recipes
 from server.remote.guard import seal
 from server.remote.redaction import redact_logs
 from server.services import Services
@@ -126,6 +128,7 @@ def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> 
     app.include_router(cog.router, prefix="/cog", tags=["Cloud-free rasters"])
     app.include_router(stac.router, prefix="/stac", tags=["Cloud-free scenes of several files"])
     add_replacements(app)
+    add_search(app)
     add_recipes(app)
     app.include_router(matrices.router, tags=["Tile matrix sets"])
     app.include_router(algorithms.router, tags=["Algorithms"])
@@ -147,6 +150,7 @@ def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> 
         return landing_page(request)
 
     add_viewer(app)
+    add_viewed_recipes(app)
     add_pages(app)
     add_error_handlers(app)
     app.add_middleware(PagePolicy)
