@@ -39,6 +39,7 @@ from server.http.statuses import add_error_handlers
 from server.http.telemetry import add_telemetry
 from server.http.validate import ValidateExtension
 from server.http.wmts import WmtsExtension
+from server.recipes.collections import COLLECTION_CLASSES, add_collections
 from server.recipes.params import TILE_PARAMETERS
 from server.recipes.routes import add_recipes, named_in_recipe
 from server.recipes.viewed import add_viewed_recipes
@@ -130,12 +131,14 @@ def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> 
     add_replacements(app)
     add_search(app)
     add_recipes(app)
+    add_collections(app)
     app.include_router(matrices.router, tags=["Tile matrix sets"])
     app.include_router(algorithms.router, tags=["Algorithms"])
     app.include_router(colormaps.router, tags=["Colour maps"])
-    # Of OGC API - Tiles only what TiTiler has: no description of a set of tiles has the `item` link that it requires.
+    # Of OGC API - Tiles what holds for recipes: no description of a set of tiles by TiTiler has the `item` link.
     maps = {name for name in cog.conforms_to if "/ogcapi-maps-1/" in name}
-    conformance = sorted({"http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core"} | maps)
+    common = "http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core"
+    conformance = sorted({common, *COLLECTION_CLASSES} | maps)
 
     add_health(app)
 
@@ -160,7 +163,7 @@ def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> 
         "/cog/": named_in_query,
         "/recipes/": named_in_recipe,
     }
-    declare_errors(app, tuple(resolvers))
+    declare_errors(app, (*resolvers, "/collections/"))
     app.add_middleware(
         ImageHeaders,
         resolvers=resolvers,
