@@ -111,7 +111,8 @@ def export(
 
     An interrupted export resumes where it stopped when the same command is run again.
     """
-    from server.settings import Settings  # noqa: PLC0415  (start-up of the other commands)
+    from server.export.textfile import ProgressFile  # noqa: PLC0415  (start-up of the other commands)
+    from server.settings import Settings  # noqa: PLC0415
 
     given = {name: value for name, value in options.items() if value not in (None, (), "")}
     with one_line():
@@ -120,8 +121,8 @@ def export(
             _export_batch(context.command, batch, paths, given, settings, metrics, as_json=as_json)
             return
         job = _job(paths, given, settings)
-        with interruptible(job.out):
-            report = run_export(job, settings, metrics)
+        with interruptible(f"{job.out}.partial"):
+            report = run_export(job, settings, None if metrics is None else ProgressFile(metrics))
     click.echo(json.dumps(report.summary()) if as_json else in_words(report))
 
 
@@ -144,7 +145,9 @@ def _export_batch(
     """Export the scenes of a file or a search; exit status 2 if any of them failed."""
     from server.export.batch import BatchScene, Option, read_batch  # noqa: PLC0415
     from server.export.batches import run_batch  # noqa: PLC0415
+    from server.export.cluster import OPEN_EXPORTS  # noqa: PLC0415
     from server.export.searched import is_search, searched_scenes  # noqa: PLC0415
+    from server.export.textfile import ProgressFile  # noqa: PLC0415
 
     if len(paths) > 1:
         raise click.UsageError(f"{paths[1]!r}: with --batch give at most one folder OUT")
@@ -171,11 +174,18 @@ def _export_batch(
             return _job((scene.target,), values | {"per_asset": scene.out}, settings)
         return _job((scene.target, str(scene.out)), values, settings)
 
-    def export_one(job: ExportJob) -> ExportReport:
-        with interruptible(job.out):
-            return run_export(job, settings, metrics)
+    at_once = OPEN_EXPORTS if "scheduler" in given else 1
+    file = None if metrics is None else ProgressFile(metrics)
 
-    outcome = run_batch(scenes, job_of, export_one, lambda line: click.echo(line, err=True))
+    def export_one(job: ExportJob) -> ExportReport:
+        return run_export(job, settings, file, bar=at_once == 1)
+
+    def tell(line: str) -> None:
+        click.echo(line, err=True)
+
+    counted: dict[str, Any] = {} if file is None else {"counted": file.batch}
+    with interruptible("*.partial next to the results"):
+        outcome = run_batch(scenes, job_of, export_one, tell, at_once=at_once, **counted)
     if as_json:
         click.echo(json.dumps(outcome.summary()))
     else:
