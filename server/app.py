@@ -16,6 +16,7 @@ from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TilerFactory
 
 from server import __version__
 from server.analysis.state import preload
+from server.http.finding import add_search
 from server.http.guards import add_guards
 from server.http.health import add_health, kept_current
 from server.http.landing import landing_page
@@ -41,6 +42,7 @@ from server.http.wmts import WmtsExtension
 from server.recipes.collections import COLLECTION_CLASSES, add_collections
 from server.recipes.params import TILE_PARAMETERS
 from server.recipes.routes import add_recipes, named_in_recipe
+from server.recipes.viewed import add_viewed_recipes
 from server.remote.guard import seal
 from server.remote.redaction import redact_logs
 from server.services import Services
@@ -127,6 +129,7 @@ def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> 
     app.include_router(cog.router, prefix="/cog", tags=["Cloud-free rasters"])
     app.include_router(stac.router, prefix="/stac", tags=["Cloud-free scenes of several files"])
     add_replacements(app)
+    add_search(app)
     add_recipes(app)
     add_collections(app)
     app.include_router(matrices.router, tags=["Tile matrix sets"])
@@ -150,6 +153,7 @@ def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> 
         return landing_page(request)
 
     add_viewer(app)
+    add_viewed_recipes(app)
     add_pages(app)
     add_error_handlers(app)
     app.add_middleware(PagePolicy)
@@ -168,7 +172,7 @@ def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> 
         answers=app.state.services.answers,
     )
     app.add_middleware(ScaledTiles)
-    add_guards(app, settings, app.state.services.stuck)
+    add_guards(app, settings, app.state.services.stuck, app.state.services.activity)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=list(settings.cors_origins),

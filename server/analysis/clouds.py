@@ -9,10 +9,8 @@ from functools import lru_cache
 from typing import Final
 
 from algorithms.errors import ParameterError
-from algorithms.models import CloudModel
-from algorithms.reclassify import MODEL_REMAP, Remap
-from server.analysis.task import CloudSource
-from server.raster.dataset import Dataset
+from algorithms.reclassify import Remap
+from server.analysis.task import CloudSource, Task
 from server.raster.sources import Sources
 from server.scenes.masks import AUTO, PRESETS, MaskCode, chosen_kind
 from server.scenes.scene import Scene
@@ -99,11 +97,6 @@ def raster_clouds(sources: Sources, url: str, remap: Remap | None, bits: tuple[i
     return CloudSource(remap=remap, classes=replace(classes, code=MaskCode(None, bits)) if bits else classes)
 
 
-def model_clouds(model: CloudModel, remap: Remap | None) -> CloudSource:
-    """A network's classes."""
-    return CloudSource(remap=remap or MODEL_REMAP, model=model)
-
-
 def paired(urls: Sequence[str], masks: Sequence[str]) -> tuple[str, ...]:
     """The mask of each replacement; nothing where none is given.
 
@@ -124,19 +117,29 @@ def paired(urls: Sequence[str], masks: Sequence[str]) -> tuple[str, ...]:
     return tuple(masks)
 
 
-def unmasked_warning(reason: str) -> str:
-    """What to say where clouds of the replacements are not looked for, and why not; without the remedies of a model."""
-    return (
-        f"clouds of the replacements are not looked for: {reason.partition(';')[0]}; give a `replacement_mask` for "
+def unmasked_warnings(replacements: Sequence[tuple[str, CloudSource]]) -> list[str]:
+    """What to say of replacements whose clouds nobody looks for, and why not: one text for each reason.
+
+    Args:
+        replacements: what each is called, and where its clouds come from.
+    """
+    found: dict[str, list[str]] = {}
+    for url, clouds in replacements:
+        if clouds.unsought is not None:
+            found.setdefault(clouds.unsought.partition(";")[0], []).append(repr(url))  # without a model's remedies
+    return [
+        f"clouds of the replacements are not looked for in {', '.join(urls)}: {reason}; give a `replacement_mask` for "
         f"each, or `replacement_mask={NO_CLOUDS}` if they have none"
-    )
+        for reason, urls in found.items()
+    ]
 
 
-def warn_unmasked(target: Dataset, reason: str) -> None:
-    """Tell the client of the running request that clouds of the replacements are not looked for."""
-    text = unmasked_warning(reason)
-    warn(text)
-    _log_once(target.url, text)
+def warn_unmasked(task: Task) -> None:
+    """Tell the client of the running request, and once the log, that clouds of replacements are not looked for."""
+    urls = [layer.dataset.url for layer in task.replacements]
+    for text in unmasked_warnings(list(zip(urls, task.replacement_clouds, strict=True))):
+        warn(text)
+        _log_once(task.target.dataset.url, text)
 
 
 @lru_cache(maxsize=256)

@@ -73,7 +73,7 @@ class _Inference:
     def of(cls, clouds: LayerClouds) -> _Inference | None:
         """The inference that finds the clouds, on the level that they are on; None where a user's mask gives them."""
         source = clouds.source
-        return None if source.model is None else cls(clouds.layer, source.model, clouds.grid, source.sensitivity)
+        return None if source.model is None else cls(clouds.seen, source.model, clouds.grid, source.sensitivity)
 
     def key(self, window: Window) -> WindowKey:
         """The cache key of a window's probabilities."""

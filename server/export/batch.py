@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
 from algorithms.errors import ParameterError
@@ -22,7 +22,7 @@ _FALSE: Final = frozenset({"0", "false", "no", "off"})
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class BatchOption:
     """What a batch needs to know of one of the command's options."""
 
     flags: tuple[str, ...]
@@ -45,9 +45,13 @@ class BatchScene:
     """What to write."""
     arguments: tuple[str, ...] = ()
     """Options of its own, as the command takes them."""
+    trouble: str | None = None
+    """Why it cannot be exported, where that is known beforehand."""
 
 
-def read_batch(path: Path, out: Path | None, options: Mapping[str, Option], *, per_asset: bool) -> list[BatchScene]:
+def read_batch(
+    path: Path, out: Path | None, options: Mapping[str, BatchOption], *, per_asset: bool
+) -> list[BatchScene]:
     """The scenes of a file.
 
     Args:
@@ -82,7 +86,7 @@ def read_batch(path: Path, out: Path | None, options: Mapping[str, Option], *, p
 
 
 def _rows(
-    path: Path, text: str, out: Path | None, options: Mapping[str, Option], *, per_asset: bool
+    path: Path, text: str, out: Path | None, options: Mapping[str, BatchOption], *, per_asset: bool
 ) -> Iterator[BatchScene]:
     """The scenes of a table."""
     rows = csv.reader(text.splitlines(), strict=True)
@@ -109,7 +113,7 @@ def _rows(
 
 
 def _scene(
-    where: str, cells: list[tuple[str, str]], out: Path | None, options: Mapping[str, Option], *, per_asset: bool
+    where: str, cells: list[tuple[str, str]], out: Path | None, options: Mapping[str, BatchOption], *, per_asset: bool
 ) -> BatchScene:
     places = dict(cell for cell in cells if cell[0] in PLACE_COLUMNS)
     if "target" not in places:
@@ -117,12 +121,12 @@ def _scene(
     if "out" not in places and out is None:
         raise ParameterError(f"{where} names no output: add a column `out`, or give the folder OUT")
     target = places["target"]
-    place = Path(places["out"]) if "out" in places else _place(out, _stem(target), per_asset=per_asset)
+    place = Path(places["out"]) if "out" in places else _place_in(out, _stem(target), per_asset=per_asset)
     given = [_argument(where, name, options[name], cell) for name, cell in cells if name in options]
     return BatchScene(where, target, place, tuple(part for arguments in given for part in arguments))
 
 
-def _argument(where: str, name: str, option: Option, cell: str) -> tuple[str, ...]:
+def _argument(where: str, name: str, option: BatchOption, cell: str) -> tuple[str, ...]:
     """The arguments of a cell."""
     if not option.switch:
         return (option.flags[0], cell)
@@ -143,17 +147,16 @@ def _items(path: Path, text: str, out: Path | None, *, per_asset: bool) -> Itera
     if out is None:
         raise ParameterError(f"--batch {str(path)!r} is a STAC ItemCollection: give the folder OUT for the results")
     for number, item in enumerate(map(mapping_of, list_of(document.get("features"))), start=1):
-        name = item.get("id")
         where = f"{path.name} Item {number}"
-        if not isinstance(name, str) or not name or "/" in name or name[0] == "." or not name.isprintable():
-            raise ParameterError(f"{where} has the id {name!r}, which cannot be the name of a file")
+        if (name := file_name(item)) is None:
+            raise ParameterError(f"{where} has the id {item.get('id')!r}, which cannot be the name of a file")
         links = map(mapping_of, list_of(item.get("links")))
         address = next((link.get("href") for link in links if link.get("rel") == "self"), None)
         if not isinstance(address, str):
             raise ParameterError(f"{where} ({name}) has no link `self` to read it by")
         if not urlsplit(address).scheme:
             address = urljoin(str(path.resolve()), address)
-        yield BatchScene(where, address, _place(out, name, per_asset=per_asset))
+        yield BatchScene(where, address, _place_in(out, name, per_asset=per_asset))
 
 
 def _stem(target: str) -> str:
@@ -161,6 +164,19 @@ def _stem(target: str) -> str:
     return Path(urlsplit(target).path if "://" in target else target).stem or "scene"
 
 
-def _place(out: Path | None, name: str, *, per_asset: bool) -> Path:
+def _place_in(out: Path | None, name: str, *, per_asset: bool) -> Path:
     assert out is not None  # noqa: S101  (checked by the callers)
-    return out / (name if per_asset else f"{name}.tif")
+    return result_place(out, name, per_asset=per_asset)
+
+
+def result_place(folder: Path, name: str, *, per_asset: bool) -> Path:
+    """Where the result of a scene goes that is given no place: a file, or a folder."""
+    return folder / (name if per_asset else f"{name}.tif")
+
+
+def file_name(item: Mapping[str, Any]) -> str | None:
+    """An Item's id, where it can be the name of a file."""
+    name = item.get("id")
+    if not isinstance(name, str) or not name or "/" in name or name[0] == "." or not name.isprintable():
+        return None
+    return name

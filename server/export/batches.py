@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import click
 
-from algorithms.errors import ClearSkyError
+from algorithms.errors import ClearSkyError, ParameterError
 from server.errors import CancelledWorkError
 from server.export.batch import BatchScene
 from server.export.job import ExportJob
@@ -84,6 +84,8 @@ def run_batch(
         tell(f"[{number}/{len(scenes)}] {scene.out}")
         try:
             with one_line():
+                if scene.trouble is not None:
+                    raise ParameterError(scene.trouble)
                 job = job_of(scene)
                 if is_there(job.out) and not job.overwrite:
                     outcome.scenes.append(SceneOutcome(scene, "skipped"))

@@ -8,6 +8,7 @@ from typing import Final
 
 from starlette.datastructures import QueryParams
 
+from algorithms.bands import ROLES
 from algorithms.removal import CLOUD_ALGORITHMS
 from server.analysis.clouds import is_preset
 from server.analysis.request import Request
@@ -59,7 +60,7 @@ def used_states(request: Request, sources: Sources, scope: Scope) -> list[str]:
     found = [*request.sources, sources.version(request.target, numbers)]
     if request.replacements:
         names = request.dataset(sources, request.target, numbers).names
-        used = tuple(name for name in names if name)
+        used = tuple(dict.fromkeys((*filter(None, names), *ROLES)))  # a network looks at more than the target has
         for url in request.replacements:
             scene = request.scene(sources, url)
             chosen = () if scene is None or scene.whole else scene.numbers_of(used)

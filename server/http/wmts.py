@@ -35,7 +35,7 @@ _SUFFIXES: Final = (".tif", ".tiff", ".jp2", ".json", ".geojson", ".safe", ".zip
 
 
 @define(frozen=True)
-class Layer:
+class WmtsLayer:
     """What a layer is called."""
 
     identifier: str
@@ -52,13 +52,13 @@ def short_name(url: str) -> str:
     return name[: -len(suffix)] if (suffix := PurePosixPath(name).suffix) and suffix.lower() in _SUFFIXES else name
 
 
-def layer_of(request: Request) -> Layer:
+def layer_of(request: Request) -> WmtsLayer:
     """The layer of what a query names."""
     name = short_name(request.target) or "layer"
     if not request.replacements:
-        return Layer(name, name, f"{name} as it was taken")
+        return WmtsLayer(name, name, f"{name} as it was taken")
     others = ", ".join(map(short_name, request.replacements))
-    return Layer(name, f"{name} without clouds", f"{name} with its clouds filled from {others}")
+    return WmtsLayer(name, f"{name} without clouds", f"{name} with its clouds filled from {others}")
 
 
 def _crs_name(tms: TileMatrixSet, *, epsg: bool) -> str:
@@ -79,7 +79,7 @@ class WmtsExtension(FactoryExtension):
 
     tile_dependencies: list[Callable[..., Any]] = field()
     """What declares the parameters of a tile, which are checked here."""
-    layer_of: Callable[[Any], Layer] = layer_of
+    layer_of: Callable[[Any], WmtsLayer] = layer_of
     """What the result of the factory's path dependency is called."""
 
     def register(self, factory: TilerFactory) -> None:  # type: ignore[override]

@@ -81,7 +81,8 @@ class Sources:
         """
         files = [plain_name(unsigned_name(file)) for url in own for file in files_of(url)]
         # What a document names next to itself is its user's, too.
-        around = [file.rsplit("/", 1)[0] + "/" for file in files if may_be_document(file)]
+        documents = [file.partition("?")[0] if is_remote(file) else file for file in files if may_be_document(file)]
+        around = [document.rsplit("/", 1)[0] + "/" for document in documents]
         allowed = AllowList.of(settings, [*files, *around])
         return cls(allowed, Remotes.of(settings, allowed))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -25,6 +26,8 @@ NEAR_REACH: Final = timedelta(days=60)
 SEASON_REACH: Final = timedelta(days=45)
 """Around the same day of the years before and after what is looked at next."""
 
+_SEARCHED: Final = re.compile(r"/(?:search|collections/[^/]+/items)/?$")
+"""How addresses end at which an API lists Items."""
 SATELLITE_YEARS: Final = range(1960, 2200)
 """Years that a picture can be of."""
 
@@ -53,6 +56,18 @@ class SearchPage:
     """Address of the next page."""
     more: bool = False
     """Whether the page has Items beyond those."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemList:
+    """A page of an API's answer, as it is."""
+
+    items: tuple[Mapping[str, Any], ...]
+    """Its Items; empty where one is no object."""
+    following: str | None
+    """Address of the next page."""
+    posted: bool
+    """Whether there is a next page that only a POST brings."""
 
 
 def search_periods(when: datetime) -> tuple[Period, ...]:
@@ -92,7 +107,7 @@ def search_address(landing: bytes, where: str) -> str:
 
 
 def search_query(address: str, *, collection: str, box: Box, period: Period) -> str:
-    """The address of a search's first page.
+    """The address of the first page of a search around the middle of a target.
 
     Args:
         address: see `search_address`.
@@ -100,13 +115,23 @@ def search_query(address: str, *, collection: str, box: Box, period: Period) -> 
         box: the target's, in degrees.
         period: when.
     """
+    return place_query(address, collection=collection, box=_central(box), period=period)
+
+
+def place_query(address: str, *, collection: str, box: Box, period: Period | None) -> str:
+    """The address of the first page of a search for what touches a place.
+
+    Args:
+        address: see `search_address`.
+        collection: whose Items.
+        box: the place, in degrees.
+        period: when; None: any time.
+    """
     own = parse_qsl(urlsplit(address).query, keep_blank_values=True)
-    query = {
-        "collections": collection,
-        "bbox": ",".join(f"{number:.6f}" for number in _central(box)),
-        "datetime": "/".join(time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for time in period),
-        "limit": str(PAGE_ITEMS),
-    }
+    query = {"collections": collection, "bbox": ",".join(f"{number:.6f}" for number in box)}
+    if period is not None:
+        query["datetime"] = "/".join(time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for time in period)
+    query["limit"] = str(PAGE_ITEMS)
     return f"{address.partition('?')[0]}?{urlencode([*own, *query.items()], safe=',:/')}"
 
 
@@ -125,18 +150,33 @@ def read_page(
     Raises:
         SourceUnreadableError: it is no list of Items.
     """
+    page = read_items(data, where)
+    found = []
+    for item in page.items[:most]:
+        go_on()
+        found.append(_candidate(item, where, collection))
+    scenes = (item for item in found if isinstance(item, Scene))
+    left_out = (item for item in found if isinstance(item, LeftOut))
+    return SearchPage(tuple(scenes), tuple(left_out), page.following, more=len(page.items) > most)
+
+
+def read_items(data: bytes, where: str) -> ItemList:
+    """The Items of a page, and where the next one is.
+
+    Args:
+        data: the document.
+        where: its address.
+
+    Raises:
+        SourceUnreadableError: it is no list of Items.
+    """
     page = _parsed(data, where)
     features = page.get("features")
     if page.get("type") != "FeatureCollection" or not isinstance(features, list):
-        raise SourceUnreadableError(f"{where[:200]!r} answers with no list of STAC Items; check CLEARSKY_STAC_API")
-    found = []
-    for feature in features[:most]:
-        go_on()
-        found.append(_candidate(mapping_of(feature), where, collection))
-    scenes = (item for item in found if isinstance(item, Scene))
-    left_out = (item for item in found if isinstance(item, LeftOut))
-    following = next(_following(page, where), None)
-    return SearchPage(tuple(scenes), tuple(left_out), following, more=len(features) > most)
+        raise SourceUnreadableError(f"{where[:200]!r} answers with no list of STAC Items; check the API's address")
+    links = [link for link in map(mapping_of, list_of(page.get("links"))) if link.get("rel") == "next"]
+    following = next(_following(links, where), None)
+    return ItemList(tuple(map(mapping_of, features)), following, posted=bool(links) and following is None)
 
 
 def _candidate(item: Mapping[str, Any], where: str, collection: str) -> Scene | LeftOut:
@@ -147,7 +187,7 @@ def _candidate(item: Mapping[str, Any], where: str, collection: str) -> Scene | 
     if not isinstance(item.get("assets"), dict):
         return LeftOut(name, "has no assets")
     try:
-        scene = scene_of(item, _own_address(item, where))
+        scene = scene_of(item, item_address(item, where))
     except SourceUnreadableError as error:
         return LeftOut(name, str(error))
     if scene.acquisition is None or scene.acquisition.when is None:
@@ -155,22 +195,30 @@ def _candidate(item: Mapping[str, Any], where: str, collection: str) -> Scene | 
     return scene
 
 
-def _own_address(item: Mapping[str, Any], where: str) -> str:
-    """Where an Item is: what it says itself, else where a STAC API has it."""
+def item_address(item: Mapping[str, Any], where: str) -> str:
+    """Where an Item is: what it says itself, else where a STAC API has it.
+
+    Args:
+        item: of a page.
+        where: the page's address.
+
+    Raises:
+        SourceUnreadableError: that is no web address.
+    """
     for link in map(mapping_of, list_of(item.get("links"))):
         href = link.get("href")
         if link.get("rel") == "self" and isinstance(href, str):
             return _joined(where, href)
-    root = urljoin(where, urlsplit(where).path).rpartition("/search")[0]
+    root = _SEARCHED.sub("", urljoin(where, urlsplit(where).path))
     own = item.get("id")
     name = own if isinstance(own, str) else shown(own)
     return _joined(where, f"{root}/collections/{item.get('collection')}/items/{name}")
 
 
-def _following(page: Mapping[str, Any], where: str) -> Iterator[str]:
-    for link in map(mapping_of, list_of(page.get("links"))):
+def _following(links: Iterable[Mapping[str, Any]], where: str) -> Iterator[str]:
+    for link in links:
         href = link.get("href")
-        if link.get("rel") == "next" and str(link.get("method") or "GET").upper() == "GET" and isinstance(href, str):
+        if str(link.get("method") or "GET").upper() == "GET" and isinstance(href, str):
             yield _joined(where, href)
 
 

@@ -10,12 +10,11 @@ import stat
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from algorithms.errors import ParameterError
-from server.work.store import StoreFailedError
+from server.work.store import MOST_STORED_BYTES, Claim, store_failures
 
 DEFAULT_FOLDER_BYTES: Final = 4 << 30
 """Bound on the files of a folder whose address names none."""
@@ -25,8 +24,6 @@ TOUCH_SECONDS: Final = 600.0
 """Age from which a file that is read counts as new again."""
 ABANDONED_SECONDS: Final = 600.0
 """Age of an unfinished file whose writer must be gone."""
-MOST_FILE_BYTES: Final = 64 << 20
-"""Size of a file up to which it is read: no value that is shared is half as large."""
 _UNFINISHED: Final = (".part", ".claim")
 
 
@@ -64,7 +61,7 @@ class FolderStore:
 
     def get_many(self, names: Sequence[str]) -> list[bytes | None]:
         """See `Store`."""
-        with _failures():
+        with store_failures(OSError):
             return [self._read(self._path(name)) for name in names]
 
     @staticmethod
@@ -73,7 +70,7 @@ class FolderStore:
         try:
             with open(path, "rb", opener=_own_only) as file:
                 state = os.fstat(file.fileno())
-                if not stat.S_ISREG(state.st_mode) or state.st_size > MOST_FILE_BYTES:
+                if not stat.S_ISREG(state.st_mode) or state.st_size > MOST_STORED_BYTES:
                     return b""
                 if time.time() - state.st_mtime > TOUCH_SECONDS:
                     with contextlib.suppress(OSError):
@@ -90,7 +87,7 @@ class FolderStore:
         """See `Store`."""
         path = self._path(name)
         part = path.with_name(f".{secrets.token_hex(8)}.part")
-        with _failures():
+        with store_failures(OSError):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 part.write_bytes(value)
@@ -102,13 +99,14 @@ class FolderStore:
 
     def drop(self, name: str) -> None:
         """See `Store`."""
-        with _failures():
+        with store_failures(OSError):
             self._path(name).unlink(missing_ok=True)
 
-    def claim(self, name: str, token: str, seconds: float) -> bool:
+    def claim(self, name: str, token: str, seconds: float) -> Claim:
         """See `Store`."""
-        path = self._path(name).with_suffix(".claim")
-        with _failures():
+        value = self._path(name)
+        path = value.with_suffix(".claim")
+        with store_failures(OSError):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with contextlib.suppress(FileNotFoundError):
                 if path.stat().st_mtime < time.time():  # a claim's time is when it ends
@@ -119,15 +117,18 @@ class FolderStore:
                 os.utime(part, (time.time(), time.time() + seconds))
                 path.hardlink_to(part)
             except FileExistsError:
-                return False
+                return "there" if value.exists() else "taken"
             finally:
                 part.unlink(missing_ok=True)
-            return True
+            if value.exists():  # looked up after the claim: its last holder may just have finished
+                path.unlink(missing_ok=True)
+                return "there"
+            return "mine"
 
     def release(self, name: str, token: str) -> None:
         """See `Store`."""
         path = self._path(name).with_suffix(".claim")
-        with _failures(), contextlib.suppress(FileNotFoundError):
+        with store_failures(OSError), contextlib.suppress(FileNotFoundError):
             if path.read_text() == token:
                 path.unlink()
 
@@ -173,11 +174,3 @@ def _is_own(path: Path) -> bool:
     if path.suffix == ".part":
         return path.name.startswith(".")
     return path.suffix in ("", ".claim") and path.stem[-2:] == path.parent.name
-
-
-@contextmanager
-def _failures() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StoreFailedError(f"{type(error).__name__}: {error.strerror}") from error

@@ -12,21 +12,49 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from algorithms.errors import ParameterError
-from server.work.store import StoreFailedError
+from server.work.store import MOST_STORED_BYTES, Claim, store_failures
+from server.work.timely import TimelySocket, allowing
 
 REDIS_SECONDS: Final = 0.5
-"""Time for one answer of Redis, and for a connection to it."""
+"""Time for one exchange with Redis without values, and for a connection to it."""
+REDIS_BYTES_PER_SECOND: Final = 20e6
+"""Values are given as much more time as they take at this rate."""
 REDIS_KEPT_SECONDS: Final = 30 * 24 * 3600
 """Time after which Redis forgets a value that nobody wrote again."""
+ANSWER_BYTES: Final = 64 << 10
+"""Bound on an answer without values."""
+READ_AT_ONCE_BYTES: Final = 64 << 20
+"""Values that are read in one exchange, together; what is more is read in the next."""
+
+
+class _Connection(redis.Connection):
+    def _connect(self) -> Any:
+        return TimelySocket(super()._connect())  # type: ignore[no-untyped-call]
+
+
+class _SSLConnection(redis.SSLConnection):
+    def _connect(self) -> Any:
+        return TimelySocket(super()._connect())  # type: ignore[no-untyped-call]
+
+
+class _UnixConnection(redis.UnixDomainSocketConnection):
+    def _connect(self) -> Any:
+        return TimelySocket(super()._connect())  # type: ignore[no-untyped-call]
+
+
+_CONNECTIONS: Final = {"redis": _Connection, "rediss": _SSLConnection, "unix": _UnixConnection}
 
 
 @contextmanager
-def _failures() -> Iterator[None]:
-    try:
+def _exchange(nbytes: int = 0) -> Iterator[None]:
+    """Bound what is exchanged meanwhile, next to values of so many bytes.
+
+    What is no answer of a Redis server makes its client fail in any way.
+    """
+    errors = (redis.RedisError, OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+    seconds = REDIS_SECONDS + nbytes / REDIS_BYTES_PER_SECOND
+    with store_failures(*errors), allowing(seconds=seconds, nbytes=nbytes + ANSWER_BYTES):
         yield
-    # What is no answer of a Redis server makes its client fail in any way.
-    except (redis.RedisError, OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise StoreFailedError(f"{type(error).__name__}: {error}") from error
 
 
 class RedisStore:
@@ -43,42 +71,82 @@ class RedisStore:
         Raises:
             ParameterError: the address cannot be read.
         """
+        parts = urlsplit(url)
         try:
             self._client = redis.Redis.from_url(
                 url,
+                connection_class=_CONNECTIONS[parts.scheme],
                 socket_timeout=REDIS_SECONDS,
                 socket_connect_timeout=REDIS_SECONDS,
                 retry=Retry(NoBackoff(), 0),
             )
-        except ValueError as error:
+        except (ValueError, KeyError) as error:
             raise ParameterError(f"CLEARSKY_CACHE_URL cannot be read: {error}") from error
-        parts = urlsplit(url)
         self._where = f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
     def get_many(self, names: Sequence[str]) -> list[bytes | None]:
         """See `Store`."""
-        with _failures():
-            found: Any = self._client.mget(names)
-            return [value if isinstance(value, bytes) else None for value in found]
+        found: dict[str, bytes | None] = {}
+        batch: list[str] = []
+        total = 0
+        for name, size in zip(names, self._sizes(names), strict=True):
+            if size == 0:
+                found[name] = None
+            elif size > MOST_STORED_BYTES:
+                found[name] = b""
+            else:
+                if total + size > READ_AT_ONCE_BYTES:
+                    found |= self._values(batch, total)
+                    batch, total = [], 0
+                batch.append(name)
+                total += size
+        found |= self._values(batch, total)
+        return [found[name] for name in names]
+
+    def _sizes(self, names: Sequence[str]) -> list[int]:
+        """Bytes under names, before any are read; of what is no value more than any has."""
+        with _exchange(), self._client.pipeline(transaction=False) as asked:
+            for name in names:
+                asked.strlen(name)
+            answers = asked.execute(raise_on_error=False)
+            if any(isinstance(answer, redis.ResponseError) and "WRONGTYPE" not in str(answer) for answer in answers):
+                raise next(answer for answer in answers if isinstance(answer, redis.ResponseError))
+            return [answer if isinstance(answer, int) else MOST_STORED_BYTES + 1 for answer in answers]
+
+    def _values(self, names: Sequence[str], nbytes: int) -> dict[str, bytes | None]:
+        if not names:
+            return {}
+        with _exchange(nbytes + ANSWER_BYTES):
+            values: Any = self._client.mget(names)
+            return {
+                name: value if isinstance(value, bytes) else None for name, value in zip(names, values, strict=True)
+            }
 
     def put(self, name: str, value: bytes) -> None:
         """See `Store`."""
-        with _failures():
+        with _exchange(len(value)):
             self._client.set(name, value, ex=REDIS_KEPT_SECONDS)
 
     def drop(self, name: str) -> None:
         """See `Store`."""
-        with _failures():
+        with _exchange():
             self._client.delete(name)
 
-    def claim(self, name: str, token: str, seconds: float) -> bool:
+    def claim(self, name: str, token: str, seconds: float) -> Claim:
         """See `Store`."""
-        with _failures():
-            return bool(self._client.set(name + ":claim", token, nx=True, px=int(1000 * seconds)))
+        with _exchange(), self._client.pipeline(transaction=False) as asked:
+            asked.set(name + ":claim", token, nx=True, px=int(1000 * seconds))
+            asked.exists(name)  # looked up after the claim: its last holder may just have finished
+            mine, there = asked.execute()
+        if there:
+            if mine:
+                self.release(name, token)
+            return "there"
+        return "mine" if mine else "taken"
 
     def release(self, name: str, token: str) -> None:
         """See `Store`."""
-        with _failures():
+        with _exchange():
             self._client.eval(self._RELEASE, 1, name + ":claim", token)
 
     def describe(self) -> str:

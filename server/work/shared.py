@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
+import cachetools
+
 from server.work.codec import Codec, DamagedValueError
 from server.work.figures import CacheFigures
 from server.work.pool import stepped_aside
 from server.work.readiness import Dependency
-from server.work.store import Store, StoreFailedError
+from server.work.store import MOST_STORED_BYTES, Store, StoreFailedError
 from server.work.ticket import check_wanted
 
 V = TypeVar("V")
@@ -33,8 +35,10 @@ MOST_SLOW: Final = 5
 """Slow answers in a row after which the store is left alone for a while."""
 REST_SECONDS: Final = (2.0, 30.0)
 """How long it is left alone: at first, and at most after failing again and again."""
-MOST_SHARED_BYTES: Final = 32 << 20
-"""Larger values stay in the process."""
+ABSENT_SECONDS: Final = 5.0
+"""How long it is remembered that a value was not there; whoever claims its name sees it if it is by then."""
+REMEMBERED_ABSENT: Final = 4096
+"""Names of which that is remembered."""
 ASKED_AT_ONCE: Final = 64
 """Values looked up in one request."""
 
@@ -101,6 +105,7 @@ class SharedCache:
         self._rest = REST_SECONDS[0]
         self._slow = 0
         self._trouble: str | None = None
+        self._absent: cachetools.TTLCache[str, bool] = cachetools.TTLCache(REMEMBERED_ABSENT, ABSENT_SECONDS)
         self.counts: Final[Counter[str]] = Counter()
         """Values found (`hits`), not found (`misses`), written (`writes`), and garbage (`damaged`)."""
 
@@ -137,6 +142,9 @@ class SharedCache:
                     found[key] = value
                 if counted or value is not _NOTHING:
                     self._count("misses" if value is _NOTHING else "hits")
+                if data is None:
+                    with self._lock:
+                        self._absent[name] = True
         return found
 
     def get(self, key: Hashable, compute: Callable[[], V], *, lasting: Callable[[V], bool] = _always) -> V:
@@ -153,32 +161,27 @@ class SharedCache:
         name = self._name(key)
         if name is None:
             return compute()
+        with self._lock:
+            absent = name in self._absent
+        if not absent and key in (found := self.find([key])):
+            value: V = found[key]
+            return value
         token = secrets.token_hex(8)
         until = time.monotonic() + CLAIM_SECONDS
-        looked = False
         while True:
-            if key in (found := self.find([key], counted=not looked)):
-                value: V = found[key]
-                return value
-            looked = True
-            # Without an answer there is nobody to wait for either.
-            if (
-                self._ask(lambda: self._store.claim(name, token, CLAIM_SECONDS)) is not False
-                or time.monotonic() > until
-            ):
-                return self._computed(key, name, token, compute, lasting)
+            claim = self._ask(lambda: self._store.claim(name, token, CLAIM_SECONDS))
+            if claim == "there" and key in (found := self.find([key], counted=False)):
+                late: V = found[key]
+                return late
+            # Without an answer, or with garbage in place of the value, there is nobody to wait for.
+            if claim != "taken" or time.monotonic() > until:
+                return self._computed(name, token, compute, lasting)
             with stepped_aside():
                 time.sleep(CLAIM_POLL_SECONDS)
             check_wanted()
 
-    def _computed(
-        self, key: Hashable, name: str, token: str, compute: Callable[[], V], lasting: Callable[[V], bool]
-    ) -> V:
+    def _computed(self, name: str, token: str, compute: Callable[[], V], lasting: Callable[[V], bool]) -> V:
         try:
-            # Between the look and the claim the other process may have finished.
-            if key in (found := self.find([key], counted=False)):
-                late: V = found[key]
-                return late
             value = compute()
             if lasting(value):
                 self._put(name, value)
@@ -193,7 +196,7 @@ class SharedCache:
 
     def _put(self, name: str, value: object) -> None:
         data = self._codec.encode(value)
-        if len(data) > MOST_SHARED_BYTES:
+        if len(data) > MOST_STORED_BYTES:
             return
 
         def write() -> None:

@@ -26,6 +26,7 @@ SIDE: Final = 160
 PAIR = make_pair(size=(SIDE, SIDE), cloud=0.0)
 HERE: Final = (slice(16, 60), slice(20, 56))
 """The target's cloud, at 20 m."""
+ALWAYS: Final = "1970-01-01T00:00:00Z/2100-01-01T00:00:00Z"
 BOX: Final = [15.0, 41.53, 15.02, 41.56]
 
 
@@ -69,8 +70,8 @@ class StacApi:
     def found(self, query: dict[str, str]) -> Sequence[Item]:
         """Items that a search asks for, the latest first."""
         collections = query["collections"].split(",")
-        first, last = (datetime.fromisoformat(text) for text in query["datetime"].split("/"))
-        west, south, east, north = map(float, query["bbox"].split(","))
+        first, last = (datetime.fromisoformat(text) for text in query.get("datetime", ALWAYS).split("/"))
+        west, south, east, north = map(float, query.get("bbox", "-180,-90,180,90").split(","))
 
         def meets(item: Item) -> bool:
             when = item["properties"].get("datetime")
@@ -94,10 +95,11 @@ def _application(api: StacApi) -> FastAPI:
         links = [{"rel": "search", "href": f"{api.base}/search", "type": "application/geo+json"}]
         return {"type": "Catalog", "stac_version": "1.0.0", "id": "api", "conformsTo": [], "links": links}
 
+    @app.get("/collections/{collections}/items")
     @app.get("/search")
     def search(request: Request) -> JSONResponse:
-        query = dict(request.query_params)
-        api.searched.append(query)
+        api.searched.append(dict(request.query_params))
+        query = {**request.query_params, **request.path_params}
         start = int(query.get("token", 0))
         found = api.found(query)
         links = []

@@ -19,7 +19,7 @@ from server.work.codec import Codec
 from server.work.folderstore import FolderStore
 from server.work.redisstore import RedisStore
 from server.work.shared import SharedCache
-from server.work.store import Store, StoreFailedError
+from server.work.store import Claim, Store, StoreFailedError
 from server.work.ticket import Ticket, current_ticket
 from tests.helpers.redisserver import RedisServer
 
@@ -58,10 +58,14 @@ class Troubled:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.trouble: Callable[[], None] = lambda: None
-        self.asked = 0
+        self.requests: list[str] = []
+
+    @property
+    def asked(self) -> int:
+        return len(self.requests)
 
     def _ask(self, name: str, *args: Any) -> Any:
-        self.asked += 1
+        self.requests.append(name)
         self.trouble()
         return getattr(self._store, name)(*args)
 
@@ -74,7 +78,7 @@ class Troubled:
     def drop(self, name: str) -> None:
         self._ask("drop", name)
 
-    def claim(self, name: str, token: str, seconds: float) -> bool:
+    def claim(self, name: str, token: str, seconds: float) -> Claim:
         return self._ask("claim", name, token, seconds)
 
     def release(self, name: str, token: str) -> None:
@@ -97,6 +101,28 @@ def test_what_one_cache_computes_the_others_find(folder: FolderStore) -> None:
     third.load([1, 2, "unshared"])
     assert third.peek(1)
     assert not third.peek(2)
+
+
+def test_a_value_is_looked_up_once(folder: FolderStore) -> None:
+    """Whether it was asked for alone or with others before; what others write meanwhile is found by the claim."""
+    store = Troubled(folder)
+    cache = TileCache(1 << 20, shared=cache_on(store))
+    made = ["claim", "put", "release"]
+    cache.get(1, Counting())
+    assert store.requests == ["get_many", *made]
+    store.requests.clear()
+    cache.load([1, 2, 3])
+    cache.get(2, Counting())
+    assert store.requests == ["get_many", *made]
+    cache_on(folder).get(3, Counting())
+    store.requests.clear()
+    compute = Counting()
+    cache.get(3, compute)
+    assert store.requests == ["claim", "get_many"]
+    assert compute.runs == 0
+    store.requests.clear()
+    TileCache(1 << 20, shared=cache_on(store)).get(3, compute)
+    assert store.requests == ["get_many"]
 
 
 def test_nothing_is_kept_of_a_computation_that_fails(folder: FolderStore) -> None:

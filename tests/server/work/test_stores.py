@@ -41,8 +41,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 def test_values_by_name(store: Store) -> None:
     store.put("a:b:01", b"one")
-    store.put("a:b:02", b"")
-    assert store.get_many(["a:b:01", "a:b:02", "a:b:03"]) == [b"one", b"", None]
+    store.put("a:b:02", b"two")
+    assert store.get_many(["a:b:01", "a:b:02", "a:b:03"]) == [b"one", b"two", None]
     store.put("a:b:01", b"other")
     store.drop("a:b:02")
     store.drop("a:b:03")
@@ -52,26 +52,37 @@ def test_values_by_name(store: Store) -> None:
 def test_of_many_who_claim_a_name_one_has_it(store: Store) -> None:
     with ThreadPoolExecutor(8) as pool:
         claims = list(pool.map(lambda k: store.claim("n:1", f"token{k}", 30), range(16)))
-    assert claims.count(True) == 1
+    assert claims.count("mine") == 1
+    assert claims.count("taken") == 15
     store.release("n:1", "somebody else's")
-    assert not store.claim("n:1", "late", 30)
-    store.release("n:1", f"token{claims.index(True)}")
-    assert store.claim("n:1", "late", 30)
-    assert store.claim("n:2", "late", 30)
+    assert store.claim("n:1", "late", 30) == "taken"
+    store.release("n:1", f"token{claims.index('mine')}")
+    assert store.claim("n:1", "late", 30) == "mine"
+    assert store.claim("n:2", "late", 30) == "mine"
+
+
+def test_who_claims_what_is_there_is_told_so_and_holds_nothing(store: Store) -> None:
+    assert store.claim("n:1", "first", 30) == "mine"
+    store.put("n:1", b"value")
+    assert store.claim("n:1", "waits", 30) == "there"
+    store.release("n:1", "first")
+    assert store.claim("n:1", "late", 30) == "there"
+    store.drop("n:1")
+    assert store.claim("n:1", "last", 30) == "mine"
 
 
 def test_a_claim_ends_by_itself(store: Store) -> None:
     """Its process may have been killed."""
-    assert store.claim("n:1", "dead", 0.2)
-    assert not store.claim("n:1", "next", 30)
+    assert store.claim("n:1", "dead", 0.2) == "mine"
+    assert store.claim("n:1", "next", 30) == "taken"
     time.sleep(0.3)
-    assert store.claim("n:1", "next", 30)
+    assert store.claim("n:1", "next", 30) == "mine"
     store.release("n:1", "dead")
-    assert not store.claim("n:1", "third", 30)
+    assert store.claim("n:1", "third", 30) == "taken"
 
 
 def test_a_claim_is_no_value(store: Store) -> None:
-    assert store.claim("n:1", "token", 30)
+    assert store.claim("n:1", "token", 30) == "mine"
     assert store.get_many(["n:1"]) == [None]
 
 
