@@ -23,6 +23,8 @@ class TileSet:
     """Its matrices and CRS."""
     limits: tuple[TileLimits, ...]
     """The tiles of each useful matrix, coarse to fine."""
+    bounds: BBox
+    """Of the raster in the CRS of the grid: left, bottom, right and top."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def tiled(
         low = grid.minzoom if from_first else low
         found = (tile_limits(grid, placed, zoom) for zoom in range(max(low, grid.minzoom), min(high, grid.maxzoom) + 1))
         if limits := tuple(limit for limit in found if limit is not None):
-            sets.append(TileSet(name, grid, limits))
+            sets.append(TileSet(name, grid, limits, placed))
     return TiledRaster(bounds, tuple(sets))
 
 
