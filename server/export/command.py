@@ -111,11 +111,13 @@ def export(
 
     An interrupted export resumes where it stopped when the same command is run again.
     """
-    from server.settings import Settings  # noqa: PLC0415  (start-up of the other commands)
+    from server.models.folder import use_models  # noqa: PLC0415  (start-up of the other commands)
+    from server.settings import Settings  # noqa: PLC0415
 
     given = {name: value for name, value in options.items() if value not in (None, (), "")}
     with one_line():
         settings = Settings()
+        use_models(settings.models)  # before a recipe names one
         if batch is not None:
             _export_batch(context.command, batch, paths, given, settings, metrics, as_json=as_json)
             return
