@@ -11,11 +11,17 @@ from server.analysis.sharing import shared_cache
 from server.models.folder import use_models
 from server.raster.sources import Sources
 from server.settings import Settings
+from server.work.activity import Activity
 from server.work.readiness import Dependency
 
 
-def make_analysis(settings: Settings, sources: Sources) -> Analysis:
+def make_analysis(settings: Settings, sources: Sources, *, activity: Activity | None = None) -> Analysis:
     """An analysis with its caches and threads; the models' runtime is set up for the whole process.
+
+    Args:
+        settings: what the operator has set.
+        sources: what reads rasters.
+        activity: requests, between which work ahead is done if the settings want it; None for no such work.
 
     Raises:
         ParameterError: a shared cache that cannot be used. ModelError: a card of `settings.models` is wrong.
@@ -32,7 +38,7 @@ def make_analysis(settings: Settings, sources: Sources) -> Analysis:
         sources,
         cache_bytes=settings.cache_bytes,
         threads=settings.model_concurrency,
-        ahead=settings.prefetch,
+        activity=activity if settings.prefetch else None,
         shared=shared_cache(settings.cache_url),
     )
 

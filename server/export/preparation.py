@@ -138,8 +138,8 @@ def prepare_export(job: ExportJob, settings: Settings) -> PreparedExport:
     if job.algorithm.adjustment == WHOLE_ADJUSTMENT:
         check_stepwise(target, len(task.replacements))
         return PreparedExport(job, named, sources, Plane(task, stepwise_grid(target, users=users)))
-    level = native_grid if job.resolution == "native" else fine_grid
-    return PreparedExport(job, named, sources, Plane(task, level(target, follows=users)))
+    grid_of = native_grid if job.resolution == "native" else fine_grid
+    return PreparedExport(job, named, sources, Plane(task, grid_of(target, follows=users)))
 
 
 def _check_target(sources: Sources, target: Dataset) -> None:

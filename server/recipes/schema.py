@@ -110,7 +110,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Mask(_Part):
+class MaskKeys(_Part):
     """Where the clouds come from: a model, or a raster of classes."""
 
     model: Annotated[str, AfterValidator(_model)] | None = None
@@ -123,7 +123,7 @@ class Mask(_Part):
     """Bits of the source that mean cloud."""
 
     @model_validator(mode="after")
-    def _one(self) -> Mask:
+    def _one(self) -> MaskKeys:
         if self.model and self.source:
             raise ValueError("both a `model` and a `source`; keep one of them")
         if self.bits and not self.source:
@@ -178,7 +178,7 @@ class Written(_Part):
     title: str = ""
     target: Source
     replacements: tuple[Source, ...] = ()
-    mask: Mask = Mask()
+    mask: MaskKeys = MaskKeys()
     replacement_masks: Annotated[tuple[MaskSource, ...], AfterValidator(_one_each)] = ()
     bands: tuple[str, ...] = ()
     level: ProcessingLevel | None = None
@@ -199,7 +199,7 @@ _File: Final[type[Written]] = create_model(
 )
 _KEYS: Final[dict[ValuePath, list[str]]] = {
     (): list(_File.model_fields),
-    ("mask",): list(Mask.model_fields),
+    ("mask",): list(MaskKeys.model_fields),
     ("render",): list(Render.model_fields),
 }
 _REMEDY: Final = {

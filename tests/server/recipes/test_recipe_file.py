@@ -19,7 +19,7 @@ from algorithms.removal import CloudRemoval
 from server.analysis.request import Request
 from server.errors import RecipeError, RecipeMissingError
 from server.recipes.model import Recipe, recipe_of
-from server.recipes.schema import Mask, Render, Written
+from server.recipes.schema import MaskKeys, Render, Written
 from server.recipes.store import load_recipe
 from server.work.document import YAML_BYTES, read_yaml, write_values
 
@@ -208,7 +208,7 @@ KEYS = st.sampled_from([*Written.model_fields, *OPTIONS, "x"])
 LEAVES = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["auto", "1 1"])
 )
-INNER = st.sampled_from([*Mask.model_fields, *Render.model_fields, "nodata"])
+INNER = st.sampled_from([*MaskKeys.model_fields, *Render.model_fields, "nodata"])
 VALUES = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(INNER, inner, max_size=3), max_leaves=6
 )
