@@ -71,11 +71,13 @@ def export(
     """
     from server.export.arguments import job_of  # noqa: PLC0415  (start-up of the other commands)
     from server.export.textfile import ProgressFile  # noqa: PLC0415
+    from server.models.folder import use_models  # noqa: PLC0415
     from server.settings import Settings  # noqa: PLC0415
 
     given = {name: value for name, value in options.items() if value not in (None, (), "")}
     with one_line():
         settings = Settings()
+        use_models(settings.models)  # before a recipe names one
         if batch is not None:
             from server.export.batch_command import export_batch  # noqa: PLC0415
 
