@@ -78,7 +78,9 @@ def asked(folder: Path, target: str, *replacements: str, form: str = "tif", othe
 
 
 def source(client: TestClient, params: dict[str, Any]) -> np.ndarray:
-    return np.asarray(raster(good(client.get("/cog/preview.tif", params={"algorithm": "fill_source"} | params)).content)[0])
+    return np.asarray(
+        raster(good(client.get("/cog/preview.tif", params={"algorithm": "fill_source"} | params)).content)[0]
+    )
 
 
 def clouds(client: TestClient, url: str, **more: Any) -> np.ndarray:
@@ -133,7 +135,12 @@ def test_networks_of_four_and_six_bands_differ_here(client: TestClient, folder: 
     ],
 )
 def test_descriptions_say_which_network_looks_at_which_raster(
-    client: TestClient, folder: Path, target: str, others: tuple[str, ...], models: tuple[str, ...], unsought: tuple[int, ...]
+    client: TestClient,
+    folder: Path,
+    target: str,
+    others: tuple[str, ...],
+    models: tuple[str, ...],
+    unsought: tuple[int, ...],
 ) -> None:
     dates = [f"{date}-{kind}" for date, kind in zip(("clear", "truth"), others, strict=False)]
     params = asked(folder, f"cloudy-{target}", *dates)
