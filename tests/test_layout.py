@@ -24,6 +24,7 @@ LAYERS = (
     ("server.raster",),
     ("server.scenes",),
     ("server.remote",),
+    ("server.models",),
     ("server.settings",),
     ("server.work",),
     ("server.errors",),

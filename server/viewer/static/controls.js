@@ -1,6 +1,7 @@
 /** The fields for what is compared, what lies over it, and how clouds are removed. */
 
 import { $, capital, make, offer } from "./dom.js";
+import { fillImages } from "./panel.js";
 import { isClasses, label, legend, overlays, possible, views } from "./views.js";
 
 /* ---- options of the removal ---- */
@@ -52,7 +53,7 @@ export function makeOptions(options) {
 }
 
 /** Put the options' values into their fields. */
-export function fillOptions(options, { parameters }) {
+function fillOptions(options, { parameters }) {
   for (const { name } of options) {
     const value = parameters[name];
     if (typeof value === "boolean") $(name).checked = value; else $(name).value = value;
@@ -73,7 +74,7 @@ export function fillOutputs(options, { parameters, opacity }) {
 /* ---- views ---- */
 
 /** Offer what can be seen of the scene on both sides of the bar and over them. */
-export function fillViews(state) {
+function fillViews(state) {
   const count = state.replacement.length;
   const entries = views(count).map(([name, view]) => [name, view.label]);
   for (const side of ["left", "right"]) offer($(side), entries, possible(state[side], count));
@@ -104,6 +105,14 @@ export function fillLegend(state, palettes) {
   if (lacking.length) entries.push(make("li", { textContent: "Needs a replacement" }));
   $("legend").hidden = !shown.length;
   $("legend").replaceChildren(...entries);
+}
+
+/** Put the state into all fields but those for colours. */
+export function fillFields({ options, state }) {
+  fillImages(state);
+  fillOptions(options, state);
+  fillViews(state);
+  fillOutputs(options, state);
 }
 
 /** @returns {[string, string]} what the views on both sides are called */
