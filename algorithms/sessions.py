@@ -284,7 +284,7 @@ def _of_card(model: CloudModel, start: Callable[[], tuple[Any, str]]) -> tuple[A
     except Exception as error:  # whatever ONNX Runtime raises for a file of somebody else
         why = str(error).splitlines()[0][:200]
         raise ModelError(
-            f"cloud model {model.id!r}: {model.network and model.network.name} is no network that runs here: {why}; "
+            f"cloud model {model.id!r}: {model.network and model.network.name} is not a network that runs here: {why}; "
             "export it as one ONNX file, weights included"
         ) from error
     inputs = network.get_inputs()

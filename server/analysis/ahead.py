@@ -118,7 +118,7 @@ class Ahead:
                     self._compute(visit, number)
         except AbandonedError:
             return False
-        except Exception:  # a raster that is gone; whoever asks for it will be told
+        except Exception:  # a raster that is gone; whoever asks for it gets the error
             log.info("work ahead around %s stopped", visit.box, exc_info=True)
         finally:
             current_ticket.reset(token)

@@ -128,7 +128,7 @@ def test_a_product_in_a_folder_is_searched_for_in_the_api_of_the_settings(api: S
     ("answer", "kind", "says"),
     [
         (lambda _: page(), SourceMissingError, "no other dates.*name the replacements"),
-        (lambda _: JSONResponse({"type": "Feature"}), SourceUnreadableError, "no list of STAC Items"),
+        (lambda _: JSONResponse({"type": "Feature"}), SourceUnreadableError, "without a list of STAC Items"),
         (lambda _: PlainTextResponse("<html>"), SourceUnreadableError, "no JSON"),
         (lambda _: JSONResponse({}, status_code=500), SourceFaultError, "500"),
         (lambda _: JSONResponse({}, status_code=400), SourceFaultError, "400"),
