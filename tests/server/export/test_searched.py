@@ -102,8 +102,8 @@ STRANGE = [
     (bare(ID, collection=[7]), "which was not asked for"),
     (bare(ID, links=[SELF]), "CLEARSKY_ALLOWED_SOURCES"),
     (bare(ID, links=[SELF | {"href": "http://169.254.169.254/latest"}]), "CLEARSKY_ALLOWED_SOURCES"),
-    (bare(ID, links=[SELF | {"href": "file:///etc/passwd"}]), "no web address"),
-    (bare(ID, links=[SELF | {"href": "s3://bucket/a.json"}]), "no web address"),
+    (bare(ID, links=[SELF | {"href": "file:///etc/passwd"}]), "not a web address"),
+    (bare(ID, links=[SELF | {"href": "s3://bucket/a.json"}]), "not a web address"),
     ("no Item", "cannot be the name of a file"),
 ]
 
@@ -130,7 +130,7 @@ LIES: list[tuple[Any, str]] = [
     ([{"type": "Feature"}], "without a list of STAC Items"),
     ([{"features": 7}], "without a list of STAC Items"),
     ([{"features": [bare(ID)], "links": [NEXT | {"method": "POST", "body": {}}]}], "only a POST brings"),
-    ([{"features": [bare(ID)], "links": [NEXT | {"href": "file:///etc/passwd"}]}], "no web address"),
+    ([{"features": [bare(ID)], "links": [NEXT | {"href": "file:///etc/passwd"}]}], "not a web address"),
     ([{"features": [bare(ID)], "links": [NEXT | {"href": "http://10.0.0.1/search"}]}], "CLEARSKY_ALLOWED_SOURCES"),
     ([{"features": [bare(ID)], "links": [NEXT | {"href": "search?token=0"}]}], "lead in a circle"),
     ([{"features": [bare(ID)], "links": [NEXT]}], "more than 3 pages"),
