@@ -21,7 +21,7 @@ KEPT_VISITS: Final = 4
 VISIT_BLOCKS: Final = 16
 """Blocks under a visit beyond which it is not a map tile, and nothing is computed around it."""
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger("clearsky")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class Ahead:
         except AbandonedError:
             return False
         except Exception:  # a raster that is gone; whoever asks for it gets the error
-            log.info("work ahead around %s stopped", visit.box, exc_info=True)
+            logger.debug("work ahead around %s stopped", visit.box, exc_info=True)
         finally:
             current_ticket.reset(token)
         return True
