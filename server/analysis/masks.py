@@ -78,7 +78,7 @@ class _Inference:
 
     def key(self, window: Window) -> WindowKey:
         """The cache key of a window's probabilities."""
-        return WindowKey(self.layer, self.model.id, self.grid, window)
+        return WindowKey(self.layer, self.model.fingerprint, self.grid, window)
 
     def cells(self, window: Window) -> Box:
         """The cells under a window."""
@@ -185,7 +185,7 @@ class Masks:
     def _block(self, inference: _Inference, number: BlockNumber, box: Box) -> tuple[Box, MaskTile]:
         """A block by the model, or the part of it in a box if the block needs windows that are not cached."""
         block = inference.grid.block(number)
-        key = BlendedKey(inference.layer, inference.model.id, inference.sensitivity, inference.grid, number)
+        key = BlendedKey(inference.layer, inference.model.fingerprint, inference.sensitivity, inference.grid, number)
         if self._cache.peek(key) or next(self._missing(inference, block), None) is None:
             return block, self._cache.get(key, partial(self._blended, inference, block))
         part = box.intersection(block)

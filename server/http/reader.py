@@ -23,7 +23,7 @@ from algorithms.removal import CloudAlgorithm, CloudImage, CloudRemoval, as_numb
 from server.analysis.clouds import warn_unmasked
 from server.analysis.engine import Analysis
 from server.analysis.request import Request
-from server.analysis.resolution import warn_of_resolution
+from server.analysis.resolution import warn_of_model
 from server.analysis.task import Task
 from server.analysis.tasking import make_task
 from server.http.admission import Asked, admit_image
@@ -272,7 +272,7 @@ class PairReader(TargetReader):
         if self._described is None:
             check_unchanged(self.input, self._version, task.target.dataset.version)
         self.analysis.marked.warn(task)
-        warn_of_resolution(task)
+        warn_of_model(task)
         warn_unmasked(task)
         dataset = task.target.dataset
         if algorithm.needs == "fill":

@@ -33,7 +33,7 @@ def _read_layer(sources: Sources, layer: Layer, factor: int, box: Box) -> tuple[
 
 
 def _read_on_lattice(sources: Sources, layer: Layer, factor: int, box: Box) -> tuple[Pixels, int]:
-    """`read_native` for any layer, in its own units; warped bilinearly where it lies on another grid than its target."""
+    """`read_native` for any layer in its own units; warped bilinearly where it lies on another grid than its target."""
     dataset, target = layer.dataset, layer.target
     missing = MissingData.of(dataset, layer.indexes)
     with sources.open_described(dataset) as src:
