@@ -122,7 +122,9 @@ class Sources:
             SourceForbiddenError: see `check`. ParameterError: no web address. Errors of `Remotes.document`.
         """
         if not url.lower().startswith(("https://", "http://")):
-            raise ParameterError(f"{url[:200]!r} is no address of a web service; give one that begins with https://")
+            raise ParameterError(
+                f"{url[:200]!r} is not the address of a web service; give one that begins with https://"
+            )
         return self.remotes.document(self.allowed.check(url), most_bytes=most_bytes)
 
     def state(self, url: str) -> str:
