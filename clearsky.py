@@ -32,7 +32,7 @@ from rio_tiler.models import ImageData
 from titiler.core.resources.enums import ImageType
 
 from algorithms import buffer_mask, cloud_mask, fill_clouds, reclassify, stepwise_adjustment
-from algorithms.errors import ClearSkyError, ParameterError
+from algorithms.errors import ClearSkyError, ParameterError, check_choice
 from algorithms.options import OPTIONS
 from algorithms.removal import CloudAlgorithm, CloudMask, CloudRemoval
 from algorithms.styles import DEFAULT_STYLE, STYLES
@@ -235,7 +235,7 @@ class Scene:
         Raises:
             ParameterError: there is no such style. BandError: the scene lacks bands of it.
         """
-        _check_style(style)
+        check_choice(style, STYLES, what="style")
         process = self._filler if filled else None
         return Picture(render(self._scenery.preview(process, size=size, style=style, filled=filled), ImageType.png)[0])
 
@@ -352,7 +352,7 @@ class Scene:
             filled: whether the clouds are filled.
             style: colours of the tiles.
         """
-        _check_style(style)
+        check_choice(style, STYLES, what="style")
         query = [("url", file) for file in files_of(self._named.target)]
         for name, value in self._parameters.items():
             if filled or not name.startswith("replacement"):
@@ -363,11 +363,6 @@ class Scene:
         tiles = _serve(self._settings, self._named.sources, urlencode(query))
         self._tiles.append(tiles)
         return tiles
-
-
-def _check_style(name: str) -> None:
-    if name not in STYLES:
-        raise ParameterError(f"style {name!r} is unknown: choose from {', '.join(STYLES)}")
 
 
 def _crs(value: Any) -> CRS:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Collection
 from typing import Any, cast
 
 
@@ -36,6 +37,22 @@ class BandError(InputError):
 
 class ModelError(InputError):
     """An unknown cloud model, or a model file that is missing or damaged."""
+
+
+def check_choice(value: object, choices: Collection[str], *, what: str) -> None:
+    """Refuse a value that is none of the choices.
+
+    Args:
+        value: what is given.
+        choices: what there is to choose from, in the order in which the message lists them.
+        what: what the value is, in the message.
+
+    Raises:
+        ParameterError: it is none of them.
+    """
+    if value not in choices:
+        shown = repr(value[:40]) if isinstance(value, str) else value
+        raise ParameterError(f"{what} {shown} is unknown: choose from {', '.join(choices)}")
 
 
 def whole_number(value: object, *, least: int, most: int | None, message: str) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeVar, dataclass_transform, get_args, get_type_hints
 
-from algorithms.errors import ParameterError, whole_number
+from algorithms.errors import ParameterError, check_choice, whole_number
 
 Value = TypeVar("Value")
 
@@ -56,6 +56,13 @@ class Option:
     """The values of a number."""
     advanced: bool = False
     """Whether short forms, such as the viewer's, leave it out."""
+    whole: tuple[str, ...] = ()
+    """Of its names those that are for whole rasters, not for tiles."""
+
+    @property
+    def tiled_choices(self) -> tuple[str, ...]:
+        """The names to choose from in tiles."""
+        return tuple(name for name in self.choices if name not in self.whole)
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -75,16 +82,23 @@ class Option:
             if number % self.range.step:
                 raise ParameterError(message)
             return number
-        if self.choices and value not in self.choices:
-            raise ParameterError(f"{self.name} {shown} is unknown: choose from {', '.join(self.choices)}")
+        if self.choices:
+            check_choice(value, self.choices, what=self.name)
         if self.type is bool and not isinstance(value, bool):
             raise ParameterError(f"{self.name} {shown} is neither True nor False")
         return value
 
 
-def _option(default: Value, description: str, *, range: Range | None = None, advanced: bool = False) -> Value:  # noqa: A002
+def _option(
+    default: Value,
+    description: str,
+    *,
+    range: Range | None = None,  # noqa: A002
+    advanced: bool = False,
+    whole: tuple[str, ...] = (),
+) -> Value:
     declared: Value = field(
-        default=default, metadata={"description": description, "range": range, "advanced": advanced}
+        default=default, metadata={"description": description, "range": range, "advanced": advanced, "whole": whole}
     )
     return declared
 
@@ -119,8 +133,11 @@ class CloudOptions:
         range=Range(0, 100),
     )
     """100 minus the probability, in percent, from which on ground counts as cloud or shadow."""
-    adjustment: Literal["regression", "moment"] = _option(
-        "regression", "Regression on all bands, or moment matching band by band (SLRA)"
+    adjustment: Literal["regression", "moment", "stepwise"] = _option(
+        "regression",
+        "Regression on all bands, moment matching band by band (SLRA), or, for whole rasters only, its ring form as "
+        "in Esri's function",
+        whole=("stepwise",),
     )
     """How the replacement is fitted to the target."""
     residual: bool = _option(True, "Make the fill meet the target at the border of the mask")
@@ -147,6 +164,24 @@ def _declared() -> Mapping[str, Option]:
 
 OPTIONS: Final = _declared()
 """Every option by its name, in the order of the declaration."""
+
+
+WHOLE_ADJUSTMENT: Final = "stepwise"
+"""The adjustment that is for whole rasters."""
+
+
+def check_tiled(options: CloudOptions) -> None:
+    """Refuse values that are for whole rasters, where a part of one is wanted.
+
+    Raises:
+        ParameterError: names the value and what takes it.
+    """
+    for option in OPTIONS.values():
+        if (value := getattr(options, option.name)) in option.whole:
+            raise ParameterError(
+                f"{option.name}={value} fills a whole raster at once, not tiles or other parts of it: write a file "
+                f"with `clearsky export`, or choose {' or '.join(option.tiled_choices)}"
+            )
 
 
 def check_fields(chosen: Any) -> None:

@@ -119,11 +119,16 @@ def trusted(scene: SceneFit, *, doubtful: bool = False) -> bool:
     return scene.count >= ENOUGH_FIT_CELLS and float(scene.correlation.mean()) >= CORRELATED[doubtful]
 
 
+def refines(bands: Sequence[str | None]) -> bool:
+    """Whether a mask can be refined by bands of some common names: by a visible and an infrared one at least."""
+    return not set(VISIBLE_BANDS).isdisjoint(bands) and not set(INFRARED_BANDS).isdisjoint(bands)
+
+
 def _groups(bands: Sequence[str | None]) -> tuple[list[int], list[int]]:
     """Positions of the visible and of the infrared bands."""
     visible = [i for i, name in enumerate(bands) if name in VISIBLE_BANDS]
     infrared = [i for i, name in enumerate(bands) if name in INFRARED_BANDS]
-    if not visible or not infrared:
+    if not refines(bands):
         known = ", ".join(name or "?" for name in bands)
         raise ParameterError(f"bands [{known}]: the refinement needs a visible and an infrared one")
     return visible, infrared

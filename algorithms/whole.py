@@ -16,7 +16,7 @@ from algorithms.fill import FillOptions, Ground, Image, Mask, apply_fields, fill
 from algorithms.labelled import takes_labelled
 from algorithms.masks import NODATA
 from algorithms.moments import WindowSums, node_lattice
-from algorithms.options import CloudOptions
+from algorithms.options import WHOLE_ADJUSTMENT, CloudOptions
 from algorithms.sample import sampled
 from algorithms.scene import fit_scene
 
@@ -93,6 +93,8 @@ def fill_clouds(
     arrays: list[npt.NDArray[Any]] = [np.ma.getdata(np.ma.asanyarray(given)) for given in (target, replacement, mask)]
     t, r, m = arrays
     _check_pair(t, r, m)
+    if adjustment == WHOLE_ADJUSTMENT:
+        raise ParameterError(f"adjustment={adjustment} is a function of its own: call `stepwise_adjustment`")
     options = FillOptions(window=window, adjustment=adjustment, residual=bool(residual))
     factor = min(check_factor(analysis_factor), max(t.shape[1:]))
     t_valid, r_there = _validity(t, target), _validity(r, replacement)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from algorithms.errors import BandError
 from algorithms.masks import NODATA
 from algorithms.options import CloudOptions
 from algorithms.reclassify import marked
@@ -15,10 +16,11 @@ from server.analysis.clouds import is_preset, own_clouds
 from server.analysis.masks import Masks, counted
 from server.analysis.plane import LayerClouds, Plane
 from server.analysis.request import Request
-from server.analysis.task import CloudSource
+from server.analysis.task import CloudSource, Task
+from server.analysis.tasking import make_task
+from server.raster.classes import sample_classes
 from server.raster.dataset import Dataset
 from server.raster.grid import Box, Grid, coarse_grid
-from server.raster.reading import sample_classes
 from server.raster.sources import Sources
 from server.scenes.masks import AUTO
 from server.scenes.scene import Scene
@@ -71,7 +73,7 @@ class Clearness:
         Raises:
             ClearSkyError: its rasters cannot be read or used.
         """
-        task = self._looked_at.task(self._sources, CloudOptions(), "classes")
+        task = make_task(self._looked_at, self._sources, CloudOptions(), "classes")
         target, clouds = task.target.dataset, task.clouds
         grid = coarse_grid(target)
         sample = sample_squares(grid.shape) if sampled or clouds.classes is None else None
@@ -102,17 +104,20 @@ class Clearness:
             cloudy, there = self._marked(ground, own)
         else:
             detecting = replace(asked, mask=None, remap=None, mask_bits=(), replacements=(scene.url,))
-            task = detecting.task(self._sources, CloudOptions(), "fill", ())
+            task = make_task(detecting, self._sources, CloudOptions(), "fill", ())
+            _check_masked(task)
             cloudy, there = self._detected(ground, Plane(task, ground.grid).replacement_clouds(1))
         return np.asarray((there & ~cloudy)[ground.cloudy])
 
     def check(self, scene: Scene) -> None:
-        """Whether the target can be filled from another date: its bands can be read, fit and overlap.
+        """Whether the target can be filled from another date: its bands can be read, fit and overlap, clouds be found.
 
         Raises:
             ClearSkyError: no.
         """
-        replace(self._asked, replacements=(scene.url,)).task(self._sources, CloudOptions(), "fill", ())
+        task = make_task(replace(self._asked, replacements=(scene.url,)), self._sources, CloudOptions(), "fill", ())
+        if self._asked.mask is None or is_preset(self._asked.mask):
+            _check_masked(task)
 
     def _marked(self, ground: CloudedGround, clouds: CloudSource) -> tuple[Bools, Bools]:
         """(n,) cells that a mask marks, and (n,) those for which it has a value, by the pixel in their middle."""
@@ -127,6 +132,16 @@ class Clearness:
         self._masks.prefetch([(clouds, box) for box in boxes])
         classes = in_a_row([self._masks.tile(clouds, box).classes for box in boxes])
         return counted(classes, clouds.source)[0], np.asarray(classes != NODATA)[0]
+
+
+def _check_masked(task: Task) -> None:
+    """Refuse another date whose clouds nobody looks for.
+
+    Raises:
+        BandError: the only replacement's are not.
+    """
+    if (reason := task.replacement_clouds[0].unsought) is not None:
+        raise BandError(reason)
 
 
 def _picked(cells: Bools, ground: CloudedGround) -> Bools:

@@ -9,10 +9,8 @@ from functools import lru_cache
 from typing import Final
 
 from algorithms.errors import ParameterError
-from algorithms.models import CloudModel
-from algorithms.reclassify import MODEL_REMAP, Remap
-from server.analysis.task import CloudSource
-from server.raster.dataset import Dataset
+from algorithms.reclassify import Remap
+from server.analysis.task import CloudSource, Task
 from server.raster.sources import Sources
 from server.scenes.masks import AUTO, PRESETS, MaskCode, chosen_kind
 from server.scenes.scene import Scene
@@ -22,6 +20,8 @@ logger = logging.getLogger("clearsky")
 
 NO_CLOUDS: Final = "none"
 """In place of a replacement's mask: it is clear wherever it has data."""
+CLASSED_REMAP: Final = "0 NODATA;2 1;3 1"
+"""Reads the Fmask of Digital Earth Australia: 0 no data, 1 clear, 2 cloud, 3 shadow, 4 snow, 5 water."""
 CLEAR_EVERYWHERE: Final = CloudSource(remap=None)
 """Clear wherever there are data."""
 
@@ -77,6 +77,11 @@ def own_clouds(
         ParameterError: it does not have such a mask.
     """
     masks = scene.masks if scene is not None else ()
+    if wanted == "fmask" and scene is not None and scene.classed_mask and all(mask.kind != wanted for mask in masks):
+        raise ParameterError(
+            f"mask={wanted}: {scene.classed_mask!r} of {url!r} has classes in place of bits; give the address of its "
+            f"file as `mask`, with mask_remap={CLASSED_REMAP}"
+        )
     if not masks:
         if wanted == AUTO:
             return None
@@ -99,11 +104,6 @@ def raster_clouds(sources: Sources, url: str, remap: Remap | None, bits: tuple[i
     return CloudSource(remap=remap, classes=replace(classes, code=MaskCode(None, bits)) if bits else classes)
 
 
-def model_clouds(model: CloudModel, remap: Remap | None) -> CloudSource:
-    """A network's classes."""
-    return CloudSource(remap=remap or MODEL_REMAP, model=model)
-
-
 def paired(urls: Sequence[str], masks: Sequence[str]) -> tuple[str, ...]:
     """The mask of each replacement; nothing where none is given.
 
@@ -124,19 +124,29 @@ def paired(urls: Sequence[str], masks: Sequence[str]) -> tuple[str, ...]:
     return tuple(masks)
 
 
-def unmasked_warning(reason: str) -> str:
-    """What to say where clouds of the replacements are not looked for, and why not; without the remedies of a model."""
-    return (
-        f"clouds of the replacements are not looked for: {reason.partition(';')[0]}; give a `replacement_mask` for "
+def unmasked_warnings(replacements: Sequence[tuple[str, CloudSource]]) -> list[str]:
+    """What to say of replacements whose clouds nobody looks for, and why not: one text for each reason.
+
+    Args:
+        replacements: what each is called, and where its clouds come from.
+    """
+    found: dict[str, list[str]] = {}
+    for url, clouds in replacements:
+        if clouds.unsought is not None:
+            found.setdefault(clouds.unsought.partition(";")[0], []).append(repr(url))  # without a model's remedies
+    return [
+        f"clouds of the replacements are not looked for in {', '.join(urls)}: {reason}; give a `replacement_mask` for "
         f"each, or `replacement_mask={NO_CLOUDS}` if they have none"
-    )
+        for reason, urls in found.items()
+    ]
 
 
-def warn_unmasked(target: Dataset, reason: str) -> None:
-    """Tell the client of the running request that clouds of the replacements are not looked for."""
-    text = unmasked_warning(reason)
-    warn(text)
-    _log_once(target.url, text)
+def warn_unmasked(task: Task) -> None:
+    """Tell the client of the running request, and once the log, that clouds of replacements are not looked for."""
+    urls = [layer.dataset.url for layer in task.replacements]
+    for text in unmasked_warnings(list(zip(urls, task.replacement_clouds, strict=True))):
+        warn(text)
+        _log_once(task.target.dataset.url, text)
 
 
 @lru_cache(maxsize=256)

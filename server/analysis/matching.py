@@ -53,13 +53,10 @@ def lacking_bands(target: Dataset, others: Sequence[Dataset]) -> list[tuple[Data
     return [(other, lost) for other, lost in found if lost] if left else []
 
 
-def no_model(lacking: Sequence[tuple[Dataset, tuple[str, ...]]]) -> BandError:
-    """The error where no cloud model works with the bands that replacements leave, from `lacking_bands`."""
-    said = ", ".join(f"{other.url!r} lacks {', '.join(names)}" for other, names in lacking)
-    return BandError(
-        f"replacement {said}: no cloud model works with the bands that are left; give a replacement that has them, or "
-        "the clouds with `mask=`, and with `replacement_mask=` those of the replacement"
-    )
+def paired_by_name(target: Dataset, other: Dataset) -> bool:
+    """Whether names pair the bands of a replacement with the target's: these have one each, and some are the same."""
+    names = target.names
+    return None not in names and len(set(names)) == len(names) and not set(names).isdisjoint(other.names)
 
 
 @lru_cache(maxsize=256)

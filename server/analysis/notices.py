@@ -1,8 +1,13 @@
-"""Notices of what is known of a request's rasters before any image is made: bands left out, odd reflectances."""
+"""Notices of what is known of a request's rasters before any image is made: bands left out, clouds, reflectances."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
+
 from algorithms.errors import ClearSkyError, ParameterError
+from server.analysis.clouds import unmasked_warnings
+from server.analysis.detection import replacement_clouds
 from server.analysis.matching import check_overlap, lacking_bands
 from server.analysis.plausibility import ReflectanceChecks
 from server.analysis.request import Request
@@ -23,14 +28,25 @@ def notices(request: Request, sources: Sources, checks: ReflectanceChecks) -> li
     """
     target = request.target_dataset(sources)
     each = range(len(request.replacements))
-    others = [found for position in each if (found := _described(request, sources, position, target))]
+    there = {position: found for position in each if (found := _described(request, sources, position, target))}
+    others = list(there.values())
     lost = [
-        f"replacement {other.url!r} lacks {', '.join(names)}: the analysis is made without"
+        f"replacement {other.url!r} lacks {', '.join(names)}: the fill is made without"
         for other, names in lacking_bands(target, others)
     ]
     apart = [text for other in others if (text := _apart(target, other))]
+    unmasked = _unmasked(request, sources, target, there)
     odd = [checks.warning(dataset) for dataset in (target, *others)]
-    return [*apart, *lost, *dict.fromkeys(text for text in odd if text is not None)]
+    return [*apart, *lost, *unmasked, *dict.fromkeys(text for text in odd if text is not None)]
+
+
+def _unmasked(request: Request, sources: Sources, target: Dataset, there: Mapping[int, Dataset]) -> list[str]:
+    """Warnings of replacements, by position, whose clouds nobody looks for."""
+    found = []
+    for position, other in there.items():
+        with suppress(ClearSkyError, OSError):  # a mask that cannot be had: an image says so
+            found.append((other.url, replacement_clouds(request, sources, position, target, other)))
+    return unmasked_warnings(found)
 
 
 def _apart(target: Dataset, other: Dataset) -> str | None:

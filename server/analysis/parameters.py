@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from algorithms.errors import ParameterError
+from algorithms.errors import check_choice
 from algorithms.models import MODELS, PROCESSING_LEVELS
 from algorithms.reclassify import Remap
 from server.analysis.clouds import mask_name, target_mask_name
@@ -59,8 +59,8 @@ class Parameter:
         Raises:
             ParameterError, RemapError: one that cannot be read, or is not among the choices.
         """
-        if self.choices and written not in self.choices:
-            raise ParameterError(f"{self.name} {written[:40]!r} is unknown: choose from {', '.join(self.choices)}")
+        if self.choices:
+            check_choice(written, self.choices, what=self.name)
         return self.read(written)
 
 
@@ -97,7 +97,7 @@ PARAMETERS: Final[Mapping[str, Parameter]] = MappingProxyType(
                 field="remap",
                 read=Remap,
             ),
-            Parameter("model", f"Cloud model: {', '.join(MODELS)}"),
+            Parameter("model", f"Cloud model: {', '.join(MODELS)}, rgb-rules, or one of `clearsky models`"),
             Parameter("level", "Processing level, where the dataset does not state it", choices=PROCESSING_LEVELS),
             Parameter("bands", "Common names of the bands in order, e.g. `blue,green,red,nir`", read=split_names),
             Parameter("reflectance_scale", "Reflectance per digital number", type=float),

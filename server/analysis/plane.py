@@ -31,6 +31,11 @@ class LayerClouds:
     grid: Grid
     """The level."""
 
+    @property
+    def seen(self) -> Layer:
+        """What the network looks at: the layer, or more of the same raster's bands."""
+        return self.source.looks_at or self.layer
+
 
 @dataclass(frozen=True, slots=True)
 class Plane:

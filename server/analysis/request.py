@@ -1,51 +1,30 @@
-"""What is asked for: the rasters and where their clouds come from, whoever asks; from it the analysis task.
+"""What is asked for: the rasters and where their clouds come from, whoever asks.
 
 HTTP parameters, recipes and the command line each build the same `Request`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
 from algorithms.bands import common_names
-from algorithms.errors import BandError, ModelError, ParameterError
-from algorithms.fill import FillOptions
-from algorithms.models import CloudModel, select_model
-from algorithms.options import CloudOptions
+from algorithms.errors import BandError, ParameterError
+from algorithms.models import CloudModel, known_models, select_model
 from algorithms.reclassify import Remap
-from algorithms.sidecar import Needs
-from server.analysis.clouds import (
-    CLEAR_EVERYWHERE,
-    NO_CLOUDS,
-    is_preset,
-    is_raster,
-    model_clouds,
-    own_clouds,
-    paired,
-    raster_clouds,
-    warn_unmasked,
-)
-from server.analysis.matching import check_overlap, lacking_bands, no_model, shared_bands
-from server.analysis.resolution import too_few_cells
-from server.analysis.task import CloudSource, Task
-from server.raster.dataset import REQUESTED, Dataset, match_bands
-from server.raster.layer import Layer
+from server.analysis.clouds import is_preset, is_raster
+from server.raster.dataset import REQUESTED, Dataset
 from server.raster.sources import Sources
 from server.scenes.scene import Scene
 
-MOST_FILLED_BANDS: Final = 32
-"""Bands the fill regresses on at most."""
 Within = Callable[..., AbstractContextManager[None]]
 """Gives a context from a place in a request."""
 
 MOST_REPLACEMENTS: Final = 64
 """The source band, a byte, tells 254 apart; each that a pixel is still cloudy in costs as much as the first."""
-
-
 AUTO_REPLACEMENT: Final = "auto"
 """Stands among the replacements for the dates that `server.analysis.choosing` finds."""
 
@@ -167,7 +146,8 @@ class Request:
         scene = self.scene(sources, self.target)
         if scene is None:
             return ()
-        return tuple(sorted({*(self.shown or scene.picture), *(scene.analysed if analysed else ())}))
+        used = (*scene.analysed, *scene.numbers_of(self.named_bands)) if analysed else ()
+        return tuple(sorted({*(self.shown or scene.picture), *used}))
 
     def target_dataset(self, sources: Sources, *, analysed: bool = True) -> Dataset:
         """The target's description, with the bands of `numbers`; see `dataset`."""
@@ -193,139 +173,35 @@ class Request:
         numbers = scene.numbers_of(tuple(name for name in target.names if name))
         return self.dataset(sources, url, numbers, position=position)
 
+    def names(self, sources: Sources, position: int, described: Dataset) -> tuple[str | None, ...]:
+        """Common names of all bands of a replacement, of which its description may have a part.
+
+        Args:
+            sources: what knows scenes.
+            position: the replacement's, from 0.
+            described: its description.
+        """
+        scene = self.scene(sources, self.replacements[position])
+        return described.names if scene is None else tuple(band.name for band in scene.bands)
+
+    @property
+    def named_bands(self) -> tuple[str, ...]:
+        """Bands that the model looks at which the request names; none where it names no model, or an unknown one."""
+        named = known_models().get(self.model or "")
+        return () if named is None else named.bands
+
     def chosen_model(self, sources: Sources) -> CloudModel:
         """The network that finds the target's clouds where no mask is given.
 
         Raises:
             BandError, ModelError, ParameterError: see `select_model`.
         """
-        return self.model_of(self.target_dataset(sources))
-
-    def _clouds(self, sources: Sources, target: Dataset, count: int) -> tuple[CloudSource, tuple[CloudSource, ...]]:
-        """Where the target's clouds come from, and those of so many replacements."""
-        if self.mask_bits and not (self.mask or any(map(is_raster, self.replacement_masks))):
-            raise ParameterError("mask_bits are those of a raster, and none is given: name it with `mask`")
-        if self.mask_bits and self.remap is not None:
-            raise ParameterError("mask_bits and mask_remap both say which values are cloud: leave one out")
-        own = self.clouds_of(sources, target, self.mask, self.target)
-        if own.classes is not None and not is_preset(self.mask):
-            check_overlap(target, own.classes, "mask")
-        others, reason = self.replacement_clouds(sources, target, count)
-        if reason is not None:
-            warn_unmasked(target, reason)
-        return own, others
-
-    def replacement_clouds(
-        self, sources: Sources, target: Dataset, count: int
-    ) -> tuple[tuple[CloudSource, ...], str | None]:
-        """Where the clouds of so many replacements come from; and why nobody looks for them, if so.
-
-        Raises:
-            ParameterError: not one mask for each. Errors of `clouds_of`.
-        """
-        given = paired(self.replacements, self.replacement_masks)[:count]
-        if given or self.mask is None or is_preset(self.mask):
-            pairs = zip(given or (self.mask,) * count, self.replacements[:count], strict=True)
-            return tuple(self.clouds_of(sources, target, mask, url) for mask, url in pairs), None
-        reason = self._unfit_elsewhere(target) if count else None
-        if reason is not None:
-            return (CLEAR_EVERYWHERE,) * count, reason
-        return (model_clouds(self.model_of(target), None),) * count if count else (), None
-
-    def clouds_of(self, sources: Sources, target: Dataset, mask: str | None, url: str) -> CloudSource:
-        """Where the clouds of the target or of a replacement come from.
-
-        Args:
-            sources: what describes rasters.
-            target: the target, whose bands choose the model.
-            mask: a raster, a preset, `NO_CLOUDS`, or None for the model.
-            url: whose clouds.
-
-        Raises:
-            ParameterError: no such mask comes with it. BandError, ModelError: see `chosen_model`. SourceError.
-        """
-        remap, bits = self.remap, self.mask_bits
-        if mask is None:
-            return model_clouds(self.model_of(target), remap)
-        if mask == NO_CLOUDS:
-            return CLEAR_EVERYWHERE
-        if is_preset(mask):
-            own = own_clouds(sources, mask, self.scene(sources, url), url, remap, bits)
-            return own or model_clouds(self.model_of(target), None)
-        return raster_clouds(sources, mask, remap, bits)
-
-    def _unfit_elsewhere(self, target: Dataset) -> str | None:
-        """Why no model can look for the clouds of replacements where a raster has those of the target; None if one can.
-
-        Raises:
-            BandError, ModelError: the model that the request names cannot.
-        """
-        try:
-            self.model_of(target)
-        except (BandError, ModelError) as error:
-            if self.model is not None:
-                raise
-            return str(error)
-        return None if self.model is not None else too_few_cells(target)
-
-    def model_of(self, target: Dataset) -> CloudModel:
-        """The network for a target; see `chosen_model`."""
-        return select_model(list(target.names), level=target.level, model=self.model)
-
-    def task(
-        self,
-        sources: Sources,
-        options: CloudOptions,
-        needs: Needs = "fill",
-        shown: tuple[int, ...] | None = None,
-    ) -> Task:
-        """What to analyse for an algorithm.
-
-        Args:
-            sources: what describes the rasters.
-            options: the algorithm's.
-            needs: what it reads of the side-car.
-            shown: 1-based bands of the target's description that the answer shows; None for all. Others drop out of
-                the analysis where a replacement lacks them.
-
-        Raises:
-            ParameterError: a replacement is needed and missing, or of another place. BandError: bands that do not
-                fit, or too many.
-        """
-        fills = needs != "classes"
-        if fills and not self.replacements:
-            raise ParameterError("this algorithm needs a `replacement`: give the URL of another date of the same place")
-        if len(self.replacements) > MOST_REPLACEMENTS:
-            raise ParameterError(f"{len(self.replacements)} replacements are given; up to {MOST_REPLACEMENTS} are used")
         target = self.target_dataset(sources)
-        if fills and len(target.indexes) > MOST_FILLED_BANDS:
-            raise BandError(
-                f"{target.url!r} has {len(target.indexes)} bands; "
-                f"the fill takes up to {MOST_FILLED_BANDS}: leave some out"
-            )
-        # What the mask shows is what is filled: with a replacement, its refined form.
-        refine = options.refine and self.mask is None and bool(self.replacements)
-        used = range(len(self.replacements) if fills or refine else 0)
-        others = [self.replacement_dataset(sources, position, target) for position in used]
-        for other in others:
-            check_overlap(target, other)
-        lacking = lacking_bands(target, others)
-        target = shared_bands(target, others, shown)
-        try:
-            clouds, other_clouds = self._clouds(sources, target, len(others))
-        except BandError as error:
-            if not lacking:
-                raise
-            raise no_model(lacking) from error
-        return Task(
-            target=Layer(target, target, target.indexes),
-            replacements=tuple(Layer(other, target, match_bands(target, other)) for other in others),
-            clouds=clouds.at(options.sensitivity),
-            replacement_clouds=tuple(each.at(options.sensitivity) for each in other_clouds),
-            buffer=options.buffer,
-            options=FillOptions.of(options),
-            refine=refine,
-        )
+        return self.model_for(target.names, target.level)
+
+    def model_for(self, names: Sequence[str | None], level: str) -> CloudModel:
+        """The network that the request names, or the best for bands of some common names. Raises as `chosen_model`."""
+        return select_model(list(names), level=level, model=self.model)
 
 
 def for_each(values: tuple[float, ...], count: int, name: str) -> tuple[float, ...]:

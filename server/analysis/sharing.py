@@ -110,7 +110,7 @@ def fits(key: Hashable, value: object) -> bool:
 def software() -> str:
     """What tells versions of this software and of what it computes with apart, its own code included."""
     parts = [__version__, rasterio.__gdal_version__, *(version(name) for name in _LIBRARIES)]
-    parts += [f"{model.id} {model.network.sha256} {model.statistics.sha256}" for model in MODELS.values()]
+    parts += [model.fingerprint for model in MODELS.values()]  # those added are in the keys of what they have made
     for package in _COMPUTING:
         for file in sorted(resources.files(package).iterdir(), key=lambda file: file.name):
             if file.name.endswith(".py"):

@@ -27,6 +27,10 @@ class CloudSource:
     """A user's class raster instead of the network."""
     sensitivity: int = CloudOptions.sensitivity
     """How readily the network's mask takes ground; a user's raster always has the default here."""
+    looks_at: Layer | None = None
+    """What the network looks at, where the layer that the fill works with lacks bands of it; None: that layer."""
+    unsought: str | None = None
+    """Why nobody looks for the clouds of a replacement; None where somebody does, or the user knows of none."""
 
     def at(self, sensitivity: int) -> CloudSource:
         """The same clouds, taken as readily as this: only a network's depend on it."""

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from algorithms.fill import UNFILLED
+from algorithms.masks import NODATA
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class FillFigures:
     """Counts of pixels; those of several pieces add up."""
 
     pixels: int = 0
@@ -24,28 +25,32 @@ class Figures:
     """Those under cloud that none fills."""
     confidence: int = 0
     """Sum of the filled pixels' confidence in percent."""
+    rated: int = 0
+    """The filled pixels whose confidence is known."""
 
     @classmethod
     def of(
         cls, source: npt.NDArray[np.uint8], confidence: npt.NDArray[np.uint8], hidden: npt.NDArray[np.bool_]
-    ) -> Figures:
+    ) -> FillFigures:
         """Count.
 
         Args:
             source: (H, W), 0 original, k the k-th replacement, 255 unfilled.
-            confidence: (H, W), percent.
+            confidence: (H, W), percent, 255 where it is not known.
             hidden: (H, W), pixels without data.
         """
         filled = (source != 0) & (source != UNFILLED) & ~hidden
+        rated = filled & (confidence != NODATA)
         return cls(
             pixels=int((~hidden).sum()),
             filled=int(filled.sum()),
             unfilled=int(((source == UNFILLED) & ~hidden).sum()),
-            confidence=int(confidence[filled].sum(dtype=np.int64)),
+            confidence=int(confidence[rated].sum(dtype=np.int64)),
+            rated=int(rated.sum()),
         )
 
     @classmethod
-    def read(cls, text: bytes) -> Figures:
+    def read(cls, text: bytes) -> FillFigures:
         """What `written` has written."""
         return cls(**json.loads(text))
 
@@ -53,12 +58,13 @@ class Figures:
         """As JSON."""
         return json.dumps(asdict(self)).encode()
 
-    def __add__(self, other: Figures) -> Figures:
-        return Figures(
+    def __add__(self, other: FillFigures) -> FillFigures:
+        return FillFigures(
             self.pixels + other.pixels,
             self.filled + other.filled,
             self.unfilled + other.unfilled,
             self.confidence + other.confidence,
+            self.rated + other.rated,
         )
 
     def _share(self, count: int) -> float:
@@ -71,8 +77,8 @@ class Figures:
 
     @property
     def mean_confidence(self) -> float | None:
-        """Of the filled pixels, in percent; None where there are none."""
-        return self.confidence / self.filled if self.filled else None
+        """Of the filled pixels, in percent; None where it is known of none."""
+        return self.confidence / self.rated if self.rated else None
 
     def summary(self) -> dict[str, Any]:
         """Shares of the pixels with data, and the mean confidence of the filled ones in percent."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal, get_args
 
-from algorithms.errors import ParameterError
+from algorithms.errors import ParameterError, check_choice
+from algorithms.options import WHOLE_ADJUSTMENT
 from algorithms.removal import CloudRemoval
 from server.analysis.request import Request
 from server.export.inputs import own_source
+from server.export.output import check_length, check_output, check_parent, exists_already, input_files
 from server.export.publication import ITEM_FILE
-from server.scenes.bandlist import files_of
 from server.work.cores import usable_cores
 
 SOFTWARE: Final = "ClearSky"
@@ -24,9 +24,6 @@ AnalysisResolution = Literal["fine", "native"]
 
 ENDINGS: Final = (".tif", ".tiff")
 """Suffixes of outputs."""
-LONGEST_NAME: Final = 240
-"""Bytes of an output's name: file systems take 255, and the work folder's name is longer by an ending."""
-
 RESOLUTIONS: Final[tuple[AnalysisResolution, ...]] = get_args(AnalysisResolution)
 """Where statistics are taken: on the fine analysis grid, as tiles do, or on every pixel."""
 
@@ -57,12 +54,20 @@ class ExportJob:
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise ParameterError(f"workers {self.workers} is not a whole number of at least 1")
-        if self.resolution not in RESOLUTIONS:
-            raise ParameterError(f"analysis resolution {self.resolution!r}: choose from {', '.join(RESOLUTIONS)}")
+        check_choice(self.resolution, RESOLUTIONS, what="analysis resolution")
+        if self.algorithm.adjustment == WHOLE_ADJUSTMENT:
+            self._check_whole()
         if self.per_asset and self.provenance is not None:
             raise ParameterError(
                 f"provenance {str(self.provenance)!r}: the folder of --per-asset holds it already; leave it out"
             )
+
+    def _check_whole(self) -> None:
+        for given, option in ((self.per_asset, "--per-asset"), (self.scheduler, "--scheduler")):
+            if given:
+                raise ParameterError(
+                    f"adjustment={WHOLE_ADJUSTMENT} fills the raster as one array in this process: leave {option} out"
+                )
 
     def outputs(self) -> tuple[Path, ...]:
         """Files or the folder to be written."""
@@ -79,32 +84,22 @@ class ExportJob:
                 output, or exists, or its folder cannot be written to.
         """
         job = replace(self, request=self.request.checked(own_source))
-        self._check_outputs(tuple(file for url in job.request.sources for file in files_of(url)), replaceable)
+        self._check_outputs(input_files(job.request), replaceable)
         return job
 
     def _check_outputs(self, inputs: tuple[str, ...], replaceable: frozenset[Path]) -> None:
         if self.per_asset:
             self._check_folder(inputs, replaceable)
             return
-        for path in self.outputs():
-            _check_name(path)
         outputs = [path.resolve() for path in self.outputs()]
         if len(set(outputs)) < len(outputs):
             raise ParameterError(f"{str(self.out)!r} cannot be both the image and its provenance; give another name")
         for given, path in zip(self.outputs(), outputs, strict=True):
-            if str(path) in inputs or (path.exists() and any(_same(path, name) for name in inputs)):
-                raise ParameterError(f"{str(given)!r} is one of the rasters to read; give another name for the output")
-            if path.is_dir():
-                raise ParameterError(f"{str(given)!r} is a folder; give the name of a file, e.g. {given / 'clear.tif'}")
-            if path.exists() and not (self.overwrite or path in replaceable):
-                raise exists_already(given)
-            if path.exists() and not path.is_file():
-                raise ParameterError(f"{str(given)!r} is not a regular file; give another name")
-            check_parent(given, path)
+            check_output(given, inputs, ENDINGS, overwrite=self.overwrite or path in replaceable)
 
     def _check_folder(self, inputs: tuple[str, ...], replaceable: frozenset[Path]) -> None:
         given, path = self.out, self.out.resolve()
-        _check_length(path)
+        check_length(path)
         if path.exists() and not path.is_dir():
             raise ParameterError(f"{str(given)!r} is a file; give the name of a new folder")
         if any(path == Path(name) or path in Path(name).parents for name in inputs if "://" not in name):
@@ -119,11 +114,6 @@ class ExportJob:
         check_parent(given, path)
 
 
-def exists_already(path: Path) -> ParameterError:
-    """The error for an output that already exists."""
-    return ParameterError(f"{str(path)!r} already exists; give another name, or --overwrite")
-
-
 def strangers(folder: Path) -> Iterator[Path]:
     """What is in a folder that an export per band did not write."""
     try:
@@ -134,35 +124,3 @@ def strangers(folder: Path) -> Iterator[Path]:
         own, ours = False, set()
     known = {ITEM_FILE, *ours, *(f"{name}.aux.xml" for name in ours)} if own else set()  # what GDAL notes of a file
     return (path for path in sorted(folder.iterdir()) if path.name not in known)
-
-
-def check_parent(given: Path, path: Path) -> None:
-    """Refuse an output in a folder that is not there, or not open to its user.
-
-    Raises:
-        ParameterError: names the output as it is given.
-    """
-    if not path.parent.is_dir():
-        raise ParameterError(f"{str(given)!r}: the folder {str(path.parent)!r} does not exist; create it first")
-    if not os.access(path.parent, os.W_OK):
-        raise ParameterError(f"{str(given)!r}: the folder {str(path.parent)!r} cannot be written to")
-
-
-def _check_name(path: Path) -> None:
-    """Refuse a name that implies another format than the one written, or that no file can have."""
-    if path.suffix.lower() not in ENDINGS and not path.is_dir():
-        raise ParameterError(
-            f"{str(path)!r} does not end in {' or '.join(ENDINGS)}, but a Cloud Optimized GeoTIFF is written; "
-            f"use for example {path.stem or 'out'}.tif"
-        )
-    _check_length(path)
-
-
-def _check_length(path: Path) -> None:
-    if len(path.name.encode()) > LONGEST_NAME:
-        raise ParameterError(f"{path.name[:40] + '...'!r} is longer than {LONGEST_NAME} bytes; give a shorter name")
-
-
-def _same(path: Path, name: str) -> bool:
-    """Whether a local name is the same file under another name."""
-    return "://" not in name and path.samefile(name)

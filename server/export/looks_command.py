@@ -7,10 +7,11 @@ from typing import Any, Final
 
 import click
 
+from algorithms.errors import check_choice
 from algorithms.options import OPTIONS
 from algorithms.styles import DEFAULT_STYLE, STYLES
 from server.analysis.parameters import fields_of
-from server.export.command import algorithm_options, request_options
+from server.export.options import algorithm_options, request_options
 from server.export.terminal import one_line
 
 PANEL_PIXELS: Final = 768
@@ -49,14 +50,14 @@ def mask(scene: str, out: Path, *, probability: bool, overwrite: bool, **options
     from server.analysis.request import Request  # noqa: PLC0415
     from server.export.looking import looking  # noqa: PLC0415
     from server.export.masking import MASK_ENDINGS, write_mask  # noqa: PLC0415
-    from server.export.output import check_output  # noqa: PLC0415
+    from server.export.output import check_output, input_files  # noqa: PLC0415
     from server.settings import Settings  # noqa: PLC0415
 
     with one_line():
         fields, chosen = _given(options)
         algorithm = (CloudProbability if probability else CloudMask)(**chosen)
         with looking(Request(scene, **fields), Settings()) as scenery:
-            check_output(out, scenery.request.sources, MASK_ENDINGS, overwrite=overwrite)
+            check_output(out, input_files(scenery.request), MASK_ENDINGS, overwrite=overwrite)
             share = write_mask(scenery, out, algorithm)
     click.echo(f"Wrote {out}: {share:.1%} {'at 50 % or more' if probability else 'cloud and shadow'}")
 
@@ -83,18 +84,17 @@ def picture(scene: str, out: Path, *, style: str, size: int, overwrite: bool, **
     from algorithms.removal import CloudRemoval  # noqa: PLC0415  (start-up of the other commands)
     from server.analysis.request import Request  # noqa: PLC0415
     from server.export.looking import looking  # noqa: PLC0415
-    from server.export.output import check_output, write_bytes  # noqa: PLC0415
+    from server.export.output import check_output, input_files, write_bytes  # noqa: PLC0415
     from server.export.panels import before_and_after  # noqa: PLC0415
     from server.settings import Settings  # noqa: PLC0415
 
-    if style not in PICTURE_STYLES:
-        raise click.UsageError(f"--style {style!r} is unknown: choose from {', '.join(PICTURE_STYLES)}")
     with one_line():
+        check_choice(style, PICTURE_STYLES, what="--style")
         fields, chosen = _given(options)
         request = Request(scene, **fields)
         if not request.replacements:
             raise click.UsageError("give another date of the same place with --replacement")
         with looking(request, Settings()) as scenery:
-            check_output(out, scenery.request.sources, (".png",), overwrite=overwrite)
+            check_output(out, input_files(scenery.request), (".png",), overwrite=overwrite)
             write_bytes(out, lambda: before_and_after(scenery, CloudRemoval(**chosen), size=size, style=style))
     click.echo(f"Wrote {out}")

@@ -16,6 +16,7 @@ from algorithms.masks import NODATA
 from algorithms.removal import CloudAlgorithm, CloudMask, CloudProbability
 from algorithms.sidecar import hidden_pixels
 from server.analysis.sidecar import classes_sidecar
+from server.analysis.tasking import make_task
 from server.export.looking import Scenery
 from server.export.output import write_bytes, written
 from server.http.render import render
@@ -52,7 +53,7 @@ def write_mask(scenery: Scenery, out: Path, algorithm: CloudMask | CloudProbabil
         values, there = image.array.data[0], image.mask > 0
         write_bytes(out, lambda: render(image, ImageType.png)[0])
         return _cloudy(values[there], algorithm)
-    task = scenery.request.task(scenery.sources, algorithm.options, "classes")
+    task = make_task(scenery.request, scenery.sources, algorithm.options, "classes")
     target = task.target.dataset
     shares: list[tuple[float, int]] = []
     profile = {

@@ -6,10 +6,20 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from algorithms.errors import ParameterError
+from server.analysis.request import Request
 from server.errors import UnwritableError
-from server.export.job import check_parent, exists_already
+from server.scenes.bandlist import files_of
+
+LONGEST_NAME: Final = 240
+"""Bytes of an output's name: file systems take 255, and names of what becomes it are longer."""
+
+
+def input_files(request: Request) -> tuple[str, ...]:
+    """Every file and address that a request names."""
+    return tuple(file for url in request.sources for file in files_of(url))
 
 
 def check_output(out: Path, inputs: tuple[str, ...], endings: tuple[str, ...], *, overwrite: bool) -> None:
@@ -22,13 +32,16 @@ def check_output(out: Path, inputs: tuple[str, ...], endings: tuple[str, ...], *
         overwrite: whether it may exist.
 
     Raises:
-        ParameterError: it has another suffix, is an input, exists, or its folder is missing or closed.
+        ParameterError: it has another suffix or too long a name, is a folder or an input, exists, or its folder is
+            missing or closed.
     """
-    if out.suffix.lower() not in endings:
-        raise ParameterError(
-            f"{str(out)!r} does not end in {' or '.join(endings)}; use for example {out.stem or 'out'}{endings[0]}"
-        )
     path = out.resolve()
+    example = f"{out.stem or 'out'}{endings[0]}"
+    if path.is_dir():
+        raise ParameterError(f"{str(out)!r} is a folder; give the name of a file, e.g. {str(out / example)!r}")
+    if out.suffix.lower() not in endings:
+        raise ParameterError(f"{str(out)!r} does not end in {' or '.join(endings)}; use for example {example}")
+    check_length(out)
     local = (Path(name) for name in inputs if "://" not in name)
     if any(path == name or (path.exists() and name.exists() and path.samefile(name)) for name in local):
         raise ParameterError(f"{str(out)!r} is one of the rasters to read; give another name for the output")
@@ -37,6 +50,33 @@ def check_output(out: Path, inputs: tuple[str, ...], endings: tuple[str, ...], *
     if path.exists() and not path.is_file():
         raise ParameterError(f"{str(out)!r} is not a regular file; give another name")
     check_parent(out, path)
+
+
+def check_length(path: Path) -> None:
+    """Refuse a name that no file can have.
+
+    Raises:
+        ParameterError: it is too long.
+    """
+    if len(path.name.encode()) > LONGEST_NAME:
+        raise ParameterError(f"{path.name[:40] + '...'!r} is longer than {LONGEST_NAME} bytes; give a shorter name")
+
+
+def exists_already(path: Path) -> ParameterError:
+    """The error for an output that already exists."""
+    return ParameterError(f"{str(path)!r} already exists; give another name, or --overwrite")
+
+
+def check_parent(given: Path, path: Path) -> None:
+    """Refuse an output in a folder that is not there, or not open to its user.
+
+    Raises:
+        ParameterError: names the output as it is given.
+    """
+    if not path.parent.is_dir():
+        raise ParameterError(f"{str(given)!r}: the folder {str(path.parent)!r} does not exist; create it first")
+    if not os.access(path.parent, os.W_OK):
+        raise ParameterError(f"{str(given)!r}: the folder {str(path.parent)!r} cannot be written to")
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from server.analysis.engine import Analysis
 from server.analysis.outputs import completed, read_layer
 from server.analysis.plane import Plane
 from server.analysis.sidecar import classes_sidecar, fill_sidecar
-from server.export.figures import Figures
+from server.export.figures import FillFigures
 from server.export.plan import Piece, blocks_under, ground_around, window_of
 from server.raster.dataset import Dataset, dataset_crs
 from server.raster.grid import Box
@@ -69,7 +69,7 @@ class FilledPiece:
     """(1, rows, cols), 255 where there is data; None where the output has no mask."""
     provenance: npt.NDArray[np.uint8] | None
     """(3, rows, cols): source, confidence, classes."""
-    figures: Figures
+    figures: FillFigures
     """What was found and filled."""
 
 
@@ -121,15 +121,19 @@ class PieceFiller:
         self.analysis.pairs.classes(self.plane.masks, around)
         self.analysis.squares(self.plane, numbers)
 
-    def look(self, box: Box) -> Looked:
-        """Read a box of pixels, and what fills its clouds."""
+    def read(self, box: Box) -> tuple[ImageData, OutputGrid, npt.NDArray[np.bool_]]:
+        """A box of the target's pixels as they are, the box as an output grid, and which pixels have no data."""
         target = self.plane.target.dataset
         window = window_of(box)
         with self.sources.open_described(target) as src:
             image = read(src, window=window, indexes=target.indexes, nodata=target.nodata)
         rows, cols = box.shape
         output = OutputGrid.from_bounds(target.crs, window_bounds(window, target.affine), cols, rows)
-        hidden = hidden_pixels(image)
+        return image, output, hidden_pixels(image)
+
+    def look(self, box: Box) -> Looked:
+        """Read a box of pixels, and what fills its clouds."""
+        image, output, hidden = self.read(box)
         clouds = completed(self._fill_sidecar(output, image.crs), hidden)
         assert clouds.source is not None  # noqa: S101  (completed)
         return Looked(image, output, clouds, clouds.source, self._confidence(output, clouds.source, hidden), hidden)
@@ -153,7 +157,7 @@ class PieceFiller:
             image=data,
             mask=own_mask,
             provenance=self._provenance(looked) if self.provenance else None,
-            figures=Figures.of(looked.source, looked.confidence, looked.hidden),
+            figures=FillFigures.of(looked.source, looked.confidence, looked.hidden),
         )
 
     def _fill_sidecar(self, output: OutputGrid, crs: CRS) -> CloudSidecar:

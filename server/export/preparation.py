@@ -7,13 +7,16 @@ from dataclasses import dataclass, replace
 from rasterio.enums import MaskFlags
 
 from algorithms.errors import ParameterError
+from algorithms.options import WHOLE_ADJUSTMENT
 from server import __version__
+from server.analysis.clouds import warn_unmasked
 from server.analysis.engine import Analysis
 from server.analysis.marked import MarkedMasks
 from server.analysis.plane import Plane
 from server.analysis.request import Request
-from server.analysis.resolution import resolution_warning
+from server.analysis.resolution import model_warnings
 from server.analysis.task import Task
+from server.analysis.tasking import make_task
 from server.export.bandfiller import BandFiller
 from server.export.bands import own_bands, written_bands
 from server.export.chosen import own_apis, with_replacements
@@ -21,6 +24,8 @@ from server.export.folder import is_masked
 from server.export.job import ExportJob
 from server.export.mosaic import GDAL_TYPES
 from server.export.piece import PieceFiller
+from server.export.stepwise import StepwiseFiller, check_stepwise, stepwise_grid
+from server.models.folder import use_models
 from server.raster.dataset import Dataset
 from server.raster.grid import fine_grid, native_grid
 from server.raster.sources import Sources
@@ -65,9 +70,9 @@ class PreparedExport:
         }
 
     def filler(self, analysis: Analysis) -> PieceFiller:
-        """What fills pieces on the grid of the target."""
+        """What fills pieces on the grid of the target; the ring form fills all of it here."""
         job = self.job
-        return PieceFiller(
+        pieces = PieceFiller(
             analysis,
             self.plane,
             job.algorithm,
@@ -76,6 +81,7 @@ class PreparedExport:
             reading={} if job.request.nodata is None else {"nodata": job.request.nodata},
             written=self._written(),
         )
+        return StepwiseFiller.of(pieces) if job.algorithm.adjustment == WHOLE_ADJUSTMENT else pieces
 
     def by_band(self, whole: PieceFiller) -> BandFiller | None:
         """What fills pieces of each band on its own grid; None where that is not asked for."""
@@ -109,6 +115,7 @@ def prepare_export(job: ExportJob, settings: Settings) -> PreparedExport:
     Raises:
         ClearSkyError: a bad value, or a raster that cannot be read.
     """
+    use_models(settings.models)  # of a cluster's worker, too
     sources = Sources.of(settings, own=[*job.request.sources, *own_apis(settings)])
     request = job.request.checked(sources.check)  # names go without signatures from here on
     if request.assets and not job.per_asset and request.scene(sources, request.target) is None:
@@ -120,14 +127,19 @@ def prepare_export(job: ExportJob, settings: Settings) -> PreparedExport:
     named = replace(job.request, replacements=chosen.replacements) if request.automatic else job.request
     job = replace(job, request=chosen.whole(sources))
     shown = written_bands(job.request, sources) if job.per_asset or job.request.assets else None
-    task = job.request.task(sources, job.algorithm, shown=shown)
+    task = make_task(job.request, sources, job.algorithm, shown=shown)
     _check_target(sources, task.target.dataset)
-    # Logged before hours of work: a mask that marks nothing, pixels too fine for the model.
+    # Logged before hours of work: a mask that marks nothing, pixels too fine for the model, clouds not looked for.
     MarkedMasks(sources).of(task)
+    warn_unmasked(task)
     if task.clouds.model is not None:
-        resolution_warning(task.target.dataset)
-    level = native_grid if job.resolution == "native" else fine_grid
-    return PreparedExport(job, named, sources, Plane(task, level(task.target.dataset, follows=task.clouds.users)))
+        model_warnings(task.clouds.model, task.target.dataset)
+    target, users = task.target.dataset, task.clouds.users
+    if job.algorithm.adjustment == WHOLE_ADJUSTMENT:
+        check_stepwise(target, len(task.replacements))
+        return PreparedExport(job, named, sources, Plane(task, stepwise_grid(target, users=users)))
+    grid_of = native_grid if job.resolution == "native" else fine_grid
+    return PreparedExport(job, named, sources, Plane(task, grid_of(target, follows=users)))
 
 
 def _check_target(sources: Sources, target: Dataset) -> None:

@@ -16,7 +16,7 @@ from rio_tiler.models import ImageData
 from rio_tiler.types import ColorMapType
 from titiler.core.dependencies import ImageRenderingParams
 
-from algorithms.errors import ParameterError
+from algorithms.errors import ParameterError, check_choice
 from algorithms.styles import DEFAULT_STYLE, STYLES, Style
 from algorithms.tone import natural_tones, without_haze
 from server.analysis.task import Task
@@ -43,7 +43,7 @@ STRETCHED: Final = ("common", "each")
 STRETCH_PIXELS: Final = 256
 """Longer side of the picture that these are taken from."""
 
-Range = tuple[float, float]
+ToneRange = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +98,8 @@ def style_named(name: str, query: Mapping[str, str]) -> AskedStyle:
     Raises:
         ParameterError: there is none of this name, or other parameters contradict it.
     """
-    style = STYLES.get(name)
-    if style is None:
-        raise ParameterError(f"style {name[:40]!r} is unknown: choose from {', '.join(STYLES)}")
+    check_choice(name, STYLES, what="style")
+    style = STYLES[name]
     contradicting = {"expression", "rescale", "colormap", "colormap_name", "unscale"}
     if not style.own_bands:
         contradicting |= {"bidx", "assets"}
@@ -158,7 +157,7 @@ class Look:
     """Processing level."""
     ready: bool = False
     """Whether the values are tones already, as in rasters of bytes."""
-    ranges: tuple[Range, ...] = ()
+    ranges: tuple[ToneRange, ...] = ()
     """Of a stretched style: the reflectance without haze that becomes black and white, per band."""
 
     @classmethod
@@ -176,7 +175,7 @@ class Look:
         values[np.ma.getmaskarray(image.array)] = np.nan
         return values
 
-    def stretched(self, reflectance: npt.NDArray[np.float32]) -> tuple[Range, ...]:
+    def stretched(self, reflectance: npt.NDArray[np.float32]) -> tuple[ToneRange, ...]:
         """The ranges of a stretched style, from the reflectance of the whole picture."""
         cleared = without_haze(reflectance, self.names, level=self.level)
         parts = [cleared] if self.style.scaling == "common" else list(cleared)

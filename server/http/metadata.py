@@ -7,13 +7,15 @@ from typing import Any, Final
 
 from algorithms.errors import BandError, InputError, ModelError
 from algorithms.options import CloudOptions
-from server.analysis.clouds import unmasked_warning
+from server.analysis.detection import replacement_clouds
 from server.analysis.engine import Analysis
 from server.analysis.notices import notices
 from server.analysis.request import Request
-from server.analysis.resolution import resolution_warning
+from server.analysis.resolution import model_warnings
 from server.analysis.task import CloudSource
-from server.errors import SourceUnreadableError
+from server.analysis.tasking import make_task
+from server.errors import SourceError, SourceUnreadableError
+from server.raster.dataset import Dataset
 from server.raster.grid import coarse_grid, fine_grid
 from server.raster.sources import Sources
 from server.remote.redaction import redacted_values
@@ -43,10 +45,10 @@ def described_target(request: Request, sources: Sources, analysis: Analysis) -> 
 
 def _described(request: Request, sources: Sources, analysis: Analysis) -> dict[str, Any]:
     target = request.target_dataset(sources)
-    unsure: str | None = None
+    unsure: list[str] = []
     try:
-        chosen = request.chosen_model(sources).id
-        unsure = resolution_warning(target)
+        model = request.chosen_model(sources)
+        chosen, unsure = model.id, model_warnings(model, target)
     except (BandError, ModelError) as error:
         chosen = f"none: {error}"
     follows = request.mask is not None
@@ -66,26 +68,40 @@ def _described(request: Request, sources: Sources, analysis: Analysis) -> dict[s
         },
         "replacements": request.replacements,
     }
+    if request.replacements:
+        described["replacement_clouds"] = _replacement_clouds(request, sources, target)
     if follows:
-        return described | _described_mask(request, sources, analysis)
-    return described | ({} if unsure is None else {"warnings": [unsure]})
+        return described | _described_mask(request, sources, analysis, described)
+    return described | ({"warnings": unsure} if unsure else {})
 
 
-def _described_mask(request: Request, sources: Sources, analysis: Analysis) -> dict[str, Any]:
-    """What is understood of the user's mask."""
-    task = replace(request, replacements=(), replacement_masks=()).task(sources, CloudOptions(), "classes")
+def _replacement_clouds(request: Request, sources: Sources, target: Dataset) -> list[str]:
+    """Where the clouds of each replacement come from; of one that cannot be had why not."""
+    found = []
+    for position in range(len(request.replacements)):
+        try:
+            other = request.replacement_dataset(sources, position, target)
+            found.append(_cloud_source(replacement_clouds(request, sources, position, target, other)))
+        except (SourceError, OSError) as error:
+            found.append(f"unknown: {error}")
+    return found
+
+
+def _described_mask(
+    request: Request, sources: Sources, analysis: Analysis, described: dict[str, Any]
+) -> dict[str, Any]:
+    """What is understood of the user's mask; with the rest of what is described."""
+    alone = replace(request, replacements=(), replacement_masks=())
+    task = make_task(alone, sources, CloudOptions(), "classes")
     analysis.marked.warn(task)
     found = analysis.marked.of(task)
     if found is None:  # `auto` without any
         return {"mask": None}
     mask: dict[str, Any] = {"source": found.mask, "rule": found.rule, "values": found.values, "nodata": found.nodata}
     mask |= {"fraction": round(found.fraction, 4), "step": found.step}
-    warnings = [found.warning] if found.warning else []
     if request.replacements:
-        others, reason = request.replacement_clouds(sources, task.target.dataset, len(request.replacements))
-        mask["replacements"] = [*map(_cloud_source, others)]
-        warnings += [] if reason is None else [unmasked_warning(reason)]
-    return {"mask": mask, "warnings": warnings}
+        mask["replacements"] = described["replacement_clouds"]
+    return {"mask": mask, "warnings": [found.warning] if found.warning else []}
 
 
 def _cloud_source(clouds: CloudSource) -> str:

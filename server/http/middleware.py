@@ -46,6 +46,34 @@ def _held_tag(scope: Scope, resolve: Resolver) -> str | None:
         return entity_tag(scope, resolve)
 
 
+def _known_tags(scope: Scope) -> set[str]:
+    """Tags of the answers that the client has, weak ones as if they were strong; `*` stands for any answer."""
+    parts = ",".join(Headers(scope=scope).getlist("if-none-match")).split(",")
+    return {part.strip().removeprefix("W/") for part in parts}
+
+
+async def _send_not_modified(send: Send, tag: bytes, cachecontrol: bytes) -> None:
+    headers = [(b"etag", tag), (b"cache-control", cachecontrol)]
+    await send({"type": "http.response.start", "status": 304, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _unless_there(send: Send) -> Send:
+    """Send 304 in place of an answer with a tag; errors pass, since preconditions do not hold for them (RFC 9110)."""
+    replaced = False
+
+    async def answer(message: Message) -> None:
+        nonlocal replaced
+        if message["type"] == "http.response.start":
+            headers = dict(message["headers"])
+            if replaced := message["status"] == 200 and b"etag" in headers:
+                await _send_not_modified(send, headers[b"etag"], headers[b"cache-control"])
+        if not replaced:
+            await send(message)
+
+    return answer
+
+
 def _addressed(scope: Scope) -> tuple[Any, ...]:
     """What documents repeat of a request's address, and tags leave out: the service's own, and signatures."""
     headers = Headers(scope=scope)
@@ -95,12 +123,12 @@ class ImageHeaders:
             await self.app(scope, receive, send)
             return
         tag = await self._tag(scope, resolve) if scope["method"] in ("GET", "HEAD") else None
-        wanted = Headers(scope=scope).get("if-none-match", "")
-        if tag and tag in (part.strip().removeprefix("W/") for part in wanted.split(",")):
-            headers = [(b"etag", tag.encode()), (b"cache-control", self._cachecontrol.encode())]
-            await send({"type": "http.response.start", "status": 304, "headers": headers})
-            await send({"type": "http.response.body", "body": b""})
+        known = _known_tags(scope)
+        if tag and tag in known:
+            await _send_not_modified(send, tag.encode(), self._cachecontrol.encode())
             return
+        if tag and "*" in known:
+            send = _unless_there(send)
         # Admitted to all files, or there would be no tag.
         key = None if tag is None else (tag, *_addressed(scope))
         await self._answers.respond(key, lambda answer: self._run(scope, receive, answer, tag, resolve), send)

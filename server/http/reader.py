@@ -18,15 +18,18 @@ from rio_tiler.errors import PointOutsideBounds
 from rio_tiler.models import ImageData, Info, PointData
 from titiler.core.algorithm.base import BaseAlgorithm
 
+from algorithms.options import check_tiled
 from algorithms.removal import CloudAlgorithm, CloudImage, CloudRemoval, as_numbers
+from server.analysis.clouds import warn_unmasked
 from server.analysis.engine import Analysis
 from server.analysis.request import Request
-from server.analysis.resolution import warn_of_resolution
+from server.analysis.resolution import warn_of_model
 from server.analysis.task import Task
+from server.analysis.tasking import make_task
 from server.http.admission import Asked, admit_image
 from server.http.budget import buffered, image_bounds, part_shape, whole_shape
 from server.http.choice import Choice
-from server.http.looks import LOOK, STRETCH_PIXELS, STRETCHED, AskedStyle, Look, Range, StretchKey, suits
+from server.http.looks import LOOK, STRETCH_PIXELS, STRETCHED, AskedStyle, Look, StretchKey, ToneRange, suits
 from server.http.metadata import described_target
 from server.http.sidecars import image_sidecar, output_grid
 from server.http.target import TargetReader
@@ -191,15 +194,15 @@ class PairReader(TargetReader):
         image.metadata = {**(image.metadata or {}), LOOK: look}
         return image
 
-    def _ranges(self, look: Look, dataset: Dataset, chosen: Choice) -> tuple[Range, ...]:
+    def _ranges(self, look: Look, dataset: Dataset, chosen: Choice) -> tuple[ToneRange, ...]:
         """What becomes black and white: of the whole filled picture, so that its tiles agree."""
         process = self.process
         subject: Dataset | Task = dataset
         if self._clouds_wanted:
             options = process.options if isinstance(process, CloudAlgorithm) else CloudRemoval().options
-            subject = self.request.task(self.sources, options, "fill", chosen.places)
+            subject = make_task(self.request, self.sources, options, "fill", chosen.places)
 
-        def measured() -> tuple[Range, ...]:
+        def measured() -> tuple[ToneRange, ...]:
             with untraced():
                 image = self._whole(chosen, {"max_size": STRETCH_PIXELS})
                 if process is not None and isinstance(image, CloudImage):
@@ -261,13 +264,16 @@ class PairReader(TargetReader):
         kwargs = {**self.options, **kwargs}
         unscale = bool(kwargs.pop("unscale", False))
         algorithm = self.process if isinstance(self.process, CloudAlgorithm) else CloudRemoval()
+        if algorithm.needs != "classes":
+            check_tiled(algorithm.options)
         nodata = kwargs.get("nodata")
         request = self.request if nodata is None else replace(self.request, nodata=float(nodata))
-        task = request.task(self.sources, algorithm.options, algorithm.needs, chosen.places)
+        task = make_task(request, self.sources, algorithm.options, algorithm.needs, chosen.places)
         if self._described is None:
             check_unchanged(self.input, self._version, task.target.dataset.version)
         self.analysis.marked.warn(task)
-        warn_of_resolution(task)
+        warn_of_model(task)
+        warn_unmasked(task)
         dataset = task.target.dataset
         if algorithm.needs == "fill":
             shown, wanted = chosen.places, self._within(dataset, chosen.places)

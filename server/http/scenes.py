@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import Annotated, Any
 
 from attrs import define
@@ -81,7 +82,10 @@ def described_scene(request: Request, sources: Sources, analysis: Analysis) -> d
         "level": target.get("level"),
         "model": target.get("model"),
         "mask": target.get("mask"),
-        "replacements": [_replacement(request, sources, k, url) for k, url in enumerate(request.replacements)],
+        "replacements": [
+            _replacement(request, sources, k, url) | {"clouds": clouds}
+            for k, (url, clouds) in enumerate(zip_longest(request.replacements, target.get("replacement_clouds", ())))
+        ],
         "warnings": warnings,
     }
     return {name: redacted_values(value) for name, value in described.items()}

@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from algorithms.options import ESRI_BUFFER
+from algorithms.options import ESRI_BUFFER, WHOLE_ADJUSTMENT
 from algorithms.reclassify import MODEL_REMAP, reclassify
 from server.analysis.clouds import NO_CLOUDS
-from server.recipes.document import write_values
 from server.recipes.model import recipe_of
 from server.recipes.rft import Template
 from server.remote.signatures import shown_name
+from server.work.document import write_values
 
 
 def _unsigned(name: str | None) -> str | None:
@@ -74,8 +74,9 @@ def write_recipe(
     buffer = ESRI_BUFFER if exact and template.buffer is None else template.buffer
     content |= {"buffer": buffer} if buffer is not None else {}
     if exact:
-        content |= {"adjustment": "moment", "residual": False, "refine": False}
-        content |= {"replacement_masks": [NO_CLOUDS]} if source else {}
+        content |= {"adjustment": WHOLE_ADJUSTMENT, "residual": False, "refine": False}
+        content |= {"replacement_masks": [NO_CLOUDS]}
+        notes.append("adjustment stepwise is for `clearsky export --recipe`; choose moment or regression for map tiles")
     else:
         notes.append("filled by regression with residual correction; --exact writes the settings of Esri's function")
         if source:

@@ -16,6 +16,7 @@ from algorithms.errors import BandError, ClearSkyError, InputError
 from server.analysis.candidates import search_target
 from server.analysis.clouds import is_preset, is_raster, paired
 from server.analysis.request import AUTO_REPLACEMENT, for_each
+from server.analysis.tasking import make_task
 from server.errors import SourceError
 from server.http.params import shown_bands
 from server.raster.dataset import Dataset
@@ -131,7 +132,7 @@ def raster_problems(recipe: Recipe, sources: Sources, *, api: str | None = None)
                 replacement_reflectance_scales=tuple(scales[position : position + 1]),
                 replacement_reflectance_offsets=tuple(offsets[position : position + 1]),
             )
-            attempt(partial(pair.task, sources, recipe.algorithm), "replacements", position)
+            attempt(partial(make_task, pair, sources, recipe.algorithm), "replacements", position)
     return problems
 
 

@@ -107,7 +107,7 @@ def search_address(landing: bytes, where: str) -> str:
 
 
 def search_query(address: str, *, collection: str, box: Box, period: Period) -> str:
-    """The address of a search's first page.
+    """The address of the first page of a search around the middle of a target.
 
     Args:
         address: see `search_address`.
@@ -115,13 +115,23 @@ def search_query(address: str, *, collection: str, box: Box, period: Period) -> 
         box: the target's, in degrees.
         period: when.
     """
+    return place_query(address, collection=collection, box=_central(box), period=period)
+
+
+def place_query(address: str, *, collection: str, box: Box, period: Period | None) -> str:
+    """The address of the first page of a search for what touches a place.
+
+    Args:
+        address: see `search_address`.
+        collection: whose Items.
+        box: the place, in degrees.
+        period: when; None: any time.
+    """
     own = parse_qsl(urlsplit(address).query, keep_blank_values=True)
-    query = {
-        "collections": collection,
-        "bbox": ",".join(f"{number:.6f}" for number in _central(box)),
-        "datetime": "/".join(time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for time in period),
-        "limit": str(PAGE_ITEMS),
-    }
+    query = {"collections": collection, "bbox": ",".join(f"{number:.6f}" for number in box)}
+    if period is not None:
+        query["datetime"] = "/".join(time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for time in period)
+    query["limit"] = str(PAGE_ITEMS)
     return f"{address.partition('?')[0]}?{urlencode([*own, *query.items()], safe=',:/')}"
 
 

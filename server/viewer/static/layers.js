@@ -1,11 +1,17 @@
-/** Tile layers that change their address without a flash, and the clip of the swipe bar. */
+/** Pictures on the map: tile layers that change their address without a flash, each cut at the bar. */
 
 /* global L */
+
+import { FetchedTiles } from "./tiles.js";
 
 // Pixels of a tile are always 512: fewer requests and less work lost on tile borders than with 256. A dense screen
 // shows them at half the size, so that it gets as many pixels as it has.
 const DENSE = window.devicePixelRatio > 1.5;
 const OLD_TILES_STAY = 300; // milliseconds: longer than Leaflet's fade
+/** Pixels of a tile's side. */
+export const TILE_PIXELS = 512;
+/** Pixels of the screen that they take. */
+export const SHOWN_PIXELS = DENSE ? 256 : TILE_PIXELS;
 
 /** One picture on the map. */
 export class Picture {
@@ -13,20 +19,19 @@ export class Picture {
    * @param {L.Map} map
    * @param {string} pane name of the pane, made here
    * @param {number} order z-index of the pane
-   * @param {{busy: (on: boolean) => void, failed: (src: string) => void}} report
+   * @param {{busy: (what: object, on: boolean) => void, failed: (error: Error) => void, changed: () => void}} report
    */
   constructor(map, pane, order, report) {
     Object.assign(this, { map, report, name: pane, pane: map.createPane(pane) });
-    Object.assign(this, { address: null, current: null, old: null });
+    Object.assign(this, { address: null, current: null, old: null, opacity: 1, wanted: 0, done: 0, failures: 0 });
     this.pane.style.zIndex = String(order);
     this.pane.style.pointerEvents = "none";
-    this.opacity = 1;
   }
 
   /**
    * Show tiles of an address. The old ones stay below until the new ones are there.
    * @param {?string} address with `{z}/{x}/{y}`; null removes the picture
-   * @param {{bounds: L.LatLngBounds, maxzoom: number}} scene zoom of the native resolution for tiles of 512 pixels
+   * @param {{bounds: L.LatLngBounds, minzoom: number, maxzoom: number}} scene zooms of tiles of 256 pixels
    * @param {boolean} keep whether the old tiles show the same scene
    */
   show(address, scene, keep) {
@@ -39,6 +44,7 @@ export class Picture {
       this.remove(this.current);
       if (!keep || !address) this.old = this.remove(this.old);
     }
+    Object.assign(this, { wanted: 0, done: 0, failures: 0 });
     this.current = address ? this.add(address, scene) : null;
   }
 
@@ -47,19 +53,55 @@ export class Picture {
     this.address = undefined;
   }
 
-  add(address, { bounds, maxzoom }) {
-    const layer = L.tileLayer(address, {
-      pane: this.name, bounds, opacity: this.opacity, tileSize: DENSE ? 256 : 512, zoomOffset: DENSE ? 0 : -1,
-      maxNativeZoom: maxzoom + (DENSE ? 0 : 1), minZoom: 0, maxZoom: 24, keepBuffer: 1,
+  /** Whether it covers its side, with nothing to be seen through it. */
+  get covers() {
+    return Boolean(this.old || (this.current && !this.current.isLoading() && this.done && !this.failures));
+  }
+
+  /** Whether tiles are on their way. */
+  get loading() {
+    return Boolean(this.current?.isLoading());
+  }
+
+  /** @returns {{coords: L.Coords, cloud: number, filled: number}[]} what its tiles on the map say */
+  get figures() {
+    return this.current ? [...this.current.figures.values()] : [];
+  }
+
+  add(address, { bounds, minzoom, maxzoom }) {
+    const coarser = DENSE ? 0 : 1;
+    const layer = new FetchedTiles(address, {
+      pane: this.name, bounds, opacity: this.opacity, tileSize: SHOWN_PIXELS, zoomOffset: -coarser,
+      minNativeZoom: minzoom + coarser, maxNativeZoom: maxzoom + coarser, minZoom: 0, maxZoom: 24, keepBuffer: 1,
     });
-    layer.on("loading", () => this.report.busy(layer, true));
+    const mine = () => layer === this.current;
+    layer.on("loading", () => {
+      if (mine()) Object.assign(this, { wanted: 0, done: 0, failures: 0 });
+      this.report.busy(layer, true);
+    });
+    layer.on("tileloadstart", () => { if (mine()) this.wanted += 1; });
+    layer.on("tileload tileerror", () => {
+      if (mine()) this.done += 1;
+      this.report.changed();
+    });
+    layer.on("tileerror", ({ error }) => {
+      if (error.outside) return;
+      if (mine()) {
+        this.failures += 1;
+        this.old = this.remove(this.old); // which would pass for what was asked for
+      }
+      this.report.failed(error);
+    });
     layer.on("load", () => {
       this.report.busy(layer, false);
+      this.report.changed();
       setTimeout(() => {
-        if (layer === this.current && !layer.isLoading()) this.old = this.remove(this.old);
+        if (!mine() || layer.isLoading()) return;
+        this.old = this.remove(this.old);
+        this.report.changed();
       }, OLD_TILES_STAY);
     });
-    layer.on("tileerror", ({ tile }) => this.report.failed(tile.src));
+    this.current = layer;
     return layer.addTo(this.map);
   }
 
@@ -90,20 +132,4 @@ export class Picture {
     const corners = [[from.x, from.y], [to.x, from.y], [to.x, to.y], [from.x, to.y]];
     this.pane.style.clipPath = `polygon(${corners.map(([x, y]) => `${x}px ${y}px`).join(",")})`;
   }
-}
-
-/**
- * A map without background: the page works offline.
- * @param {HTMLElement} element
- * @returns {L.Map}
- */
-export function makeMap(element) {
-  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  const map = L.map(element, {
-    zoomControl: false, fadeAnimation: !still, zoomAnimation: !still, inertia: !still, maxZoom: 20, minZoom: 2,
-  });
-  L.control.zoom({ position: "topright" }).addTo(map);
-  L.control.scale({ position: "bottomright", imperial: false }).addTo(map);
-  map.attributionControl.setPrefix(false).addAttribution("ClearSky, Leaflet");
-  return map;
 }

@@ -1,9 +1,12 @@
 /**
  * The page's state and its place in the address: the query names the scene and the settings in the server's own
- * parameter names where it has them, the hash the view (`#zoom/lat/lon`).
+ * parameter names where it has them, the hash the part of the map (`#zoom/lat/lon`).
  */
 
-const OPACITY_PERCENT = 60; // of the overlay, where the address does not say
+// Where the address does not say.
+const OPACITY_PERCENT = 60; // of the overlay
+const LEFT = "original";
+const RIGHT = "filled";
 
 /**
  * @typedef {object} Option of the removal, as the server declares it; a switch where there are no choices and no range
@@ -26,7 +29,9 @@ const OPACITY_PERCENT = 60; // of the overlay, where the address does not say
  * @property {number[]} bidx band numbers on the screen's channels; empty: chosen from the band names
  * @property {string} style name of a style of the server's; empty: natural colour
  * @property {[number, number][]} rescale a range per channel; empty: by the style
- * @property {string} overlay name of the overlay
+ * @property {string} left name of the view left of the bar
+ * @property {string} right name of the view right of it
+ * @property {string} overlay name of the view whose colours lie over both
  * @property {boolean} overlayOn whether it is shown
  * @property {number} opacity of the overlay in percent
  * @property {?number} swipe position of the bar in percent; null: middle of the free part of the map
@@ -81,6 +86,8 @@ export function readState(query, options, passedOn) {
     bidx: search.getAll("bidx").map(Number).filter((band) => Number.isInteger(band) && band > 0).slice(0, 3),
     style: search.get("style") ?? "",
     rescale: ranges.every((range) => range.length === 2 && range[0] < range[1]) ? ranges : [],
+    left: search.get("left") ?? LEFT,
+    right: search.get("right") ?? RIGHT,
     overlay: overlay ?? "cloud_mask",
     overlayOn: overlay !== null,
     opacity: number(search.get("opacity"), 0, 100) ?? OPACITY_PERCENT,
@@ -123,6 +130,8 @@ export function writeState(state, defaults, hash) {
   pairs.push(...state.bidx.map((band) => ["bidx", band]));
   if (state.style) pairs.push(["style", state.style]);
   pairs.push(...state.rescale.map((range) => ["rescale", range.join(",")]));
+  if (state.left !== LEFT) pairs.push(["left", state.left]);
+  if (state.right !== RIGHT) pairs.push(["right", state.right]);
   if (state.overlayOn) pairs.push(["overlay", state.overlay]);
   if (state.opacity !== OPACITY_PERCENT) pairs.push(["opacity", state.opacity]);
   if (state.swipe !== null) pairs.push(["swipe", Math.round(state.swipe * 10) / 10]);
@@ -138,4 +147,14 @@ export function writeState(state, defaults, hash) {
 export function readView(hash) {
   const [zoom, lat, lon] = hash.slice(1).split("/").map(Number);
   return Number.isFinite(zoom) && Number.isFinite(lat) && Number.isFinite(lon) ? { zoom, center: [lat, lon] } : null;
+}
+
+/**
+ * @param {{map: L.Map, scene: ?object}} page
+ * @returns {string} `#zoom/lat/lon`; without a scene the map has no view, and the address keeps what it had
+ */
+export function viewHash({ map, scene }) {
+  if (!scene) return location.hash;
+  const { lat, lng } = map.getCenter();
+  return `#${map.getZoom()}/${lat.toFixed(5)}/${lng.toFixed(5)}`;
 }

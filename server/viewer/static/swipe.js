@@ -9,17 +9,18 @@ const STEPS = {
  * @param {HTMLElement} bar the line, placed over the map by its `left` in percent
  * @param {HTMLElement} handle the slider on it
  * @param {(percent: number) => void} moved called when the user moves it
- * @returns {{set: (percent: number) => void}}
+ * @returns {{set: (percent: number) => void, entitle: (left: string, right: string) => void}}
  */
 export function makeSwipe(bar, handle, moved) {
   let position = 50;
+  let name = "";
 
   /** Place the bar without telling anyone. */
   function set(percent) {
     position = Math.min(100, Math.max(0, percent));
     bar.style.left = `${position}%`;
     handle.setAttribute("aria-valuenow", String(Math.round(position)));
-    handle.setAttribute("aria-valuetext", `${Math.round(position)} % original`);
+    handle.setAttribute("aria-valuetext", `${Math.round(position)} % ${name}`);
   }
 
   function move(percent) {
@@ -49,5 +50,15 @@ export function makeSwipe(bar, handle, moved) {
     move(position + step * (event.shiftKey && Math.abs(step) === 1 ? 10 : 1));
     event.preventDefault();
   });
-  return { set };
+
+  /** Say what is left and right of it. */
+  function entitle(left, right) {
+    name = left;
+    bar.querySelector(".before").textContent = left;
+    bar.querySelector(".after").textContent = right;
+    handle.setAttribute("aria-label", `Swipe bar between ${left} and ${right}`);
+    set(position);
+  }
+
+  return { set, entitle };
 }

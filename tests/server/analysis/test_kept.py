@@ -19,6 +19,7 @@ from server.analysis.masks import MaskTile
 from server.analysis.plane import Plane
 from server.analysis.refinement import Refinement
 from server.analysis.request import Request
+from server.analysis.tasking import make_task
 from server.export.plan import ground_around
 from server.raster.grid import Box, fine_grid
 from server.work.pool import FairPool
@@ -29,7 +30,7 @@ from tests.helpers.service import sources_by
 @pytest.fixture(scope="module")
 def plane(demo_scene: Demo) -> Plane:
     scene = demo_scene(1120)
-    task = Request(str(scene.cloudy), (str(scene.clear),)).task(sources_by(""), CloudOptions())
+    task = make_task(Request(str(scene.cloudy), (str(scene.clear),)), sources_by(""), CloudOptions())
     return Plane(task, fine_grid(task.target.dataset))
 
 

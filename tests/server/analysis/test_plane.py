@@ -16,6 +16,7 @@ from server.analysis.keys import BlendedKey, FillKey, FirstFitKey, RefinedKey, S
 from server.analysis.plane import MOST_HELPERS, Plane
 from server.analysis.request import Request
 from server.analysis.task import Task
+from server.analysis.tasking import make_task
 from server.raster.grid import Box, Grid, fine_grid
 from tests.helpers.scenes import write_raster
 from tests.helpers.service import sources_by
@@ -26,7 +27,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     folder = tmp_path_factory.mktemp("plane")
     values = np.full((6, 300, 200), 1000, np.uint16)
     files = [write_raster(folder / f"{name}.tif", values) for name in ("target", "first", "second", "third")]
-    return Request(files[0], tuple(files[1:])).task(sources_by(""), CloudOptions())
+    return make_task(Request(files[0], tuple(files[1:])), sources_by(""), CloudOptions())
 
 
 @pytest.fixture(scope="module")

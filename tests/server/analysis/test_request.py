@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 import server.export.scene
+import server.http.reader
 from algorithms.errors import BandError, ParameterError
 from algorithms.reclassify import Remap
 from server.analysis.request import Request
 from server.cli import main
-from server.export.figures import Figures
+from server.export.figures import FillFigures
 from server.export.job import ExportJob
 from server.export.scene import ExportReport
 from server.raster.sources import Sources
@@ -83,7 +84,7 @@ def by_http(client: TestClient, asked: dict[str, Any]) -> Request:
         seen.append(request)
         raise ParameterError("seen")
 
-    with mock.patch.object(Request, "task", note):
+    with mock.patch.object(server.http.reader, "make_task", note):
         answer = client.get("/cog/preview.tif", params={"algorithm": "cloud_mask"} | asked)
     assert answer.json() == {"detail": "seen"}
     return seen[0]
@@ -126,7 +127,7 @@ def by_command(asked: dict[str, Any], out: Path, *, recipe: Path | None = None) 
 
     def exported(job: ExportJob, *_: object) -> ExportReport:
         seen.append(job.checked())
-        return ExportReport(job.outputs(), Figures(), 0.0)
+        return ExportReport(job.outputs(), FillFigures(), 0.0)
 
     with (
         mock.patch.object(server.export.scene, "export_scene", exported),

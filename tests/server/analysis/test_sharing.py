@@ -21,6 +21,7 @@ from server.analysis.keys import FillKey, FirstFitKey, SceneKey, ShiftKey, Windo
 from server.analysis.plane import Plane
 from server.analysis.request import Request
 from server.analysis.sharing import SHARED_KEYS, name_of
+from server.analysis.tasking import make_task
 from server.raster.cache import PixelsKey
 from server.raster.grid import fine_grid
 from server.work.codec import Codec
@@ -38,7 +39,7 @@ print(*map(name_of, keys_of(*sys.argv[1:])), sep="\\n")
 
 
 def plane_of(target: str, replacement: str, **options: object) -> Plane:
-    task = Request(target, (replacement,)).task(sources_by(str(Path(target).parent)), CloudOptions(**options))  # type: ignore[arg-type]
+    task = make_task(Request(target, (replacement,)), sources_by(str(Path(target).parent)), CloudOptions(**options))  # type: ignore[arg-type]
     return Plane(task, fine_grid(task.target.dataset))
 
 

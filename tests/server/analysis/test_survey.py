@@ -17,6 +17,7 @@ from server.analysis.pairs import Pairs
 from server.analysis.plane import Plane
 from server.analysis.request import Request
 from server.analysis.survey import SurveyedPairs, Surveyor
+from server.analysis.tasking import make_task
 from server.raster.grid import Box, fine_grid
 from server.work.pool import FairPool
 from tests.helpers.scenes import Demo, write_raster
@@ -32,7 +33,7 @@ def plane(demo_scene: Demo, tmp_path_factory: pytest.TempPathFactory) -> Plane:
         with rasterio.open(source) as src:
             wide = np.pad(src.read(), [(0, 0), (0, 1024), (0, 1024)], mode="symmetric")
             files.append(write_raster(folder / source.name, wide, crs=src.crs, transform=src.transform))
-    task = Request(files[0], (files[1],)).task(sources_by(""), CloudOptions())
+    task = make_task(Request(files[0], (files[1],)), sources_by(""), CloudOptions())
     return Plane(task, fine_grid(task.target.dataset))
 
 

@@ -85,6 +85,8 @@ BAD = [
     ("mask missing.tif out.tif", ["missing.tif", "does not exist"]),
     ("mask text.tif out.tif", ["text.tif", "cannot be read"]),
     ("mask target.tif target.tif --overwrite", ["target.tif", "to read"]),
+    ("mask {target.tif,other.tif} target.tif --overwrite", ["target.tif", "to read"]),
+    ("mask target.tif .", ["'.'", "is a folder"]),
     ("mask target.tif other.tif", ["other.tif", "--overwrite"]),
     ("mask target.tif no/where/out.tif", ["no/where", "does not exist"]),
     ("mask target.tif out.tif --model best", ["best", "ukis-6b-l1c"]),

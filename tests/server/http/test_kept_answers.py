@@ -51,6 +51,33 @@ def test_a_repeated_answer_is_the_same_and_computed_once(folder: Path, path: str
         assert (head.content, unlike(head)) == (b"", unlike(first))
 
 
+@pytest.mark.parametrize("answers", ["0", "1000000"])
+def test_known_answers_are_not_sent(folder: Path, answers: str) -> None:
+    """`*` stands for any answer, so it needs one; conditions do not hold for what is an error without them."""
+    square = {"type": "Polygon", "coordinates": [[[15, 41.5], [15.01, 41.5], [15.01, 41.51], [15, 41.5]]]}
+    feature = {"type": "Feature", "properties": {}, "geometry": square}
+    with application(folder, answer_cache_bytes=answers) as client:
+        first = good(client.get(PREVIEW, params=params(folder)))
+        tag, own = first.headers["etag"], ("etag", "cache-control")
+        for known in (tag, f"W/{tag}", f'"a", {tag}', "*", " * "):
+            headers = {"If-None-Match": known}
+            for ask in (client.get, client.head):
+                again = ask(PREVIEW, params=params(folder), headers=headers)
+                assert (again.status_code, again.content) == (304, b""), known
+                assert [again.headers[name] for name in own] == [first.headers[name] for name in own]
+            for wrong, status in (({"bidx": 99}, 400), ({"url": str(folder / "none.tif")}, 404)):
+                assert client.get(PREVIEW, params=params(folder, **wrong), headers=headers).status_code == status
+        posted = client.post("/cog/statistics", params=params(folder), json=feature, headers={"If-None-Match": "*"})
+        assert posted.status_code == 200
+
+
+def test_several_lines_of_known_tags_count_as_one(folder: Path) -> None:
+    with application(folder) as client:
+        tag = good(client.get(PREVIEW, params=params(folder))).headers["etag"]
+        lines = [("If-None-Match", '"other"'), ("If-None-Match", tag)]
+        assert client.get(PREVIEW, params=params(folder), headers=lines).status_code == 304
+
+
 def test_warnings_and_fractions_are_repeated(folder: Path) -> None:
     write_raster(folder / "clear.tif", PAIR.replacement)
     write_raster(folder / "mask.tif", 0 * PAIR.target[:1].astype("uint8"))

@@ -107,7 +107,7 @@ def test_options_fill_the_template(
     assert clearsky(monkeypatch, "from-rft", "t.xml", *options, "--name", "n", "-o", "sub/n.yaml", *more) == 0
     recipe = load_recipe("sub/n.yaml")
     assert recipe.request.sources == (str(tmp_path / "a.tif"), str(tmp_path / "b.tif"), "s3://x/c.tif", "/m.tif")
-    esri: dict[str, Any] = {"window": 40, "buffer": 10, "adjustment": "moment", "residual": False, "refine": False}
+    esri: dict[str, Any] = {"window": 40, "buffer": 10, "adjustment": "stepwise", "residual": False, "refine": False}
     expected = CloudRemoval(**esri) if exact else CloudRemoval(window=40)
     assert recipe.algorithm == expected
     assert clearsky(monkeypatch, "check", "--offline", "sub/n.yaml") == 0
