@@ -51,6 +51,7 @@ def print_batches(sessions: Sessions, windows: list[npt.NDArray[np.float32]], si
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    assert MODEL.network is not None
     name = f"{sessions.provider.upper()}ExecutionProvider".replace("OPENVINO", "OpenVINO")
     settings = {"device_type": "CPU", "precision": "FP32", "num_of_threads": "1"} if "OpenVINO" in name else {}
     with as_file(MODEL.place(MODEL.network)) as path:
