@@ -324,6 +324,9 @@ def accuracy(cases: list[Case], folder: Path | None) -> Iterator[str]:
         for (bands, level), factor in itertools.product(models, (1, 2)):
             found = to_pixels(detect(picture, factor, bands, level, pixel=30)[3], truth.shape, factor)
             yield accuracy_rows(f"{bands} bands, {level.upper()}, {30 * factor} m", [(found, truth)])
+        for factor in (1, 2):
+            found = to_pixels(by_rules(picture, factor), truth.shape, factor)
+            yield accuracy_rows(f"rgb-rules, {30 * factor} m", [(found, truth)])
     seeds = [case for case in cases if case.group == "demo" and case.seen]
     yield "\n## Demo scenes, by model and resolution\n"
     yield (
@@ -331,6 +334,9 @@ def accuracy(cases: list[Case], folder: Path | None) -> Iterator[str]:
         "models show what a wrong level costs. The server runs the models at 20 m and coarser.\n"
     )
     yield head.format("model, resolution, mask")
+    for factor in (1, 2, 3, 6):
+        rules = [(to_pixels(by_rules(c.target, factor), c.classes.shape, factor), c.classes) for c in seeds]
+        yield accuracy_rows(f"rgb-rules, {10 * factor} m", rules)
     for (bands, level), factor in itertools.product(models, (1, 2, 3, 6)):
         masks = [(case, find(case, factor=factor, bands=bands, level=level)) for case in seeds]
         for name in ("model", "refined"):
