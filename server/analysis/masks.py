@@ -22,11 +22,12 @@ from algorithms.windows import Window, blend, window_start, windows_over
 from server.analysis.keys import BlendedKey, UserMaskKey, WindowKey
 from server.analysis.plane import LayerClouds, Plane
 from server.analysis.task import CloudSource
+from server.raster.announcing import announce
 from server.raster.cache import RasterCache
+from server.raster.classes import read_classes
 from server.raster.dataset import Dataset
 from server.raster.grid import BLOCK_CELLS, BlockNumber, Box, Grid, fine_grid, ground_resolution
 from server.raster.layer import Layer
-from server.raster.reading import announce, read_classes
 from server.work.cache import TileCache
 from server.work.pool import FairPool
 

@@ -62,7 +62,10 @@ def shared_cache(url: str | None) -> SharedCache | None:
     Raises:
         ParameterError: it is neither `redis://` nor `file:///`, or a folder that cannot be used.
     """
-    return None if url is None else SharedCache(store_at(url), Codec(SHARED_TYPES), name_of, fits)
+    if url is None:
+        return None
+    software()  # now, rather than within the first request
+    return SharedCache(store_at(url), Codec(SHARED_TYPES), name_of, fits)
 
 
 def store_at(url: str) -> Store:

@@ -70,6 +70,7 @@ def export(
     An interrupted export resumes where it stopped when the same command is run again.
     """
     from server.export.arguments import job_of  # noqa: PLC0415  (start-up of the other commands)
+    from server.export.textfile import ProgressFile  # noqa: PLC0415
     from server.models.folder import use_models  # noqa: PLC0415
     from server.settings import Settings  # noqa: PLC0415
 
@@ -83,6 +84,6 @@ def export(
             export_batch(context.command, batch, paths, given, settings, metrics, as_json=as_json)
             return
         job = job_of(paths, given, settings)
-        with interruptible(job.out):
-            report = run_export(job, settings, metrics)
+        with interruptible(f"{job.out}.partial"):
+            report = run_export(job, settings, None if metrics is None else ProgressFile(metrics))
     click.echo(json.dumps(report.summary()) if as_json else in_words(report))

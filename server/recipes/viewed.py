@@ -22,7 +22,7 @@ from server.work.ticket import holding
 UNSEEN_KEYS: Final = ("expression", "color_formula", "colormap_name", "unscale", "resampling", "reproject")
 """Keys of a recipe's `render` that the page has nothing for."""
 
-Pairs = list[tuple[str, str]]
+QueryPairs = list[tuple[str, str]]
 
 
 def _written(value: Any) -> str:
@@ -31,7 +31,7 @@ def _written(value: Any) -> str:
     return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
-def viewer_query(recipe: Recipe, sources: Sources) -> Pairs:
+def viewer_query(recipe: Recipe, sources: Sources) -> QueryPairs:
     """The parameters of the viewer's address that show a recipe.
 
     Args:

@@ -100,7 +100,11 @@ export function connectColours(page, changed) {
     Object.assign(page.state, { bidx: [], rescale: [], style });
     changed(true);
   });
-  $("auto").addEventListener("click", () => { page.stretching = true; changed(true); });
+  $("auto").addEventListener("click", () => {
+    page.stretching = true;
+    $("bands").open = true; // where the ranges appear
+    changed(true);
+  });
   $("channels").addEventListener("change", (event) => channelsChanged(event, page, changed));
   $("channels").addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.target.tagName !== "INPUT") return;
