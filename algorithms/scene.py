@@ -12,7 +12,7 @@ from algorithms.bend import LEAST_NOISE, RIDGE, TUKEY, Bend, fit_bend
 
 Floats = npt.NDArray[np.float64]
 
-PSEUDO: Final = 2.0
+PSEUDO: Final = 8.0
 """Weight, in cells, of moment matching, to which slopes shrink where few cells are clear."""
 TRUSTED_CELLS: Final = 64
 """Clear cells below which the fit moves on, in proportion, to the identity `t = r`: with none, that is all there is.
@@ -22,7 +22,7 @@ MISFIT_LIMIT: Final = 6.0
 ITERATIONS: Final = 6
 SAMPLE_CELLS: Final = 60_000
 """Cells used at most; a regular sub-sample beyond."""
-FEW_BEND: Final = 1000
+FEW_BEND: Final = 200
 """Clear cells from which on the relation may bend."""
 CHUNK_CELLS: Final = 1 << 13
 """Cells whose kernels are held at once: 2 MB, so that they stay in the processor's cache."""

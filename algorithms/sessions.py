@@ -20,8 +20,14 @@ import numpy.typing as npt
 
 from algorithms.errors import ModelError, ParameterError, whole_number
 from algorithms.models import CloudModel, ModelFile
-
-Image = npt.NDArray[np.float32]
+from algorithms.networks import (
+    Image,
+    InputStatistics,
+    check_input,
+    class_probabilities,
+    fixed_statistics,
+    network_input,
+)
 
 logger = logging.getLogger("clearsky")
 
@@ -105,10 +111,8 @@ class _Session:
     """The ONNX Runtime session."""
     input: str
     """Name of its only input."""
-    mean: Image
-    """(B, 1, 1) mean of the training data."""
-    std: Image
-    """(B, 1, 1) standard deviation."""
+    statistics: InputStatistics | None
+    """What the input is normalised by, unless each window's own statistics do."""
     provider: str
     """Where it runs."""
 
@@ -187,34 +191,33 @@ class Sessions:
         with self._counting:
             return self._counts.total() if model is None else self._counts[model]
 
-    def probabilities(self, model: CloudModel, reflectance: Image) -> Image:
+    def probabilities(self, model: CloudModel, reflectance: Image, valid: npt.NDArray[np.bool_] | None = None) -> Image:
         """Class probabilities of one window.
 
         Args:
             model: the network.
             reflectance: (B, 256, 256) float32, 0..1, finite, in the order of the model's bands.
+            valid: (256, 256), cells that are data rather than filled in; None for all.
 
         Returns:
-            (3, 256, 256) float32, softmax over clear, cloud, shadow. Not calibrated.
+            (C, 256, 256) float32 of the model's classes: softmax over clear, cloud, shadow. Not calibrated.
 
         Raises:
-            ModelError: see `load`.
+            ModelError: see `load`; or the network gives something else than its card says.
         """
         session = self._session(model)
-        batch = ((reflectance - session.mean) / session.std)[None]
+        here = np.ones(reflectance.shape[1:], bool) if valid is None else valid
+        batch = network_input(model, reflectance, here, session.statistics)
         with self._slots:
             start = time.perf_counter()
-            logits: Image = session.network.run(None, {session.input: batch})[0][0]
+            output = session.network.run(None, {session.input: batch})[0]
             seconds = time.perf_counter() - start
         with self._counting:
             self._counts[model] += 1
             watchers = list(self._watchers)
         for watcher in watchers:
             watcher.inferred(model.id, seconds)
-        logits -= logits.max(axis=0)
-        np.exp(logits, out=logits)
-        logits /= logits.sum(axis=0)
-        return logits
+        return class_probabilities(model, output)
 
     def _session(self, model: CloudModel) -> _Session:
         if (session := self._sessions.get(model)) is None:
@@ -245,19 +248,51 @@ the bound on inferences at once is the machine's."""
 def _built(model: CloudModel, runtime: Runtime, names: tuple[str, ...]) -> _Session:
     import onnxruntime as ort  # noqa: PLC0415
 
-    mean, std = _statistics(model)
-    _checked(model, model.network)
+    assert model.network is not None  # noqa: S101  (rules are not run in sessions)
+    statistics = fixed_statistics(model) if model.statistics is None else _statistics(model, model.statistics)
+    content = _checked(model, model.network)
     options = ort.SessionOptions()
     options.intra_op_num_threads = runtime.threads
     options.inter_op_num_threads = 1
     # Spinning threads would burn the cores that other windows and GDAL need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # From the file: from bytes in memory a session keeps 40 MB more.
-    with as_file(model.place(model.network)) as path:
-        network, provider = _on_first_that_starts(
-            names, runtime.threads, lambda wanted: ort.InferenceSession(str(path), options, wanted)
+    if model.folder is None:
+        # From the file: from bytes in memory a session keeps 40 MB more.
+        with as_file(model.place(model.network)) as path:
+            network, provider = _on_first_that_starts(
+                names, runtime.threads, lambda wanted: ort.InferenceSession(str(path), options, wanted)
+            )
+        return _Session(network, network.get_inputs()[0].name, statistics, provider)
+
+    def start() -> tuple[Any, str]:
+        return _on_first_that_starts(
+            names, runtime.threads, lambda wanted: ort.InferenceSession(content, options, wanted)
         )
-    return _Session(network, network.get_inputs()[0].name, mean, std, provider)
+
+    network, provider = _of_card(model, start)
+    return _Session(network, network.get_inputs()[0].name, statistics, provider)
+
+
+def _of_card(model: CloudModel, start: Callable[[], tuple[Any, str]]) -> tuple[Any, str]:
+    """A network of an operator's card: from the bytes that were checked, so that nothing else is read.
+
+    Raises:
+        ModelError: it is no network, needs other files, or does not fit its card.
+    """
+    try:
+        network, provider = start()
+    except Exception as error:  # whatever ONNX Runtime raises for a file of somebody else
+        why = str(error).splitlines()[0][:200]
+        raise ModelError(
+            f"cloud model {model.id!r}: {model.network and model.network.name} is no network that runs here: {why}; "
+            "export it as one ONNX file, weights included"
+        ) from error
+    inputs = network.get_inputs()
+    if len(inputs) != 1 or inputs[0].type != "tensor(float)":
+        kinds = ", ".join(f"{one.name} {one.type}" for one in inputs)
+        raise ModelError(f"cloud model {model.id!r}: the network takes {kinds}; it must take one tensor of float32")
+    check_input(model, inputs[0].shape)
+    return network, provider
 
 
 def _options(provider: str, threads: int) -> dict[str, str]:
@@ -289,7 +324,7 @@ def _checked(model: CloudModel, file: ModelFile) -> bytes:
     Raises:
         ModelError: the file is missing, or its checksum differs.
     """
-    remedy = f"reinstall {model.package}"
+    remedy = model.remedy
     try:
         content = model.place(file).read_bytes()
     except (ModuleNotFoundError, OSError) as error:
@@ -302,19 +337,19 @@ def _checked(model: CloudModel, file: ModelFile) -> bytes:
     return content
 
 
-def _statistics(model: CloudModel) -> tuple[Image, Image]:
+def _statistics(model: CloudModel, file: ModelFile) -> InputStatistics:
     """Mean and standard deviation of the training data, each (B, 1, 1).
 
     Raises:
         ModelError: see `_checked`; or the file holds no such numbers for the model's bands.
     """
-    content = _checked(model, model.statistics)
+    content = _checked(model, file)
     try:
         both = np.asarray(json.loads(content)["data"]["dataset_statistics"]["img"], np.float32)
         mean, std = both.reshape(2, len(model.bands), 1, 1)
     except (ValueError, LookupError, TypeError) as error:
         raise ModelError(
-            f"cloud model {model.id!r}: {model.statistics.name} has no training statistics of "
+            f"cloud model {model.id!r}: {file.name} has no training statistics of "
             f"{len(model.bands)} bands; reinstall {model.package}"
         ) from error
     return mean, std

@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse, Response
 from morecantile.errors import PointOutsideTMSBounds
 from rio_tiler.errors import NoOverviewWarning
 from starlette.middleware.cors import CORSMiddleware
+from titiler.core.dependencies import BidxExprParams, ColorMapParams, DatasetParams, TileParams
 from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TilerFactory, TMSFactory
 
 from server import __version__
@@ -19,6 +20,7 @@ from server.analysis.state import preload
 from server.http.finding import add_search
 from server.http.guards import add_guards
 from server.http.health import add_health, kept_current
+from server.http.inloop import in_loop, no_environment
 from server.http.landing import landing_page
 from server.http.logs import configure_logs
 from server.http.looks import PictureParams
@@ -39,6 +41,7 @@ from server.http.statuses import add_error_handlers
 from server.http.telemetry import add_telemetry
 from server.http.validate import ValidateExtension
 from server.http.wmts import WmtsExtension
+from server.recipes.collections import COLLECTION_CLASSES, add_collections
 from server.recipes.params import TILE_PARAMETERS
 from server.recipes.routes import add_recipes, named_in_recipe
 from server.recipes.viewed import add_viewed_recipes
@@ -78,11 +81,16 @@ def _tiles(prefix: str, *, telemetry: bool) -> TilerFactory:
     return TilerFactory(
         enable_telemetry=telemetry,
         reader=open_request,  # type: ignore[arg-type]  # a function does as well
-        reader_dependency=ReaderParams,
         path_dependency=asked_request,
-        process_dependency=process,
+        reader_dependency=in_loop(ReaderParams),
+        layer_dependency=in_loop(BidxExprParams),
+        dataset_dependency=in_loop(DatasetParams),
+        tile_dependency=in_loop(TileParams),
+        process_dependency=in_loop(process),
+        colormap_dependency=in_loop(ColorMapParams),
+        render_dependency=in_loop(PictureParams),
+        environment_dependency=no_environment,  # type: ignore[arg-type]  # a coroutine as well
         render_func=render,
-        render_dependency=PictureParams,
         templates=TEMPLATES,
         router_prefix=prefix,
         supported_tms=MATRIX_SETS,
@@ -130,12 +138,14 @@ def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> 
     add_replacements(app)
     add_search(app)
     add_recipes(app)
+    add_collections(app)
     app.include_router(matrices.router, tags=["Tile matrix sets"])
     app.include_router(algorithms.router, tags=["Algorithms"])
     app.include_router(colormaps.router, tags=["Colour maps"])
-    # Of OGC API - Tiles only what TiTiler has: no description of a set of tiles has the `item` link that it requires.
+    # Of OGC API - Tiles what holds for recipes: no description of a set of tiles by TiTiler has the `item` link.
     maps = {name for name in cog.conforms_to if "/ogcapi-maps-1/" in name}
-    conformance = sorted({"http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core"} | maps)
+    common = "http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core"
+    conformance = sorted({common, *COLLECTION_CLASSES} | maps)
 
     add_health(app)
 
@@ -160,7 +170,7 @@ def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> 
         "/cog/": named_in_query,
         "/recipes/": named_in_recipe,
     }
-    declare_errors(app, tuple(resolvers))
+    declare_errors(app, (*resolvers, "/collections/"))
     app.add_middleware(
         ImageHeaders,
         resolvers=resolvers,
@@ -169,7 +179,7 @@ def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> 
         answers=app.state.services.answers,
     )
     app.add_middleware(ScaledTiles)
-    add_guards(app, settings, app.state.services.stuck)
+    add_guards(app, settings, app.state.services.stuck, app.state.services.activity)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=list(settings.cors_origins),

@@ -62,7 +62,10 @@ def shared_cache(url: str | None) -> SharedCache | None:
     Raises:
         ParameterError: it is neither `redis://` nor `file:///`, or a folder that cannot be used.
     """
-    return None if url is None else SharedCache(store_at(url), Codec(SHARED_TYPES), name_of, fits)
+    if url is None:
+        return None
+    software()  # now, rather than within the first request
+    return SharedCache(store_at(url), Codec(SHARED_TYPES), name_of, fits)
 
 
 def store_at(url: str) -> Store:
@@ -107,7 +110,7 @@ def fits(key: Hashable, value: object) -> bool:
 def software() -> str:
     """What tells versions of this software and of what it computes with apart, its own code included."""
     parts = [__version__, rasterio.__gdal_version__, *(version(name) for name in _LIBRARIES)]
-    parts += [f"{model.id} {model.network.sha256} {model.statistics.sha256}" for model in MODELS.values()]
+    parts += [model.fingerprint for model in MODELS.values()]  # those added are in the keys of what they have made
     for package in _COMPUTING:
         for file in sorted(resources.files(package).iterdir(), key=lambda file: file.name):
             if file.name.endswith(".py"):

@@ -58,7 +58,7 @@ class FoundScenes(BaseModel):
     left_out: int = Field(description="Items that cannot be shown: without date, assets or bands")
 
 
-def read_box(text: str) -> Box:
+def read_bbox(text: str) -> Box:
     """A box as a request writes it: west, south, east, north in degrees.
 
     Raises:
@@ -134,7 +134,7 @@ def search_scenes(
     where = api or settings.stac_api
     if not where:
         raise ParameterError("no STAC API is set: name one with `api=`, or the operator sets CLEARSKY_STAC_API")
-    box, period = read_box(bbox), read_period(datetime) if datetime else None
+    box, period = read_bbox(bbox), read_period(datetime) if datetime else None
     found: list[FoundScene] = []
     left_out, more = 0, False
     with holding():

@@ -13,6 +13,7 @@ from titiler.core.utils import render_image
 
 from algorithms.errors import ParameterError
 from algorithms.palettes import colour_table
+from server.http.encoders import WEBP_METHOD, encoded_picture
 from server.http.looks import pictured
 from server.http.paletted import colour_map, palette_name, paletted_png
 from server.work.trace import stage
@@ -21,9 +22,6 @@ PNG_FORMATS: Final = (None, ImageType.png, ImageType.pngraw)
 """Formats of a paletted picture; None: where the address leaves it open."""
 COLOUR_FORMATS: Final = (ImageType.webp, ImageType.jpg, ImageType.jpeg)
 """Formats whose pixels are colours."""
-WEBP_METHOD: Final = 2
-"""How long the encoder looks for the smallest file, 0 to 6: three fifths of the time of its default, 4, for a
-twentieth more bytes."""
 
 
 def render(
@@ -40,9 +38,10 @@ def render(
     What carries a look becomes that picture; masks, sources and the like have the colours of their legend in pictures,
     unless a colour map, a range or a `style` says otherwise.
 
-    PNG takes zlib's level 1: a fifth of the time of level 6, TiTiler's own, for a tenth more bytes
-    (docs/benchmarks.md). TiTiler lets its profile of a format win over options, so the level is chosen by the format
-    whose profile has it, `pngraw`; that one takes the data as they are. WebP takes `WEBP_METHOD`.
+    Grey and true-colour pictures of 8 bits are encoded by `encoders`, others by GDAL: PNG by zlib's level 1, a fifth
+    of the time of level 6, TiTiler's own, for a tenth more bytes (docs/benchmarks.md). TiTiler lets its profile of a
+    format win over options, so the level is chosen by the format whose profile has it, `pngraw`; that one takes the
+    data as they are.
 
     Raises:
         ParameterError: a colour formula that cannot be read or does not fit the bands, an image without a CRS, which
@@ -81,10 +80,14 @@ def render(
 
 def _encoded(image: ImageData, output_format: ImageType | None, options: dict[str, Any]) -> tuple[bytes, str]:
     """An image in the format of its colours."""
+    if output_format is not None and not options.get("colormap"):
+        mask = image.mask if options.get("add_mask", True) else None
+        if (content := encoded_picture(image.array.data, mask, output_format)) is not None:
+            return content, output_format.mediatype
     if output_format is ImageType.webp:
         options |= {"METHOD": WEBP_METHOD}
     try:
-        content: tuple[bytes, str] = render_image(image, output_format=output_format, **options)
+        rendered: tuple[bytes, str] = render_image(image, output_format=output_format, **options)
     except InvalidFormat as error:
         if image.count <= 3:
             raise
@@ -93,4 +96,4 @@ def _encoded(image: ImageData, output_format: ImageType | None, options: dict[st
             f"{image.count} bands cannot be written as {form}; choose bands: `assets=red,green,blue` or `bidx`, or "
             "another format such as tif"
         ) from error
-    return content
+    return rendered

@@ -9,9 +9,11 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.datastructures import QueryParams
+from titiler.core.dependencies import TileParams
 from titiler.core.factory import TilerFactory
 
 from server.http.asgi import Scope, below_root
+from server.http.inloop import in_loop, no_environment
 from server.http.matrices import MATRIX_SETS
 from server.http.openapi import PAGE_OR_JSON
 from server.http.pages import TEMPLATES
@@ -20,7 +22,7 @@ from server.http.scenes import SceneExtension
 from server.http.shared import chooser_of, sources_of
 from server.http.states import used_states
 from server.http.validate import ValidateExtension
-from server.http.wmts import Layer, WmtsExtension
+from server.http.wmts import WmtsExtension, WmtsLayer
 from server.recipes.model import Recipe
 from server.recipes.params import (
     TILE_PARAMETERS,
@@ -125,10 +127,10 @@ def list_recipes(request: Request) -> Response:
     return JSONResponse(content, headers={"Cache-Control": "no-cache", "Vary": "Accept"})
 
 
-def _layer(recipe: Recipe) -> Layer:
+def _layer(recipe: Recipe) -> WmtsLayer:
     """What a recipe is called in a WMTS."""
     kind = "A layer without its clouds" if recipe.request.replacements else "A layer as it was taken"
-    return Layer(recipe.name, recipe.title, f"{kind}: the recipe {recipe.name} of ClearSky")
+    return WmtsLayer(recipe.name, recipe.title, f"{kind}: the recipe {recipe.name} of ClearSky")
 
 
 def add_recipes(app: FastAPI) -> None:
@@ -140,13 +142,15 @@ def add_recipes(app: FastAPI) -> None:
     recipes_of(app)
     dependencies: dict[str, Any] = {  # functions, where TiTiler's annotations name classes
         "reader": open_recipe,
-        "reader_dependency": RecipeParams,
+        "reader_dependency": in_loop(RecipeParams),
         "path_dependency": named_recipe,
         "layer_dependency": recipe_bands,
-        "dataset_dependency": recipe_dataset,
-        "process_dependency": recipe_process,
-        "colormap_dependency": recipe_colormap,
-        "render_dependency": recipe_colours,
+        "dataset_dependency": in_loop(recipe_dataset),
+        "process_dependency": in_loop(recipe_process),
+        "colormap_dependency": in_loop(recipe_colormap),
+        "render_dependency": in_loop(recipe_colours),
+        "tile_dependency": in_loop(TileParams),
+        "environment_dependency": no_environment,
     }
     wmts = WmtsExtension(TILE_PARAMETERS, layer_of=_layer)
     factory = TilerFactory(

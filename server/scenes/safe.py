@@ -115,7 +115,7 @@ def _finest(names: Iterable[str]) -> Mapping[str, _Found]:
 def _meanings(product: Element, baseline: str | None, document: str) -> Mapping[str, Reflectance]:
     """Scale and offset of every band: what the metadata state, and the rule of the baseline where they do not."""
     quantity = _text(product, "BOA_QUANTIFICATION_VALUE") or _text(product, "QUANTIFICATION_VALUE")
-    by_rule = reflectance_by_rules([], applied=None, sentinel2=True, baseline=baseline, landsat=False)
+    by_rule = reflectance_by_rules([], applied=None, sentinel2=True, baseline=baseline, landsat=None)
     number = text_number(quantity)
     if number is None or not 1 <= number <= _MOST_QUANTITY:
         return dict.fromkeys(_BANDS, by_rule)

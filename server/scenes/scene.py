@@ -130,6 +130,8 @@ class Scene:
     """What its document says of date and place."""
     masks: tuple[SceneMask, ...] = ()
     """Masks that come with it, one of a kind."""
+    classed_mask: str | None = None
+    """Key of a mask that has classes in place of a preset's bits: a raster with `mask_remap` for whoever names it."""
     api_root: str | None = None
     """The STAC API that it is from."""
 

@@ -16,8 +16,10 @@ from titiler.core.resources.enums import ImageType
 from titiler.core.utils import render_image
 
 from algorithms.errors import ParameterError
-from server.http.render import WEBP_METHOD, render
+from server.http.encoders import WEBP_METHOD, png
+from server.http.render import render
 from tests.helpers.scenes import smooth_noise
+from tests.helpers.stock import check_same_samples
 
 
 def picture(dtype: str, *, bands: int = 3, masked: bool = False) -> ImageData:
@@ -60,14 +62,41 @@ def test_pictures_are_titilers(case: dict[str, Any], kind: ImageType | None) -> 
         method: dict[str, Any] = {"METHOD": WEBP_METHOD} if kind is ImageType.webp else {}
         expected, expected_media = render_image(picture(**shape), output_format=kind, **options, **method)
     assert media == expected_media
-    ours, theirs = (np.asarray(Image.open(io.BytesIO(data))) for data in (content, expected))
-    np.testing.assert_array_equal(ours, theirs)
+    check_same_samples(content, expected, media)
 
 
-@pytest.mark.parametrize("kind", [ImageType.png, None])
-def test_png_takes_the_fast_setting(kind: ImageType | None) -> None:
-    image = picture("uint8", masked=True)
-    assert render(picture("uint8", masked=True), kind)[0] == image.render(img_format="PNG", zlevel=1)
+@pytest.mark.parametrize("bands", [1, 3])
+def test_a_jpeg_is_as_close_to_its_pixels_as_titilers(bands: int) -> None:
+    pixels = picture("uint8", bands=bands).array.data
+    off = []
+    for content in (
+        render(picture("uint8", bands=bands), ImageType.jpeg)[0],
+        render_image(picture("uint8", bands=bands), output_format=ImageType.jpeg)[0],
+    ):
+        decoded = np.asarray(Image.open(io.BytesIO(content))).reshape(200, 240, bands)
+        off.append(np.abs(np.moveaxis(decoded, -1, 0).astype(int) - pixels).mean())
+    assert off[0] < 1.1 * off[1]
+
+
+@pytest.mark.parametrize("kind", [ImageType.png, ImageType.pngraw, ImageType.webp])
+@pytest.mark.parametrize("bands", [1, 3])
+def test_a_picture_without_a_mask_has_no_transparency(kind: ImageType, bands: int) -> None:
+    content, _ = render(picture("uint8", bands=bands, masked=True), kind, add_mask=False)
+    assert Image.open(io.BytesIO(content)).mode == ("L" if bands == 1 and kind is not ImageType.webp else "RGB")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 1), (300, 257)])
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_a_png_holds_its_pixels(shape: tuple[int, int], count: int) -> None:
+    pixels = np.random.default_rng(4).integers(0, 256, (*shape, count), np.uint8)
+    opened = Image.open(io.BytesIO(png(pixels)))
+    assert opened.mode == {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[count]
+    np.testing.assert_array_equal(np.asarray(opened).reshape(pixels.shape), pixels)
+
+
+def test_sixteen_bits_take_the_fast_setting() -> None:
+    image = picture("uint16", masked=True)
+    assert render(picture("uint16", masked=True), ImageType.png)[0] == image.render(img_format="PNG", zlevel=1)
     assert image.render(img_format="PNG", zlevel=1) != image.render(img_format="PNG", zlevel=6)
 
 

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from algorithms.errors import ParameterError
 from algorithms.options import OPTIONS
 from server.app import create_app
-from server.http.finding import read_box, read_period
+from server.http.finding import read_bbox, read_period
 from server.http.params import queried_request
 from server.recipes.model import recipe_of
 from server.recipes.viewed import viewer_query
@@ -88,14 +88,14 @@ def test_without_an_api_the_search_has_a_remedy(plain: TestClient) -> None:
 
 
 def test_times_and_places_are_read_as_they_are_written() -> None:
-    assert read_box(" -180,-90, 180,90") == (-180, -90, 180, 90)
-    assert read_box("170,1,-170,2") == (170, 1, -170, 2)  # across the antimeridian
+    assert read_bbox(" -180,-90, 180,90") == (-180, -90, 180, 90)
+    assert read_bbox("170,1,-170,2") == (170, 1, -170, 2)  # across the antimeridian
     first, last = read_period("2025-06-01")
     assert (first, last) == (datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 6, 1, 23, 59, 59, tzinfo=UTC))
     assert read_period("2025-06-01T10:00:00Z/2025-06-01T11:00:00Z")[1].hour == 11
     for bad in ("nan,0,1,1", "0,0,1,inf", "", "0,0,181,1"):
         with pytest.raises(ParameterError):
-            read_box(bad)
+            read_bbox(bad)
 
 
 def test_scenes_and_dates_are_chosen_by_a_click(chromium: Browser, api: StacApi) -> None:
