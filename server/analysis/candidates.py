@@ -10,9 +10,9 @@ from typing import Final
 from algorithms.errors import ParameterError
 from server.errors import SourceMissingError, SourceTimeoutError
 from server.raster.sources import Sources
+from server.scenes.acquisition import Acquisition
 from server.scenes.scene import Scene
 from server.scenes.search import LeftOut, read_page, search_address, search_periods, search_query
-from server.scenes.similar import Acquisition
 from server.work.ticket import check_wanted
 
 MOST_ITEMS: Final = 200

@@ -20,13 +20,14 @@ from server.analysis.candidates import search_candidates, search_target
 from server.analysis.clearness import Clearness
 from server.analysis.clouds import is_raster
 from server.analysis.engine import Analysis
-from server.analysis.ranking import Ranking, made_ranking
+from server.analysis.offers import Ranking
+from server.analysis.ranking import made_ranking
 from server.analysis.request import AUTO_REPLACEMENT, Request
 from server.errors import SourceBusyError, SourceError
 from server.raster.dataset import Dataset, dataset_crs
 from server.raster.sources import Sources
 from server.remote.transfer import again
-from server.scenes.similar import Box
+from server.scenes.acquisition import Box
 from server.work.flight import Flights
 from server.work.trace import note_replacements
 

@@ -18,9 +18,9 @@ from server.http.shared import SharedSettings, SharedSources
 from server.raster.sources import Sources
 from server.remote.redaction import redacted
 from server.remote.signatures import shown_name
+from server.scenes.acquisition import Box
 from server.scenes.scene import Scene
 from server.scenes.search import Period, place_query, read_page, search_address
-from server.scenes.similar import Box
 from server.work.ticket import check_wanted, holding
 
 DEFAULT_COLLECTION: Final = "sentinel-2-l2a"

@@ -12,8 +12,8 @@ from algorithms.bands import ROLES
 from algorithms.errors import BandError
 from server.errors import SourceForbiddenError
 from server.remote.signatures import unsigned_name
+from server.scenes.acquisition import Acquisition
 from server.scenes.bandnames import numbers_of
-from server.scenes.similar import Acquisition
 
 DOCUMENT_BYTES: Final = 8 << 20
 """Most bytes of a document; Items have 10,000 to 80,000."""

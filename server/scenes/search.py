@@ -11,10 +11,10 @@ from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
 from server.errors import SourceUnreadableError
 from server.remote.names import LONGEST_ADDRESS
+from server.scenes.acquisition import Box
 from server.scenes.bounded import list_of, mapping_of, read_json, shown
 from server.scenes.item import scene_of
 from server.scenes.scene import Scene
-from server.scenes.similar import Box
 
 PAGE_ITEMS: Final = 50
 """Items asked for at a time: some servers send no more than 6 MB."""

@@ -19,7 +19,7 @@ from algorithms.errors import ClearSkyError, ParameterError
 from server.analysis import choosing
 from server.analysis.choosing import Chooser
 from server.analysis.engine import Analysis
-from server.analysis.ranking import Ranking
+from server.analysis.offers import Ranking
 from server.analysis.request import Request
 from server.analysis.sharing import shared_cache
 from server.errors import (
