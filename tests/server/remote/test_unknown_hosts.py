@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from server.remote import web
 from tests.helpers.service import application
 
 HOST = "no.such.host.invalid"
@@ -14,7 +13,7 @@ HOST = "no.such.host.invalid"
 
 def test_an_unknown_host_is_named_without_another_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(web.time, "sleep", pauses.append)
+    monkeypatch.setattr("server.remote.web.time.sleep", pauses.append)
     with application(f"https://{HOST}/") as client:
         answer = client.get("/cog/info", params={"url": f"https://{HOST}/a.tif"})
     assert answer.status_code == 502
