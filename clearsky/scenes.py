@@ -244,4 +244,4 @@ def _crs(value: Any) -> CRS:
     try:
         return CRS.from_user_input(value)
     except (CRSError, ValueError, TypeError) as error:
-        raise ParameterError(f"crs {value!r} is none that can be read; give for example EPSG:4326") from error
+        raise ParameterError(f"crs {value!r} cannot be read; give for example EPSG:4326") from error

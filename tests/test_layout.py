@@ -38,6 +38,8 @@ FOREIGN = {"_base", "_pyproj_crs", "_replace"}
 """Private names of libraries that modules need: of rasterio, of morecantile, of named tuples."""
 TWO_MEANINGS = {"main", "Box"}
 """Public names that have them all the same: `Box` of cells, and of degrees."""
+MOST_MODULE_LINES = 300
+"""Of one module; longer ones are about more than one concept."""
 MOST_TEST_LINES = 500
 """Of one file of tests; longer ones are about more than one thing."""
 
@@ -126,6 +128,12 @@ def test_importing_the_numerics_imports_no_server_framework() -> None:
 def test_tests_are_short_and_leave_private_names_alone(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_TEST_LINES
     assert list(_private(path)) == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_modules_are_short(path: Path) -> None:
+    """But for the facade, which is one module for whoever reads it."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_MODULE_LINES
 
 
 @pytest.mark.parametrize("path", [*MODULES, ROOT / "clearsky.py"], ids=_name)

@@ -278,7 +278,7 @@ class PairReader(TargetReader):
         if algorithm.needs == "fill":
             shown, wanted = chosen.places, self._within(dataset, chosen.places)
         else:
-            # Which pixels have data is all that is taken of the image; with a nodata value each band tells for itself.
+            # Which pixels have data is all that is taken of the image; with a nodata value each band has its own.
             wanted = dataset.indexes[: None if dataset.nodata is not None else 1]
             shown = self._of(dataset, wanted)
         image = image_of(shown, task.target)

@@ -119,7 +119,7 @@ class WebTransfer:
                     if answer.status not in _REDIRECTS or target is None:
                         if where != first and answer.headers.get("content-type", "").startswith("text/html"):
                             raise SourceDeniedError(
-                                f"{url!r} leads to a page of {where.host!r}, to log in on; the operator can set "
+                                f"{url!r} leads to a log-in page of {where.host!r}; the operator can set "
                                 f"credentials with {SETTING}"
                             )
                         return read(answer, str(where), deadline)

@@ -89,7 +89,7 @@ def test_two_cards_of_one_name_and_a_folder_that_is_none(models: Path) -> None:
     (models / "again.yaml").write_bytes((models / "tiny.yaml").read_bytes())
     with pytest.raises(ModelError, match="'tiny' is another card's"):
         read_models(models)
-    with pytest.raises(ModelError, match=r"CLEARSKY_MODELS=.*is no folder"):
+    with pytest.raises(ModelError, match=r"CLEARSKY_MODELS=.*cannot be read as a folder"):
         read_models(models / "nowhere")
 
 

@@ -65,7 +65,7 @@ def test_a_search_lists_what_fits(client: TestClient, api: StacApi) -> None:
     ("query", "status", "words"),
     [
         ({"bbox": "1,2,3"}, 400, "bbox='1,2,3'"),
-        ({"bbox": "5,9,6,8"}, 400, "is no place"),
+        ({"bbox": "5,9,6,8"}, 400, "is not a place"),
         ({"datetime": "yesterday"}, 400, "datetime='yesterday'"),
         ({"datetime": "2025-07-01/2025-06-01"}, 400, "ends before it begins"),
         ({"cloud_cover": 101}, 400, "cloud_cover"),
