@@ -132,7 +132,10 @@ def demo(directory: Path, size: int, seed: int) -> None:
     click.echo(f"Wrote the demo scene to {directory}")
 
 
-@cli.command(epilog="\b\nExamples:\n  clearsky models\n  CLEARSKY_MODELS=/data/models clearsky models")
+@cli.command(
+    short_help="List the cloud models.",
+    epilog="\b\nExamples:\n  clearsky models\n  CLEARSKY_MODELS=/data/models clearsky models",
+)
 def models() -> None:
     """List the cloud models that can be used: those of ClearSky, then those of the cards in CLEARSKY_MODELS.
 

@@ -15,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
+    ("clearsky",),
     ("server.app", "server.cli"),
     ("server.export",),
     ("server.services",),
@@ -31,7 +32,7 @@ LAYERS = (
     ("algorithms",),
 )
 """From the top down: a module imports from its own part and from those in later rows."""
-MODULES = sorted(p for folder in ("server", "algorithms") for p in (ROOT / folder).rglob("*.py"))
+MODULES = sorted(p for folder in ("clearsky", "server", "algorithms") for p in (ROOT / folder).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 FOREIGN = {"_base", "_pyproj_crs", "_replace"}
 """Private names of libraries that modules need: of rasterio, of morecantile, of named tuples."""
@@ -84,7 +85,7 @@ def test_imports_point_one_way(path: Path) -> None:
         return
     row, part = _part(module)
     for imported in _imports(path):
-        if imported == "server" or not imported.startswith(("server.", "algorithms")):
+        if imported == "server" or not imported.startswith(("clearsky", "server.", "algorithms")):
             continue  # the version alone, or another package
         to_row, to_part = _part(imported)
         assert to_part == part or to_row > row, f"{module} imports {imported}, against the direction of the layers"
