@@ -10,10 +10,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.border import sample_border
-from algorithms.cells import bilinear
 from algorithms.fill import UNFILLED
 from algorithms.masks import NODATA
+from algorithms.sampling import EDGE_CELLS, add_border, look_up, sample_fields
 from algorithms.shift import NO_SHIFT
 from algorithms.sidecar import CloudSidecar, Needs, PixelFill
 from server.analysis.blocks import ALL_DATA, NO_DATA, BlockFill
@@ -33,10 +32,6 @@ ReadReplacement = Callable[[ReplacementIndex], tuple[npt.NDArray[np.float32], np
 
 FINE_PIXELS: Final = 2.0
 """Native pixels per output pixel from which single ones are not resolved, and overviews are read."""
-STEPS_PER_CELL: Final = 4096
-"""Positions per cell. Whole steps rid a tile and its quarters of the last bits in which their transforms differ."""
-EDGE_CELLS: Final = 1e-7
-"""Positions this close to a cell's border, in cells, count as beyond it, whatever the rounding of the transform."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +55,8 @@ class View:
         return self.pixel < FINE_PIXELS
 
     def cells(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """(H, W) rows and columns in cells, in steps of 1 / `STEPS_PER_CELL`."""
-        rows, cols = (
-            np.rint(axis * (STEPS_PER_CELL / self.plane.factor)) / STEPS_PER_CELL for axis in self.positions.all()
-        )
-        return rows, cols
+        """(H, W) rows and columns in cells, in steps of 1 / `STEPS_PER_CELL` of `algorithms.sampling`."""
+        return self.positions.in_cells(self.plane.factor)
 
 
 def look_at(task: Task, output: OutputGrid, grid: Grid | None = None) -> View | None:
@@ -97,14 +89,7 @@ def _lookup(
     outside: int,
 ) -> npt.NDArray[np.uint8]:
     """Value of the cell under every output pixel."""
-    y, x = rows + (EDGE_CELLS - box.top), cols + (EDGE_CELLS - box.left)
-    inside = (y >= 0) & (y < box.shape[0]) & (x >= 0) & (x < box.shape[1])  # False for NaN, too
-    values = np.full(rows.shape, outside, np.uint8)
-    if inside.all():
-        values[:] = cells[y.astype(np.intp) >> view.pooled, x.astype(np.intp) >> view.pooled]
-        return values
-    values[inside] = cells[y[inside].astype(np.intp) >> view.pooled, x[inside].astype(np.intp) >> view.pooled]
-    return values
+    return look_up(cells, rows, cols, (box.top, box.left), box.shape, view.pooled, outside)
 
 
 def _standing(
@@ -260,9 +245,8 @@ def _pixel_fill(
                 continue
             at = y * rows.shape[1] + x
             at_row, at_col = (axis.ravel().take(at) + EDGE_CELLS for axis in (rows, cols))
-            sampled = _sample(view, fills, k, at_row, at_col, bands)
-            count = len(bands)
-            parts.append(PixelFill(y, x, sampled[:, :count].T, sampled[:, count:].T, values))
+            gain, offset = _sample(view, fills, k, at_row, at_col, bands)
+            parts.append(PixelFill(y, x, gain, offset, values))
     if not parts:
         return None
     if len(parts) == 1:
@@ -281,29 +265,17 @@ def _sample(
     rows: npt.NDArray[np.float64],
     cols: npt.NDArray[np.float64],
     bands: tuple[int, ...],
-) -> npt.NDArray[np.float32]:
-    """(p, 2 B) gain and offset at points, each from the block that holds it."""
-    size = 1 << view.pooled
-    side = view.plane.grid.side
-    across = view.plane.grid.cols // side + 1
-    number = (rows // side).astype(np.intp) * across + (cols // side).astype(np.intp)
-    result = np.zeros((len(rows), 2 * len(bands)), np.float32)
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """(B, p) gain and offset at points, each from the block that holds it."""
+    grid, size = view.plane.grid, 1 << view.pooled
+    result = np.zeros((2 * len(bands), len(rows)), np.float32)
     for (i, j), block in fills.items():
         if (layer := block.layers.get(k)) is None:
             continue
-        picked = np.flatnonzero(number == i * across + j)
-        if len(picked) == 0:
-            continue
-        at_row, at_col = rows.take(picked), cols.take(picked)
         total = layer.fields.shape[-1] // 2
-        columns, fields = [*bands, *(total + b for b in bands)], layer.fields
-        if few := 2 * len(bands) < total:
-            fields = fields.take(columns, axis=-1)
-        box = layer.box
-        sampled = bilinear(fields, at_row / size - box.top, at_col / size - box.left)
-        result[picked] = sampled if few else sampled.take(columns, axis=1)
+        columns = np.array([*bands, *(total + b for b in bands)])
+        bounds = (i * grid.side, (i + 1) * grid.side, j * grid.side, (j + 1) * grid.side)
+        sample_fields(result, rows, cols, bounds, layer.fields, columns, (layer.box.top, layer.box.left), size)
         if layer.border is not None and view.shows_pixels:
-            factor = view.plane.factor
-            at, correction = sample_border(layer.border, at_row * factor, at_col * factor, bands)
-            result[picked[at], len(bands) :] += correction
-    return result
+            add_border(result, rows, cols, bounds, layer.border, columns[: len(bands)], view.plane.factor)
+    return result[: len(bands)], result[len(bands) :]
