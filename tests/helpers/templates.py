@@ -6,6 +6,7 @@ XSI = "xmlns:xsi='http://www.w3.org/2001/XMLSchema-instance' xmlns:typens='http:
 
 
 def variable(name: str, value: str = "") -> str:
+    """An argument that may have a value."""
     return (
         f"<AnyType xsi:type='typens:RasterFunctionVariable'><Name>{name}_1</Name><Description></Description>"
         f"{value or '<Value></Value>'}<IsDataset>true</IsDataset></AnyType>"
@@ -26,7 +27,14 @@ def function(title: str, arguments: dict[str, str], tag: str = "RasterFunctionTe
 SLRA = "Stepwise Local Radiometric Adjustment"
 
 
+def doubles(*numbers: float) -> str:
+    """An argument that is a list of numbers."""
+    inner = "".join(f"<Double>{number}</Double>" for number in numbers)
+    return variable("v", f"<Value xsi:type='typens:ArrayOfDouble'>{inner}</Value>")
+
+
 def slra(**arguments: str) -> str:
+    """A template of SLRA; `arguments` replace those that it has."""
     base = {
         "size_of_window": variable("size_of_window", "<Value xsi:type='xs:int'>40</Value>"),
         "input_mask": variable("input_mask"),

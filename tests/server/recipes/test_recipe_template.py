@@ -12,18 +12,13 @@ import yaml
 from algorithms.removal import CloudRemoval
 from server.recipes.store import load_recipe
 from tests.helpers.recipes import clearsky
-from tests.helpers.templates import SLRA, XSI, function, slra, variable
+from tests.helpers.templates import SLRA, XSI, doubles, function, slra, variable
 
 STRING = "<Value xsi:type='xs:string'>{}</Value>"
 DATASET = (
     "<Value xsi:type='typens:RasterDatasetName'><WorkspaceName xsi:type='typens:WorkspaceName'>"
     "<PathName>/data/july/</PathName></WorkspaceName><Name>clear.tif</Name></Value>"
 )
-
-
-def doubles(*numbers: float) -> str:
-    inner = "".join(f"<Double>{number}</Double>" for number in numbers)
-    return variable("v", f"<Value xsi:type='typens:ArrayOfDouble'>{inner}</Value>")
 
 
 def convert(
