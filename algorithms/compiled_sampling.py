@@ -26,8 +26,8 @@ def _compiled(*signatures: str) -> Callable[[Callable[..., Any]], Any]:
 
 
 @_compiled("float64[:,::1](float64[:,::1], int64, int64, int64, int64)")
-def spread(nodes, spacing, height, width, factor):  # type: ignore[no-untyped-def]
-    """See `algorithms.sampling.numpy_spread`."""
+def compiled_spread_nodes(nodes, spacing, height, width, factor):  # type: ignore[no-untyped-def]
+    """See `algorithms.sampling.numpy_spread_nodes`."""
     across = np.empty(nodes.shape[1], np.float64)
     result = np.empty((height, width), np.float64)
     low, weight = np.empty(width, np.int64), np.empty(width, np.float64)
@@ -51,7 +51,7 @@ def spread(nodes, spacing, height, width, factor):  # type: ignore[no-untyped-de
 @_compiled(
     "uint8[:,::1](uint8[:,::1], float64[:,::1], float64[:,::1], int64, int64, int64, int64, int64, int64)",
 )
-def look_up(cells, rows, cols, top, left, height, width, pooled, outside):  # type: ignore[no-untyped-def]
+def compiled_look_up(cells, rows, cols, top, left, height, width, pooled, outside):  # type: ignore[no-untyped-def]
     """See `algorithms.sampling.numpy_look_up`."""
     result = np.empty(rows.shape, np.uint8)
     for i in range(rows.shape[0]):
@@ -78,7 +78,7 @@ def _corner(position, size):  # type: ignore[no-untyped-def]
 @_compiled(
     "void(float32[:,::1], float64[::1], float64[::1], int64[::1], float32[:,:,::1], int64[::1], int64, int64, int64)",
 )
-def sample_fields(result, rows, cols, bounds, fields, columns, top, left, size):  # type: ignore[no-untyped-def]
+def compiled_sample_fields(result, rows, cols, bounds, fields, columns, top, left, size):  # type: ignore[no-untyped-def]
     """See `algorithms.sampling.numpy_sample_fields`."""
     height, width = fields.shape[0], fields.shape[1]
     right, below = (1 if width > 1 else 0), (1 if height > 1 else 0)
@@ -103,7 +103,7 @@ def sample_fields(result, rows, cols, bounds, fields, columns, top, left, size):
     "void(float32[:,::1], float64[::1], float64[::1], int64[::1], int32[::1], int32[::1], float32[:,::1], int64[::1], "
     "int64)",
 )
-def add_border(result, rows, cols, bounds, at_rows, at_cols, values, bands, factor):  # type: ignore[no-untyped-def]
+def compiled_add_border(result, rows, cols, bounds, at_rows, at_cols, values, bands, factor):  # type: ignore[no-untyped-def]
     """See `algorithms.sampling.numpy_add_border`."""
     top, left = at_rows.min(), at_cols.min()
     height, width = at_rows.max() - top + 1, at_cols.max() - left + 1

@@ -21,8 +21,8 @@ EDGE_CELLS: Final = 1e-7
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
-Values = npt.NDArray[np.float32]
-Numbers = npt.NDArray[np.int64]
+Float32s = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
 
 
 class _Loading:
@@ -42,7 +42,7 @@ compiled_loops = cache(_Loading)
 """The compiled loops of this process, `loops` None until they are there."""
 
 
-def spread(nodes: Floats, spacing: int, height: int, width: int, factor: int) -> Floats:
+def spread_nodes(nodes: Floats, spacing: int, height: int, width: int, factor: int) -> Floats:
     """(height, width) positions in cells, in steps of 1 / `STEPS_PER_CELL`, from those of nodes.
 
     Args:
@@ -53,13 +53,13 @@ def spread(nodes: Floats, spacing: int, height: int, width: int, factor: int) ->
         factor: pixels per cell.
     """
     if (loops := compiled_loops().loops) is None:
-        return numpy_spread(nodes, spacing, height, width, factor)
-    result: Floats = loops.spread(np.ascontiguousarray(nodes), spacing, height, width, factor)
+        return numpy_spread_nodes(nodes, spacing, height, width, factor)
+    result: Floats = loops.compiled_spread_nodes(np.ascontiguousarray(nodes), spacing, height, width, factor)
     return result
 
 
-def numpy_spread(nodes: Floats, spacing: int, height: int, width: int, factor: int) -> Floats:
-    """`spread` in numpy."""
+def numpy_spread_nodes(nodes: Floats, spacing: int, height: int, width: int, factor: int) -> Floats:
+    """`spread_nodes` in numpy."""
     with np.errstate(invalid="ignore"):
         down = lerp(nodes, 0, (np.arange(height) + 0.5) / spacing)
         return in_steps(lerp(down, 1, (np.arange(width) + 0.5) / spacing), factor)
@@ -72,7 +72,7 @@ def in_steps(positions: Floats, factor: int) -> Floats:
 
 
 def lerp(nodes: Floats, axis: int, at: Floats) -> Floats:
-    """Values between nodes along an axis.
+    """Float32s between nodes along an axis.
 
     Args:
         nodes: (m, n).
@@ -104,7 +104,7 @@ def look_up(
     if (loops := compiled_loops().loops) is None:
         return numpy_look_up(cells, rows, cols, origin, shape, pooled, outside)
     rows, cols = np.ascontiguousarray(rows), np.ascontiguousarray(cols)
-    result: Bytes = loops.look_up(np.ascontiguousarray(cells), rows, cols, *origin, *shape, pooled, outside)
+    result: Bytes = loops.compiled_look_up(np.ascontiguousarray(cells), rows, cols, *origin, *shape, pooled, outside)
     return result
 
 
@@ -123,12 +123,12 @@ def numpy_look_up(
 
 
 def sample_fields(
-    result: Values,
+    result: Float32s,
     rows: Floats,
     cols: Floats,
     bounds: tuple[int, int, int, int],
-    fields: Values,
-    columns: Numbers,
+    fields: Float32s,
+    columns: Integers,
     origin: tuple[int, int],
     size: int,
 ) -> None:
@@ -148,16 +148,16 @@ def sample_fields(
         numpy_sample_fields(result, rows, cols, bounds, fields, columns, origin, size)
     else:
         fields = np.ascontiguousarray(fields)
-        loops.sample_fields(result, rows, cols, np.array(bounds), fields, columns, *origin, size)
+        loops.compiled_sample_fields(result, rows, cols, np.array(bounds), fields, columns, *origin, size)
 
 
 def numpy_sample_fields(
-    result: Values,
+    result: Float32s,
     rows: Floats,
     cols: Floats,
     bounds: tuple[int, int, int, int],
-    fields: Values,
-    columns: Numbers,
+    fields: Float32s,
+    columns: Integers,
     origin: tuple[int, int],
     size: int,
 ) -> None:
@@ -173,12 +173,12 @@ def numpy_sample_fields(
 
 
 def add_border(
-    result: Values,
+    result: Float32s,
     rows: Floats,
     cols: Floats,
     bounds: tuple[int, int, int, int],
     border: Border,
-    bands: Numbers,
+    bands: Integers,
     factor: int,
 ) -> None:
     """Add the correction in pixels to the offsets of points within bounds.
@@ -196,16 +196,16 @@ def add_border(
         numpy_add_border(result, rows, cols, bounds, border, bands, factor)
     else:
         values = np.ascontiguousarray(border.values)
-        loops.add_border(result, rows, cols, np.array(bounds), border.rows, border.cols, values, bands, factor)
+        loops.compiled_add_border(result, rows, cols, np.array(bounds), border.rows, border.cols, values, bands, factor)
 
 
 def numpy_add_border(
-    result: Values,
+    result: Float32s,
     rows: Floats,
     cols: Floats,
     bounds: tuple[int, int, int, int],
     border: Border,
-    bands: Numbers,
+    bands: Integers,
     factor: int,
 ) -> None:
     """`add_border` in numpy."""

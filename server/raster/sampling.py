@@ -12,7 +12,7 @@ import numpy.typing as npt
 from affine import Affine
 from pyproj import Transformer
 
-from algorithms.sampling import in_steps, lerp, spread
+from algorithms.sampling import in_steps, lerp, spread_nodes
 from server.raster.dataset import Dataset
 from server.raster.turns import full_turn, nearest_turn
 from server.raster.upright import is_north_up
@@ -153,7 +153,8 @@ class Positions:
     def in_cells(self, factor: int) -> tuple[Floats, Floats]:
         """(height, width) rows and columns of the pixels' centres in cells of `factor` pixels, in whole steps."""
         rows, cols = (
-            spread(nodes, NODE_PIXELS, self.height, self.width, factor) for nodes in (self.node_rows, self.node_cols)
+            spread_nodes(nodes, NODE_PIXELS, self.height, self.width, factor)
+            for nodes in (self.node_rows, self.node_cols)
         )
         rows[self.places], cols[self.places] = (in_steps(axis, factor) for axis in self.exact)
         return rows, cols

@@ -11,7 +11,7 @@ from scipy import ndimage
 from algorithms import sampling
 from algorithms.border import Border
 
-LOOPS = ("spread", "look_up", "sample_fields", "add_border")
+LOOPS = ("spread_nodes", "look_up", "sample_fields", "add_border")
 POINTS = 700
 
 
@@ -35,7 +35,7 @@ def calls(loops: Any) -> list[np.ndarray]:
     rng = np.random.default_rng(1)
     nodes = np.sort(rng.uniform(0, 300, (6, 9)), axis=1)
     nodes[2, 3] = np.inf
-    found = [loops["spread"](nodes, 16, 75, 120, factor) for factor in (1, 2, 6)]
+    found = [loops["spread_nodes"](nodes, 16, 75, 120, factor) for factor in (1, 2, 6)]
     rows, cols = points(40, 4), points(60, 5)
     rows[:3] = np.nan, np.inf, -np.inf
     at = rows.reshape(20, 35), cols.reshape(20, 35)
