@@ -22,7 +22,8 @@ import rasterio
 from algorithms.bands import role_indexes
 from algorithms.errors import ClearSkyError
 from algorithms.models import INPUT_CELLS, MODELS
-from algorithms.sessions import Runtime, Sessions
+from algorithms.providers import Runtime
+from algorithms.sessions import Sessions
 from benchmarks.cases import data_folder
 
 MODEL = MODELS["ukis-6b-l1c"]

@@ -3,7 +3,7 @@
 /* global L */
 
 import { chooseColours, connectColours, fillColours } from "./colours.js";
-import { connectControls, fillFields, fillLegend, fillOutputs, makeOptions, sideLabels } from "./controls.js";
+import { connectControls, fillFields, fillLegend, fillOutputs, fillViews, makeOptions, sideLabels } from "./controls.js";
 import { connectCopy } from "./copy.js";
 import { $, later } from "./dom.js";
 import { busy, failing, report, showError, showFigures } from "./feedback.js";
@@ -11,6 +11,7 @@ import { connectFind } from "./find.js";
 import { TILE_PIXELS } from "./layers.js";
 import { connectLibrary } from "./library.js";
 import { fitScene, limitZoom, magnify, makeMap } from "./map.js";
+import { page } from "./page.js";
 import { coveredPixels, fitRows, isOpen, readImages, setPanel } from "./panel.js";
 import { Progress } from "./progress.js";
 import { readScene } from "./scene.js";
@@ -23,24 +24,6 @@ import { sameViews, stageAddresses } from "./views.js";
 
 const SETTLE = 400; // milliseconds between the last touch of a setting and new tiles
 
-/**
- * What all parts of the page share.
- * @typedef {object} Page
- * @property {import("./state.js").State} state
- * @property {import("./state.js").Option[]} options of the removal
- * @property {import("./state.js").State["parameters"]} defaults theirs
- * @property {import("./bands.js").Style[]} styles the server's named renderings
- * @property {Object<string, object[]>} palettes colours of masks and the like
- * @property {any} offered what else the server says of itself
- * @property {?import("./scene.js").Scene} scene the loaded one
- * @property {import("./bands.js").Shown} shown
- * @property {boolean} stretching whether ranges are to be found in the picture
- * @property {L.Map} map
- * @property {(wanted: Partial<import("./state.js").State>) => Promise<void>} open shows another scene or other settings
- */
-
-/** @type {Page} */
-const page = { scene: null, shown: { bands: [], style: "", ranges: [], index: false }, stretching: false };
 let stage = null;
 let swipe = null;
 let running = new AbortController(); // of the metadata requests
@@ -82,6 +65,7 @@ async function load(view) {
     draw();
     save();
     await page.scene.complete;
+    fillViews(page);
     draw();
   } catch (error) {
     report(error);
@@ -112,10 +96,10 @@ function draw() {
   if (!scene) return;
   stage.overlay.fade(state.opacity / 100);
   stage.show(stageAddresses(page, TILE_PIXELS), scene);
-  $("swipe").hidden = sameViews(state);
+  $("swipe").hidden = sameViews(page);
   entitle();
   clip();
-  fillLegend(state, page.palettes);
+  fillLegend(page);
   refill();
 }
 
@@ -170,7 +154,7 @@ function clip() {
 /** Say what both sides show; the original where the picture of a side fails. */
 function entitle() {
   const failed = stage.sides.map(({ picture, classes }) => picture.failures + classes.failures > 0);
-  swipe.entitle(...sideLabels(page.state).map((name, k) => (failed[k] ? `Original (${name.toLowerCase()} failed)` : name)));
+  swipe.entitle(...sideLabels(page).map((name, k) => (failed[k] ? `Original (${name.toLowerCase()} failed)` : name)));
 }
 
 const measureSoon = later(() => {
