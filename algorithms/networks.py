@@ -91,7 +91,7 @@ def class_probabilities(model: CloudModel, output: Any) -> Image:
     values: Image = found[0, :, :INPUT_CELLS, :INPUT_CELLS].astype(np.float32, copy=False)
     if not np.isfinite(values).all():
         raise ModelError(
-            f"cloud model {model.id!r} gives values that are no numbers; check `scale` and `normalisation` of its card"
+            f"cloud model {model.id!r} gives values that are not numbers; check `scale` and `normalisation` of its card"
         )
     if model.output == "probabilities":
         values = values.clip(0, 1)

@@ -17,6 +17,7 @@ from server import __version__
 from server.export.command import export
 from server.export.looks_command import mask, picture
 from server.export.replacements import replacements
+from server.export.terminal import in_flags
 from server.recipes.command import recipe
 from server.remote.redaction import redacted
 from server.settings import LogLevel
@@ -132,7 +133,10 @@ def demo(directory: Path, size: int, seed: int) -> None:
     click.echo(f"Wrote the demo scene to {directory}")
 
 
-@cli.command(epilog="\b\nExamples:\n  clearsky models\n  CLEARSKY_MODELS=/data/models clearsky models")
+@cli.command(
+    short_help="List the cloud models.",
+    epilog="\b\nExamples:\n  clearsky models\n  CLEARSKY_MODELS=/data/models clearsky models",
+)
 def models() -> None:
     """List the cloud models that can be used: those of ClearSky, then those of the cards in CLEARSKY_MODELS.
 
@@ -171,4 +175,4 @@ def main() -> None:
     except click.Abort:
         sys.exit(130)
     except (ClearSkyError, OSError) as error:
-        _fail(redacted(str(error)))
+        _fail(in_flags(redacted(str(error))))

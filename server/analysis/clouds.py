@@ -86,7 +86,7 @@ def own_clouds(
         if wanted == AUTO:
             return None
         raise ParameterError(
-            f"mask={wanted}: {url!r} comes with no mask; name `auto`, which takes the model then, or a raster"
+            f"mask={wanted}: {url!r} comes with no mask; give `auto`, which falls back to the model, or a raster"
         )
     kind = chosen_kind(wanted, [mask.kind for mask in masks], repr(url))
     mask = next(mask for mask in masks if mask.kind == kind)

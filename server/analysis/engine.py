@@ -167,7 +167,7 @@ class Analysis:
                 self._refinement.prefetch(masked, boxes)
         with stage("adjust"):
             if plane.task.replacements and any(self.pairs.masked(plane, plane.block(n)).any() for n in numbers):
-                self.pairs.scene(plane, plane.task.indexes[0])
+                self.pairs.scene(plane, plane.task.turns[0])
 
     def announce(self, plane: Plane, numbers: list[BlockNumber]) -> None:
         """Announce which blocks will be requested, so that their pixels are read with their cells."""

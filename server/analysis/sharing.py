@@ -25,12 +25,12 @@ from server import __version__
 from server.analysis.blocks import BlockFields, BlockFill
 from server.analysis.choosing import ChoiceKey
 from server.analysis.keys import FillKey, FirstFitKey, SceneKey, ShiftKey, WindowKey
-from server.analysis.ranking import Offer, Ranking
+from server.analysis.offers import Offer, Ranking
 from server.raster.dataset import Dataset
 from server.raster.grid import Box
 from server.raster.layer import Layer
+from server.scenes.acquisition import Acquisition
 from server.scenes.search import LeftOut
-from server.scenes.similar import Acquisition
 from server.work.codec import Codec
 from server.work.folderstore import DEFAULT_FOLDER_BYTES, FolderStore
 from server.work.redisstore import RedisStore

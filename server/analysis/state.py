@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from algorithms.errors import ModelError
 from algorithms.models import MODELS, known_models
-from algorithms.sessions import SESSIONS, Runtime
+from algorithms.providers import Runtime
+from algorithms.sessions import SESSIONS
 from server.analysis.choosing import Chooser
 from server.analysis.engine import Analysis
 from server.analysis.sharing import shared_cache

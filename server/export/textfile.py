@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 if TYPE_CHECKING:
     from server.export.scene import ExportReport
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger("clearsky")
 
 WRITE_SECONDS: Final = 5.0
 """Between two states of the file; Prometheus asks every 15 s."""
@@ -62,7 +62,7 @@ class ProgressFile:
         except OSError as error:
             if self._written is None:
                 raise
-            log.warning("%s cannot be written: %s", self._path, error)
+            logger.warning("%s cannot be written: %s", self._path, error)
         self._written = time.monotonic()
 
     def batch(self, counts: Mapping[str, int]) -> None:

@@ -153,7 +153,7 @@ class TargetReader(Reader):
         return common_names(given if len(given) == len(own) else own)
 
     def __exit__(self, *error: Any) -> None:
-        """Close the target, which tells of its file's errors."""
+        """Close the target, which raises errors of its file."""
         self._ctx_stack.__exit__(*error)
 
     @property
@@ -167,7 +167,7 @@ class TargetReader(Reader):
         return is_north_up(self._raster.transform)
 
     def get_geographic_bounds(self, crs: CRS) -> BBox:
-        """Bounds in a geographic CRS; the whole globe, as rio-tiler has it, where that cannot be told."""
+        """Bounds in a geographic CRS; the whole globe, as rio-tiler has it, where that is unknown."""
         check_crs(self._raster, self.input)
         with _quietly():
             bounds: BBox = super().get_geographic_bounds(crs)
@@ -175,13 +175,13 @@ class TargetReader(Reader):
 
     @property
     def minzoom(self) -> int:
-        """Coarsest zoom level; the matrix set's own where that cannot be told."""
+        """Coarsest zoom level; the matrix set's own where that is unknown."""
         with _quietly():
             return int(super().minzoom)
 
     @property
     def maxzoom(self) -> int:
-        """Finest zoom level; the matrix set's own where that cannot be told."""
+        """Finest zoom level; the matrix set's own where that is unknown."""
         with _quietly():
             return int(super().maxzoom)
 
@@ -191,11 +191,11 @@ class TargetReader(Reader):
         Where the raster is turned there, corners of its bounds have tiles without data: these are transparent, because
         clients ask for all tiles within the limits that they are told.
         """
-        if super().tile_exists(tile_x, tile_y, tile_z):
+        bounds = None if self.tms.is_variable else bounds_in(self.tms, self)
+        limits = None if bounds is None else tile_limits(self.tms, bounds, tile_z)
+        if limits is not None and limits.hold(Tile(tile_x, tile_y, tile_z)):
             return True
-        bounds = bounds_in(self.tms, self)
-        limits = None if bounds is None or self.tms.is_variable else tile_limits(self.tms, bounds, tile_z)
-        return limits is not None and limits.hold(Tile(tile_x, tile_y, tile_z))
+        return bool(super().tile_exists(tile_x, tile_y, tile_z))
 
     def tile(self, tile_x: int, tile_y: int, tile_z: int, tilesize: int | None = None, **kwargs: Any) -> ImageData:  # type: ignore[override]
         """Read a map tile."""

@@ -78,7 +78,7 @@ class CardSize(_Part):
     def _fits(self) -> CardSize:
         if SizeRule(self.multiple, self.least, self.most).side is None:
             raise ValueError(
-                f"no side of at least {INPUT_CELLS} cells, which windows have; export the network for such inputs"
+                f"no side of {INPUT_CELLS} cells, the least of a window, or more; export the network for such inputs"
             )
         return self
 
@@ -105,7 +105,7 @@ def _bands(names: tuple[str, ...]) -> tuple[str, ...]:
     found = common_names(names)
     for name, known in zip(names, found, strict=True):
         if known is None or not re.fullmatch(r"[a-z]+[0-9]*", known):
-            raise ValueError(f"{name!r} is no band that is known; write common names such as red, nir, swir16")
+            raise ValueError(f"{name!r} is not a known band; write common names such as red, nir, swir16")
     bands = tuple(name or "" for name in found)
     if len(set(bands)) < len(bands):
         raise ValueError("a band occurs twice; name each once")

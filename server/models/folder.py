@@ -21,13 +21,13 @@ NETWORK_BYTES: Final = 1 << 30
 _CHUNK: Final = 1 << 20
 
 
-def use_models(folder: Path | None) -> None:
+def use_models(folder: Path | str | None) -> None:
     """Make the models of a folder known to this process, in place of those of another folder.
 
     Raises:
         ModelError: a card is wrong, or its network is missing, too large or another file; nothing has changed then.
     """
-    add_models(read_models(folder) if folder is not None else ())
+    add_models(read_models(Path(folder)) if folder is not None else ())
 
 
 def read_models(folder: Path) -> tuple[CloudModel, ...]:
@@ -39,7 +39,7 @@ def read_models(folder: Path) -> tuple[CloudModel, ...]:
     models: dict[str, CloudModel] = {}
     for file, card in read_cards(folder):
         if card.name in models:
-            raise ModelError(f"{file}: name={card.name!r} is another card's of this folder, too; choose another")
+            raise ModelError(f"{file}: name={card.name!r} also belongs to another card of this folder; choose another")
         network = network_of(file, card)
         found = _checksum(network)
         if found != card.sha256:
@@ -61,7 +61,7 @@ def read_cards(folder: Path) -> list[tuple[Path, Card]]:
         files = sorted(file for file in folder.iterdir() if file.suffix in CARD_SUFFIXES)
     except OSError as error:
         raise ModelError(
-            f"CLEARSKY_MODELS={str(folder)!r} is no folder that can be read: {error.strerror}; name the folder of cards"
+            f"CLEARSKY_MODELS={str(folder)!r} cannot be read as a folder: {error.strerror}; name that of the cards"
         ) from error
     if len(files) > MOST_CARDS:
         raise ModelError(f"CLEARSKY_MODELS={str(folder)!r} has {len(files)} cards; up to {MOST_CARDS} are read")
@@ -92,7 +92,7 @@ def network_of(file: Path, card: Card) -> Path:
     if not place.is_relative_to(folder):
         raise ModelError(f"{file}: file={card.file!r} leads out of the card's folder; put the network into it")
     if not place.is_file() or size > NETWORK_BYTES:
-        raise ModelError(f"{file}: file={card.file!r} is no file of up to {NETWORK_BYTES} bytes; name the ONNX file")
+        raise ModelError(f"{file}: file={card.file!r} is not a file of up to {NETWORK_BYTES} bytes; name the ONNX file")
     return network
 
 

@@ -115,7 +115,7 @@ def _holds(dtype: np.dtype[Any], value: float) -> bool:
     return float(value).is_integer() and limits.min <= value <= limits.max
 
 
-def read_box(
+def read_native(
     src: Any, indexes: tuple[int, ...], box: Box, factor: int, missing: MissingData, shift: tuple[int, int]
 ) -> tuple[Pixels, int]:
     """Read a dataset that lies on the target's lattice, `shift` rows and columns off, under a box of cells.

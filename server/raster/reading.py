@@ -13,7 +13,7 @@ from server.raster.composite import own_layer, resolution_groups
 from server.raster.dataset import dataset_crs
 from server.raster.grid import Box, Grid
 from server.raster.layer import Layer
-from server.raster.pixels import Bools, MissingData, Pixels, read_box
+from server.raster.pixels import Bools, MissingData, Pixels, read_native
 from server.raster.sources import Sources
 from server.raster.units import nodata_counts
 from server.raster.upright import validity_options
@@ -24,7 +24,7 @@ READ_CELLS: Final = 256
 
 
 def _read_layer(sources: Sources, layer: Layer, factor: int, box: Box) -> tuple[Pixels, int]:
-    """`read_box` for any layer, in the target's units."""
+    """`read_native` for any layer, in the target's units."""
     pixels, size = _read_on_lattice(sources, layer, factor, box)
     if layer.is_target:
         return pixels, size
@@ -33,13 +33,13 @@ def _read_layer(sources: Sources, layer: Layer, factor: int, box: Box) -> tuple[
 
 
 def _read_on_lattice(sources: Sources, layer: Layer, factor: int, box: Box) -> tuple[Pixels, int]:
-    """`read_box` for any layer, in its own units; warped bilinearly where it lies on another grid than its target."""
+    """`read_native` for any layer in its own units; warped bilinearly where it lies on another grid than its target."""
     dataset, target = layer.dataset, layer.target
     missing = MissingData.of(dataset, layer.indexes)
     with sources.open_described(dataset) as src:
         shift = dataset.same_grid(target)
         if shift is not None:
-            return read_box(src, layer.indexes, box, factor, missing, shift)
+            return read_native(src, layer.indexes, box, factor, missing, shift)
         options: dict[str, Any] = {
             "crs": dataset_crs(target),
             "transform": target.affine,
@@ -51,7 +51,7 @@ def _read_on_lattice(sources: Sources, layer: Layer, factor: int, box: Box) -> t
         if not all(missing.counts):
             options["UNIFIED_SRC_NODATA"] = "NO"  # or a band's nodata value is averaged with the numbers around it
         with WarpedVRT(src, **options) as warped:
-            return read_box(warped, layer.indexes, box, factor, missing, (0, 0))
+            return read_native(warped, layer.indexes, box, factor, missing, (0, 0))
 
 
 def read_cells(sources: Sources, layer: Layer, grid: Grid, box: Box) -> Cells:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from server.remote.names import LONGEST_ADDRESS
+from server.scenes.acquisition import Acquisition, Box, moment
 from server.scenes.bounded import is_string, list_of, mapping_of
 from server.scenes.reflectance import LANDSAT_SURFACE, Reflectance, landsat_top, number
-from server.scenes.similar import Acquisition, Box, moment
 
 
 def acquisition_of(

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from algorithms.bands import numbered_name
+from server.scenes.acquisition import Acquisition, Box, footprint, moment
 from server.scenes.archive import ProductFiles, damaged
 from server.scenes.bounded import mapping_of, read_json, short_texts
 from server.scenes.reflectance import LANDSAT_SURFACE, landsat_top, reflectance_by_rules, text_number
 from server.scenes.scene import Scene, SceneBand, SceneMask, missing_bands, standing_in
-from server.scenes.similar import Acquisition, Box, footprint, moment
 
 _MTL: Final = re.compile(r"_MTL\.json$")
 _CORNERS: Final = ("UL", "UR", "LR", "LL")

@@ -12,11 +12,11 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from algorithms.bands import numbered_name
+from server.scenes.acquisition import Acquisition, Box, footprint, moment
 from server.scenes.archive import ProductFiles, damaged
 from server.scenes.bounded import check_xml
 from server.scenes.reflectance import Reflectance, baseline_of, reflectance_by_rules, text_number
 from server.scenes.scene import Scene, SceneBand, SceneMask, missing_bands, standing_in
-from server.scenes.similar import Acquisition, Box, footprint, moment
 
 _METADATA: Final = re.compile(r"(?:^|/)MTD_MSIL(1C|2A)\.xml$")
 _TILE: Final = re.compile(r"GRANULE/[^/]+/MTD_TL\.xml$")

@@ -17,7 +17,8 @@ import pytest
 from algorithms.bands import ROLES
 from algorithms.errors import ModelError, ParameterError
 from algorithms.models import INPUT_CELLS, MODELS, CloudModel, ModelFile
-from algorithms.sessions import Runtime, Sessions
+from algorithms.providers import Runtime
+from algorithms.sessions import Sessions
 
 CONTENT = b"stands for a network"
 PACKAGE = "clearsky_fake_models"

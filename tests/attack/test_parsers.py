@@ -28,7 +28,7 @@ from server.recipes.schema import validate
 from server.remote.names import parse_address
 from server.scenes.bandnames import numbered, numbers_of
 from server.work.document import read_yaml
-from tests.server.recipes.test_recipe_template import doubles, function, slra, variable
+from tests.helpers.templates import doubles, function, slra, variable
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LABELS = [["blue", "B02"], ["green", "B03"], ["red", "B04"], ["b1"]]

@@ -181,7 +181,7 @@ def test_what_is_no_network_is_an_error(tmp_path: Path) -> None:
     write_card(tmp_path, card(hashlib.sha256(b"no network").hexdigest()))
     use_models(tmp_path)
     try:
-        with pytest.raises(ModelError, match=r"'tiny': tiny\.onnx is no network that runs here"):
+        with pytest.raises(ModelError, match=r"'tiny': tiny\.onnx is not a network that runs here"):
             cloud_mask(np.full((3, 20, 20), 0.1), ["red", "green", "nir"], model="tiny")
     finally:
         use_models(None)
