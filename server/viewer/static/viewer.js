@@ -65,6 +65,7 @@ async function load(view) {
     draw();
     save();
     await page.scene.complete;
+    signal.throwIfAborted();
     fillViews(page);
     draw();
   } catch (error) {
