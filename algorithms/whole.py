@@ -204,7 +204,7 @@ def _fill(
     result[:, rows, cols] = fill
     if options.residual and factor in CORRECTED_FACTORS:
         # Pixels of clear cells, and the clear ones of cells that the mask covers in part.
-        known = on_pixels(fields.meets | still, factor, cloudy.shape) & ~open_ & t_valid & r_valid
+        known = on_pixels(fields.meets | still, factor, cloudy.shape) & ~cloudy & t_valid & r_valid
         border = correct_border(
             fields.gain, fields.offset, result, source, known=known, wanted=pixels, scene=scene, factor=factor
         )

@@ -16,12 +16,12 @@ from rasterio.errors import CRSError
 from rio_tiler.models import ImageData
 from titiler.core.resources.enums import ImageType
 
-from algorithms.errors import ParameterError, check_choice
+from algorithms.errors import ParameterError, check_choice, whole_number
 from algorithms.options import WHOLE_ADJUSTMENT, check_tiled
 from algorithms.removal import CloudAlgorithm, CloudMask, CloudRemoval
 from algorithms.styles import DEFAULT_STYLE, STYLES
 from clearsky.labelled import labelled_image
-from clearsky.pictures import Picture, Place
+from clearsky.pictures import PathOrUrl, Picture
 from clearsky.tiles import BBox, LocalTiles, serve_tiles
 from server.analysis.parameters import PARAMETERS
 from server.analysis.request import Request
@@ -123,7 +123,9 @@ class Scene:
         """
         check_choice(style, STYLES, what="style")
         process = self._filler if filled else None
-        return Picture(render(self._scenery.preview(process, size=size, style=style, filled=filled), ImageType.png)[0])
+        return Picture(
+            render(self._scenery.preview(process, size=_pixels(size), style=style, filled=filled), ImageType.png)[0]
+        )
 
     def read(
         self,
@@ -177,6 +179,7 @@ class Scene:
         return labelled_image(image, self._dataset, name=Path(self._named.target).stem)
 
     def _read(self, process: CloudAlgorithm | None, bbox: BBox | None, crs: Any, size: int | None) -> ImageData:
+        size = None if size is None else _pixels(size)
         look, request = self._scenery, self._scenery.request
         if process is None:
             request = replace(request, replacements=(), replacement_masks=())
@@ -190,7 +193,7 @@ class Scene:
                 image = reader.part(bbox, bounds_crs=_crs(crs), dst_crs=self.crs, **sized)
         return image if process is None else process(image)
 
-    def export(self, out: Place, **options: Any) -> dict[str, Any]:
+    def export(self, out: PathOrUrl, **options: Any) -> dict[str, Any]:
         """Write the whole scene without its clouds; see `clearsky export`.
 
         Args:
@@ -233,8 +236,12 @@ class Scene:
         return tiles
 
 
+def _pixels(size: object) -> int:
+    return whole_number(size, least=1, most=None, message=f"size {size!r} is no whole number of pixels from 1 on")
+
+
 def _crs(value: Any) -> CRS:
     try:
         return CRS.from_user_input(value)
-    except CRSError as error:
+    except (CRSError, ValueError, TypeError) as error:
         raise ParameterError(f"crs {value!r} cannot be read; give for example EPSG:4326") from error

@@ -17,6 +17,7 @@ from server import __version__
 from server.export.command import export
 from server.export.looks_command import mask, picture
 from server.export.replacements import replacements
+from server.export.terminal import in_flags
 from server.recipes.command import recipe
 from server.remote.redaction import redacted
 from server.settings import LogLevel
@@ -174,4 +175,4 @@ def main() -> None:
     except click.Abort:
         sys.exit(130)
     except (ClearSkyError, OSError) as error:
-        _fail(redacted(str(error)))
+        _fail(in_flags(redacted(str(error))))

@@ -161,9 +161,24 @@ def test_styles_that_there_are_none_of(scene: clearsky.Scene, what: str) -> None
         getattr(scene, what)(style="loud")
 
 
-def test_boxes_in_no_known_crs(scene: clearsky.Scene) -> None:
+@pytest.mark.parametrize("crs", ["nothing", "EPSG:nope", "EPSG:0", object()])
+def test_boxes_in_no_known_crs(scene: clearsky.Scene, crs: object) -> None:
     with pytest.raises(ParameterError, match="EPSG:4326"):
-        scene.read((0, 0, 1, 1), crs="nothing")
+        scene.read((0, 0, 1, 1), crs=crs)
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, "big"])
+def test_sizes_that_are_none(scene: clearsky.Scene, size: Any) -> None:
+    for use in (partial(scene.read, size=size), partial(scene.mask, size=size), partial(scene.preview, size)):
+        with pytest.raises(ParameterError, match=r"size .* is no whole number of pixels"):
+            use()
+
+
+def test_cards_are_read_by_a_folders_name(tmp_path: Path) -> None:
+    clearsky.use_models(str(tmp_path))
+    with pytest.raises(clearsky.ClearSkyError, match="no folder"):
+        clearsky.use_models(str(tmp_path / "nowhere"))
+    clearsky.use_models(None)
 
 
 def labelled(pair: Pair) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:

@@ -108,7 +108,10 @@ class Pairs:
 
         def cloudy(level: Plane, inner: Box) -> npt.NDArray[np.bool_]:
             clouds = map(level.replacement_clouds, level.task.members(k))
-            return np.stack([self._masks.cloudy(one, inner, level.buffer) for one in clouds]).any(axis=0)
+            found: npt.NDArray[np.bool_] = np.logical_or.reduce(
+                [self._masks.cloudy(one, inner, level.buffer) for one in clouds]
+            )
+            return found
 
         return spread(plane, box, cloudy)
 

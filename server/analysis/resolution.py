@@ -32,8 +32,16 @@ def warn_of_model(task: Task) -> None:
 
 def model_warnings(model: CloudModel, target: Dataset) -> list[str]:
     """What a model cannot do on a target; logged the first time."""
-    found = (resolution_warning(target), _range_warning(model, target), model.caveat)
+    found = (resolution_warning(target), _range_warning(model, target), _caveat(model, target.url))
     return [text for text in found if text is not None]
+
+
+@lru_cache(maxsize=256)
+def _caveat(model: CloudModel, url: str) -> str | None:
+    """What has to be known of a model's masks, logged once for a raster."""
+    if model.caveat is not None:
+        logger.warning("%s: %s", url, model.caveat)
+    return model.caveat
 
 
 @lru_cache(maxsize=256)

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
+
+from algorithms.options import OPTIONS
+from server.analysis.parameters import PARAMETERS
 
 if TYPE_CHECKING:
     from server.export.job import ExportJob
     from server.export.scene import ExportReport
     from server.export.textfile import ProgressFile
     from server.settings import Settings
+
+_NAMES: Final = "|".join(sorted([*PARAMETERS, *OPTIONS], key=len, reverse=True))
+_NAMED: Final = re.compile(rf"`({_NAMES})`|(?<![\w/.?&'\"-])({_NAMES})=(?=\S)")
+_OF_A_FILE: Final = re.compile(r"\S+:\d+: ")
+"""How messages about lines of a file begin, which has keys of its own."""
 
 
 def in_words(report: ExportReport) -> str:
@@ -50,6 +59,13 @@ def one_line() -> Iterator[None]:
         raise click.ClickException(f"{_innermost(error)}; check the rasters, then run the command again") from error
     except MemoryError as error:
         raise click.ClickException("out of memory; lower --workers or CLEARSKY_CACHE_BYTES") from error
+
+
+def in_flags(text: str) -> str:
+    """A message with the names of parameters as the command line writes them: `--mask scl` for `mask=scl`."""
+    if _OF_A_FILE.match(text):
+        return text
+    return _NAMED.sub(lambda m: f"--{(m[1] or m[2]).replace('_', '-')}{'' if m[1] else ' '}", text)
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -10,6 +10,8 @@ from functools import partial
 from typing import Any
 
 import attr
+import numpy as np
+import numpy.typing as npt
 from rasterio.crs import CRS
 from rasterio.warp import transform
 from rasterio.windows import Window
@@ -108,7 +110,12 @@ class PairReader(TargetReader):
         return self._with_look(image, chosen)
 
     def _gathered(
-        self, wanted: Wanted | None, options: dict[str, Any], bands: tuple[int, ...], layer: Layer | None = None
+        self,
+        wanted: Wanted | None,
+        options: dict[str, Any],
+        bands: tuple[int, ...],
+        layer: Layer | None = None,
+        only: npt.NDArray[np.bool_] | None = None,
     ) -> ImageData | None:
         """The image from cached pixels, without opening the target; None where it has to be warped."""
         if wanted is None or not isinstance(self._raster, Outline):
@@ -116,7 +123,7 @@ class PairReader(TargetReader):
         dataset = self.sources.dataset(self.input)
         check_unchanged(self.input, self._version, dataset.version)
         shared = layer if layer is not None and set(bands) <= set(layer.indexes) else None
-        return gathered(self.analysis.rasters, dataset, bands, wanted, options, shared)
+        return gathered(self.analysis.rasters, dataset, bands, replace(wanted, only=only), options, shared)
 
     def read(self, indexes: Any = None, expression: str | None = None, **kwargs: Any) -> ImageData:
         """Read the whole dataset and attach its side-car."""
@@ -251,9 +258,11 @@ class PairReader(TargetReader):
         For other algorithms than ours clouds are filled at once.
         """
 
-        def image_of(bands: tuple[int, ...], layer: Layer | None = None) -> ImageData:
+        def image_of(
+            bands: tuple[int, ...], layer: Layer | None = None, only: npt.NDArray[np.bool_] | None = None
+        ) -> ImageData:
             with stage("read"):
-                if (image := gather(bands, layer)) is not None:
+                if (image := gather(bands, layer, only)) is not None:
                     return image
                 with self._looking(seen, bands, kwargs) as (places, there):
                     found: ImageData = read(*args, indexes=places, **there)
@@ -285,7 +294,11 @@ class PairReader(TargetReader):
         if algorithm.needs == "fill":
             chosen.named(image)
         grid = output_grid(self, image, kwargs)
-        every = partial(image_of, self._of(dataset, dataset.indexes), task.target)
+        whole = self._of(dataset, dataset.indexes)
+
+        def every(only: npt.NDArray[np.bool_]) -> ImageData:
+            return image_of(whole, task.target, only)
+
         clouds = image_sidecar(self.analysis, task, algorithm.needs, image, grid, wanted, kwargs, every)
         clouds = replace(clouds, expression=chosen.expression, unscale=unscale, names=chosen.names)
         filled = CloudImage.of(image, clouds)

@@ -21,13 +21,13 @@ NETWORK_BYTES: Final = 1 << 30
 _CHUNK: Final = 1 << 20
 
 
-def use_models(folder: Path | None) -> None:
+def use_models(folder: Path | str | None) -> None:
     """Make the models of a folder known to this process, in place of those of another folder.
 
     Raises:
         ModelError: a card is wrong, or its network is missing, too large or another file; nothing has changed then.
     """
-    add_models(read_models(folder) if folder is not None else ())
+    add_models(read_models(Path(folder)) if folder is not None else ())
 
 
 def read_models(folder: Path) -> tuple[CloudModel, ...]:

@@ -94,7 +94,7 @@ class StackBand:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BandPlace:
     """Where a band lies on another one's pixels: `x * scale + start`."""
 
     left: float
@@ -123,7 +123,7 @@ def _near(value: float, tolerance: float) -> float:
     return float(round(value)) if abs(value - round(value)) < tolerance else value
 
 
-def place(band: StackBand, base: StackBand) -> Place:
+def place(band: StackBand, base: StackBand) -> BandPlace:
     """Where a band lies on another one's pixels.
 
     Raises:
@@ -136,7 +136,7 @@ def place(band: StackBand, base: StackBand) -> Place:
     if abs(at.b) > slack or abs(at.d) > slack or at.a <= 0 or at.e <= 0:
         raise BandError(f"{band.url!r} is turned against {base.url!r}; bring the bands onto one grid (gdalwarp)")
     across, down = (_near(value, 1e-6 * max(1.0, value)) for value in (at.a, at.e))
-    return Place(_near(at.c, _ALIGNED), _near(at.f, _ALIGNED), across, down)
+    return BandPlace(_near(at.c, _ALIGNED), _near(at.f, _ALIGNED), across, down)
 
 
 def stack_type(bands: Sequence[StackBand]) -> str:

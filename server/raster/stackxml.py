@@ -12,8 +12,8 @@ from xml.sax.saxutils import escape
 
 from server.raster.stack import (
     GDAL_TYPE_NAMES,
+    BandPlace,
     Level,
-    Place,
     StackBand,
     common_levels,
     finest,
@@ -70,7 +70,7 @@ def stack_xml(bands: Sequence[StackBand], name_of: Callable[[StackBand], str], m
     return raster(own, described, ground)
 
 
-def _mask(band: StackBand, at: Place, base: Level, name: str) -> str:
+def _mask(band: StackBand, at: BandPlace, base: Level, name: str) -> str:
     """The mask of a stack whose first band has one in its file."""
     return (
         '<MaskBand><VRTRasterBand dataType="Byte"><SimpleSource>'
@@ -80,7 +80,7 @@ def _mask(band: StackBand, at: Place, base: Level, name: str) -> str:
     )
 
 
-def _source(band: StackBand, at: Place, base: Level, level: Level, name: str, nodata: float | None) -> str:
+def _source(band: StackBand, at: BandPlace, base: Level, level: Level, name: str, nodata: float | None) -> str:
     """A band's pixels as one level of the stack takes them: of its own level that is nearest, yet not coarser."""
     ratio = max(at.across, at.down)
     number = max((k for k, own in enumerate(band.levels) if own.factor * ratio <= level.factor), default=0)
@@ -102,7 +102,7 @@ def _source(band: StackBand, at: Place, base: Level, level: Level, name: str, no
     )
 
 
-def _rectangles(own: Level, band: StackBand, at: Place, base: Level, level: Level) -> str:
+def _rectangles(own: Level, band: StackBand, at: BandPlace, base: Level, level: Level) -> str:
     """All of one of a band's levels, and where it lies on a level of the stack."""
     across, down = level.width / base.width, level.height / base.height
     return (

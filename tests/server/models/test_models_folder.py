@@ -87,7 +87,7 @@ def test_sizes_and_numbers_are_bounded(models: Path, monkeypatch: pytest.MonkeyP
 
 def test_two_cards_of_one_name_and_a_folder_that_is_none(models: Path) -> None:
     (models / "again.yaml").write_bytes((models / "tiny.yaml").read_bytes())
-    with pytest.raises(ModelError, match="'tiny' is another card's"):
+    with pytest.raises(ModelError, match="'tiny' also belongs to another card"):
         read_models(models)
     with pytest.raises(ModelError, match=r"CLEARSKY_MODELS=.*cannot be read as a folder"):
         read_models(models / "nowhere")
