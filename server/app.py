@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse, Response
 from morecantile.errors import PointOutsideTMSBounds
 from rio_tiler.errors import NoOverviewWarning
 from starlette.middleware.cors import CORSMiddleware
+from titiler.core.dependencies import BidxExprParams, ColorMapParams, DatasetParams, TileParams
 from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TilerFactory, TMSFactory
 
 from server import __version__
@@ -19,6 +20,7 @@ from server.analysis.state import preload
 from server.http.finding import add_search
 from server.http.guards import add_guards
 from server.http.health import add_health, kept_current
+from server.http.inloop import in_loop, no_environment
 from server.http.landing import landing_page
 from server.http.logs import configure_logs
 from server.http.looks import PictureParams
@@ -79,11 +81,16 @@ def _tiles(prefix: str, *, telemetry: bool) -> TilerFactory:
     return TilerFactory(
         enable_telemetry=telemetry,
         reader=open_request,  # type: ignore[arg-type]  # a function does as well
-        reader_dependency=ReaderParams,
         path_dependency=asked_request,
-        process_dependency=process,
+        reader_dependency=in_loop(ReaderParams),
+        layer_dependency=in_loop(BidxExprParams),
+        dataset_dependency=in_loop(DatasetParams),
+        tile_dependency=in_loop(TileParams),
+        process_dependency=in_loop(process),
+        colormap_dependency=in_loop(ColorMapParams),
+        render_dependency=in_loop(PictureParams),
+        environment_dependency=no_environment,  # type: ignore[arg-type]  # a coroutine as well
         render_func=render,
-        render_dependency=PictureParams,
         templates=TEMPLATES,
         router_prefix=prefix,
         supported_tms=MATRIX_SETS,

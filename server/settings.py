@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     """Threads inside one inference."""
     model_concurrency: int = Field(default_factory=usable_cores, ge=1)
     """Inferences and fills at the same time; by default one per core the process may use."""
+    models: Path | None = None
+    """Folder of model cards (`*.yaml`): further cloud models, read and checked at start."""
     model_preload: Annotated[tuple[str, ...], NoDecode] = ()
     """Cloud models to load at start instead of at the first tile that needs them."""
     prefetch: bool = True
@@ -97,7 +99,7 @@ class Settings(BaseSettings):
     empty_outside: bool = False
     """Answer tiles outside the dataset with 204 instead of 404."""
 
-    @field_validator("recipes", "sources_file", "stac_api", "cache_url", "base_map", mode="before")
+    @field_validator("recipes", "models", "sources_file", "stac_api", "cache_url", "base_map", mode="before")
     @classmethod
     def _none(cls, value: object) -> object:
         return value or None

@@ -21,7 +21,7 @@ KEPT_VISITS: Final = 4
 VISIT_BLOCKS: Final = 16
 """Blocks under a visit beyond which it is not a map tile, and nothing is computed around it."""
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger("clearsky")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +118,8 @@ class Ahead:
                     self._compute(visit, number)
         except AbandonedError:
             return False
-        except Exception:  # a raster that is gone; whoever asks for it will be told
-            log.info("work ahead around %s stopped", visit.box, exc_info=True)
+        except Exception:  # a raster that is gone; whoever asks for it gets the error
+            logger.debug("work ahead around %s stopped", visit.box, exc_info=True)
         finally:
             current_ticket.reset(token)
         return True

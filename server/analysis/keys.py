@@ -24,6 +24,7 @@ class WindowKey:
 
     layer: Layer
     model: str
+    """Fingerprint of its card, which names the network by its checksum."""
     grid: Grid
     window: Window
 

@@ -143,7 +143,7 @@ def _items(path: Path, text: str, out: Path | None, *, per_asset: bool) -> Itera
     except (ValueError, RecursionError) as error:
         raise ParameterError(f"--batch {str(path)!r} is neither a table nor JSON: {error}") from error
     if document.get("type") != "FeatureCollection":
-        raise ParameterError(f"--batch {str(path)!r} is no STAC ItemCollection (its type is {document.get('type')!r})")
+        raise ParameterError(f"--batch {str(path)!r} is of type {document.get('type')!r}, not a STAC ItemCollection")
     if out is None:
         raise ParameterError(f"--batch {str(path)!r} is a STAC ItemCollection: give the folder OUT for the results")
     for number, item in enumerate(map(mapping_of, list_of(document.get("features"))), start=1):

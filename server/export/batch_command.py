@@ -1,4 +1,4 @@
-"""`clearsky export --batch`: the scenes of a table, of a STAC ItemCollection or of a search, one after the other."""
+"""`clearsky export --batch`: the scenes of a table, of a STAC ItemCollection or of a search."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from click.core import ParameterSource
 from server.export.arguments import job_of
 from server.export.batch import BatchOption, BatchScene, read_batch
 from server.export.batches import run_batch
+from server.export.cluster import OPEN_EXPORTS
 from server.export.job import ExportJob
 from server.export.scene import ExportReport
 from server.export.searched import is_search, searched_scenes
 from server.export.terminal import interruptible, run_export
+from server.export.textfile import ProgressFile
 from server.settings import Settings
 
 _WHOLE_BATCH: Final = frozenset({"batch", "per_asset", "as_json", "metrics", "scheduler"})
@@ -72,11 +74,18 @@ def export_batch(
             return job_of((scene.target,), values | {"per_asset": scene.out}, settings)
         return job_of((scene.target, str(scene.out)), values, settings)
 
-    def export_one(job: ExportJob) -> ExportReport:
-        with interruptible(job.out):
-            return run_export(job, settings, metrics)
+    at_once = OPEN_EXPORTS if "scheduler" in given else 1
+    file = None if metrics is None else ProgressFile(metrics)
 
-    outcome = run_batch(scenes, job_of_scene, export_one, lambda line: click.echo(line, err=True))
+    def export_one(job: ExportJob) -> ExportReport:
+        return run_export(job, settings, file, bar=at_once == 1)
+
+    def tell(line: str) -> None:
+        click.echo(line, err=True)
+
+    counted: dict[str, Any] = {} if file is None else {"counted": file.batch}
+    with interruptible("*.partial next to the results"):
+        outcome = run_batch(scenes, job_of_scene, export_one, tell, at_once=at_once, **counted)
     if as_json:
         click.echo(json.dumps(outcome.summary()))
     else:

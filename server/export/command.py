@@ -70,17 +70,20 @@ def export(
     An interrupted export resumes where it stopped when the same command is run again.
     """
     from server.export.arguments import job_of  # noqa: PLC0415  (start-up of the other commands)
+    from server.export.textfile import ProgressFile  # noqa: PLC0415
+    from server.models.folder import use_models  # noqa: PLC0415
     from server.settings import Settings  # noqa: PLC0415
 
     given = {name: value for name, value in options.items() if value not in (None, (), "")}
     with one_line():
         settings = Settings()
+        use_models(settings.models)  # before a recipe names one
         if batch is not None:
             from server.export.batch_command import export_batch  # noqa: PLC0415
 
             export_batch(context.command, batch, paths, given, settings, metrics, as_json=as_json)
             return
         job = job_of(paths, given, settings)
-        with interruptible(job.out):
-            report = run_export(job, settings, metrics)
+        with interruptible(f"{job.out}.partial"):
+            report = run_export(job, settings, None if metrics is None else ProgressFile(metrics))
     click.echo(json.dumps(report.summary()) if as_json else in_words(report))

@@ -252,7 +252,7 @@ def _points(nested: object) -> Iterator[tuple[float, float]]:
         TypeError, LookupError: they are none.
     """
     if not isinstance(nested, Sequence) or isinstance(nested, str):
-        raise TypeError(f"{nested!r} is no list of coordinates")
+        raise TypeError(f"{nested!r} is not a list of coordinates")
     if isinstance(nested[0], int | float):
         yield nested[0], nested[1]
         return

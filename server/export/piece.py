@@ -244,7 +244,7 @@ def encoded(pixels: npt.NDArray[Any], lattice: Dataset, box: Box) -> bytes:
         "blockysize": TILE_PIXELS,
         "interleave": "pixel",
     }
-    # In memory first: Python tells of a full disk, GDAL does not always.
+    # In memory first: Python reports a full disk, GDAL does not always.
     with MemoryFile() as memory:
         with memory.open(**profile) as file:
             file.write(pixels)

@@ -18,9 +18,9 @@ from server.http.shared import SharedSettings, SharedSources
 from server.raster.sources import Sources
 from server.remote.redaction import redacted
 from server.remote.signatures import shown_name
+from server.scenes.acquisition import Box
 from server.scenes.scene import Scene
 from server.scenes.search import Period, place_query, read_page, search_address
-from server.scenes.similar import Box
 from server.work.ticket import check_wanted, holding
 
 DEFAULT_COLLECTION: Final = "sentinel-2-l2a"
@@ -58,7 +58,7 @@ class FoundScenes(BaseModel):
     left_out: int = Field(description="Items that cannot be shown: without date, assets or bands")
 
 
-def read_box(text: str) -> Box:
+def read_bbox(text: str) -> Box:
     """A box as a request writes it: west, south, east, north in degrees.
 
     Raises:
@@ -69,7 +69,7 @@ def read_box(text: str) -> Box:
     except ValueError:
         west = south = east = north = math.nan
     if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south < north <= 90):
-        raise ParameterError(f"bbox={text[:80]!r} is no place: write west,south,east,north in degrees")
+        raise ParameterError(f"bbox={text[:80]!r} is not a place: write west,south,east,north in degrees")
     return west, south, east, north
 
 
@@ -83,7 +83,7 @@ def read_period(text: str) -> Period:
     try:
         start, end = (datetime.fromisoformat(part.strip()) for part in (first, last or first))
     except ValueError as error:
-        raise ParameterError(f"datetime={text[:80]!r} is no time: write for example 2025-06-01/2025-06-30") from error
+        raise ParameterError(f"datetime={text[:80]!r} is not a time: write e.g. 2025-06-01/2025-06-30") from error
     if len(last or first) <= len("2025-06-30"):
         end += timedelta(days=1, seconds=-1)
     start, end = (when if when.tzinfo else when.replace(tzinfo=UTC) for when in (start, end))
@@ -99,7 +99,7 @@ def _pages(sources: Sources, first: str, collection: str) -> Iterator[tuple[tupl
     while following is not None and following not in visited and len(visited) < MOST_SEARCH_PAGES:
         check_wanted()
         if time.monotonic() > until:
-            raise SourceTimeoutError(f"the search was not over within {LOOKUP_SECONDS:g} s; try a shorter time")
+            raise SourceTimeoutError(f"the search did not end within {LOOKUP_SECONDS:g} s; try a shorter time")
         visited.add(following)
         answer = sources.answer(following, most_bytes=SEARCH_PAGE_BYTES)
         page = read_page(answer.data, answer.where, collection=collection, go_on=check_wanted)
@@ -134,7 +134,7 @@ def search_scenes(
     where = api or settings.stac_api
     if not where:
         raise ParameterError("no STAC API is set: name one with `api=`, or the operator sets CLEARSKY_STAC_API")
-    box, period = read_box(bbox), read_period(datetime) if datetime else None
+    box, period = read_bbox(bbox), read_period(datetime) if datetime else None
     found: list[FoundScene] = []
     left_out, more = 0, False
     with holding():

@@ -20,6 +20,7 @@ from algorithms.styles import STYLES
 from server.analysis.parameters import PARAMETERS, fields_of
 from server.analysis.request import Request
 from server.http.choice import choose
+from server.http.inloop import in_loop
 from server.http.looks import PICTURE_FORMATS, AskedStyle, asked_style
 from server.http.shared import SharedAnalysis, SharedChooser, SharedSettings, SharedSources
 from server.http.stock import STOCK_ALGORITHMS, settable
@@ -134,7 +135,10 @@ _NUMBERS: Final = [name for name, parameter in PARAMETERS.items() if parameter.t
 
 
 def asked_request(
-    asked: Annotated[RequestParams, Depends()], sources: SharedSources, chooser: SharedChooser, request: HttpRequest
+    asked: Annotated[RequestParams, Depends(in_loop(RequestParams))],
+    sources: SharedSources,
+    chooser: SharedChooser,
+    request: HttpRequest,
 ) -> Request:
     """The request, every dataset it names admitted, and its replacements chosen where it says `auto`.
 
@@ -165,7 +169,7 @@ def queried_request(query: QueryParams) -> Request:
     return Request(joined_files(query.getlist("url") or [""]), **fields_of(given))
 
 
-def asked_target(asked: Annotated[TargetParams, Depends()], sources: SharedSources) -> Request:
+def asked_target(asked: Annotated[TargetParams, Depends(in_loop(TargetParams))], sources: SharedSources) -> Request:
     """A request for a target alone, every dataset it names admitted. Raises as `asked_request` does."""
     given = {name: value for name, value in vars(asked).items() if name != "url"}
     with holding():
@@ -212,7 +216,7 @@ class ReaderParams(DefaultDependency):
     sources: SharedSources
     analysis: SharedAnalysis
     settings: SharedSettings
-    process: Annotated[BaseAlgorithm | None, Depends(process)] = None
-    picture: Annotated[bool, Depends(is_picture)] = False
-    style: Annotated[AskedStyle | None, Depends(asked_style)] = None
+    process: Annotated[BaseAlgorithm | None, Depends(in_loop(process))] = None
+    picture: Annotated[bool, Depends(in_loop(is_picture))] = False
+    style: Annotated[AskedStyle | None, Depends(in_loop(asked_style))] = None
     cover_scale: Annotated[int | None, Query(include_in_schema=False, gt=0, le=1000)] = None

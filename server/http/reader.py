@@ -23,7 +23,7 @@ from algorithms.removal import CloudAlgorithm, CloudImage, CloudRemoval, as_numb
 from server.analysis.clouds import warn_unmasked
 from server.analysis.engine import Analysis
 from server.analysis.request import Request
-from server.analysis.resolution import warn_of_resolution
+from server.analysis.resolution import warn_of_model
 from server.analysis.task import Task
 from server.analysis.tasking import make_task
 from server.http.admission import Asked, admit_image
@@ -272,13 +272,13 @@ class PairReader(TargetReader):
         if self._described is None:
             check_unchanged(self.input, self._version, task.target.dataset.version)
         self.analysis.marked.warn(task)
-        warn_of_resolution(task)
+        warn_of_model(task)
         warn_unmasked(task)
         dataset = task.target.dataset
         if algorithm.needs == "fill":
             shown, wanted = chosen.places, self._within(dataset, chosen.places)
         else:
-            # Which pixels have data is all that is taken of the image; with a nodata value each band tells for itself.
+            # Which pixels have data is all that is taken of the image; with a nodata value each band has its own.
             wanted = dataset.indexes[: None if dataset.nodata is not None else 1]
             shown = self._of(dataset, wanted)
         image = image_of(shown, task.target)

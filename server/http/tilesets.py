@@ -23,6 +23,8 @@ class TileSet:
     """Its matrices and CRS."""
     limits: tuple[TileLimits, ...]
     """The tiles of each useful matrix, coarse to fine."""
+    bounds: BBox
+    """Of the raster in the CRS of the grid: left, bottom, right and top."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,11 @@ class TiledRaster:
 
 
 def tiled(
-    opened: Callable[..., Any], supported: Any, *, zooms: Mapping[str, tuple[int, int]] | None = None
+    opened: Callable[..., Any],
+    supported: Any,
+    *,
+    zooms: Mapping[str, tuple[int, int]] | None = None,
+    from_first: bool = False,
 ) -> TiledRaster:
     """The tiles of a raster on every grid that contains it.
 
@@ -44,6 +50,7 @@ def tiled(
         opened: opens its reader, with `tms=` for another grid than Web Mercator.
         supported: the grids there are.
         zooms: first and last matrix by name of a grid, or `*` for all, instead of the useful ones.
+        from_first: whether to begin with the first matrix of a grid, also where the raster is a speck on it.
     """
     asked = zooms or {}
     with opened() as reader:
@@ -56,9 +63,10 @@ def tiled(
             low, high = asked.get(name) or asked.get("*") or _useful(grid, reader, placed)
         if placed is None:
             continue
+        low = grid.minzoom if from_first else low
         found = (tile_limits(grid, placed, zoom) for zoom in range(max(low, grid.minzoom), min(high, grid.maxzoom) + 1))
         if limits := tuple(limit for limit in found if limit is not None):
-            sets.append(TileSet(name, grid, limits))
+            sets.append(TileSet(name, grid, limits, placed))
     return TiledRaster(bounds, tuple(sets))
 
 

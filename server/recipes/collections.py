@@ -52,7 +52,8 @@ def tiles_of_recipe(
 ) -> TiledRaster:
     """The tiles of a recipe on every grid that contains it."""
     options = RecipeParams(sources, analysis, settings).as_dict()
-    return tiled(partial(open_recipe, recipe, **options), MATRIX_SETS)
+    # OpenLayers takes the first of the limits for those of the first matrix.
+    return tiled(partial(open_recipe, recipe, **options), MATRIX_SETS, from_first=True)
 
 
 Tiled = Annotated[TiledRaster, Depends(tiles_of_recipe)]

@@ -21,6 +21,7 @@ from titiler.core.dependencies import (
 from algorithms.errors import ParameterError
 from algorithms.removal import CloudAlgorithm
 from algorithms.styles import STYLES
+from server.http.inloop import in_loop
 from server.http.looks import AskedStyle, PictureParams, StyleName, asked_style
 from server.http.params import AlgorithmName, RequestParams, is_picture, process
 from server.http.reader import PairReader, open_request
@@ -88,7 +89,7 @@ def _own_picture(query: Mapping[str, str]) -> bool:
 
 
 def recipe_bands(
-    asked: Annotated[BidxExprParams, Depends()],
+    asked: Annotated[BidxExprParams, Depends(in_loop(BidxExprParams))],
     recipe: Named,
     sources: SharedSources,
     request: Request,
@@ -99,7 +100,7 @@ def recipe_bands(
     return asked
 
 
-def recipe_dataset(asked: Annotated[DatasetParams, Depends()], recipe: Named) -> DatasetParams:
+def recipe_dataset(asked: Annotated[DatasetParams, Depends(in_loop(DatasetParams))], recipe: Named) -> DatasetParams:
     """How the raster is read."""
     render = recipe.render
     if asked.nodata is None:
@@ -111,7 +112,9 @@ def recipe_dataset(asked: Annotated[DatasetParams, Depends()], recipe: Named) ->
     return asked
 
 
-def recipe_colours(asked: Annotated[PictureParams, Depends()], recipe: Named, request: Request) -> PictureParams:
+def recipe_colours(
+    asked: Annotated[PictureParams, Depends(in_loop(PictureParams))], recipe: Named, request: Request
+) -> PictureParams:
     """Rescaling and colour formula."""
     render, query = recipe.render, request.query_params
     if not asked.rescale and render.rescale and not _own_values(query):
@@ -122,7 +125,7 @@ def recipe_colours(asked: Annotated[PictureParams, Depends()], recipe: Named, re
 
 
 def recipe_colormap(
-    asked: Annotated[ColorMapType | None, Depends(ColorMapParams)], recipe: Named, request: Request
+    asked: Annotated[ColorMapType | None, Depends(in_loop(ColorMapParams))], recipe: Named, request: Request
 ) -> ColorMapType | None:
     """The colour map."""
     name = recipe.render.colormap_name
@@ -169,9 +172,9 @@ class RecipeParams(DefaultDependency):
     sources: SharedSources
     analysis: SharedAnalysis
     settings: SharedSettings
-    process: Annotated[BaseAlgorithm | None, Depends(recipe_process)] = None
-    picture: Annotated[bool, Depends(is_picture)] = False
-    style: Annotated[AskedStyle | None, Depends(recipe_style)] = None
+    process: Annotated[BaseAlgorithm | None, Depends(in_loop(recipe_process))] = None
+    picture: Annotated[bool, Depends(in_loop(is_picture))] = False
+    style: Annotated[AskedStyle | None, Depends(in_loop(recipe_style))] = None
     cover_scale: Annotated[int | None, Query(include_in_schema=False, gt=0, le=1000)] = None
 
 

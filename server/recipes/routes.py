@@ -9,9 +9,11 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.datastructures import QueryParams
+from titiler.core.dependencies import TileParams
 from titiler.core.factory import TilerFactory
 
 from server.http.asgi import Scope, below_root
+from server.http.inloop import in_loop, no_environment
 from server.http.matrices import MATRIX_SETS
 from server.http.openapi import PAGE_OR_JSON
 from server.http.pages import TEMPLATES
@@ -140,13 +142,15 @@ def add_recipes(app: FastAPI) -> None:
     recipes_of(app)
     dependencies: dict[str, Any] = {  # functions, where TiTiler's annotations name classes
         "reader": open_recipe,
-        "reader_dependency": RecipeParams,
+        "reader_dependency": in_loop(RecipeParams),
         "path_dependency": named_recipe,
         "layer_dependency": recipe_bands,
-        "dataset_dependency": recipe_dataset,
-        "process_dependency": recipe_process,
-        "colormap_dependency": recipe_colormap,
-        "render_dependency": recipe_colours,
+        "dataset_dependency": in_loop(recipe_dataset),
+        "process_dependency": in_loop(recipe_process),
+        "colormap_dependency": in_loop(recipe_colormap),
+        "render_dependency": in_loop(recipe_colours),
+        "tile_dependency": in_loop(TileParams),
+        "environment_dependency": no_environment,
     }
     wmts = WmtsExtension(TILE_PARAMETERS, layer_of=_layer)
     factory = TilerFactory(

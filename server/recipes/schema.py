@@ -25,7 +25,7 @@ from rio_tiler.expression import parse_expression
 from rio_tiler.types import RIOResampling, WarpResampling
 from titiler.core.validation import validate_color_formula
 
-from algorithms.models import MODELS, ProcessingLevel
+from algorithms.models import ProcessingLevel, known_models
 from algorithms.options import OPTIONS
 from algorithms.reclassify import Remap
 from algorithms.removal import CloudAlgorithm
@@ -33,8 +33,8 @@ from algorithms.styles import STYLES
 from server.analysis.clouds import mask_name, paired, target_mask_name
 from server.analysis.request import for_each
 from server.errors import RecipeError
-from server.recipes.document import Document, ValuePath
 from server.scenes.masks import HIGHEST_BIT
+from server.work.document import Document, ValuePath
 
 
 def _remap(text: object) -> Remap:
@@ -44,8 +44,8 @@ def _remap(text: object) -> Remap:
 
 
 def _model(name: str) -> str:
-    if name != "auto" and name not in MODELS:
-        raise ValueError(f"unknown model; choose from auto, {', '.join(MODELS)}")
+    if name != "auto" and name not in known_models():
+        raise ValueError(f"unknown model; choose from auto, {', '.join(known_models())}")
     return name
 
 

@@ -13,16 +13,16 @@ from algorithms.options import OPTIONS
 from server.analysis.parameters import PARAMETERS
 from server.http.shared import sources_of
 from server.raster.sources import Sources
-from server.recipes.document import RECIPE_BYTES
 from server.recipes.model import Recipe, recipe_of
 from server.recipes.params import recipes_of
 from server.recipes.rasters import band_indexes
+from server.work.document import YAML_BYTES
 from server.work.ticket import holding
 
 UNSEEN_KEYS: Final = ("expression", "color_formula", "colormap_name", "unscale", "resampling", "reproject")
 """Keys of a recipe's `render` that the page has nothing for."""
 
-Pairs = list[tuple[str, str]]
+QueryPairs = list[tuple[str, str]]
 
 
 def _written(value: Any) -> str:
@@ -31,7 +31,7 @@ def _written(value: Any) -> str:
     return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
-def viewer_query(recipe: Recipe, sources: Sources) -> Pairs:
+def viewer_query(recipe: Recipe, sources: Sources) -> QueryPairs:
     """The parameters of the viewer's address that show a recipe.
 
     Args:
@@ -89,7 +89,7 @@ def add_viewed_recipes(app: FastAPI) -> None:
     async def sent(request: Request) -> dict[str, Any]:
         """A recipe in the body, whose relative paths start where the server's own do."""
         content = await request.body()
-        if len(content) > RECIPE_BYTES:
-            raise ParameterError(f"{len(content)} bytes are more than {RECIPE_BYTES}; a recipe is a short file")
+        if len(content) > YAML_BYTES:
+            raise ParameterError(f"{len(content)} bytes are more than {YAML_BYTES}; a recipe is a short file")
         recipe = recipe_of(content, Path("recipe.yaml"))
         return await run_in_threadpool(_viewed, recipe, sources_of(request.app))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -14,7 +13,8 @@ import pytest
 import rasterio
 
 from tests.clients.conftest import Site
-from tests.helpers.service import ROOT, needs, raster, without_gdal_settings, wmts_source
+from tests.helpers.documents import blocks, commands, words_of
+from tests.helpers.service import needs, raster, without_gdal_settings, wmts_source
 
 SIZE = 512
 XYZ = """<GDAL_WMS>
@@ -89,11 +89,12 @@ def test_gdal_lists_the_collections(site: Site) -> None:
         assert found["SUBDATASET_1_NAME"] == f"OGCAPI:{site.base}/collections/july"
 
 
-def test_the_command_of_the_documents_runs(site: Site, tmp_path: Path) -> None:
-    """As it is written, but for the place, which is this scene's."""
-    page = (ROOT / "docs" / "pictures.md").read_text(encoding="utf-8")
-    (command,) = re.findall(r"```console\n(gdal_translate .*?)```", page, re.DOTALL)
-    words = shlex.split(site.address(command).replace("\\\n", " "))
+GDAL_COMMANDS = [line for block in blocks("console") for line in commands(block) if line.startswith("gdal_translate ")]
+
+
+@pytest.mark.parametrize("command", GDAL_COMMANDS)
+def test_the_commands_of_the_documents_run(site: Site, tmp_path: Path, command: str) -> None:
+    words = words_of(site.address(command))
     translate(tmp_path, *words[1:])
-    with rasterio.open(tmp_path / "out.tif") as src:
+    with rasterio.open(tmp_path / words[-1]) as src:
         assert src.read([1, 2, 3]).std() > 10

@@ -2,7 +2,7 @@
 
 import { $, capital, make, offer } from "./dom.js";
 import { fillImages } from "./panel.js";
-import { isClasses, label, legend, overlays, possible, views } from "./views.js";
+import { isClasses, label as viewLabel, legend, overlays, possible, views } from "./views.js";
 
 /* ---- options of the removal ---- */
 
@@ -42,9 +42,11 @@ export function makeOptions(options) {
     const field = optionField(option);
     const [button, text] = help(option);
     const title = capital(name);
-    const row = choices.length || step
-      ? make("div", { className: "row option" }, make("label", { htmlFor: name, textContent: title, title: description }), field)
-      : make("div", { className: "row option" }, make("label", { className: "check wide", title: description }, field, ` ${title}`));
+    const valued = choices.length || step;
+    const label = valued
+      ? make("label", { htmlFor: name, textContent: title, title: description })
+      : make("label", { className: "check wide", title: description }, field, ` ${title}`);
+    const row = make("div", { className: "row option" }, label, ...(valued ? [field] : []));
     if (step) row.append(make("output", { htmlFor: name }));
     row.append(button);
     $(advanced ? "advanced" : "removal").append(row, text);
@@ -118,11 +120,11 @@ export function fillFields({ options, state }) {
 /** @returns {[string, string]} what the views on both sides are called */
 export function sideLabels(state) {
   const count = state.replacement.length;
-  return [label(state.left, count), label(state.right, count)];
+  return [viewLabel(state.left, count), viewLabel(state.right, count)];
 }
 
 /**
- * @param {import("./viewer.js").Page} page
+ * @param {import("./page.js").Page} page
  * @param {() => void} changed called when other tiles are needed
  * @param {() => void} faded called when only the opacity is another
  */

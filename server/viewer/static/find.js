@@ -46,7 +46,8 @@ async function search(page) {
   $("found").replaceChildren();
   const { scenes, more } = await ask("search", searchQuery());
   const entries = scenes.map(({ url, id, datetime, cloud_cover: cloud }) => {
-    const use = make("button", { type: "button", className: "add", textContent: "+ replacement", title: `Fill clouds from ${id}` });
+    const title = `Fill clouds from ${id}`;
+    const use = make("button", { type: "button", className: "add", textContent: "+ replacement", title });
     use.addEventListener("click", () => addReplacement(page, url));
     const lines = [day(datetime), cloud === null ? "" : `${Math.round(cloud)} % cloud`];
     const chosen = () => page.open({ url, replacement: [], extra: [] });
@@ -72,7 +73,8 @@ async function suggest(page) {
   const fill = () => $("candidates").replaceChildren(...candidates.map((one) => candidate(page, one, fill)));
   fill();
   if (!candidates.length) return "No other dates found.";
-  return `${candidates.length} dates by score; ${Math.round(100 * target.cloud_fraction)} % of the image is cloud. Click to fill from one or several.`;
+  const cloud = Math.round(100 * target.cloud_fraction);
+  return `${candidates.length} dates by score; ${cloud} % of the image is cloud. Click to fill from one or several.`;
 }
 
 /** One date that the image may be filled from. */
@@ -89,7 +91,7 @@ function candidate(page, { url, id, datetime, score, clear, chosen: best, reason
   return thumb({ url, name: id, lines, about, chosen, pressed: used });
 }
 
-/** @param {import("./viewer.js").Page} page */
+/** @param {import("./page.js").Page} page */
 export function connectFind(page) {
   const { map, offered } = page;
   if (offered.search.api) $("find-api").placeholder = offered.search.api;

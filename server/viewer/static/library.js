@@ -31,7 +31,7 @@ function ownAddress(item) {
 
 /**
  * Take over text: a recipe, a STAC Item, or the address or path of a scene.
- * @param {import("./viewer.js").Page} page
+ * @param {import("./page.js").Page} page
  * @param {string} text
  * @param {boolean} replaces whether a scene is to fill clouds
  */
@@ -61,7 +61,8 @@ async function dropped(page, event) {
   }
   const [file] = files;
   if (file.size > MOST_BYTES || !/\.(ya?ml|json|geojson)$/i.test(file.name)) {
-    throw new Error(`${file.name} is on your machine, where the server does not read: drop an address or path, or the file of a recipe or STAC Item.`);
+    const remedy = "drop an address or path, or the file of a recipe or STAC Item";
+    throw new Error(`${file.name} is on your machine, where the server does not read: ${remedy}.`);
   }
   await take(page, await file.text(), replaces);
 }
@@ -88,7 +89,7 @@ async function list(page) {
   $("library-note").textContent = recipes.length + scenes.length ? (more ? "There are more scenes than listed." : "") : none;
 }
 
-/** @param {import("./viewer.js").Page} page */
+/** @param {import("./page.js").Page} page */
 export function connectLibrary(page) {
   $("library").addEventListener("toggle", () => { if ($("library").open) list(page).catch(report); });
   let inside = 0; // elements that the pointer has entered with something in tow

@@ -9,7 +9,7 @@ const TICK = 250; // milliseconds
 /** Says what is under way over the side that waits for it. */
 export class Progress {
   /**
-   * @param {import("./viewer.js").Page} page
+   * @param {import("./page.js").Page} page
    * @param {import("./stage.js").Stage} stage
    */
   constructor(page, stage) {

@@ -11,6 +11,7 @@ import { connectFind } from "./find.js";
 import { TILE_PIXELS } from "./layers.js";
 import { connectLibrary } from "./library.js";
 import { fitScene, limitZoom, magnify, makeMap } from "./map.js";
+import { page } from "./page.js";
 import { coveredPixels, fitRows, isOpen, readImages, setPanel } from "./panel.js";
 import { Progress } from "./progress.js";
 import { readScene } from "./scene.js";
@@ -23,24 +24,6 @@ import { sameViews, stageAddresses } from "./views.js";
 
 const SETTLE = 400; // milliseconds between the last touch of a setting and new tiles
 
-/**
- * What all parts of the page share.
- * @typedef {object} Page
- * @property {import("./state.js").State} state
- * @property {import("./state.js").Option[]} options of the removal
- * @property {import("./state.js").State["parameters"]} defaults theirs
- * @property {import("./bands.js").Style[]} styles the server's named renderings
- * @property {Object<string, object[]>} palettes colours of masks and the like
- * @property {any} offered what else the server says of itself
- * @property {?import("./scene.js").Scene} scene the loaded one
- * @property {import("./bands.js").Shown} shown
- * @property {boolean} stretching whether ranges are to be found in the picture
- * @property {L.Map} map
- * @property {(wanted: Partial<import("./state.js").State>) => Promise<void>} open shows another scene or other settings
- */
-
-/** @type {Page} */
-const page = { scene: null, shown: { bands: [], style: "", ranges: [], index: false }, stretching: false };
 let stage = null;
 let swipe = null;
 let running = new AbortController(); // of the metadata requests

@@ -112,7 +112,7 @@ export function tileAddress(name, query, size) {
 }
 
 /**
- * @param {import("./viewer.js").Page} page
+ * @param {import("./page.js").Page} page
  * @param {number} size of the tiles
  * @returns {import("./stage.js").Addresses} of everything in view
  */

@@ -15,7 +15,8 @@ import pytest
 
 from algorithms.models import MODELS
 from algorithms.options import CloudOptions
-from algorithms.sessions import SESSIONS, Runtime
+from algorithms.providers import Runtime
+from algorithms.sessions import SESSIONS
 from server.analysis.choosing import ChoiceKey
 from server.analysis.keys import FillKey, FirstFitKey, SceneKey, ShiftKey, WindowKey
 from server.analysis.plane import Plane

@@ -41,6 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     partly = {kind: np.where(BLOCKED, bad, good).astype(mask.dtype) for kind, (mask, good, bad) in KINDS.items()}
     write_plain_item(folder / "partly", PAIR.replacement, partly)
     write_plain_item(folder / "bare", PAIR.replacement)
+    write_plain_item(folder / "classed", PAIR.target, {"oa_fmask": SCL})
     write_raster(folder / "alone.tif", PAIR.target, descriptions=BANDS)
     write_band(folder / "clouded.tif", BLOCKED.astype(np.uint8), 10, nodata=None)
     return folder
@@ -137,6 +138,11 @@ def test_values_are_those_of_the_archive(client: TestClient, folder: Path, kind:
     ("asked", "says"),
     [
         ({"mask": "udm2"}, "cloudy/item.json' comes with scl, qa_pixel"),
+        (
+            {"url": "classed/item.json", "mask": "fmask"},
+            "as `mask`, with mask_remap=0 NODATA;2 1;3 1",
+        ),
+        ({"url": "classed/item.json", "mask": "scl"}, "comes with no mask"),
         ({"url": "alone.tif", "mask": "scl"}, "comes with no mask"),
         ({"replacement": "bare/item.json", "mask": "scl"}, "comes with no mask"),
         ({"mask": "cloudy/qa_pixel.tif", "mask_bits": "x"}, "mask_bits='x'"),
