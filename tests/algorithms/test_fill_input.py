@@ -202,3 +202,28 @@ def test_a_value_beyond_reason_is_refused_or_does_no_harm(value: float, which: i
         assert str(value)[:4] in str(error)  # noqa: PT017
     else:
         assert np.abs(found - (r + 100))[:, mask].max() < 100
+
+
+def test_several_replacements_take_joint() -> None:
+    t, m = landscape((16, 16), bands=1), clouds((16, 16))
+    several = np.stack([t, t + 10, t - 10])
+    with pytest.raises(ShapeError, match="joint"):
+        fill_clouds(t, several, m)
+    with pytest.raises(ShapeError, match="shape"):
+        fill_clouds(t, several[:0], m, adjustment="joint")
+    with pytest.raises(ShapeError, match="valid"):
+        fill_clouds(t, several, m, adjustment="joint", valid=np.ones((2, 16, 16)))
+    np.testing.assert_array_equal(
+        fill_clouds(t, several[:1], m, adjustment="joint"), fill_clouds(t, several[0], m, adjustment="regression")
+    )
+
+
+def test_where_one_of_several_cannot_be_used_another_fills() -> None:
+    t, m = landscape((40, 40), bands=2), clouds((40, 40))
+    valid = np.ones((2, 40, 40), bool)
+    valid[0, :20] = valid[1, 10:30] = False
+    covered = np.where(m, 9000, t).astype(np.float32)
+    found = fill_clouds(covered, np.stack([t + 5, 2 * t]), m, adjustment="joint", valid=valid)
+    assert np.abs(found - t)[:, m & valid.any(axis=0)].max() < 100
+    np.testing.assert_array_equal(found[:, m & ~valid.any(axis=0)], 9000)
+    np.testing.assert_array_equal(found[:, ~m], t[:, ~m])

@@ -22,10 +22,9 @@ from algorithms.moments import (
     stretch,
     window_means,
 )
-from algorithms.options import OPTIONS
 from algorithms.scene import SceneFit, fit_scene
 
-ADJUSTMENTS = OPTIONS["adjustment"].choices
+ADJUSTMENTS = ("regression", "moment")
 SMALL = NodeLattice(spacing=2, radius=2)
 
 
