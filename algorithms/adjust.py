@@ -1,6 +1,7 @@
 """The adjustment: from windowed statistics to an estimate of the target under the cloud.
 
-`regression` explains the target from all bands of the replacement, scene first, then what is left window by window.
+`regression` explains the target from all bands of the replacement, scene first, then what is left window by window;
+`joint` from all bands of several replacements, one after the other, in the same way.
 `moment` is SLRA proper (Li et al. 2019): per band, gain = std(t)/std(r) and offset = mean(t) - gain * mean(r)
 over the same clear cells of a window.
 """
@@ -39,26 +40,27 @@ class Estimate:
     value: Image
     """(B, h, w) estimate of the target."""
     gain: Image
-    """(B, h, w) slope of each target band on its own replacement band, for detail finer than a cell."""
+    """(B, h, w) slope of each target band on its own band of the first replacement, for detail finer than a cell."""
     support: Image
     """(h, w) clear ground in the narrowest window, 0..1 of what is enough."""
     error: Image
     """(h, w) expected error far from the mask's border, in standard deviations of the target's scene."""
 
 
-def _products(bands: int, adjustment: str) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def _products(bands: int, explaining: int, adjustment: str) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Positions, among the products of (1, z, e) with each other, of the count and of the adjustment's quantities.
 
-    For `regression` these are z, e, z z', e z', e e, for `moment` e, z, e e, z z, e z.
+    For regressions these are z, e, z z', e z', e e, for `moment` e, z, e e, z z, e z.
     """
-    one, z = np.zeros(bands, np.intp), np.arange(1, 1 + bands)
-    e = z + bands
-    if adjustment == "regression":
-        upper, right = np.triu_indices(bands)
-        pairs = [(one, z), (one, e), (z[upper], z[right]), (np.repeat(e, bands), np.tile(z, bands)), (e, e)]
+    z = np.arange(1, 1 + explaining)
+    e = np.arange(1 + explaining, 1 + explaining + bands)
+    if adjustment == "moment":
+        pairs = [(0 * e, e), (0 * z, z), (e, e), (z, z), (e, z)]
     else:
-        pairs = [(one, e), (one, z), (e, e), (z, z), (e, z)]
-    first, second = (np.concatenate([one[:1], *side]) for side in zip(*pairs, strict=True))
+        upper, right = np.triu_indices(explaining)
+        crossed = np.repeat(e, explaining), np.tile(z, bands)
+        pairs = [(0 * z, z), (0 * e, e), (z[upper], z[right]), crossed, (e, e)]
+    first, second = (np.concatenate([np.zeros(1, np.intp), *side]) for side in zip(*pairs, strict=True))
     return first, second
 
 
@@ -68,26 +70,26 @@ def _nodes_around(cells: range, spacing: int, length: int) -> range:
 
 
 def _fit_regression(stats: WindowMeans, scene: SceneFit) -> tuple[Floats, Floats, Floats, Floats]:
-    """Slopes (B, B), own gains (B), intercepts (B) and what is left at every node, in standard units."""
-    bands = len(scene.level)
+    """Slopes (B, J), own gains (B), intercepts (B) and what is left at every node, in standard units."""
+    bands, explaining = len(scene.level), len(scene.mean)
     m = np.moveaxis(stats.means, 0, -1)
-    split = np.cumsum([bands, bands, bands * (bands + 1) // 2, bands * bands])
+    split = np.cumsum([explaining, bands, explaining * (explaining + 1) // 2, bands * explaining])
     mz, me, mzz, mez, mee = np.split(m, split, axis=-1)
-    czz = np.empty((*m.shape[:2], bands, bands))
-    upper = np.triu_indices(bands)
+    czz = np.empty((*m.shape[:2], explaining, explaining))
+    upper = np.triu_indices(explaining)
     czz[..., upper[0], upper[1]] = mzz
     czz[..., upper[1], upper[0]] = mzz
     czz -= mz[..., :, None] * mz[..., None, :]
-    cez = mez.reshape(*m.shape[:2], bands, bands) - me[..., :, None] * mz[..., None, :]
-    slope = np.swapaxes(np.linalg.solve(czz + TAU * np.eye(bands), np.swapaxes(cez, -1, -2)), -1, -2)
+    cez = mez.reshape(*m.shape[:2], bands, explaining) - me[..., :, None] * mz[..., None, :]
+    slope = np.swapaxes(np.linalg.solve(czz + TAU * np.eye(explaining), np.swapaxes(cez, -1, -2)), -1, -2)
     intercept = me - np.einsum("...bj,...j->...b", slope, mz)
     total = scene.slope / scene.spread[:, None]
-    own = np.einsum("bj,...jb->...b", total, czz) + np.einsum("...bb->...b", cez)
-    variance = np.maximum(np.einsum("...bb->...b", czz), 0)
-    standard = scene.gain * scene.std / scene.spread
-    gain = np.clip(
-        (own + TAU * standard) / (variance + TAU), 0, 2 * np.maximum(scene.ratio * scene.std / scene.spread, 1e-6)
-    )
+    # Detail finer than a cell is that of the first replacement.
+    own = np.einsum("bj,...jb->...b", total, czz[..., :bands]) + np.einsum("...bb->...b", cez[..., :bands])
+    variance = np.maximum(np.einsum("...bb->...b", czz[..., :bands, :bands]), 0)
+    std = scene.std[:bands]
+    standard = scene.gain * std / scene.spread
+    gain = np.clip((own + TAU * standard) / (variance + TAU), 0, 2 * np.maximum(scene.ratio * std / scene.spread, 1e-6))
     fitted = np.einsum("...bj,...bj->...b", slope, cez)
     left = np.maximum(mee - me**2 - fitted, 0)
     return slope, gain, intercept, np.sqrt(left.mean(axis=-1))
@@ -119,29 +121,29 @@ def pooled_sums(
 
     Args:
         target: (B, H, W) cells; sides are multiples of `lattice.spacing`.
-        replacement: (B, H, W).
-        clear: (H, W), clear and valid in both.
+        replacement: (J, H, W), the bands that explain the target: B of each replacement.
+        clear: (H, W), clear and valid in all.
         scene: the scene stage.
         lattice: nodes and windows.
-        adjustment: `regression` or `moment`.
+        adjustment: `regression`, `moment` or `joint`.
 
     Returns:
         (1 + C, h, w) float64: number of clear cells, then the quantities of the adjustment.
     """
-    bands, spacing = len(target), lattice.spacing
+    count, spacing = 1 + len(replacement) + len(target), lattice.spacing
     height, width = clear.shape
     spread, level = (v.astype(np.float32)[:, None, None] for v in (scene.spread, scene.level))
-    first, second = _products(bands, adjustment)
+    first, second = _products(len(target), len(replacement), adjustment)
     sums = np.zeros((len(first), height // spacing, width // spacing))
     for row in range(height // spacing):  # a row of nodes at a time stays in the processor's cache
         part = slice(row * spacing, (row + 1) * spacing)
         here = clear[part]
         z = scene.standardise(replacement[:, part][:, here][:, None])
-        e = (target[:, part][:, here][:, None] - (scene.estimate(z) if adjustment == "regression" else level)) / spread
-        cells = np.zeros((*here.shape, 1 + 2 * bands), np.float32)
+        e = (target[:, part][:, here][:, None] - (level if adjustment == "moment" else scene.estimate(z))) / spread
+        cells = np.zeros((*here.shape, count), np.float32)
         standard = np.concatenate([np.ones_like(z[:1]), z, e])[:, 0].T
         cells[here] = np.clip(standard, -FARTHEST_DEVIATION, FARTHEST_DEVIATION, out=standard)
-        nodes = cells.reshape(spacing, -1, spacing, 1 + 2 * bands).swapaxes(0, 1).reshape(-1, spacing**2, 1 + 2 * bands)
+        nodes = cells.reshape(spacing, -1, spacing, count).swapaxes(0, 1).reshape(-1, spacing**2, count)
         # One small product per node: its bits depend on the node's own cells alone.
         sums[:, row] = (nodes.swapaxes(1, 2) @ nodes)[:, first, second].T
     return sums
@@ -149,11 +151,11 @@ def pooled_sums(
 
 def _prior(scene: SceneFit, adjustment: str) -> Floats:
     """(C,) means of the quantities over the scene."""
-    bands = len(scene.level)
-    if adjustment == "regression":
-        identity = np.eye(bands)[np.triu_indices(bands)]
+    bands, explaining = len(scene.level), len(scene.mean)
+    if adjustment != "moment":
+        identity = np.eye(explaining)[np.triu_indices(explaining)]
         noise = (scene.misfit / scene.spread) ** 2
-        return np.concatenate([np.zeros(2 * bands), identity, np.zeros(bands * bands), noise])
+        return np.concatenate([np.zeros(explaining + bands), identity, np.zeros(bands * explaining), noise])
     ratio = scene.ratio * scene.std / scene.spread
     return np.concatenate([np.zeros(2 * bands), ratio**2, np.ones(bands), scene.correlation * ratio])
 
@@ -180,13 +182,13 @@ def estimate_target(
     """Estimate the target from the replacement on a region of cells.
 
     Args:
-        replacement: (B, h, w) cells of the region.
+        replacement: (J, h, w) cells of the region: B bands of each replacement.
         windows: what the windows around the region hold.
         scene: the scene stage.
-        adjustment: `regression` or `moment`.
+        adjustment: `regression`, `moment` or `joint`.
         needed: (h, w), cells to estimate, all if None; elsewhere everything but the gain is 0.
     """
-    bands, spacing = len(replacement), windows.lattice.spacing
+    bands, spacing = len(scene.level), windows.lattice.spacing
     region = windows.rows, windows.cols
     around = [_nodes_around(cells, spacing, n) for cells, n in zip(region, windows.sums.shape[1:], strict=True)]
     down, across = (
@@ -201,14 +203,14 @@ def estimate_target(
         cols=around[1],
         levels=windows.levels,
     )
-    fit = _fit_regression if adjustment == "regression" else _fit_moment
+    fit = _fit_moment if adjustment == "moment" else _fit_regression
     slope, gain, offset, left_over = fit(stats, scene)
     parts = [*np.moveaxis(slope, (-2, -1), (0, 1)), np.moveaxis(offset, -1, 0), left_over[None], stats.support[None]]
     nodes = np.concatenate(parts).astype(np.float32)
     gains = stretch(stretch(np.moveaxis(gain, -1, 0).astype(np.float32), 1, down), 2, across)
-    spread, level, std = (v.astype(np.float32)[:, None] for v in (scene.spread, scene.level, scene.std))
+    spread, level, std = (v.astype(np.float32)[:, None] for v in (scene.spread, scene.level, scene.std[:bands]))
     left, weight = neighbours(across, nodes.shape[2])
-    value = np.zeros(replacement.shape, np.float32)
+    value = np.zeros((bands, *replacement.shape[1:]), np.float32)
     support, error = np.zeros((2, *replacement.shape[1:]), np.float32)
     for start in range(0, len(windows.rows), STRIP):  # little at a time, so that it stays in the processor's cache
         strip = slice(start, start + STRIP)
@@ -220,8 +222,8 @@ def estimate_target(
         at = y * nodes.shape[2] + left[x]
         fields = np.take(lines, at, axis=1)
         fields += (np.take(lines, at + min(1, nodes.shape[2] - 1), axis=1) - fields) * weight[x].astype(np.float32)
-        if adjustment == "regression":
-            slopes = fields[: bands**2].reshape(bands, bands, -1)
+        if adjustment != "moment":
+            slopes = fields[: bands * len(z)].reshape(bands, len(z), -1)
             estimate = scene.estimate(z) + spread * (fields[-2 - bands : -2] + np.einsum("bjp,jp->bp", slopes, z))
         else:
             estimate = level + spread * (fields[-2 - bands : -2] + gains[:, strip][:, here] * z)

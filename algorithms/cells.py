@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -47,6 +48,14 @@ class Cells:
     def cut(self, place: tuple[slice, slice]) -> Cells:
         """The cells in a place."""
         return Cells(self.values[(slice(None), *place)], self.valid[place], self.full[place])
+
+
+def stacked_cells(parts: Sequence[Cells]) -> Cells:
+    """The bands of several rasters, one after the other, valid and whole where all of them are."""
+    if len(parts) == 1:
+        return parts[0]
+    valid, full = (np.logical_and.reduce([getattr(part, name) for part in parts]) for name in ("valid", "full"))
+    return Cells(np.concatenate([part.values for part in parts]), valid, full)
 
 
 def cell_means(

@@ -42,7 +42,7 @@ class FillOptions:
     window: int = CloudOptions.window
     """Radius W of the narrowest window in native pixels."""
     adjustment: str = CloudOptions.adjustment
-    """`regression` or `moment`."""
+    """`regression`, `moment` or `joint`."""
     residual: bool = CloudOptions.residual
     """Whether the residual at the mask's border is corrected."""
 
@@ -62,7 +62,7 @@ class Ground:
     target: Image
     """(B, h, w), with what earlier replacements filled."""
     replacement: Image
-    """(B, h, w)."""
+    """(J, h, w): B bands of one replacement, or of several one after the other."""
     usable: Mask
     """(h, w), where the replacement can be compared with the target."""
     known: Mask
@@ -76,7 +76,7 @@ class FillFields:
     """The fill of a region of cells: `fill = gain * replacement + offset` at any finer resolution."""
 
     gain: Image
-    """(B, h, w) slope of the target on the replacement's same band."""
+    """(B, h, w) slope of the target on the first replacement's same band."""
     offset: Image
     """(B, h, w), so that gain * r + offset is the finished fill at cells; the target itself where it is clear."""
     confidence: npt.NDArray[np.uint8]
@@ -135,7 +135,7 @@ def fill_fields(
         value = np.where(border, target, value)
     return FillFields(
         gain=estimate.gain,
-        offset=_extended(value - estimate.gain * replacement, border | wanted, wanted),
+        offset=_extended(value - estimate.gain * replacement[: len(value)], border | wanted, wanted),
         confidence=_confidence(estimate.support, estimate.error, border, wanted, factor),
         meets=border,
     )

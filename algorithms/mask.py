@@ -17,7 +17,9 @@ from algorithms.errors import ParameterError, ShapeError
 from algorithms.labelled import takes_labelled
 from algorithms.masks import CLEAR, CLOUD, NODATA, SHADOW
 from algorithms.models import INPUT_CELLS, CloudModel, select_model
+from algorithms.networks import covered_probabilities
 from algorithms.options import OPTIONS, CloudOptions
+from algorithms.rules import cloud_by_rules
 from algorithms.sessions import SESSIONS
 from algorithms.windows import Window, blend, window_start
 
@@ -70,8 +72,9 @@ def window_probabilities(
     full = np.pad(reflectance, [(0, 0), *pad])
     known = np.pad(valid, pad)
     # Clipped to the physical range: a single extreme value would shift the whole window's statistics.
-    probabilities = SESSIONS.probabilities(model, np.clip(reflect_invalid(full, known), -0.2, 2.0))
-    return np.asarray(np.rint(probabilities[1:] * 255), np.uint8)
+    values = np.clip(reflect_invalid(full, known), -0.2, 2.0)
+    probabilities = cloud_by_rules(values) if model.network is None else SESSIONS.probabilities(model, values, known)
+    return np.asarray(np.rint(covered_probabilities(model, probabilities) * 255), np.uint8)
 
 
 def covered_from(sensitivity: int, metres: float = DEPENDABLE_METRES) -> float:

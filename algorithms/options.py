@@ -133,10 +133,10 @@ class CloudOptions:
         range=Range(0, 100),
     )
     """100 minus the probability, in percent, from which on ground counts as cloud or shadow."""
-    adjustment: Literal["regression", "moment", "stepwise"] = _option(
+    adjustment: Literal["regression", "moment", "joint", "stepwise"] = _option(
         "regression",
-        "Regression on all bands, moment matching band by band (SLRA), or, for whole rasters only, its ring form as "
-        "in Esri's function",
+        "Regression on all bands, moment matching band by band (SLRA), regression on the first three replacements "
+        "jointly, or, for whole rasters only, SLRA's ring form as in Esri's function",
         whole=("stepwise",),
     )
     """How the replacement is fitted to the target."""

@@ -12,7 +12,7 @@ from algorithms.bend import LEAST_NOISE, RIDGE, TUKEY, Bend, fit_bend
 
 Floats = npt.NDArray[np.float64]
 
-PSEUDO: Final = 2.0
+PSEUDO: Final = 8.0
 """Weight, in cells, of moment matching, to which slopes shrink where few cells are clear."""
 TRUSTED_CELLS: Final = 64
 """Clear cells below which the fit moves on, in proportion, to the identity `t = r`: with none, that is all there is.
@@ -22,7 +22,7 @@ MISFIT_LIMIT: Final = 6.0
 ITERATIONS: Final = 6
 SAMPLE_CELLS: Final = 60_000
 """Cells used at most; a regular sub-sample beyond."""
-FEW_BEND: Final = 1000
+FEW_BEND: Final = 200
 """Clear cells from which on the relation may bend."""
 CHUNK_CELLS: Final = 1 << 13
 """Cells whose kernels are held at once: 2 MB, so that they stay in the processor's cache."""
@@ -37,21 +37,21 @@ class SceneFit:
     """
 
     mean: Floats
-    """(B,) mean of the replacement's bands over clear cells."""
+    """(J,) mean of the replacements' bands over clear cells: B of one, or of several one after the other."""
     std: Floats
-    """(B,) standard deviation of the replacement's bands, never 0."""
+    """(J,) standard deviation of the replacements' bands, never 0."""
     spread: Floats
     """(B,) standard deviation of the target's bands over clear cells, never 0."""
     level: Floats
     """(B,) value of G at z = 0, in the target's units."""
     slope: Floats
-    """(B, B) slopes per standard deviation of the replacement, in the target's units."""
+    """(B, J) slopes per standard deviation of the replacement, in the target's units."""
     gain: Floats
-    """(B,) slope of each target band on its own replacement band alone, target units per replacement unit."""
+    """(B,) slope of each target band on its own band of the first replacement alone, in their units."""
     ratio: Floats
-    """(B,) std(t) / std(r) of each band: the gain of moment matching."""
+    """(B,) std(t) / std(r) of each band, r of the first replacement: the gain of moment matching."""
     correlation: Floats
-    """(B,) correlation of each band between the dates."""
+    """(B,) correlation of each band between the target and the first replacement."""
     noise: Floats
     """(B,) robust standard deviation of t - G, in the target's units."""
     misfit: Floats
@@ -62,12 +62,12 @@ class SceneFit:
     """Departure from the straight relation; None on little clear ground."""
 
     def standardise(self, replacement: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Z of (B, H, W) replacement bands."""
-        mean, std = (v.astype(np.float32)[:, None, None] for v in (self.mean, self.std))
+        """Z of (J, H, W) replacement bands, or of the first of them."""
+        mean, std = (v[: len(replacement)].astype(np.float32)[:, None, None] for v in (self.mean, self.std))
         return (replacement - mean) / std
 
     def estimate(self, z: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """G, (B, H, W), from standardised (B, H, W) replacement bands."""
+        """G, (B, H, W), from standardised (J, H, W) replacement bands."""
         flat = z.reshape(len(z), -1)
         out = np.empty((len(self.level), flat.shape[1]), np.float32)
         slope, level = self.slope.astype(np.float32), self.level.astype(np.float32)[:, None]
@@ -101,8 +101,9 @@ def fit_scene(
 
     Args:
         target: (B, H, W).
-        replacement: (B, H, W), band for band the same as the target's.
-        clear: (H, W), cells clear and valid in both.
+        replacement: (J, H, W), band for band the same as the target's: B of one replacement, or of several one after
+            the other.
+        clear: (H, W), cells clear and valid in all.
         bends: whether the relation may depart from a straight line where there is enough clear ground.
     """
     t = target[:, clear].astype(np.float64)
@@ -112,17 +113,17 @@ def fit_scene(
     n = t.shape[1]
     bands = len(target)
     if n == 0:
-        return _identity(bands)
+        return _identity(bands, len(replacement))
     mean, t_mean = r.mean(axis=1), t.mean(axis=1)
     std = _positive(r.std(axis=1), mean, np.maximum(np.abs(mean), 1.0))
-    spread = _positive(t.std(axis=1), t_mean, std)
+    spread = _positive(t.std(axis=1), t_mean, std[:bands])
     z = (r - mean[:, None]) / std[:, None]
     x = np.concatenate([np.ones((1, n)), z])
     y = (t - t_mean[:, None]) / spread[:, None]
 
     # Moment matching in these units: it does not depend on those of the data.
-    matched = np.concatenate([np.zeros((1, bands)), np.eye(bands)])
-    penalty = np.full(1 + bands, PSEUDO)
+    matched = np.concatenate([np.zeros((1, bands)), _own(len(replacement), bands)])
+    penalty = np.full(1 + len(replacement), PSEUDO)
     penalty[0] = PSEUDO / 10
 
     bend = None
@@ -140,7 +141,7 @@ def fit_scene(
 
     total = max(weight.sum(), 1e-9)
     dy = y - (y * weight).sum(axis=1, keepdims=True) / total
-    dz = z - (z * weight).sum(axis=1, keepdims=True) / total
+    dz = z[:bands] - (z[:bands] * weight).sum(axis=1, keepdims=True) / total
     vy, vz = (weight * dy**2).sum(axis=1) / total, (weight * dz**2).sum(axis=1) / total
     cov = (weight * dy * dz).sum(axis=1) / total
     trust = total / (total + PSEUDO)
@@ -150,8 +151,8 @@ def fit_scene(
         spread=spread,
         level=t_mean + spread * coefficients[0],
         slope=(coefficients[1:] * spread).T,
-        gain=(trust * cov / np.maximum(vz, 1e-9) + 1 - trust) * spread / std,
-        ratio=(trust * np.sqrt(vy / np.maximum(vz, 1e-9)) + 1 - trust) * spread / std,
+        gain=(trust * cov / np.maximum(vz, 1e-9) + 1 - trust) * spread / std[:bands],
+        ratio=(trust * np.sqrt(vy / np.maximum(vz, 1e-9)) + 1 - trust) * spread / std[:bands],
         correlation=cov / np.sqrt(np.maximum(vy * vz, 1e-18)),
         noise=scale * spread,
         misfit=np.maximum(misfit, scale) * spread,
@@ -161,11 +162,16 @@ def fit_scene(
     return fit if n >= TRUSTED_CELLS else _towards_identity(fit, n / TRUSTED_CELLS)
 
 
+def _own(explaining: int, bands: int) -> Floats:
+    """(J, B) slopes of the mean over all replacements of a band's own."""
+    return np.tile(np.eye(bands), (explaining // bands, 1)) * (bands / explaining)
+
+
 def _robust_line(x: Floats, y: Floats, matched: Floats, penalty: Floats) -> tuple[Floats, Floats, Floats]:
     """Ridge regression of y on x by iterated reweighting.
 
     Returns:
-        (1 + B, B) coefficients, (n,) weights of the cells, (B,) robust standard deviation of what is left.
+        (1 + J, B) coefficients, (n,) weights of the cells, (B,) robust standard deviation of what is left.
     """
     weight = np.ones(x.shape[1])
     for _ in range(ITERATIONS):
@@ -183,10 +189,11 @@ def _robust_line(x: Floats, y: Floats, matched: Floats, penalty: Floats) -> tupl
 
 def _towards_identity(fit: SceneFit, share: float) -> SceneFit:
     """A fit on few cells, of which only a share is believed; the rest is the replacement as it is."""
-    own = np.diag(fit.std)
+    weights = _own(len(fit.mean), len(fit.level)).T
+    own = weights * fit.std
     return replace(
         fit,
-        level=share * fit.level + (1 - share) * fit.mean,
+        level=share * fit.level + (1 - share) * weights @ fit.mean,
         slope=share * fit.slope + (1 - share) * own,
         gain=share * fit.gain + (1 - share),
         ratio=share * fit.ratio + (1 - share),
@@ -194,15 +201,15 @@ def _towards_identity(fit: SceneFit, share: float) -> SceneFit:
     )
 
 
-def _identity(bands: int) -> SceneFit:
-    """The fit that leaves the replacement as it is."""
+def _identity(bands: int, explaining: int) -> SceneFit:
+    """The fit that leaves the replacement, or the mean of several, as it is."""
     zeros, ones = np.zeros(bands), np.ones(bands)
     return SceneFit(
-        mean=zeros,
-        std=ones,
+        mean=np.zeros(explaining),
+        std=np.ones(explaining),
         spread=ones,
         level=zeros,
-        slope=np.eye(bands),
+        slope=_own(explaining, bands).T,
         gain=ones,
         ratio=ones,
         correlation=zeros,

@@ -2,92 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import os
 import threading
 import time
 import weakref
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import as_file
 from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.errors import ModelError, ParameterError, whole_number
-from algorithms.models import CloudModel, ModelFile
-
-Image = npt.NDArray[np.float32]
+from algorithms.errors import ModelError
+from algorithms.modelfiles import checked_file, file_statistics
+from algorithms.models import CloudModel
+from algorithms.networks import (
+    Image,
+    InputStatistics,
+    check_input,
+    class_probabilities,
+    fixed_statistics,
+    network_input,
+)
+from algorithms.providers import Runtime, on_first_that_starts
 
 logger = logging.getLogger("clearsky")
 
-_PROVIDERS: Final = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
-}
-_EXTRAS: Final = {"cuda": "gpu", "openvino": "openvino"}
 PRECISION: Final = "float32"
 """Numbers that every provider computes with."""
-
-
-@dataclass(frozen=True, slots=True)
-class Runtime:
-    """How sessions are built and how many windows may be in inference at once.
-
-    Raises:
-        ParameterError: a number below 1.
-    """
-
-    providers: tuple[str, ...] = ("auto",)
-    """Any of auto, cpu, cuda, openvino, in the order of preference."""
-    threads: int = 1
-    """Threads inside one inference; 1 gives the best throughput, since windows run side by side."""
-    concurrency: int = field(default_factory=lambda: os.cpu_count() or 1)
-    """Inferences at the same time in this process; each takes about 100 MB."""
-
-    def __post_init__(self) -> None:
-        for name in ("threads", "concurrency"):
-            value = getattr(self, name)
-            whole_number(value, least=1, most=None, message=f"model {name} {value} is not a whole number of at least 1")
-
-    def names(self) -> tuple[str, ...]:
-        """The wanted providers in order, `auto` replaced by what it stands for, the processor last.
-
-        Raises:
-            ParameterError: an unknown provider.
-        """
-        for name in self.providers:
-            if name != "auto" and name not in _PROVIDERS:
-                raise ParameterError(f"model provider {name!r} is unknown: choose from auto, {', '.join(_PROVIDERS)}")
-        wanted = ["cuda" if name == "auto" else name for name in self.providers]
-        wanted = list(dict.fromkeys([*wanted, "cpu"]))
-        return tuple(wanted[: wanted.index("cpu") + 1])  # the processor runs everything: nothing comes after it
-
-    def usable(self) -> tuple[str, ...]:
-        """Those of them that this build of ONNX Runtime has.
-
-        Raises:
-            ParameterError: an unknown provider.
-        """
-        import onnxruntime as ort  # here, so that importing the numerics alone stays light  # noqa: PLC0415
-
-        present = ort.get_available_providers()
-        return tuple(name for name in self.names() if _PROVIDERS[name] in present or name == "cpu")
-
-    def missing(self) -> str | None:
-        """What is wrong if the provider that is wanted first is not built in; `auto` wants none."""
-        first = self.names()[0]
-        if self.providers[:1] in ((), ("auto",)) or first in self.usable():
-            return None
-        return (
-            f"model provider {first!r} is not in this build of onnxruntime; "
-            f"install clearsky[{_EXTRAS.get(first, first)}] as docs/operations.md says"
-        )
 
 
 class Watcher(Protocol):
@@ -105,10 +49,8 @@ class _Session:
     """The ONNX Runtime session."""
     input: str
     """Name of its only input."""
-    mean: Image
-    """(B, 1, 1) mean of the training data."""
-    std: Image
-    """(B, 1, 1) standard deviation."""
+    statistics: InputStatistics | None
+    """What the input is normalised by, unless each window's own statistics do."""
     provider: str
     """Where it runs."""
 
@@ -187,34 +129,33 @@ class Sessions:
         with self._counting:
             return self._counts.total() if model is None else self._counts[model]
 
-    def probabilities(self, model: CloudModel, reflectance: Image) -> Image:
+    def probabilities(self, model: CloudModel, reflectance: Image, valid: npt.NDArray[np.bool_] | None = None) -> Image:
         """Class probabilities of one window.
 
         Args:
             model: the network.
             reflectance: (B, 256, 256) float32, 0..1, finite, in the order of the model's bands.
+            valid: (256, 256), cells that are data rather than filled in; None for all.
 
         Returns:
-            (3, 256, 256) float32, softmax over clear, cloud, shadow. Not calibrated.
+            (C, 256, 256) float32 of the model's classes: softmax over clear, cloud, shadow. Not calibrated.
 
         Raises:
-            ModelError: see `load`.
+            ModelError: see `load`; or the network gives something else than its card says.
         """
         session = self._session(model)
-        batch = ((reflectance - session.mean) / session.std)[None]
+        here = np.ones(reflectance.shape[1:], bool) if valid is None else valid
+        batch = network_input(model, reflectance, here, session.statistics)
         with self._slots:
             start = time.perf_counter()
-            logits: Image = session.network.run(None, {session.input: batch})[0][0]
+            output = session.network.run(None, {session.input: batch})[0]
             seconds = time.perf_counter() - start
         with self._counting:
             self._counts[model] += 1
             watchers = list(self._watchers)
         for watcher in watchers:
             watcher.inferred(model.id, seconds)
-        logits -= logits.max(axis=0)
-        np.exp(logits, out=logits)
-        logits /= logits.sum(axis=0)
-        return logits
+        return class_probabilities(model, output)
 
     def _session(self, model: CloudModel) -> _Session:
         if (session := self._sessions.get(model)) is None:
@@ -245,76 +186,48 @@ the bound on inferences at once is the machine's."""
 def _built(model: CloudModel, runtime: Runtime, names: tuple[str, ...]) -> _Session:
     import onnxruntime as ort  # noqa: PLC0415
 
-    mean, std = _statistics(model)
-    _checked(model, model.network)
+    assert model.network is not None  # noqa: S101  (rules are not run in sessions)
+    statistics = fixed_statistics(model) if model.statistics is None else file_statistics(model, model.statistics)
+    content = checked_file(model, model.network)
     options = ort.SessionOptions()
     options.intra_op_num_threads = runtime.threads
     options.inter_op_num_threads = 1
     # Spinning threads would burn the cores that other windows and GDAL need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # From the file: from bytes in memory a session keeps 40 MB more.
-    with as_file(model.place(model.network)) as path:
-        network, provider = _on_first_that_starts(
-            names, runtime.threads, lambda wanted: ort.InferenceSession(str(path), options, wanted)
+    if model.folder is None:
+        # From the file: from bytes in memory a session keeps 40 MB more.
+        with as_file(model.place(model.network)) as path:
+            network, provider = on_first_that_starts(
+                names, runtime.threads, lambda wanted: ort.InferenceSession(str(path), options, wanted)
+            )
+        return _Session(network, network.get_inputs()[0].name, statistics, provider)
+
+    def start() -> tuple[Any, str]:
+        return on_first_that_starts(
+            names, runtime.threads, lambda wanted: ort.InferenceSession(content, options, wanted)
         )
-    return _Session(network, network.get_inputs()[0].name, mean, std, provider)
+
+    network, provider = _of_card(model, start)
+    return _Session(network, network.get_inputs()[0].name, statistics, provider)
 
 
-def _options(provider: str, threads: int) -> dict[str, str]:
-    """Options of a provider: what keeps it from computing with fewer bits than the processor does, and its threads."""
-    if provider == "cuda":
-        return {"use_tf32": "0"}
-    return {"device_type": "CPU", "precision": "FP32", "num_of_threads": str(threads)}
-
-
-def _on_first_that_starts(names: tuple[str, ...], threads: int, start: Callable[[list[Any]], Any]) -> tuple[Any, str]:
-    """A network on the first provider that starts, and which one that is."""
-    for name in names:
-        if name == "cpu":
-            break
-        try:
-            network = start([(_PROVIDERS[name], _options(name, threads)), _PROVIDERS["cpu"]])
-        except Exception as error:  # whatever a driver raises; a fault of the model shows on the processor, too
-            logger.warning("model provider %r failed to start: %s", name, error)
-            continue
-        # One whose libraries are missing is left out without an error.
-        if _PROVIDERS[name] in network.get_providers():
-            return network, name
-    return start([_PROVIDERS["cpu"]]), "cpu"
-
-
-def _checked(model: CloudModel, file: ModelFile) -> bytes:
-    """A file's content.
+def _of_card(model: CloudModel, start: Callable[[], tuple[Any, str]]) -> tuple[Any, str]:
+    """A network of an operator's card: from the bytes that were checked, so that nothing else is read.
 
     Raises:
-        ModelError: the file is missing, or its checksum differs.
+        ModelError: it is no network, needs other files, or does not fit its card.
     """
-    remedy = f"reinstall {model.package}"
     try:
-        content = model.place(file).read_bytes()
-    except (ModuleNotFoundError, OSError) as error:
-        raise ModelError(f"cloud model {model.id!r}: its file {file.name} is missing; {remedy}") from error
-    if (found := hashlib.sha256(content).hexdigest()) != file.sha256:
+        network, provider = start()
+    except Exception as error:  # whatever ONNX Runtime raises for a file of somebody else
+        why = str(error).splitlines()[0][:200]
         raise ModelError(
-            f"cloud model {model.id!r}: {file.name} has sha256 {found[:16]}..., "
-            f"expected {file.sha256[:16]}...; {remedy}"
-        )
-    return content
-
-
-def _statistics(model: CloudModel) -> tuple[Image, Image]:
-    """Mean and standard deviation of the training data, each (B, 1, 1).
-
-    Raises:
-        ModelError: see `_checked`; or the file holds no such numbers for the model's bands.
-    """
-    content = _checked(model, model.statistics)
-    try:
-        both = np.asarray(json.loads(content)["data"]["dataset_statistics"]["img"], np.float32)
-        mean, std = both.reshape(2, len(model.bands), 1, 1)
-    except (ValueError, LookupError, TypeError) as error:
-        raise ModelError(
-            f"cloud model {model.id!r}: {model.statistics.name} has no training statistics of "
-            f"{len(model.bands)} bands; reinstall {model.package}"
+            f"cloud model {model.id!r}: {model.network and model.network.name} is not a network that runs here: {why}; "
+            "export it as one ONNX file, weights included"
         ) from error
-    return mean, std
+    inputs = network.get_inputs()
+    if len(inputs) != 1 or inputs[0].type != "tensor(float)":
+        kinds = ", ".join(f"{one.name} {one.type}" for one in inputs)
+        raise ModelError(f"cloud model {model.id!r}: the network takes {kinds}; it must take one tensor of float32")
+    check_input(model, inputs[0].shape)
+    return network, provider

@@ -47,6 +47,8 @@ _SHAPES: Final[tuple[tuple[tuple[str, Kind], ...], ...]] = (
     (("20180121", "core"), ("20180307", "cloud"), ("20180705", "all"), ("20180918", "shadow")),
 )
 # The other cloudy dates of these places have too little clear ground left (Congo p500 3 %, Tatarstan 0 to 7 %).
+COVERS: Final = (0.85, 0.9, 0.95)
+"""Shares of a nearly covered scene that lie under the mask."""
 _SCATTERED: Final = np.array([1.0, 0.8, 0.65, 0.45, 0.2, 0.12], np.float32)[:, None, None]
 """Light that haze adds to each band, in that of blue."""
 _ELSEWHERE: Final[dict[str, tuple[tuple[str, Kind], ...]]] = {
@@ -115,10 +117,13 @@ def recipes(*, real: bool, quick: bool) -> list[Recipe]:
         for place, shapes in _ELSEWHERE.items():
             elsewhere += [Recipe("Congo, Tatarstan", f"{place}_cloudy", f"{place}_clear", shape) for shape in shapes]
         for k, trouble in enumerate(get_args(Trouble)):
-            for n, (target, replacement) in enumerate(pairs[k % 2 :: 2] + pairs[(k + 1) % 2 :: 2][:1]):
+            # Nearly covered scenes and deep banks, where least is clear, on every pair; the rest on four of six.
+            few = trouble in ("nearly covered", "deep bank")
+            for n, (target, replacement) in enumerate(pairs[k % 2 :: 2] + pairs[(k + 1) % 2 :: 2][: 3 if few else 1]):
                 shape = _SHAPES[n % 2][(k + n) % 4]
                 files = f"s2_lazio_{target}_clear", f"s2_lazio_{replacement}_clear"
-                harder.append(Recipe(f"Lazio, {trouble}", *files, (f"s2_lazio_{shape[0]}", shape[1]), trouble=trouble))
+                painted = f"s2_lazio_{shape[0]}", shape[1]
+                harder.append(Recipe(f"Lazio, {trouble}", *files, painted, seed=n, trouble=trouble))
     demo = [Recipe("Demo", "demo", seed=seed) for seed in range(4)]
     if quick:
         return lazio[::7] + elsewhere[::4] + harder[::7] + demo[:1]
@@ -161,13 +166,13 @@ def _smooth(shape: tuple[int, ...], scale: float, seed: int) -> Image:
     return np.asarray((field - field.mean()) / field.std(), np.float32)
 
 
-def _harder(trouble: Trouble, truth: Image, replacement: Image, mask: Mask) -> tuple[Image, Image, Mask]:
-    """Target, replacement and mask of a case with one thing made harder.
+def _harder(trouble: Trouble, truth: Image, replacement: Image, mask: Mask, seed: int) -> tuple[Image, Image, Mask]:
+    """Target, replacement and mask of a case with one thing made harder; `seed` tells its cases apart.
 
     * haze: light scattered above the target's ground, by a field over 60 pixels, less of it the longer the wave;
     * thin cloud: the same over 12 pixels, as thin cloud that the mask leaves out;
-    * nearly covered: 85 to 95 % under the mask;
-    * deep bank: all but a rim of 24 pixels on two sides under the mask;
+    * nearly covered: 85, 90 or 95 % under the mask;
+    * deep bank: all but a rim of 24 pixels along two edges under the mask, or of 40 along one;
     * misregistration: the replacement moved by 1.3 and -0.8 pixels;
     * far-off radiometry: every band of the replacement bent, scaled and shifted differently.
     """
@@ -178,10 +183,13 @@ def _harder(trouble: Trouble, truth: Image, replacement: Image, mask: Mask) -> t
         return truth + most * field * _SCATTERED[: len(truth)], replacement, mask
     if trouble == "nearly covered":
         field = ndimage.gaussian_filter(mask.astype(np.float32), 12) + 0.05 * _smooth(shape, 8, 2)
-        return truth, replacement, field > np.quantile(field, 0.1)
+        return truth, replacement, field > np.quantile(field, 1 - COVERS[seed % len(COVERS)])
     if trouble == "deep bank":
         bank = np.zeros(shape, bool)
-        bank[24:, 24:] = True
+        if seed % 2:
+            bank[:-40] = True
+        else:
+            bank[24:, 24:] = True
         return truth, replacement, bank
     if trouble == "misregistration":
         return truth, ndimage.shift(replacement, (0, 1.3, -0.8), order=3, mode="nearest"), mask
@@ -208,7 +216,7 @@ def build(recipe: Recipe) -> Case:
     painted = buffer_mask(_clouds(folder / f"{source}_cloudy.tif", kind), BUFFER)
     name = f"{recipe.target[3:]} from {recipe.replacement.split('_')[-2]}, shape {source[3:]} {kind}"
     if recipe.trouble is not None:
-        truth, replacement, painted = _harder(recipe.trouble, truth, replacement, painted)
+        truth, replacement, painted = _harder(recipe.trouble, truth, replacement, painted, recipe.seed)
     if not recipe.target.endswith("_cloudy"):
         return Case(recipe.group, name, _hidden(truth, painted), replacement, painted, painted, truth)
     real = buffer_mask(_clouds(folder / f"{recipe.target}.tif", "all"), BUFFER)

@@ -26,6 +26,7 @@ from benchmarks.baselines import baselines
 from benchmarks.cases import Case, Recipe, build, data_folder, recipes
 from benchmarks.machine import machine
 from benchmarks.metrics import Scores, score
+from benchmarks.worst import draw_worst, worst_rows
 
 Image = npt.NDArray[np.float32]
 
@@ -193,6 +194,10 @@ def report(results: Results, note: str) -> str:
         goals(results),
         "### Where a baseline is better by more than 1 %",
         losses(results),
+        "### The ten worst cases",
+        _table(["no.", "group", "case", "masked", "best baseline", "RMSE", SERVED], worst_rows(results, SERVED)),
+        "![Error maps of the worst five](images/fidelity-worst-1.png)",
+        "![Error maps of the next five](images/fidelity-worst-2.png)",
     ]
     for group, held in results.each_group():
         parts += [f"### All metrics: {group}, mean of {held.sum()} cases", details(results, held)]
@@ -238,6 +243,7 @@ def main() -> None:
         before, rest = old.split(BEGIN)
         DOCUMENT.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
         draw(results, DOCUMENT.parent / "images")
+        draw_worst(results, chosen, SERVED, DOCUMENT.parent / "images")
 
 
 if __name__ == "__main__":

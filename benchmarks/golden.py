@@ -6,7 +6,7 @@
 
 Requests to a server process, commands of `clearsky`, and direct calls of `algorithms`, over a generated scene and,
 where they are at hand, real pairs (`CLEARSKY_TEST_DATA`, else `../shared/data`). Kept are statuses, SHA-256 of decoded
-pixels and of texts, the headers that tell cloud and fill, and means per band. Only what is public is used, so that the
+pixels and of texts, the headers that state cloud and fill, and means per band. Only what is public is used, so that the
 same script runs on code of another layout; neither the checkout's place nor the port enters a hash.
 
 Processors differ in the last bit of an inference: hashes compare on one machine with one set of libraries only. With
@@ -119,7 +119,7 @@ def of_raster(source: Any) -> Result:
 
 
 def of_text(text: str, folder: Path, base: str = "http://none") -> Result:
-    """A text, if long its hash, without the places of this run; JSON in canonical form, and the means that it tells."""
+    """A text, if long its hash, without the places of this run; JSON in canonical form, and its means."""
     result: Result = {}
     for place, name in ((base, "BASE"), (str(folder), "DIR")):
         text = text.replace(place, name).replace(quote(place, safe=""), name)

@@ -102,6 +102,15 @@ def commands(demo: Path, real: Path, out: Path) -> Iterator[Command]:
     yield Command(
         "export of a recipe", ["export", "--recipe", str(demo / "recipes" / "masked.yaml"), str(made)], [made]
     )
+    made, scenes = out / "bands", [str(demo / f"{name}.json") for name in ("cloudy", "clear")]
+    bands = [made / f"{name}.tif" for name in ("blue", "swir16", "fill_source")]
+    more = ["--replacement", scenes[1], "--mask", "scl", "--assets", "blue,swir16"]
+    yield Command("export of bands", ["export", scenes[0], "--per-asset", str(made), *more], bands)
+    for name in ("mask.tif", "mask.png"):
+        yield Command(f"mask: {name}", ["mask", cloudy, str(out / name), "--replacement", clear], [out / name])
+    look = ["picture", cloudy, str(out / "look.png"), "--replacement", clear]
+    yield Command("picture", look, [out / "look.png"])
+    yield Command("picture: unknown style", [*look, "--style", "pretty", "--overwrite"])
     files = [real / f"{name}.tif" for name in PAIRS["tatarstan"]]
     if all(file.is_file() for file in files):
         made = out / "native.tif"

@@ -14,6 +14,7 @@ from rasterio.warp import transform
 
 from benchmarks.golden_calls import NDVI, PAIRS
 
+STYLES = ("auto", "false-color", "ndvi")
 RGB: dict[str, Any] = {"bidx": [3, 2, 1], "rescale": "0,3000"}
 FILLS = ("cloud_removal", "cloud_mask", "cloud_probability", "fill_source", "fill_confidence")
 
@@ -70,6 +71,13 @@ def demo_requests(demo: Path) -> Iterator[Request]:
         "no residual": (native + ".tif", pair | small | options(residual=False)),
         "no refine": (native + ".tif", pair | small | options(refine=False)),
         "window 40, no buffer": (native + ".tif", pair | small | options(window=40, buffer=0)),
+        "sensitivity": (native + ".tif", pair | small | options(sensitivity=60)),
+        "mask in colour": (native + ".png", pair | small | {"algorithm": "cloud_mask"}),
+        "natural colour": (native + ".webp", pair | small),
+        "twice the pixels": (overview + "@2x.png", pair | small),
+        **{f"style {name}": ("/cog/preview.png", pair | {"style": name, "max_size": 400}) for name in STYLES},
+        "bits": (native + ".tif", pair | small | own | {"mask_bits": "0"} | {"mask_remap": ""}),
+        "units of its own": (native + ".tif", pair | small | own | {"replacement_reflectance_scale": 1.1e-4}),
         "half, unfilled nodata": ("/cog/preview.tif", pair | {"replacement": half} | options(unfilled="nodata")),
         "two replacements": ("/cog/preview.tif", pair | {"replacement": [half, clear]}),
         "two replacements, source": (
@@ -116,6 +124,12 @@ def document_requests(demo: Path) -> Iterator[Request]:
     pair = {"url": cloudy, "replacement": str(demo / "clear.tif")}
     documents = {
         "info": ("/cog/info", pair),
+        "scene": ("/cog/scene", pair),
+        "bands": ("/cog/assets", pair),
+        "valid": ("/cog/validate", {"url": cloudy}),
+        "conformance": ("/conformance", {}),
+        "viewer": ("/viewer/defaults.json", {}),
+        "recipe capabilities": ("/recipes/rgb/WMTSCapabilities.xml", {}),
         "tilejson": ("/cog/WebMercatorQuad/tilejson.json", pair | RGB),
         "capabilities": ("/cog/WMTSCapabilities.xml", pair | RGB),
         "algorithms": ("/algorithms", {}),
@@ -140,6 +154,11 @@ def document_requests(demo: Path) -> Iterator[Request]:
         "no replacement": {"replacement": [], "algorithm": "cloud_removal"},
         "bad window": options(window=81),
         "unknown option": options(windw=80),
+        "unknown style": {"style": "pretty"},
+        "style and values": {"style": "ndvi", "rescale": "0,1"},
+        "bits without a mask": {"mask_bits": "3,4"},
+        "bad bits": {"mask": str(demo / "truth_mask.tif"), "mask_bits": "x"},
+        "no such mask": {"mask": "scl"},
         "not JSON": {"algorithm_params": "{"},
         "bad remap": {"mask": str(demo / "truth_mask.tif"), "mask_remap": "1 1;x 1"},
         "unknown model": {"model": "best"},

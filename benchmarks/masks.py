@@ -42,6 +42,7 @@ from algorithms.mask import classify, cloud_probability  # noqa: E402
 from algorithms.masks import buffer_cells, dilate  # noqa: E402
 from algorithms.options import CloudOptions  # noqa: E402
 from algorithms.refine import ENOUGH_FIT_CELLS, FIT_BUFFER, fit_cells, refine_mask, trusted  # noqa: E402
+from algorithms.rules import cloud_by_rules  # noqa: E402
 from algorithms.sample import sampled  # noqa: E402
 from algorithms.scene import fit_scene  # noqa: E402
 from benchmarks.machine import machine  # noqa: E402
@@ -173,6 +174,13 @@ def detect(
         probability,
         classify(probability, valid, sensitivity=sensitivity, metres=pixel * factor),
     )
+
+
+def by_rules(target: npt.NDArray[np.uint16], factor: int) -> Classes:
+    """Classes of cells by the rules for red, green and blue."""
+    cells = cell_means(target[:3], np.all(target[:3] > 0, axis=0), factor)
+    cloud = cloud_by_rules(cells.values * np.float32(1e-4))[1]
+    return np.where(cells.valid, cloud, 255).astype(np.uint8)
 
 
 def find(case: Case, *, factor: int = FACTOR, bands: int = 6, level: str = "l1c") -> Found:
@@ -324,6 +332,9 @@ def accuracy(cases: list[Case], folder: Path | None) -> Iterator[str]:
         for (bands, level), factor in itertools.product(models, (1, 2)):
             found = to_pixels(detect(picture, factor, bands, level, pixel=30)[3], truth.shape, factor)
             yield accuracy_rows(f"{bands} bands, {level.upper()}, {30 * factor} m", [(found, truth)])
+        for factor in (1, 2):
+            found = to_pixels(by_rules(picture, factor), truth.shape, factor)
+            yield accuracy_rows(f"rgb-rules, {30 * factor} m", [(found, truth)])
     seeds = [case for case in cases if case.group == "demo" and case.seen]
     yield "\n## Demo scenes, by model and resolution\n"
     yield (
@@ -331,6 +342,9 @@ def accuracy(cases: list[Case], folder: Path | None) -> Iterator[str]:
         "models show what a wrong level costs. The server runs the models at 20 m and coarser.\n"
     )
     yield head.format("model, resolution, mask")
+    for factor in (1, 2, 3, 6):
+        rules = [(to_pixels(by_rules(c.target, factor), c.classes.shape, factor), c.classes) for c in seeds]
+        yield accuracy_rows(f"rgb-rules, {10 * factor} m", rules)
     for (bands, level), factor in itertools.product(models, (1, 2, 3, 6)):
         masks = [(case, find(case, factor=factor, bands=bands, level=level)) for case in seeds]
         for name in ("model", "refined"):

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,17 +35,18 @@ class Running:
 
 
 @contextmanager
-def running(allowed: Path | str, **settings: str) -> Iterator[Running]:
+def running(allowed: Path | str, *, arguments: Sequence[str] = (), **settings: str) -> Iterator[Running]:
     """A server on a free loopback port, without work ahead.
 
     Args:
         allowed: what may be read.
+        arguments: further ones of `clearsky serve`.
         settings: further settings by their names in lower case.
     """
     port = free_port()
     chosen = {"allowed_sources": str(allowed), "prefetch": "false"} | settings
     env = os.environ | {f"CLEARSKY_{name.upper()}": value for name, value in chosen.items()}
-    command = [sys.executable, "-c", "from server.cli import main; main()", "serve", "--port", str(port)]
+    command = [sys.executable, "-c", "from server.cli import main; main()", "serve", "--port", str(port), *arguments]
     process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     base = f"http://127.0.0.1:{port}"
     try:

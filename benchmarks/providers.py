@@ -2,6 +2,7 @@
 
     python -m benchmarks.providers cpu --save cpu.npy
     python -m benchmarks.providers openvino --compare cpu.npy     # where that build of onnxruntime is installed
+    python -m benchmarks.providers cuda --batch 8                 # what a provider gains from windows in batches
 
 Windows are the corners of the real rasters in `CLEARSKY_TEST_DATA`, by default `../shared/data`.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from importlib.resources import as_file
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,8 @@ import rasterio
 from algorithms.bands import role_indexes
 from algorithms.errors import ClearSkyError
 from algorithms.models import INPUT_CELLS, MODELS
-from algorithms.sessions import Runtime, Sessions
+from algorithms.providers import Runtime
+from algorithms.sessions import Sessions
 from benchmarks.cases import data_folder
 
 MODEL = MODELS["ukis-6b-l1c"]
@@ -44,12 +47,37 @@ def real_windows() -> list[npt.NDArray[np.float32]]:
     return windows
 
 
+def print_batches(sessions: Sessions, windows: list[npt.NDArray[np.float32]], size: int) -> None:
+    """Seconds per window of the bare network, in batches and one by one, in turns."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    assert MODEL.network is not None
+    name = f"{sessions.provider.upper()}ExecutionProvider".replace("OPENVINO", "OpenVINO")
+    settings = {"device_type": "CPU", "precision": "FP32", "num_of_threads": "1"} if "OpenVINO" in name else {}
+    with as_file(MODEL.place(MODEL.network)) as path:
+        network = onnxruntime.InferenceSession(str(path), options, [(name, settings)])
+    given = network.get_inputs()[0].name
+    batch = np.stack([windows[k % len(windows)] for k in range(size)])
+    spent: dict[str, list[tuple[float, float]]] = {"one by one": [], f"batches of {size}": []}
+    for _ in range(4):
+        for (_, times), parts in zip(spent.items(), ([batch[k : k + 1] for k in range(size)], [batch]), strict=True):
+            start, cpu = time.perf_counter(), time.process_time()
+            for part in parts:
+                network.run(None, {given: part})
+            times.append(((time.perf_counter() - start) / size, (time.process_time() - cpu) / size))
+    for how, times in spent.items():
+        seconds, cpu = np.median(times[1:], axis=0)  # the first one makes room
+        print(f"{how}: {seconds:.3f} s per window, {cpu:.3f} CPU-s")
+
+
 def main() -> None:
     """Run the model on a provider, one window after the other on one thread."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("provider")
     parser.add_argument("--save", type=Path, help="keep the probabilities in this file")
     parser.add_argument("--compare", type=Path, help="compare with the probabilities in this file")
+    parser.add_argument("--batch", type=int, default=1, help="windows in one run of the network")
     given = parser.parse_args()
     sessions = Sessions(Runtime(providers=(given.provider,), threads=1, concurrency=1))
     windows = real_windows()
@@ -62,6 +90,8 @@ def main() -> None:
     found = np.stack(results)
     print(f"onnxruntime {onnxruntime.__version__}, runs on {sessions.provider}; {len(windows)} windows")
     print(f"CPU seconds per window: median {np.median(seconds):.3f}, least {min(seconds):.3f}")
+    if given.batch > 1:
+        print_batches(sessions, windows, given.batch)
     if given.save is not None:
         np.save(given.save, found)
     if given.compare is not None:

@@ -37,7 +37,8 @@ from benchmarks.service import Counts, FileServer, application, file_server
 from server.demo import write_demo
 from server.raster.grid import Box, Grid
 from server.raster.layer import Layer
-from server.raster.reading import Pixels, read_cells, read_pixels
+from server.raster.pixels import Pixels
+from server.raster.reading import read_cells, read_pixels
 from server.raster.sources import Sources
 
 TMS = morecantile.tms.get("WebMercatorQuad")

@@ -26,6 +26,7 @@ from rasterio.warp import transform_bounds
 
 from benchmarks.machine import machine
 from benchmarks.scale import Server, fetch, percentiles, scene_pair, serving
+from benchmarks.workers import compare
 
 TMS = morecantile.tms.get("WebMercatorQuad")
 NATIVE = 14
@@ -184,6 +185,13 @@ def wander(tiles: dict[int, list[morecantile.Tile]], steps: int) -> list[morecan
     return found
 
 
+def neighbours(bounds: tuple[float, ...]) -> list[morecantile.Tile]:
+    """Native tiles of the scene, the ones at its middle first."""
+    x, y = (bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2
+    middle = TMS.tile(x, y, NATIVE)
+    return sorted(inner_tiles(bounds, NATIVE), key=lambda t: (max(abs(t.x - middle.x), abs(t.y - middle.y)), t.x, t.y))
+
+
 def memory(ours: Server, tiles: Sequence[morecantile.Tile], pair: Params) -> None:
     """Resident memory over a long random walk, 4 clients."""
     steps = []
@@ -203,7 +211,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "clearsky-scene")
     parser.add_argument("--size", type=int, default=10980)
     parser.add_argument("--tiles", type=int, default=2000)
-    parser.add_argument("--only", nargs="*", default=[], help="parts: zooms native burst throughput fairness memory")
+    parser.add_argument(
+        "--only", nargs="*", default=[], help="parts: zooms native burst throughput fairness memory workers"
+    )
     args = parser.parse_args()
     cloudy, clear = scene_pair(args.folder, args.size)
     with rasterio.open(cloudy) as src:
@@ -230,6 +240,10 @@ def main() -> None:
     if wanted("memory"):
         with serving("ours", args.folder) as fresh:
             memory(fresh, walk, pair)
+    if wanted("workers"):
+        compare(args.folder, neighbours(bounds), pair)
+    if args.only == ["workers"]:
+        return
     with serving("plain", args.folder) as plain, serving("ours", args.folder) as ours:
         if wanted("zooms"):
             by_zoom(ours, plain, bounds, pair, single)

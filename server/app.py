@@ -17,6 +17,7 @@ from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TilerFactory
 
 from server import __version__
 from server.analysis.state import preload
+from server.http.finding import add_search
 from server.http.guards import add_guards
 from server.http.health import add_health, kept_current
 from server.http.inloop import in_loop, no_environment
@@ -40,8 +41,10 @@ from server.http.statuses import add_error_handlers
 from server.http.telemetry import add_telemetry
 from server.http.validate import ValidateExtension
 from server.http.wmts import WmtsExtension
+from server.recipes.collections import COLLECTION_CLASSES, add_collections
 from server.recipes.params import TILE_PARAMETERS
 from server.recipes.routes import add_recipes, named_in_recipe
+from server.recipes.viewed import add_viewed_recipes
 from server.remote.guard import seal
 from server.remote.redaction import redact_logs
 from server.services import Services
@@ -133,13 +136,16 @@ def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> 
     app.include_router(cog.router, prefix="/cog", tags=["Cloud-free rasters"])
     app.include_router(stac.router, prefix="/stac", tags=["Cloud-free scenes of several files"])
     add_replacements(app)
+    add_search(app)
     add_recipes(app)
+    add_collections(app)
     app.include_router(matrices.router, tags=["Tile matrix sets"])
     app.include_router(algorithms.router, tags=["Algorithms"])
     app.include_router(colormaps.router, tags=["Colour maps"])
-    # Of OGC API - Tiles only what TiTiler has: no description of a set of tiles has the `item` link that it requires.
+    # Of OGC API - Tiles what holds for recipes: no description of a set of tiles by TiTiler has the `item` link.
     maps = {name for name in cog.conforms_to if "/ogcapi-maps-1/" in name}
-    conformance = sorted({"http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core"} | maps)
+    common = "http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core"
+    conformance = sorted({common, *COLLECTION_CLASSES} | maps)
 
     add_health(app)
 
@@ -154,6 +160,7 @@ def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> 
         return landing_page(request)
 
     add_viewer(app)
+    add_viewed_recipes(app)
     add_pages(app)
     add_error_handlers(app)
     app.add_middleware(PagePolicy)
@@ -163,7 +170,7 @@ def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> 
         "/cog/": named_in_query,
         "/recipes/": named_in_recipe,
     }
-    declare_errors(app, tuple(resolvers))
+    declare_errors(app, (*resolvers, "/collections/"))
     app.add_middleware(
         ImageHeaders,
         resolvers=resolvers,
@@ -172,7 +179,7 @@ def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> 
         answers=app.state.services.answers,
     )
     app.add_middleware(ScaledTiles)
-    add_guards(app, settings, app.state.services.stuck)
+    add_guards(app, settings, app.state.services.stuck, app.state.services.activity)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=list(settings.cors_origins),

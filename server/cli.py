@@ -17,6 +17,7 @@ from server import __version__
 from server.export.command import export
 from server.export.looks_command import mask, picture
 from server.export.replacements import replacements
+from server.export.terminal import in_flags
 from server.recipes.command import recipe
 from server.remote.redaction import redacted
 from server.settings import LogLevel
@@ -76,6 +77,7 @@ def serve(host: str, port: int, workers: int, log_level: LogLevel | None) -> Non
     from server.demo import write_demo  # noqa: PLC0415
     from server.http.logs import configure_logs  # noqa: PLC0415
     from server.http.protocol import MOST_CONNECTIONS, SILENT_WORKER_SECONDS, PatientProtocol  # noqa: PLC0415
+    from server.models.folder import use_models  # noqa: PLC0415
     from server.remote.allowlist import AllowList  # noqa: PLC0415
     from server.remote.rules import Rules  # noqa: PLC0415
     from server.settings import Settings  # noqa: PLC0415
@@ -85,6 +87,7 @@ def serve(host: str, port: int, workers: int, log_level: LogLevel | None) -> Non
     if log_level is not None:
         os.environ["CLEARSKY_LOG_LEVEL"] = log_level  # of the processes that answer, too
     settings = Settings()
+    use_models(settings.models)
     allowed = AllowList.of(settings)
     present = all((settings.demo / name).is_file() for name in ("cloudy.tif", "clear.tif"))
     if not settings.allowed_sources and not present:
@@ -130,16 +133,25 @@ def demo(directory: Path, size: int, seed: int) -> None:
     click.echo(f"Wrote the demo scene to {directory}")
 
 
-@cli.command(epilog="\b\nExamples:\n  clearsky models")
+@cli.command(
+    short_help="List the cloud models.",
+    epilog="\b\nExamples:\n  clearsky models\n  CLEARSKY_MODELS=/data/models clearsky models",
+)
 def models() -> None:
-    """List the cloud models that can be used."""
-    from algorithms.models import MODELS  # noqa: PLC0415
+    """List the cloud models that can be used: those of ClearSky, then those of the cards in CLEARSKY_MODELS.
 
-    for model in MODELS.values():
-        low, high = model.resolution
-        state = "present" if model.present else "missing"
-        bands, classes = ",".join(model.bands), ",".join(model.classes)
-        click.echo(f"{model.id}\t{bands}\t{model.level}\t{low:g}-{high:g} m\t{classes}\t{state}")
+    One line each: id, bands, level, resolution, classes, whether the file is there and its checksum fits, licence.
+    """
+    from server.models.listing import model_lines  # noqa: PLC0415  (start-up of the other commands)
+    from server.settings import Settings  # noqa: PLC0415
+
+    lines, problems = model_lines(Settings().models)
+    for line in lines:
+        click.echo("\t".join(line))
+    for problem in problems:
+        click.echo(f"clearsky: {problem}", err=True)
+    if problems:
+        sys.exit(2)
 
 
 cli.add_command(export)
@@ -163,4 +175,4 @@ def main() -> None:
     except click.Abort:
         sys.exit(130)
     except (ClearSkyError, OSError) as error:
-        _fail(redacted(str(error)))
+        _fail(in_flags(redacted(str(error))))

@@ -9,6 +9,10 @@ from __future__ import annotations
 from algorithms.errors import ClearSkyError, InputError
 
 
+class DocumentError(InputError):
+    """A YAML or JSON file that cannot be read; names file, line and remedy."""
+
+
 class RecipeError(InputError):
     """A recipe that cannot be used; every problem names file, line, value and remedy."""
 

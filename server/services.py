@@ -16,6 +16,7 @@ from server.http.stuck import StuckThreads
 from server.raster.sources import Sources
 from server.recipes.store import RecipeFolder
 from server.settings import Settings
+from server.work.activity import Activity
 from server.work.figures import Figures
 from server.work.metrics import Metrics
 from server.work.readiness import Readiness
@@ -41,6 +42,8 @@ class Services:
     """What is counted, for Prometheus."""
     readiness: Readiness
     """Whether everything that the service depends on works."""
+    activity: Activity
+    """The requests under way."""
     stuck: StuckThreads
     """Threads whose requests were given up."""
 
@@ -56,7 +59,8 @@ class Services:
             ParameterError: an entry of the allow-list that cannot be understood.
         """
         sources = Sources.of(settings, own)
-        analysis = make_analysis(settings, sources)
+        activity = Activity()
+        analysis = make_analysis(settings, sources, activity=activity)
         chooser = make_chooser(settings, sources, analysis)
         answers = Answers(settings.answer_cache_bytes, shared=analysis.shared)
         recipes, stuck = RecipeFolder(settings.recipes), StuckThreads(settings.request_threads)
@@ -76,7 +80,7 @@ class Services:
         readiness.add("threads", stuck.state)
         if (shared := analysis.shared) is not None:
             readiness.add("shared cache", shared.dependency)
-        return cls(settings, sources, analysis, recipes, chooser, answers, metrics, readiness, stuck)
+        return cls(settings, sources, analysis, recipes, chooser, answers, metrics, readiness, activity, stuck)
 
     def close(self) -> None:
         """Stop the threads."""

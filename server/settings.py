@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -14,6 +15,9 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 """What is logged at least; the access log has the level `info`."""
 LogFormat = Literal["text", "json"]
 """Lines of text, or one JSON object per line."""
+
+BASE_MAP: Final = re.compile(r"https?://[A-Za-z0-9.\-:\[\]]+/[^\s;,'\"<>]*")
+"""Addresses of tiles: their host goes into the page's content security policy, in which these characters mean more."""
 
 
 def _split(value: object) -> object:
@@ -55,6 +59,8 @@ class Settings(BaseSettings):
     """Threads inside one inference."""
     model_concurrency: int = Field(default_factory=usable_cores, ge=1)
     """Inferences and fills at the same time; by default one per core the process may use."""
+    models: Path | None = None
+    """Folder of model cards (`*.yaml`): further cloud models, read and checked at start."""
     model_preload: Annotated[tuple[str, ...], NoDecode] = ()
     """Cloud models to load at start instead of at the first tile that needs them."""
     prefetch: bool = True
@@ -83,13 +89,28 @@ class Settings(BaseSettings):
     """`Cache-Control` of images and metadata."""
     root_path: str = ""
     """Path prefix under which a proxy serves ClearSky."""
+    base_map: str | None = None
+    """Tiles below the scene in the viewer, an address with {z}, {x} and {y}; by default none, and the page loads
+    nothing from other hosts."""
+    base_map_attribution: str = ""
+    """What the base map's owner wants to be named as."""
+    list_scenes: bool = False
+    """Whether the viewer lists the rasters in the admitted folders; not for a server that others can reach."""
     empty_outside: bool = False
     """Answer tiles outside the dataset with 204 instead of 404."""
 
-    @field_validator("recipes", "sources_file", "stac_api", "cache_url", mode="before")
+    @field_validator("recipes", "models", "sources_file", "stac_api", "cache_url", "base_map", mode="before")
     @classmethod
     def _none(cls, value: object) -> object:
         return value or None
+
+    @field_validator("base_map")
+    @classmethod
+    def _tiles(cls, value: str | None) -> str | None:
+        good = value is None or (BASE_MAP.fullmatch(value) and all(part in value for part in ("{z}", "{x}", "{y}")))
+        if not good:
+            raise ValueError("write an address of tiles, e.g. https://tiles.example.org/{z}/{x}/{y}.png")
+        return value
 
     @field_validator("allowed_sources", "model_providers", "model_preload", "cors_origins", mode="before")
     @classmethod

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from benchmarks.golden_cases import tile
+from tests.helpers.documents import PAGES
 from tests.helpers.scenes import Demo
 from tests.helpers.service import ROOT, application, raster
 
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

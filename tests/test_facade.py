@@ -6,6 +6,7 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -160,9 +161,24 @@ def test_styles_that_there_are_none_of(scene: clearsky.Scene, what: str) -> None
         getattr(scene, what)(style="loud")
 
 
-def test_boxes_in_no_known_crs(scene: clearsky.Scene) -> None:
+@pytest.mark.parametrize("crs", ["nothing", "EPSG:nope", "EPSG:0", object()])
+def test_boxes_in_no_known_crs(scene: clearsky.Scene, crs: object) -> None:
     with pytest.raises(ParameterError, match="EPSG:4326"):
-        scene.read((0, 0, 1, 1), crs="nothing")
+        scene.read((0, 0, 1, 1), crs=crs)
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, "big"])
+def test_sizes_that_are_none(scene: clearsky.Scene, size: Any) -> None:
+    for use in (partial(scene.read, size=size), partial(scene.mask, size=size), partial(scene.preview, size)):
+        with pytest.raises(ParameterError, match=r"size .* is no whole number of pixels"):
+            use()
+
+
+def test_cards_are_read_by_a_folders_name(tmp_path: Path) -> None:
+    clearsky.use_models(str(tmp_path))
+    with pytest.raises(clearsky.ClearSkyError, match="no folder"):
+        clearsky.use_models(str(tmp_path / "nowhere"))
+    clearsky.use_models(None)
 
 
 def labelled(pair: Pair) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
@@ -210,3 +226,27 @@ def test_digital_numbers_are_no_reflectance() -> None:
         clearsky.cloud_mask(PAIR.target, ["blue", "green", "red", "nir", "swir16", "swir22"])
     with pytest.raises(BandError):
         clearsky.cloud_mask(PAIR.target / 10_000, ["b1", "b2", "b3", "b4", "b5", "b6"])
+
+
+def test_the_ring_form_is_read_and_exported_whole(folder: Path, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"mask": str(folder / "mask.tif"), "replacement_mask": "none", "buffer": 1, "window": 20}
+    target, other = folder / "target.tif", folder / "other.tif"
+    with clearsky.open(target, replacement=other, **given, adjustment="stepwise") as scene:
+        image = scene.read()
+        scene.export(tmp_path / "out.tif")
+        with rasterio.open(tmp_path / "out.tif") as file:
+            np.testing.assert_array_equal(image.array.data, file.read())
+            assert image.crs == file.crs
+        assert (image.array.data != PAIR.target).any()
+        np.testing.assert_array_equal(scene.to_xarray().values, image.array.data)
+        part = partial(scene.read, scene.bounds, crs=scene.crs)
+        for use in (scene.preview, scene.tile_layer, partial(scene.read, size=50), part):
+            with pytest.raises(ParameterError, match=r"adjustment=stepwise.*clearsky export"):
+                use()
+        assert scene.preview(50, filled=False).png
+        assert set(np.unique(scene.mask())) <= {0, 1}
+    bands = [str(tmp_path / f"{name}.tif") for name in ("blue", "green", "red")]
+    for k, band in enumerate(bands):
+        write_raster(Path(band), PAIR.target[k : k + 1], descriptions=(Path(band).stem,))
+    with clearsky.open(bands, replacement=other, **given, adjustment="stepwise") as scene:
+        np.testing.assert_array_equal(scene.read().array.data, image.array.data[[2, 1, 0]])

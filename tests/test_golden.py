@@ -16,7 +16,7 @@ from tests.helpers.service import application
 
 CASES = (
     "user mask", "recipe source", "tile without replacement", "info", "error: bad window", "scene: own mask",
-    "scene: bands", "scene: error: no such band",
+    "scene: bands", "scene: error: no such band", "bits", "scene", "error: unknown style",
 )  # fmt: skip
 """A few of every kind of answer, without inferences."""
 
@@ -46,7 +46,7 @@ def test_the_same_code_gives_the_same_results(folder: Path) -> None:
         name: 400 if "error" in name else 200 for name in CASES
     }
     pixels = [result["pixels"] for result in one.values() if "pixels" in result]
-    assert len(set(pixels)) == len(pixels) == 4
+    assert len(set(pixels)) == len(pixels) == 5
 
 
 @pytest.mark.parametrize("key", ["status", "pixels", "means", "text", "description"])

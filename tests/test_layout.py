@@ -15,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
+    ("clearsky",),
     ("server.app", "server.cli"),
     ("server.export",),
     ("server.services",),
@@ -24,14 +25,21 @@ LAYERS = (
     ("server.raster",),
     ("server.scenes",),
     ("server.remote",),
+    ("server.models",),
     ("server.settings",),
     ("server.work",),
     ("server.errors",),
     ("algorithms",),
 )
 """From the top down: a module imports from its own part and from those in later rows."""
-MODULES = sorted(p for folder in ("server", "algorithms") for p in (ROOT / folder).rglob("*.py"))
+MODULES = sorted(p for folder in ("clearsky", "server", "algorithms") for p in (ROOT / folder).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
+FOREIGN = {"_base", "_pyproj_crs", "_replace"}
+"""Private names of libraries that modules need: of rasterio, of morecantile, of named tuples."""
+TWO_MEANINGS = {"main", "Box", "Scene"}
+"""Public names that have them all the same: `Box` of cells, and of degrees; `Scene` also of the facade."""
+MOST_MODULE_LINES = 300
+"""Of one module; longer ones are about more than one concept."""
 MOST_TEST_LINES = 500
 """Of one file of tests; longer ones are about more than one thing."""
 
@@ -77,7 +85,7 @@ def test_imports_point_one_way(path: Path) -> None:
         return
     row, part = _part(module)
     for imported in _imports(path):
-        if imported == "server" or not imported.startswith(("server.", "algorithms")):
+        if imported == "server" or not imported.startswith(("clearsky", "server.", "algorithms")):
             continue  # the version alone, or another package
         to_row, to_part = _part(imported)
         assert to_part == part or to_row > row, f"{module} imports {imported}, against the direction of the layers"
@@ -122,6 +130,30 @@ def test_tests_are_short_and_leave_private_names_alone(path: Path) -> None:
     assert list(_private(path)) == []
 
 
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_modules_are_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_MODULE_LINES
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_modules_leave_each_others_private_names_alone(path: Path) -> None:
+    """Imported ones, and those of objects that no class of the module has."""
+    assert [name for name in _private(path) if name.rpartition(".")[2] not in _own_names(path) | FOREIGN] == []
+
+
+def _own_names(path: Path) -> set[str]:
+    """What a module defines or sets, at its top and in its classes."""
+    names: set[str] = set()
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names.add(node.target.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            names.add(node.attr)
+    return names
+
+
 def _private(path: Path) -> Iterator[str]:
     """Private names of our other modules: imported, reached through an object, or replaced in one."""
     for node in ast.walk(_tree(path)):
@@ -157,22 +189,22 @@ def test_the_architecture_page_lists_every_module() -> None:
     assert listed == there
 
 
-def _public(kind: str) -> dict[str, dict[str, str]]:
-    """Public names at the top of modules, of constants or of functions: name -> module -> what it stands for."""
-    found: dict[str, dict[str, str]] = {}
-    for path in MODULES:
-        for node in _tree(path).body:
-            if kind == "functions" and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                found.setdefault(node.name, {})[_name(path)] = ""
-            elif kind == "constants" and isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-                for name in node.targets if isinstance(node, ast.Assign) else [node.target]:
-                    if isinstance(name, ast.Name):
-                        found.setdefault(name.id, {})[_name(path)] = ast.unparse(node.value)
-    return {name: where for name, where in found.items() if not name.startswith("_")}
+def _public(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Public names at the top of a module: each with its kind, and what it stands for."""
+    for node in _tree(path).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name, type(node).__name__, _name(path)
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            for name in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                if isinstance(name, ast.Name):
+                    yield name.id, "constant", ast.unparse(node.value)
 
 
 def test_a_public_name_has_one_meaning() -> None:
-    """Two modules may declare a constant of one name only with one value, and no function of one name."""
-    constants = {name: where for name, where in _public("constants").items() if len(set(where.values())) > 1}
-    functions = {name: where for name, where in _public("functions").items() if len(where) > 1 and name != "main"}
-    assert (constants, functions) == ({}, {})
+    """Two modules may declare a constant of one name only with one value, and no function or class of one name."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    for path in MODULES:
+        for name, kind, meaning in _public(path):
+            if not name.startswith("_") and name not in TWO_MEANINGS:
+                found.setdefault(name, set()).add((kind, meaning))
+    assert {name: meanings for name, meanings in found.items() if len(meanings) > 1} == {}

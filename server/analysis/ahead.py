@@ -13,7 +13,7 @@ from typing import Final
 from server.analysis.plane import Plane
 from server.errors import AbandonedError
 from server.raster.grid import BlockNumber, Box
-from server.work.activity import QUIET_SECONDS, activity
+from server.work.activity import QUIET_SECONDS, Activity
 from server.work.ticket import Ticket, check_wanted, current_ticket
 
 KEPT_VISITS: Final = 4
@@ -21,7 +21,7 @@ KEPT_VISITS: Final = 4
 VISIT_BLOCKS: Final = 16
 """Blocks under a visit beyond which it is not a map tile, and nothing is computed around it."""
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger("clearsky")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,21 @@ class Ahead:
     """One thread that computes blocks around recent views, one after the other."""
 
     def __init__(
-        self, missing: Callable[[Visit, BlockNumber], bool], compute: Callable[[Visit, BlockNumber], object]
+        self,
+        missing: Callable[[Visit, BlockNumber], bool],
+        compute: Callable[[Visit, BlockNumber], object],
+        activity: Activity,
     ) -> None:
+        """Start it.
+
+        Args:
+            missing: whether a block around a view is not there yet.
+            compute: computes it.
+            activity: the requests that come first.
+        """
         self._missing = missing
         self._compute = compute
+        self._activity = activity
         self._visits: deque[Visit] = deque(maxlen=KEPT_VISITS)
         self._wake = threading.Condition()
         self._closed = False
@@ -88,7 +99,7 @@ class Ahead:
                 if self._closed:
                     return
                 visit = self._visits[-1]
-            if (ticket := activity.lend()) is None:
+            if (ticket := self._activity.lend()) is None:
                 time.sleep(QUIET_SECONDS / 3)
             elif self._finished(visit, ticket):
                 with self._wake:
@@ -107,8 +118,8 @@ class Ahead:
                     self._compute(visit, number)
         except AbandonedError:
             return False
-        except Exception:  # a raster that is gone; whoever asks for it will be told
-            log.info("work ahead around %s stopped", visit.box, exc_info=True)
+        except Exception:  # a raster that is gone; whoever asks for it gets the error
+            logger.debug("work ahead around %s stopped", visit.box, exc_info=True)
         finally:
             current_ticket.reset(token)
         return True

@@ -10,9 +10,9 @@ from typing import Final
 from algorithms.errors import ParameterError
 from server.errors import SourceMissingError, SourceTimeoutError
 from server.raster.sources import Sources
+from server.scenes.acquisition import Acquisition
 from server.scenes.scene import Scene
 from server.scenes.search import LeftOut, read_page, search_address, search_periods, search_query
-from server.scenes.similar import Acquisition
 from server.work.ticket import check_wanted
 
 MOST_ITEMS: Final = 200
@@ -93,7 +93,7 @@ def search_target(scene: Scene | None, url: str, api: str | None) -> SearchTarge
         )
     if acquisition.when is None or not search_periods(acquisition.when):
         raise ParameterError(
-            f"replacement=auto: {url[:200]!r} has the date {acquisition.when}, from which none can be looked for; "
+            f"replacement=auto: {url[:200]!r} has the date {acquisition.when}, around which none can be searched for; "
             "name the replacements"
         )
     about = f"{acquisition.collection} {acquisition.id}".lower()
@@ -154,7 +154,7 @@ def _read_pages(sources: Sources, first: str, found: SearchResult, until: float)
         check_wanted()
         if time.monotonic() > until:
             raise SourceTimeoutError(
-                f"the search at {first[:200]!r} was not over within {SEARCH_SECONDS:g} s; try again, or name the "
+                f"the search at {first[:200]!r} did not end within {SEARCH_SECONDS:g} s; try again, or name the "
                 "replacements"
             )
 

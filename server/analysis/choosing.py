@@ -20,13 +20,14 @@ from server.analysis.candidates import search_candidates, search_target
 from server.analysis.clearness import Clearness
 from server.analysis.clouds import is_raster
 from server.analysis.engine import Analysis
-from server.analysis.ranking import Ranking, made_ranking
+from server.analysis.offers import Ranking
+from server.analysis.ranking import made_ranking
 from server.analysis.request import AUTO_REPLACEMENT, Request
 from server.errors import SourceBusyError, SourceError
 from server.raster.dataset import Dataset, dataset_crs
 from server.raster.sources import Sources
 from server.remote.transfer import again
-from server.scenes.similar import Box
+from server.scenes.acquisition import Box
 from server.work.flight import Flights
 from server.work.trace import note_replacements
 
@@ -84,13 +85,13 @@ class Chooser:
             return request
         if any(map(is_raster, request.replacement_masks)) or len(request.replacement_masks) > 1:
             raise ParameterError(
-                "replacement=auto goes with no raster as `replacement_mask`: which scenes are chosen is not known; "
-                "leave one out"
+                "replacement=auto and a raster as `replacement_mask` exclude each other, since it is not known which "
+                "scenes are chosen; leave one out"
             )
         if max(len(request.replacement_reflectance_scales), len(request.replacement_reflectance_offsets)) > 1:
             raise ParameterError(
-                "replacement=auto goes with one `replacement_reflectance_scale` and `_offset` for all: which scenes "
-                "are chosen is not known; leave the others out"
+                "replacement=auto takes one `replacement_reflectance_scale` and `_offset` for all, since it is not "
+                "known which scenes are chosen; leave the others out"
             )
         ranking = self.ranking(request)
         note_replacements(ranking.ids)
@@ -157,7 +158,7 @@ def _geographic(target: Dataset) -> Box:
     """Bounds in degrees; west is greater than east across the antimeridian.
 
     Raises:
-        ParameterError: they cannot be told.
+        ParameterError: they are unknown.
     """
     try:
         degrees = CRS.from_epsg(4326)
@@ -165,5 +166,5 @@ def _geographic(target: Dataset) -> Box:
     except RasterioError:
         west = south = east = north = math.inf
     if not np.isfinite([west, south, east, north]).all() or abs(east - west) >= 360:
-        raise ParameterError(f"replacement=auto: where {target.url!r} lies cannot be told; name the replacements")
+        raise ParameterError(f"replacement=auto: the place of {target.url!r} is unknown; name the replacements")
     return (west, south, east, north)

@@ -18,9 +18,9 @@ from server.analysis.plane import LayerClouds, Plane
 from server.analysis.request import Request
 from server.analysis.task import CloudSource, Task
 from server.analysis.tasking import make_task
+from server.raster.classes import sample_classes
 from server.raster.dataset import Dataset
 from server.raster.grid import Box, Grid, coarse_grid
-from server.raster.reading import sample_classes
 from server.raster.sources import Sources
 from server.scenes.masks import AUTO
 from server.scenes.scene import Scene

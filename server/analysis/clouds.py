@@ -20,6 +20,8 @@ logger = logging.getLogger("clearsky")
 
 NO_CLOUDS: Final = "none"
 """In place of a replacement's mask: it is clear wherever it has data."""
+CLASSED_REMAP: Final = "0 NODATA;2 1;3 1"
+"""Reads the Fmask of Digital Earth Australia: 0 no data, 1 clear, 2 cloud, 3 shadow, 4 snow, 5 water."""
 CLEAR_EVERYWHERE: Final = CloudSource(remap=None)
 """Clear wherever there are data."""
 
@@ -75,11 +77,16 @@ def own_clouds(
         ParameterError: it does not have such a mask.
     """
     masks = scene.masks if scene is not None else ()
+    if wanted == "fmask" and scene is not None and scene.classed_mask and all(mask.kind != wanted for mask in masks):
+        raise ParameterError(
+            f"mask={wanted}: {scene.classed_mask!r} of {url!r} has classes in place of bits; give the address of its "
+            f"file as `mask`, with mask_remap={CLASSED_REMAP}"
+        )
     if not masks:
         if wanted == AUTO:
             return None
         raise ParameterError(
-            f"mask={wanted}: {url!r} comes with no mask; name `auto`, which takes the model then, or a raster"
+            f"mask={wanted}: {url!r} comes with no mask; give `auto`, which falls back to the model, or a raster"
         )
     kind = chosen_kind(wanted, [mask.kind for mask in masks], repr(url))
     mask = next(mask for mask in masks if mask.kind == kind)

@@ -38,7 +38,7 @@ def target_clouds(request: Request, sources: Sources, target: Dataset) -> CloudS
             kind. BandError, ModelError: no network, or not the one named, works with its bands. SourceError.
     """
     if request.mask_bits and not (request.mask or any(map(is_raster, request.replacement_masks))):
-        raise ParameterError("mask_bits are those of a raster, and none is given: name it with `mask`")
+        raise ParameterError("mask_bits needs a raster whose bits they are: name it with `mask`")
     if request.mask_bits and request.remap is not None:
         raise ParameterError("mask_bits and mask_remap both say which values are cloud: leave one out")
     given = _given(request, sources, request.mask, request.target)

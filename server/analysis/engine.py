@@ -21,6 +21,7 @@ from server.raster.cache import RasterCache
 from server.raster.grid import BlockNumber, Box
 from server.raster.sources import Sources
 from server.remote.files import is_remote
+from server.work.activity import Activity
 from server.work.cache import TileCache
 from server.work.figures import CacheFigures
 from server.work.pool import FairPool
@@ -44,10 +45,20 @@ class Analysis:
         *,
         cache_bytes: int,
         threads: int,
-        ahead: bool = False,
+        activity: Activity | None = None,
         raster_share: float = RASTER_SHARE,
         shared: SharedCache | None = None,
     ) -> None:
+        """Start the threads.
+
+        Args:
+            sources: what reads rasters.
+            cache_bytes: bound on everything kept.
+            threads: workers.
+            activity: requests, while there are none of which work ahead is done; None for no such work.
+            raster_share: share of the bytes for what is read from the rasters.
+            shared: where other processes find what this one computes.
+        """
         raster_bytes = int(cache_bytes * raster_share)
         self.shared: Final = shared
         """Where other processes find what this one computes."""
@@ -67,7 +78,10 @@ class Analysis:
         self.pairs = Pairs(self.rasters, self.masks, self._refinement, self._cache, self._pool)
         self._surveyor = Surveyor(self.rasters, self.pairs, self._pool, threads)
         self._filling = Filling(self.rasters, self.pairs)
-        self.ahead = Ahead(self._missing, lambda visit, n: self.blocks(visit.plane, [n])) if ahead else None
+        self.ahead: Ahead | None = None
+        """Work ahead, if there is any."""
+        if activity is not None:
+            self.ahead = Ahead(self._missing, lambda visit, n: self.blocks(visit.plane, [n]), activity)
 
     @property
     def cache(self) -> TileCache:
@@ -143,17 +157,17 @@ class Analysis:
 
     def _prepare(self, plane: Plane, numbers: list[BlockNumber]) -> None:
         """Do in the request's own thread what would keep the workers waiting for each other."""
-        level = plane.masks
+        masked = plane.masks
         self.announce(plane, numbers)
-        radius = plane.rim + level.buffer
-        boxes = [plane.mask_cells(plane.block(n)).pad(radius).clip(level.shape) for n in numbers]
+        radius = plane.rim + masked.buffer
+        boxes = [plane.mask_cells(plane.block(n)).pad(radius).clip(masked.shape) for n in numbers]
         with stage("mask"):
-            self.masks.prefetch([(level.target_clouds, box) for box in boxes])
-            if level.task.refine:
-                self._refinement.prefetch(level, boxes)
+            self.masks.prefetch([(masked.target_clouds, box) for box in boxes])
+            if masked.task.refine:
+                self._refinement.prefetch(masked, boxes)
         with stage("adjust"):
             if plane.task.replacements and any(self.pairs.masked(plane, plane.block(n)).any() for n in numbers):
-                self.pairs.scene(plane, plane.task.indexes[0])
+                self.pairs.scene(plane, plane.task.turns[0])
 
     def announce(self, plane: Plane, numbers: list[BlockNumber]) -> None:
         """Announce which blocks will be requested, so that their pixels are read with their cells."""

@@ -103,5 +103,5 @@ class FillSoFar:
             fields[kept], meets[kept] = before.fields[kept], before.meets[kept]
         self._filled.layers[k] = LayerFields(fields, meets)
         # What is filled now is ground that the next replacement has to meet.
-        self._values = np.where(wanted, fit.gain * ground.replacement + fit.offset, self._values)
+        self._values = np.where(wanted, fit.gain * ground.replacement[: len(fit.gain)] + fit.offset, self._values)
         self._known, self._open = self._known | wanted, self._open & ~wanted

@@ -17,7 +17,7 @@ from server.analysis.filled import FilledBox, FillSoFar
 from server.analysis.neighbourhood import Neighbourhood, PairSource
 from server.analysis.pairs import Pairs
 from server.analysis.plane import Plane
-from server.analysis.task import ReplacementIndex
+from server.analysis.task import JOINT, ReplacementIndex
 from server.raster.cache import RasterCache
 from server.raster.grid import Box
 
@@ -60,15 +60,17 @@ class Filling:
         so_far: FillSoFar | None = None
         # What is clear in no replacement takes the first one whose cloud there is doubtful: a false alarm of the model
         # on a clear date would otherwise leave the target's cloud standing.
-        for doubtful in (False, True):
-            for k in plane.task.indexes:
+        for doubtful, turns in ((False, plane.task.turns), (True, plane.task.indexes)):
+            for k in turns:
                 hood = source.around(k, region)
                 pair = hood.pair.cut(region.within(hood.extent))
                 so_far = so_far or FillSoFar(filled, region, pair)
                 hidden = self._pairs.certainly_hidden(plane, k, region) if doubtful else pair.hidden
                 if (ground := so_far.open(pair, hidden)) is None:
                     continue
-                so_far.take(k, ground, self._fit(source, region, ground, hood), doubtful=doubtful)
+                so_far.take(
+                    plane.task.members(k)[0], ground, self._fit(source, region, ground, hood), doubtful=doubtful
+                )
                 if so_far.complete:
                     return
 
@@ -133,7 +135,7 @@ class Filling:
             other.clean,
             known=on_pixels(clear, plane.factor, pixels.shape),
             wanted=on_pixels(source == k, plane.factor, pixels.shape) & target.valid & other.valid,
-            scene=self._pairs.scene(plane, k),
+            scene=self._pairs.scene(plane, JOINT if k == 1 and JOINT in plane.task.turns else k),
             factor=plane.factor,
         )
         rows, cols = border.rows + pixels.top, border.cols + pixels.left

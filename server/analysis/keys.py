@@ -24,6 +24,7 @@ class WindowKey:
 
     layer: Layer
     model: str
+    """Fingerprint of its card, which names the network by its checksum."""
     grid: Grid
     window: Window
 
@@ -79,18 +80,19 @@ class RefinedKey:
 
 @dataclass(frozen=True, slots=True)
 class _ClearGroundKey:
-    """What rests on the cells that are clear in both dates: all that decides which these are."""
+    """What rests on the cells that are clear in all dates: all that decides which these are."""
 
     target: LayerClouds
-    replacement: LayerClouds
+    replacements: tuple[LayerClouds, ...]
     helpers: tuple[LayerClouds, ...]
     buffer: int
 
     @classmethod
     def of(cls, plane: Plane, k: ReplacementIndex) -> Self:
-        """The key of the k-th replacement's."""
+        """The key of the k-th replacement's, or of the joint ones'."""
         helpers = tuple(map(plane.replacement_clouds, plane.helpers))
-        return cls(plane.target_clouds, plane.replacement_clouds(k), helpers, plane.task.buffer)
+        members = tuple(map(plane.replacement_clouds, plane.task.members(k)))
+        return cls(plane.target_clouds, members, helpers, plane.task.buffer)
 
 
 class ShiftKey(_ClearGroundKey):
@@ -100,7 +102,7 @@ class ShiftKey(_ClearGroundKey):
 
 
 class SceneKey(_ClearGroundKey):
-    """The scene stage of a replacement."""
+    """The scene stage of a replacement, or of the joint ones."""
 
     __slots__ = ()
 

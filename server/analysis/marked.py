@@ -12,8 +12,8 @@ import numpy as np
 from algorithms.reclassify import Remap, marked
 from server.analysis.packed import packed_hint
 from server.analysis.task import Task
+from server.raster.classes import sample_classes, sample_validity
 from server.raster.dataset import Dataset
-from server.raster.reading import sample_classes, sample_validity
 from server.raster.sources import Sources
 from server.work.trace import warn
 

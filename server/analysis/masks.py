@@ -22,11 +22,12 @@ from algorithms.windows import Window, blend, window_start, windows_over
 from server.analysis.keys import BlendedKey, UserMaskKey, WindowKey
 from server.analysis.plane import LayerClouds, Plane
 from server.analysis.task import CloudSource
+from server.raster.announcing import announce
 from server.raster.cache import RasterCache
+from server.raster.classes import read_classes
 from server.raster.dataset import Dataset
 from server.raster.grid import BLOCK_CELLS, BlockNumber, Box, Grid, fine_grid, ground_resolution
 from server.raster.layer import Layer
-from server.raster.reading import announce, read_classes
 from server.work.cache import TileCache
 from server.work.pool import FairPool
 
@@ -77,7 +78,7 @@ class _Inference:
 
     def key(self, window: Window) -> WindowKey:
         """The cache key of a window's probabilities."""
-        return WindowKey(self.layer, self.model.id, self.grid, window)
+        return WindowKey(self.layer, self.model.fingerprint, self.grid, window)
 
     def cells(self, window: Window) -> Box:
         """The cells under a window."""
@@ -184,7 +185,7 @@ class Masks:
     def _block(self, inference: _Inference, number: BlockNumber, box: Box) -> tuple[Box, MaskTile]:
         """A block by the model, or the part of it in a box if the block needs windows that are not cached."""
         block = inference.grid.block(number)
-        key = BlendedKey(inference.layer, inference.model.id, inference.sensitivity, inference.grid, number)
+        key = BlendedKey(inference.layer, inference.model.fingerprint, inference.sensitivity, inference.grid, number)
         if self._cache.peek(key) or next(self._missing(inference, block), None) is None:
             return block, self._cache.get(key, partial(self._blended, inference, block))
         part = box.intersection(block)

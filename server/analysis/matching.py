@@ -14,7 +14,7 @@ from server.raster.placing import overlap
 def shared_bands(target: Dataset, others: Sequence[Dataset], shown: tuple[int, ...] | None) -> Dataset:
     """The target with those bands that every replacement has, by name.
 
-    Where names do not tell, or none is missing, all of them: `match_bands` pairs them, or says why not.
+    Where names do not say, or none is missing, all of them: `match_bands` pairs them, or says why not.
 
     Args:
         target: the target.
@@ -43,7 +43,7 @@ def shared_bands(target: Dataset, others: Sequence[Dataset], shown: tuple[int, .
 def lacking_bands(target: Dataset, others: Sequence[Dataset]) -> list[tuple[Dataset, tuple[str, ...]]]:
     """The replacements that lack bands of the target, each with the names of these.
 
-    Nothing where names do not tell, or where no band would be left: these are paired by position.
+    Nothing where names do not say, or where no band would be left: these are paired by position.
     """
     names = [name for name in target.names if name is not None]
     if len(set(names)) < len(target.names):

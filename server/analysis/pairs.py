@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.cells import Cells, on_pixels
+from algorithms.cells import Cells, on_pixels, stacked_cells
 from algorithms.masks import dilate
 from algorithms.sample import in_a_row
 from algorithms.scene import SceneFit, fit_scene
@@ -34,11 +34,11 @@ class Pair:
     target: Cells
     """The target."""
     other: Cells
-    """The replacement."""
+    """The replacement; of `JOINT` the bands of all, one after the other, valid where all are."""
     masked: npt.NDArray[np.bool_]
     """(h, w), cloud of the target with its buffer."""
     hidden: npt.NDArray[np.bool_]
-    """(h, w), cloud of the replacement with its buffer."""
+    """(h, w), cloud of the replacement with its buffer; of `JOINT`, of any."""
 
     @property
     def clear(self) -> npt.NDArray[np.bool_]:
@@ -105,11 +105,15 @@ class Pairs:
 
     def hidden(self, plane: Plane, k: ReplacementIndex, box: Box) -> npt.NDArray[np.bool_]:
         """Cells that are cloud in the k-th replacement, with the buffer around them."""
-        return spread(
-            plane,
-            box,
-            lambda level, inner: self._masks.cloudy(level.replacement_clouds(k), inner, level.buffer),
-        )
+
+        def cloudy(level: Plane, inner: Box) -> npt.NDArray[np.bool_]:
+            clouds = map(level.replacement_clouds, level.task.members(k))
+            found: npt.NDArray[np.bool_] = np.logical_or.reduce(
+                [self._masks.cloudy(one, inner, level.buffer) for one in clouds]
+            )
+            return found
+
+        return spread(plane, box, cloudy)
 
     def certainly_hidden(self, plane: Plane, k: ReplacementIndex, box: Box) -> npt.NDArray[np.bool_]:
         """Cells that are beyond doubt cloud in the k-th replacement, with the buffer around them."""
@@ -120,23 +124,27 @@ class Pairs:
         )
 
     def prefetch(self, plane: Plane, k: ReplacementIndex, boxes: list[Box]) -> None:
-        """Run the networks on all that `pair` takes over boxes, for both dates at once."""
+        """Run the networks on all that `pair` takes over boxes, for all dates at once."""
         level = plane.masks
         wide = [plane.mask_cells(box).pad(level.buffer) for box in boxes]
         if level.task.refine:
             self._refinement.prefetch(level, wide)
-        self._masks.prefetch(product((level.target_clouds, level.replacement_clouds(k)), wide))
+        others = map(level.replacement_clouds, level.task.members(k))
+        self._masks.prefetch(product((level.target_clouds, *others), wide))
 
     def pair(self, plane: Plane, k: ReplacementIndex, box: Box) -> Pair:
         """The target and the k-th replacement over a box."""
-        return self._pair(plane, k, box, self.shift(plane, k))
+        return self._pair(plane, k, box, [self.shift(plane, member) for member in plane.task.members(k)])
 
-    def _pair(self, plane: Plane, k: ReplacementIndex, box: Box, moved_by: Shift) -> Pair:
+    def _pair(self, plane: Plane, k: ReplacementIndex, box: Box, moved_by: list[Shift]) -> Pair:
         self.prefetch(plane, k, [box])
         masked = self.masked(plane, box)
         hidden = self.hidden(plane, k, box)
-        other = self._rasters.cells(plane.replacement(k), plane.grid, box, moved_by)
-        return Pair(self._rasters.cells(plane.target, plane.grid, box), other, masked, hidden)
+        others = [
+            self._rasters.cells(plane.replacement(member), plane.grid, box, shift)
+            for member, shift in zip(plane.task.members(k), moved_by, strict=True)
+        ]
+        return Pair(self._rasters.cells(plane.target, plane.grid, box), stacked_cells(others), masked, hidden)
 
     def shift(self, plane: Plane, k: ReplacementIndex) -> Shift:
         """By how many native pixels the k-th replacement is moved; not at all on the coarse level."""
@@ -155,7 +163,7 @@ class Pairs:
             ]
             pixels = self._pool.run(jobs)
             clear = [
-                on_pixels(self._pair(level, k, box, NO_SHIFT).clear, level.factor, target.valid.shape)
+                on_pixels(self._pair(level, k, box, [NO_SHIFT]).clear, level.factor, target.valid.shape)
                 for box, target in zip(boxes, pixels[::2], strict=True)
             ]
             return estimate_shift(

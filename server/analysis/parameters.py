@@ -97,7 +97,7 @@ PARAMETERS: Final[Mapping[str, Parameter]] = MappingProxyType(
                 field="remap",
                 read=Remap,
             ),
-            Parameter("model", f"Cloud model: {', '.join(MODELS)}"),
+            Parameter("model", f"Cloud model: {', '.join(MODELS)}, rgb-rules, or one of `clearsky models`"),
             Parameter("level", "Processing level, where the dataset does not state it", choices=PROCESSING_LEVELS),
             Parameter("bands", "Common names of the bands in order, e.g. `blue,green,red,nir`", read=split_names),
             Parameter("reflectance_scale", "Reflectance per digital number", type=float),

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from algorithms.bands import common_names
 from algorithms.errors import BandError, ParameterError
-from algorithms.models import CloudModel, select_model
+from algorithms.models import CloudModel, known_models, select_model
 from algorithms.reclassify import Remap
 from server.analysis.clouds import is_preset, is_raster
 from server.raster.dataset import REQUESTED, Dataset
@@ -146,7 +146,8 @@ class Request:
         scene = self.scene(sources, self.target)
         if scene is None:
             return ()
-        return tuple(sorted({*(self.shown or scene.picture), *(scene.analysed if analysed else ())}))
+        used = (*scene.analysed, *scene.numbers_of(self.named_bands)) if analysed else ()
+        return tuple(sorted({*(self.shown or scene.picture), *used}))
 
     def target_dataset(self, sources: Sources, *, analysed: bool = True) -> Dataset:
         """The target's description, with the bands of `numbers`; see `dataset`."""
@@ -182,6 +183,12 @@ class Request:
         """
         scene = self.scene(sources, self.replacements[position])
         return described.names if scene is None else tuple(band.name for band in scene.bands)
+
+    @property
+    def named_bands(self) -> tuple[str, ...]:
+        """Bands that the model looks at which the request names; none where it names no model, or an unknown one."""
+        named = known_models().get(self.model or "")
+        return () if named is None else named.bands
 
     def chosen_model(self, sources: Sources) -> CloudModel:
         """The network that finds the target's clouds where no mask is given.

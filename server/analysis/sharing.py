@@ -25,12 +25,12 @@ from server import __version__
 from server.analysis.blocks import BlockFields, BlockFill
 from server.analysis.choosing import ChoiceKey
 from server.analysis.keys import FillKey, FirstFitKey, SceneKey, ShiftKey, WindowKey
-from server.analysis.ranking import Offer, Ranking
+from server.analysis.offers import Offer, Ranking
 from server.raster.dataset import Dataset
 from server.raster.grid import Box
 from server.raster.layer import Layer
+from server.scenes.acquisition import Acquisition
 from server.scenes.search import LeftOut
-from server.scenes.similar import Acquisition
 from server.work.codec import Codec
 from server.work.folderstore import DEFAULT_FOLDER_BYTES, FolderStore
 from server.work.redisstore import RedisStore
@@ -62,7 +62,10 @@ def shared_cache(url: str | None) -> SharedCache | None:
     Raises:
         ParameterError: it is neither `redis://` nor `file:///`, or a folder that cannot be used.
     """
-    return None if url is None else SharedCache(store_at(url), Codec(SHARED_TYPES), name_of, fits)
+    if url is None:
+        return None
+    software()  # now, rather than within the first request
+    return SharedCache(store_at(url), Codec(SHARED_TYPES), name_of, fits)
 
 
 def store_at(url: str) -> Store:
@@ -107,7 +110,7 @@ def fits(key: Hashable, value: object) -> bool:
 def software() -> str:
     """What tells versions of this software and of what it computes with apart, its own code included."""
     parts = [__version__, rasterio.__gdal_version__, *(version(name) for name in _LIBRARIES)]
-    parts += [f"{model.id} {model.network.sha256} {model.statistics.sha256}" for model in MODELS.values()]
+    parts += [model.fingerprint for model in MODELS.values()]  # those added are in the keys of what they have made
     for package in _COMPUTING:
         for file in sorted(resources.files(package).iterdir(), key=lambda file: file.name):
             if file.name.endswith(".py"):

@@ -2,121 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from algorithms.fill import UNFILLED
 from algorithms.masks import NODATA
-from algorithms.sampling import EDGE_CELLS, add_border, look_up, sample_fields
+from algorithms.sampling import EDGE_CELLS, add_border, sample_fields
 from algorithms.shift import NO_SHIFT
 from algorithms.sidecar import CloudSidecar, Needs, PixelFill
-from server.analysis.blocks import ALL_DATA, NO_DATA, BlockFill
+from server.analysis.blocks import NO_DATA, BlockFill
 from server.analysis.engine import Analysis
 from server.analysis.footing import WARPED, has_data_in, stand_on_data
-from server.analysis.plane import Plane
 from server.analysis.task import ReplacementIndex, Task
+from server.analysis.view import View, cells_under, look_at, standing_pixels
 from server.raster.cache import assemble
-from server.raster.grid import BlockNumber, Box, Grid, grid_for
-from server.raster.sampling import OutputGrid, Positions, native_pixels, positions
+from server.raster.grid import BlockNumber, Box, Grid
+from server.raster.sampling import OutputGrid
 from server.work.trace import stage
 
 Sampled = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]
 """(B, p) values at points and (p,) validity."""
 ReadReplacement = Callable[[ReplacementIndex], tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]]
 """Reads the k-th replacement on the output grid: (B, H, W) values and (H, W) validity."""
-
-FINE_PIXELS: Final = 2.0
-"""Native pixels per output pixel from which single ones are not resolved, and overviews are read."""
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """An output image on the analysis grid."""
-
-    plane: Plane
-    """What is analysed."""
-    positions: Positions
-    """Output pixels on the native lattice."""
-    box: Box
-    """Cells that the image touches, inside the scene."""
-    pooled: int
-    """Powers of two by which an output pixel is wider than a cell."""
-    pixel: float
-    """Native pixels per output pixel."""
-
-    @property
-    def shows_pixels(self) -> bool:
-        """Whether native pixels matter: output pixels are smaller than `FINE_PIXELS` of them."""
-        return self.pixel < FINE_PIXELS
-
-    def cells(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """(H, W) rows and columns in cells, in steps of 1 / `STEPS_PER_CELL` of `algorithms.sampling`."""
-        return self.positions.in_cells(self.plane.factor)
-
-
-def look_at(task: Task, output: OutputGrid, grid: Grid | None = None) -> View | None:
-    """The view of an output image, on a level other than that of its resolution if one is given.
-
-    None where the image misses the scene.
-    """
-    target = task.target.dataset
-    pixels = native_pixels(target, output)
-    grid = grid or grid_for(target, pixels, follows=task.clouds.users)
-    where = positions(target, output)
-    span = where.span()
-    if span is None:
-        return None
-    low_row, high_row, low_col, high_col = (math.floor(edge / grid.factor) for edge in span)
-    box = Box(low_row, high_row + 1, low_col, high_col + 1).clip(grid.shape)
-    if 0 in box.shape:
-        return None
-    ratio = pixels / grid.factor
-    pooled = max(0, math.floor(math.log2(ratio) + 1e-6)) if ratio > 0 else 0
-    return View(Plane(task, grid), where, box, min(pooled, int(math.log2(grid.side))), pixels)
-
-
-def _lookup(
-    view: View,
-    cells: npt.NDArray[np.uint8],
-    box: Box,
-    rows: npt.NDArray[np.float64],
-    cols: npt.NDArray[np.float64],
-    outside: int,
-) -> npt.NDArray[np.uint8]:
-    """Value of the cell under every output pixel."""
-    return look_up(cells, rows, cols, (box.top, box.left), box.shape, view.pooled, outside)
-
-
-def _standing(
-    analysis: Analysis, view: View, box: Box, data: npt.NDArray[np.uint8], shown: npt.NDArray[np.bool_] | None
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Where output pixels lie, in cells; pixels that show data lie where it is.
-
-    Args:
-        analysis: cached pixels.
-        view: the output image.
-        box: cells of `data`.
-        data: how much data the target has, in cells or squares of 2^`pooled` of them.
-        shown: (H, W), pixels that have data in the image; None where positions are exact there, too.
-
-    Returns:
-        (H, W) rows, columns, and whether a pixel is shown with no data near its position.
-    """
-    rows, cols = view.cells()
-    if shown is None or (shown := shown & (_lookup(view, data, box, rows, cols, NO_DATA) < ALL_DATA)).sum() == 0:
-        return rows, cols, np.zeros(rows.shape, bool)
-    target, factor = view.plane.target, view.plane.factor
-    if view.shows_pixels:
-        native = box.times(factor).clip(target.dataset.shape)
-        has_data = has_data_in(analysis.rasters.there(target, native), native, scale=factor)
-    else:
-        has_data = has_data_in(data > NO_DATA, box, side=1 << view.pooled)
-    return stand_on_data(rows, cols, shown, max(1.0, view.pixel) / factor, has_data)
 
 
 def classes_sidecar(
@@ -133,10 +43,10 @@ def classes_sidecar(
         probability = np.rint(cloud * np.float32(100 / 255)).astype(np.uint8)
         data = analysis.rasters.data(view.plane.target, view.plane.grid, view.box)
         flat = replace(view, pooled=0)
-        rows, cols, lost = _standing(analysis, flat, view.box, data, shown)
-    under = _lookup(flat, classes, view.box, rows, cols, NODATA)
+        rows, cols, lost = standing_pixels(analysis, flat, view.box, data, shown)
+    under = cells_under(flat, classes, view.box, rows, cols, NODATA)
     under[lost] = 0
-    return CloudSidecar(classes=under, probability=_lookup(flat, probability, view.box, rows, cols, 0))
+    return CloudSidecar(classes=under, probability=cells_under(flat, probability, view.box, rows, cols, 0))
 
 
 def fill_sidecar(
@@ -178,14 +88,14 @@ def fill_sidecar(
     if not ((source != 0) & (data != NO_DATA)).any():  # nothing but clear ground: no pixel needs a second look
         return CloudSidecar(source=None, confidence=None)
     with stage("adjust"):
-        rows, cols, lost = _standing(analysis, view, box, data, shown)
-        source_px = _lookup(view, source, box, rows, cols, UNFILLED)
+        rows, cols, lost = standing_pixels(analysis, view, box, data, shown)
+        source_px = cells_under(view, source, box, rows, cols, UNFILLED)
         if shown is not None and task.buffer == 0:
             # Nothing is filled around the mask: a pixel next to it that shows one of its pixels would stay cloud.
             filled = has_data_in((source != 0) & (source != UNFILLED), box, side=1 << view.pooled)
             unit = max(1.0, view.pixel) / view.plane.factor
             rows, cols, _ = stand_on_data(rows, cols, shown & (source_px == 0), unit, filled, reaches=WARPED)
-            source_px = _lookup(view, source, box, rows, cols, UNFILLED)
+            source_px = cells_under(view, source, box, rows, cols, UNFILLED)
         source_px[lost] = 0
 
     def replaced(k: ReplacementIndex, y: npt.NDArray[np.intp], x: npt.NDArray[np.intp]) -> Sampled:
@@ -201,9 +111,9 @@ def fill_sidecar(
         return analysis.rasters.sample(layer, shift, at_row, at_col, bands=bands, smooth=smooth)
 
     if needs != "fill":
-        confidence = _lookup(view, _assembled(view, box, lambda n: fills[n].confidence), box, rows, cols, 0)
+        confidence = cells_under(view, _assembled(view, box, lambda n: fills[n].confidence), box, rows, cols, 0)
         confidence[lost] = 100
-        lacking = _lookup(view, _assembled(view, box, lambda n: fills[n].lacking), box, rows, cols, 0) > 0
+        lacking = cells_under(view, _assembled(view, box, lambda n: fills[n].lacking), box, rows, cols, 0) > 0
         for k in np.unique(source_px[lacking]).tolist() if read_replacement is not None else ():
             if k in task.indexes:  # the replacement may have no data under some of these pixels
                 y, x = np.nonzero(lacking & (source_px == k))

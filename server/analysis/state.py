@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from algorithms.errors import ModelError
-from algorithms.models import MODELS
-from algorithms.sessions import SESSIONS, Runtime
+from algorithms.models import MODELS, known_models
+from algorithms.providers import Runtime
+from algorithms.sessions import SESSIONS
 from server.analysis.choosing import Chooser
 from server.analysis.engine import Analysis
 from server.analysis.sharing import shared_cache
+from server.models.folder import use_models
 from server.raster.sources import Sources
 from server.settings import Settings
+from server.work.activity import Activity
 from server.work.readiness import Dependency
 
 
-def make_analysis(settings: Settings, sources: Sources) -> Analysis:
+def make_analysis(settings: Settings, sources: Sources, *, activity: Activity | None = None) -> Analysis:
     """An analysis with its caches and threads; the models' runtime is set up for the whole process.
 
+    Args:
+        settings: what the operator has set.
+        sources: what reads rasters.
+        activity: requests, between which work ahead is done if the settings want it; None for no such work.
+
     Raises:
-        ParameterError: a shared cache that cannot be used.
+        ParameterError: a shared cache that cannot be used. ModelError: a card of `settings.models` is wrong.
     """
+    use_models(settings.models)
     SESSIONS.configure(
         Runtime(
             providers=settings.model_providers,
@@ -30,7 +39,7 @@ def make_analysis(settings: Settings, sources: Sources) -> Analysis:
         sources,
         cache_bytes=settings.cache_bytes,
         threads=settings.model_concurrency,
-        ahead=settings.prefetch,
+        activity=activity if settings.prefetch else None,
         shared=shared_cache(settings.cache_url),
     )
 
@@ -47,13 +56,14 @@ def models_state(preloaded: tuple[str, ...]) -> Dependency:
 
     Whether a file is intact shows when it is loaded, which takes a second; `preloaded` ones have been.
     """
-    missing = [model for model in MODELS.values() if not model.present]
+    models = known_models().values()
+    missing = [model for model in models if not model.present]
     if missing:
-        lost = len(missing) == len(MODELS) or any(model.id in preloaded for model in missing)
+        lost = all(model in missing for model in MODELS.values()) or any(model.id in preloaded for model in missing)
         names = ", ".join(model.id for model in missing)
-        remedy = f"reinstall {', '.join({model.package for model in missing})}"
+        remedy = "; ".join(sorted({model.remedy for model in missing}))
         return Dependency("failed" if lost else "degraded", f"no file of {names}; {remedy}")
-    return Dependency("ok", f"{len(MODELS)} models")
+    return Dependency("ok", f"{len(models)} models")
 
 
 def provider_state() -> Dependency:
@@ -69,9 +79,10 @@ def preload(models: tuple[str, ...]) -> None:
     Raises:
         ModelError: there is no such model, or its file is missing.
     """
-    if unknown := [name for name in models if name not in MODELS]:
-        raise ModelError(f"CLEARSKY_MODEL_PRELOAD names {unknown[0]!r}; choose from {', '.join(MODELS)}")
+    networks = {name: model for name, model in known_models().items() if model.network is not None}
+    if unknown := [name for name in models if name not in networks]:
+        raise ModelError(f"CLEARSKY_MODEL_PRELOAD names {unknown[0]!r}; choose from {', '.join(networks)}")
     if not models and SESSIONS.provider != "cpu":  # whether it starts must be known before results are kept
         models = (next(iter(MODELS)),)
     for name in models:
-        SESSIONS.load(MODELS[name])
+        SESSIONS.load(networks[name])

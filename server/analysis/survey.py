@@ -21,8 +21,6 @@ from server.work.pool import FairPool
 
 SURVEY_CELLS: Final = 3 << 17
 """Most cells of the blocks of a survey, which looks at about twice as many: 40 MB with six bands."""
-SURVEYED: Final = 1
-"""The replacement that is surveyed: the first, which fills nearly everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,4 +100,5 @@ class Surveyor:
             return marked
 
         banded = _BandedPairs(plane, self._pairs, self._pool, self._threads)
-        return banded.widened(Neighbourhood(SURVEYED, extent, banded.pair(SURVEYED, extent)), near)
+        first = plane.task.turns[0]  # it fills nearly everything
+        return banded.widened(Neighbourhood(first, extent, banded.pair(first, extent)), near)

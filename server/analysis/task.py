@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from algorithms.fill import FillOptions
 from algorithms.models import CloudModel
@@ -13,6 +14,11 @@ from server.raster.layer import Layer
 
 ReplacementIndex = int
 """Which replacement, called `k`: 1 for the first. It is the value of the source band where that one fills."""
+
+JOINT: Final[ReplacementIndex] = 0
+"""Stands for all replacements that explain the target together; what they fill counts as the first one's."""
+MOST_JOINED: Final = 3
+"""Replacements that explain the target together: the first so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,16 @@ class Task:
     def indexes(self) -> range:
         """The replacements' indexes, in order of preference."""
         return range(1, 1 + len(self.replacements))
+
+    @property
+    def turns(self) -> tuple[ReplacementIndex, ...]:
+        """What fills, in order: `JOINT` before each replacement alone where the adjustment takes several."""
+        joint = self.options.adjustment == "joint" and len(self.replacements) > 1
+        return (JOINT, *self.indexes) if joint else tuple(self.indexes)
+
+    def members(self, k: ReplacementIndex) -> range:
+        """The replacements that `k` stands for."""
+        return self.indexes[:MOST_JOINED] if k == JOINT else range(k, k + 1)
 
     def replacement(self, k: ReplacementIndex) -> Layer:
         """The k-th replacement."""

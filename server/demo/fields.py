@@ -21,7 +21,7 @@ _HASH = 1 << 14  # length of the table of random numbers that the field edges ar
 
 
 @dataclass(frozen=True)
-class Fields:
+class Patchwork:
     """The patchwork, all arrays (size, size).
 
     Attributes:
@@ -67,7 +67,7 @@ def _cut(position: F32, key: NDArray[np.int64], jitter: F32) -> tuple[NDArray[np
     return index, np.minimum(position - edge(index), edge(index + 1) - position)
 
 
-def make_fields(size: int, seed: int) -> Fields:
+def make_fields(size: int, seed: int) -> Patchwork:
     """Lay out the fields of a scene.
 
     Args:
@@ -100,7 +100,7 @@ def make_fields(size: int, seed: int) -> Fields:
     def empty() -> U8:
         return np.empty((size, size), np.uint8)
 
-    result = Fields(empty(), empty(), empty(), empty(), np.empty((size, size), np.int8), empty(), empty(), empty())
+    result = Patchwork(empty(), empty(), empty(), empty(), np.empty((size, size), np.int8), empty(), empty(), empty())
     columns = np.arange(size, dtype=np.float32)[None, :]
     for rows in row_strips(size):
         y = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None] + warp_y[rows]

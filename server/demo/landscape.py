@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from server.demo.fields import Fields, make_fields
+from server.demo.fields import Patchwork, make_fields
 from server.demo.lines import Points, densify, distance, meanders, road
 from server.demo.noise import F32, U8, fractal, share, smoothstep, stream
 from server.demo.towns import Town, build_towns
@@ -28,7 +28,7 @@ class Landscape:
     """
 
     height: F32
-    fields: Fields
+    fields: Patchwork
     layers: list[tuple[str, U8]]
 
     @property

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from algorithms.sessions import SESSIONS, Runtime
+from algorithms.providers import Runtime
+from algorithms.sessions import SESSIONS
 from server.analysis.engine import Analysis
 from server.export.plan import EXPORT_RASTER_SHARE
 from server.raster.sources import Sources

@@ -20,7 +20,7 @@ from algorithms.masks import NODATA
 from algorithms.sidecar import to_dtype
 from server.analysis.task import ReplacementIndex
 from server.export.bands import OwnBand
-from server.export.figures import Figures
+from server.export.figures import FillFigures
 from server.export.piece import FIGURES_KIND, IMAGE_KIND, MASK_KIND, PROVENANCE_KIND, Looked, PieceFiller, encoded
 from server.export.plan import Piece, window_of
 from server.raster.composite import only
@@ -85,7 +85,7 @@ class BandFiller:
         looked = self.whole.look(box)
         core = piece.pixels.within(box)
         source, confidence, hidden = looked.source[core], looked.confidence[core], looked.hidden[core]
-        yield FIGURES_KIND, Figures.of(source, confidence, hidden).written()
+        yield FIGURES_KIND, FillFigures.of(source, confidence, hidden).written()
         provenance = np.stack([source, confidence])
         provenance[:, hidden] = NODATA
         yield PROVENANCE_KIND, encoded(provenance, target, piece.pixels)

@@ -22,7 +22,7 @@ from server.raster.dataset import Dataset
 from server.raster.drivers import BY_SUFFIX
 from server.raster.grid import Box
 from server.raster.sources import Sources
-from server.raster.stack import Place, finest, place
+from server.raster.stack import BandPlace, finest, place
 from server.scenes.scene import Scene
 
 SOURCE_FILE: Final = "fill_source.tif"
@@ -31,7 +31,7 @@ CONFIDENCE_FILE: Final = "fill_confidence.tif"
 LONGEST_STEM: Final = 200
 """Bytes in UTF-8 of a source's name that are kept: file systems take 255 with the ending."""
 _SUFFIXES: Final = frozenset({".tif", ".tiff", *BY_SUFFIX})
-_SAME_GRID: Final = Place(0.0, 0.0, 1.0, 1.0)
+_SAME_GRID: Final = BandPlace(0.0, 0.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class OwnBand:
     """0-based, among the bands of the task's target."""
     dataset: Dataset
     """The band alone."""
-    place: Place
+    place: BandPlace
     """Where its grid lies on the target's pixels."""
     asset: str | None = None
     """Key of its asset in the target's Item, or what another product calls it; None in a raster of one file."""

@@ -22,7 +22,7 @@ _FALSE: Final = frozenset({"0", "false", "no", "off"})
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class BatchOption:
     """What a batch needs to know of one of the command's options."""
 
     flags: tuple[str, ...]
@@ -49,7 +49,9 @@ class BatchScene:
     """Why it cannot be exported, where that is known beforehand."""
 
 
-def read_batch(path: Path, out: Path | None, options: Mapping[str, Option], *, per_asset: bool) -> list[BatchScene]:
+def read_batch(
+    path: Path, out: Path | None, options: Mapping[str, BatchOption], *, per_asset: bool
+) -> list[BatchScene]:
     """The scenes of a file.
 
     Args:
@@ -84,7 +86,7 @@ def read_batch(path: Path, out: Path | None, options: Mapping[str, Option], *, p
 
 
 def _rows(
-    path: Path, text: str, out: Path | None, options: Mapping[str, Option], *, per_asset: bool
+    path: Path, text: str, out: Path | None, options: Mapping[str, BatchOption], *, per_asset: bool
 ) -> Iterator[BatchScene]:
     """The scenes of a table."""
     rows = csv.reader(text.splitlines(), strict=True)
@@ -111,7 +113,7 @@ def _rows(
 
 
 def _scene(
-    where: str, cells: list[tuple[str, str]], out: Path | None, options: Mapping[str, Option], *, per_asset: bool
+    where: str, cells: list[tuple[str, str]], out: Path | None, options: Mapping[str, BatchOption], *, per_asset: bool
 ) -> BatchScene:
     places = dict(cell for cell in cells if cell[0] in PLACE_COLUMNS)
     if "target" not in places:
@@ -124,7 +126,7 @@ def _scene(
     return BatchScene(where, target, place, tuple(part for arguments in given for part in arguments))
 
 
-def _argument(where: str, name: str, option: Option, cell: str) -> tuple[str, ...]:
+def _argument(where: str, name: str, option: BatchOption, cell: str) -> tuple[str, ...]:
     """The arguments of a cell."""
     if not option.switch:
         return (option.flags[0], cell)
@@ -141,7 +143,7 @@ def _items(path: Path, text: str, out: Path | None, *, per_asset: bool) -> Itera
     except (ValueError, RecursionError) as error:
         raise ParameterError(f"--batch {str(path)!r} is neither a table nor JSON: {error}") from error
     if document.get("type") != "FeatureCollection":
-        raise ParameterError(f"--batch {str(path)!r} is no STAC ItemCollection (its type is {document.get('type')!r})")
+        raise ParameterError(f"--batch {str(path)!r} is of type {document.get('type')!r}, not a STAC ItemCollection")
     if out is None:
         raise ParameterError(f"--batch {str(path)!r} is a STAC ItemCollection: give the folder OUT for the results")
     for number, item in enumerate(map(mapping_of, list_of(document.get("features"))), start=1):

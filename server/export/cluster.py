@@ -29,7 +29,8 @@ STRIPS_PER_THREAD: Final = 2
 CONNECT_SECONDS: Final = 10
 """Time for the scheduler to answer."""
 OPEN_EXPORTS: Final = 2
-"""Exports that a worker keeps ready: pieces of a few may come mixed."""
+"""Exports that a worker keeps ready, and scenes of a batch that are exported at a time: while one is planned and put
+together, or has too few strips for all workers, they make the other one's."""
 
 PieceFiles = list[tuple[Piece, str, bytes]]
 """Pieces with the kinds and the contents of their files, in the order they are written."""

@@ -14,7 +14,7 @@ from algorithms.masks import NODATA
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class FillFigures:
     """Counts of pixels; those of several pieces add up."""
 
     pixels: int = 0
@@ -31,7 +31,7 @@ class Figures:
     @classmethod
     def of(
         cls, source: npt.NDArray[np.uint8], confidence: npt.NDArray[np.uint8], hidden: npt.NDArray[np.bool_]
-    ) -> Figures:
+    ) -> FillFigures:
         """Count.
 
         Args:
@@ -50,7 +50,7 @@ class Figures:
         )
 
     @classmethod
-    def read(cls, text: bytes) -> Figures:
+    def read(cls, text: bytes) -> FillFigures:
         """What `written` has written."""
         return cls(**json.loads(text))
 
@@ -58,8 +58,8 @@ class Figures:
         """As JSON."""
         return json.dumps(asdict(self)).encode()
 
-    def __add__(self, other: Figures) -> Figures:
-        return Figures(
+    def __add__(self, other: FillFigures) -> FillFigures:
+        return FillFigures(
             self.pixels + other.pixels,
             self.filled + other.filled,
             self.unfilled + other.unfilled,

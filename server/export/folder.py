@@ -15,7 +15,7 @@ from algorithms.masks import NODATA
 from server.export.bandfiller import BandFiller, band_kind
 from server.export.bands import CONFIDENCE_FILE, SOURCE_FILE, OwnBand
 from server.export.cog import Cog, compression_of, write_cogs
-from server.export.figures import Figures
+from server.export.figures import FillFigures
 from server.export.item import MadeFolder
 from server.export.job import ExportJob
 from server.export.mosaic import (
@@ -76,7 +76,7 @@ class FolderWriter:
         """The target on the grid of its finest band."""
         return self.filler.whole.plane.target.dataset
 
-    def write(self, pieces: list[Piece], figures: Figures, announce: Callable[[str], None]) -> None:
+    def write(self, pieces: list[Piece], figures: FillFigures, announce: Callable[[str], None]) -> None:
         """Write every file; the folder is at `finished_path` then.
 
         Files that an interrupted run has finished stay.

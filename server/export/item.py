@@ -16,7 +16,7 @@ from rasterio.warp import transform_geom
 
 from server import __version__
 from server.export.bands import CONFIDENCE_FILE, SOURCE_FILE, OwnBand
-from server.export.figures import Figures
+from server.export.figures import FillFigures
 from server.export.job import SOFTWARE
 from server.export.origins import Origin
 from server.export.properties import EXTENSIONS, acquisition_properties, extensions_of, kept_properties
@@ -57,7 +57,7 @@ class MadeFolder:
     """The target on the grid of its finest band."""
     bands: Sequence[OwnBand]
     """Those that have files."""
-    figures: Figures
+    figures: FillFigures
     """What was found and filled."""
     tags: Mapping[str, str]
     """Of the files, which say how they were made."""
@@ -252,7 +252,7 @@ def _points(nested: object) -> Iterator[tuple[float, float]]:
         TypeError, LookupError: they are none.
     """
     if not isinstance(nested, Sequence) or isinstance(nested, str):
-        raise TypeError(f"{nested!r} is no list of coordinates")
+        raise TypeError(f"{nested!r} is not a list of coordinates")
     if isinstance(nested[0], int | float):
         yield nested[0], nested[1]
         return

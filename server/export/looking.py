@@ -70,7 +70,7 @@ def looking(request: Request, settings: Settings) -> Iterator[Scenery]:
     request = request.checked(own_source)
     sources = Sources.of(settings, own=[*request.sources, *own_apis(settings)])
     request = with_replacements(request.checked(sources.check), settings, sources)
-    analysis = make_analysis(settings.model_copy(update={"prefetch": False}), sources)
+    analysis = make_analysis(settings, sources)
     try:
         yield Scenery(request, sources, analysis, settings)
     finally:

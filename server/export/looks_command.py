@@ -11,7 +11,7 @@ from algorithms.errors import check_choice
 from algorithms.options import OPTIONS
 from algorithms.styles import DEFAULT_STYLE, STYLES
 from server.analysis.parameters import fields_of
-from server.export.command import algorithm_options, request_options
+from server.export.options import algorithm_options, request_options
 from server.export.terminal import one_line
 
 PANEL_PIXELS: Final = 768

@@ -15,6 +15,7 @@ from titiler.core.resources.enums import ImageType
 from algorithms.masks import NODATA
 from algorithms.removal import CloudAlgorithm, CloudMask, CloudProbability
 from algorithms.sidecar import hidden_pixels
+from server.analysis.resolution import model_warnings
 from server.analysis.sidecar import classes_sidecar
 from server.analysis.tasking import make_task
 from server.export.looking import Scenery
@@ -55,6 +56,8 @@ def write_mask(scenery: Scenery, out: Path, algorithm: CloudMask | CloudProbabil
         return _cloudy(values[there], algorithm)
     task = make_task(scenery.request, scenery.sources, algorithm.options, "classes")
     target = task.target.dataset
+    if task.clouds.model is not None:  # logged, hence on the terminal
+        model_warnings(task.clouds.model, target)
     shares: list[tuple[float, int]] = []
     profile = {
         "driver": "COG",

@@ -23,7 +23,7 @@ from server.analysis.engine import Analysis
 from server.analysis.outputs import completed, read_layer
 from server.analysis.plane import Plane
 from server.analysis.sidecar import classes_sidecar, fill_sidecar
-from server.export.figures import Figures
+from server.export.figures import FillFigures
 from server.export.plan import Piece, blocks_under, ground_around, window_of
 from server.raster.dataset import Dataset, dataset_crs
 from server.raster.grid import Box
@@ -69,7 +69,7 @@ class FilledPiece:
     """(1, rows, cols), 255 where there is data; None where the output has no mask."""
     provenance: npt.NDArray[np.uint8] | None
     """(3, rows, cols): source, confidence, classes."""
-    figures: Figures
+    figures: FillFigures
     """What was found and filled."""
 
 
@@ -157,7 +157,7 @@ class PieceFiller:
             image=data,
             mask=own_mask,
             provenance=self._provenance(looked) if self.provenance else None,
-            figures=Figures.of(looked.source, looked.confidence, looked.hidden),
+            figures=FillFigures.of(looked.source, looked.confidence, looked.hidden),
         )
 
     def _fill_sidecar(self, output: OutputGrid, crs: CRS) -> CloudSidecar:
@@ -244,7 +244,7 @@ def encoded(pixels: npt.NDArray[Any], lattice: Dataset, box: Box) -> bytes:
         "blockysize": TILE_PIXELS,
         "interleave": "pixel",
     }
-    # In memory first: Python tells of a full disk, GDAL does not always.
+    # In memory first: Python reports a full disk, GDAL does not always.
     with MemoryFile() as memory:
         with memory.open(**profile) as file:
             file.write(pixels)

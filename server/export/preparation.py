@@ -14,7 +14,7 @@ from server.analysis.engine import Analysis
 from server.analysis.marked import MarkedMasks
 from server.analysis.plane import Plane
 from server.analysis.request import Request
-from server.analysis.resolution import resolution_warning
+from server.analysis.resolution import model_warnings
 from server.analysis.task import Task
 from server.analysis.tasking import make_task
 from server.export.bandfiller import BandFiller
@@ -25,6 +25,7 @@ from server.export.job import ExportJob
 from server.export.mosaic import GDAL_TYPES
 from server.export.piece import PieceFiller
 from server.export.stepwise import StepwiseFiller, check_stepwise, stepwise_grid
+from server.models.folder import use_models
 from server.raster.dataset import Dataset
 from server.raster.grid import fine_grid, native_grid
 from server.raster.sources import Sources
@@ -114,6 +115,7 @@ def prepare_export(job: ExportJob, settings: Settings) -> PreparedExport:
     Raises:
         ClearSkyError: a bad value, or a raster that cannot be read.
     """
+    use_models(settings.models)  # of a cluster's worker, too
     sources = Sources.of(settings, own=[*job.request.sources, *own_apis(settings)])
     request = job.request.checked(sources.check)  # names go without signatures from here on
     if request.assets and not job.per_asset and request.scene(sources, request.target) is None:
@@ -131,13 +133,13 @@ def prepare_export(job: ExportJob, settings: Settings) -> PreparedExport:
     MarkedMasks(sources).of(task)
     warn_unmasked(task)
     if task.clouds.model is not None:
-        resolution_warning(task.target.dataset)
+        model_warnings(task.clouds.model, task.target.dataset)
     target, users = task.target.dataset, task.clouds.users
     if job.algorithm.adjustment == WHOLE_ADJUSTMENT:
         check_stepwise(target, len(task.replacements))
         return PreparedExport(job, named, sources, Plane(task, stepwise_grid(target, users=users)))
-    level = native_grid if job.resolution == "native" else fine_grid
-    return PreparedExport(job, named, sources, Plane(task, level(target, follows=users)))
+    grid_of = native_grid if job.resolution == "native" else fine_grid
+    return PreparedExport(job, named, sources, Plane(task, grid_of(target, follows=users)))
 
 
 def _check_target(sources: Sources, target: Dataset) -> None:

@@ -15,7 +15,7 @@ from server.analysis.task import Task
 from server.export.analysing import exporting_analysis
 from server.export.cluster import make_pieces_on
 from server.export.cog import Cog, compression_of, write_cogs
-from server.export.figures import Figures
+from server.export.figures import FillFigures
 from server.export.folder import FolderWriter
 from server.export.job import ExportJob
 from server.export.mosaic import add_tags, keep_bands, put_bands, put_mask, put_sources, target_description
@@ -49,7 +49,7 @@ class ExportReport:
 
     outputs: tuple[Path, ...]
     """What it has written."""
-    figures: Figures | None
+    figures: FillFigures | None
     """What was found and filled; None where an earlier run found it and its record is lost."""
     seconds: float
     """How long it took, this run alone."""
@@ -61,7 +61,7 @@ class ExportReport:
         return {
             "outputs": [str(path) for path in self.outputs],
             "replacements": [origin.summary() for origin in self.replacements],
-            **(self.figures.summary() if self.figures else dict.fromkeys(Figures().summary())),
+            **(self.figures.summary() if self.figures else dict.fromkeys(FillFigures().summary())),
             "seconds": round(self.seconds, 1),
         }
 
@@ -96,7 +96,7 @@ def export_scene(
     tags = scene_tags(sources, task, job.algorithm, job.resolution)
     scenes = origins(job.request, sources, tags)
 
-    def report(figures: Figures | None) -> ExportReport:
+    def report(figures: FillFigures | None) -> ExportReport:
         return ExportReport(job.outputs(), figures, time.monotonic() - start, scenes[1:])
 
     plan = strips(ready.plane, cache_bytes=settings.cache_bytes)
@@ -117,7 +117,7 @@ def export_scene(
             make_pieces_on(job.scheduler, plan, work, ready, (by_band or whole).kinds, progress)
     _check_unchanged(sources, task)
     pieces = [piece for strip in plan for piece in strip]
-    figures = sum((Figures.read(work.path(piece, FIGURES_KIND).read_bytes()) for piece in pieces), Figures())
+    figures = sum((FillFigures.read(work.path(piece, FIGURES_KIND).read_bytes()) for piece in pieces), FillFigures())
     work.write(SUMMARY, figures.written())
     if by_band is None:
         _write_files(job, sources, whole, work, pieces, tags, announce)
@@ -128,10 +128,10 @@ def export_scene(
     return report(figures)
 
 
-def _recorded_figures(work: WorkFolder) -> Figures | None:
+def _recorded_figures(work: WorkFolder) -> FillFigures | None:
     """Those of an export that was complete but for its names; None if it was removing its work folder already."""
     with contextlib.suppress(OSError):
-        return Figures.read((work.folder / SUMMARY).read_bytes())
+        return FillFigures.read((work.folder / SUMMARY).read_bytes())
     return None
 
 

@@ -120,7 +120,7 @@ def _go_on(named: str, following: str, visited: set[str], until: float) -> None:
         raise ParameterError(f"the search {named!r} has more than {MOST_BATCH_PAGES} pages; narrow it")
     if time.monotonic() > until:
         raise SourceTimeoutError(
-            f"the search {named!r} was not over within {BATCH_SEARCH_SECONDS:g} s; narrow it, or try again"
+            f"the search {named!r} did not end within {BATCH_SEARCH_SECONDS:g} s; narrow it, or try again"
         )
 
 

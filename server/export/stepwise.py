@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from rio_tiler.models import ImageData
 from rio_tiler.reader import read
 
 from algorithms.cells import on_pixels
@@ -14,12 +15,15 @@ from algorithms.errors import ParameterError
 from algorithms.fill import UNFILLED
 from algorithms.masks import NODATA, buffer_mask
 from algorithms.options import WHOLE_ADJUSTMENT
+from algorithms.removal import CloudRemoval
 from algorithms.sidecar import CloudSidecar, hidden_pixels, to_dtype
 from algorithms.stepwise import stepwise_adjustment
 from server.analysis.engine import Analysis
 from server.analysis.masks import counted
 from server.analysis.outputs import completed, read_layer
 from server.analysis.plane import Plane
+from server.analysis.request import Request
+from server.analysis.tasking import make_task
 from server.export.piece import Looked, PieceFiller
 from server.export.plan import Piece, window_of
 from server.raster.dataset import Dataset, dataset_crs
@@ -104,6 +108,34 @@ def fill_whole(analysis: Analysis, plane: Plane, reading: dict[str, Any]) -> Who
         band[take] = to_dtype(made[take], values.dtype, target.nodata)
     source = np.where(take, 1, np.where(under | hidden, UNFILLED, 0)).astype(np.uint8)
     return WholeFill(values, source)
+
+
+def fill_image(image: ImageData, request: Request, analysis: Analysis, algorithm: CloudRemoval) -> ImageData:
+    """Fill an image of a whole scene at its own resolution.
+
+    Args:
+        image: the target as it is, with the bands that are read of it.
+        request: the scene, its names checked.
+        analysis: what finds clouds.
+        algorithm: the options.
+
+    Raises:
+        ParameterError: see `check_stepwise`. BandError: a replacement lacks one of the bands.
+    """
+    sources = analysis.rasters.sources
+    scene, numbers = request.scene(sources, request.target), request.numbers(sources)
+    shown = None if scene is None else tuple(numbers.index(n) + 1 for n in request.shown or scene.picture)
+    task = make_task(request, sources, algorithm.options, shown=shown)
+    dataset = task.target.dataset
+    check_stepwise(dataset, len(task.replacements))
+    plane = Plane(task, stepwise_grid(dataset, users=task.clouds.users))
+    whole = fill_whole(analysis, plane, {} if request.nodata is None else {"nodata": request.nodata})
+    values = whole.values if shown is None else whole.values[[dataset.indexes.index(place) for place in shown]]
+    missing = np.ma.getmaskarray(image.array) & (whole.source != 1)
+    if algorithm.unfilled == "nodata":
+        missing |= whole.source == UNFILLED
+    image.array = np.ma.MaskedArray(values, mask=missing)
+    return image
 
 
 def _adjusted(

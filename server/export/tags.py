@@ -79,6 +79,7 @@ def scene_tags(sources: Sources, task: Task, algorithm: CloudRemoval, resolution
     if task.clouds.classes is not None:
         tags["MASK"] = source_id(task.clouds.classes.url)
     if task.clouds.model is not None:
-        tags |= {"MODEL": task.clouds.model.id, "MODEL_SHA256": task.clouds.model.network.sha256}
+        network = task.clouds.model.network
+        tags |= {"MODEL": task.clouds.model.id} | ({} if network is None else {"MODEL_SHA256": network.sha256})
     tags["MASK_REMAP"] = task.clouds.rule
     return {TAG_PREFIX + name: value for name, value in tags.items()}

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
+
+from algorithms.options import OPTIONS
+from server.analysis.parameters import PARAMETERS
 
 if TYPE_CHECKING:
     from server.export.job import ExportJob
     from server.export.scene import ExportReport
+    from server.export.textfile import ProgressFile
     from server.settings import Settings
+
+_NAMES: Final = "|".join(sorted([*PARAMETERS, *OPTIONS], key=len, reverse=True))
+_NAMED: Final = re.compile(rf"`({_NAMES})`|(?<![\w/.?&'\"-])({_NAMES})=(?=\S)")
+_OF_A_FILE: Final = re.compile(r"\S+:\d+: ")
+"""How messages about lines of a file begin, which has keys of its own."""
 
 
 def in_words(report: ExportReport) -> str:
@@ -52,6 +61,13 @@ def one_line() -> Iterator[None]:
         raise click.ClickException("out of memory; lower --workers or CLEARSKY_CACHE_BYTES") from error
 
 
+def in_flags(text: str) -> str:
+    """A message with the names of parameters as the command line writes them: `--mask scl` for `mask=scl`."""
+    if _OF_A_FILE.match(text):
+        return text
+    return _NAMED.sub(lambda m: f"--{(m[1] or m[2]).replace('_', '-')}{'' if m[1] else ' '}", text)
+
+
 def _innermost(error: BaseException) -> BaseException:
     """The error that names the file: rasterio's own says `see previous exception`."""
     while error.__cause__ is not None:
@@ -60,8 +76,12 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 @contextmanager
-def interruptible(out: Path) -> Iterator[None]:
-    """Report Ctrl-C and a request to terminate in one line that says how to resume."""
+def interruptible(work: str) -> Iterator[None]:
+    """Report Ctrl-C and a request to terminate in one line that says how to resume.
+
+    Args:
+        work: where finished pieces stay.
+    """
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -71,34 +91,46 @@ def interruptible(out: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         click.echo(
-            f"clearsky: interrupted; finished pieces stay in {out}.partial, and the same command resumes from there",
-            err=True,
+            f"clearsky: interrupted; finished pieces stay in {work}, and the same command resumes from there", err=True
         )
         sys.exit(130)
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def run_export(job: ExportJob, settings: Settings, metrics: Path | None) -> ExportReport:
-    """Export, on a terminal with a progress bar."""
+def run_export(job: ExportJob, settings: Settings, metrics: ProgressFile | None, *, bar: bool = True) -> ExportReport:
+    """Export, on a terminal with a progress bar.
+
+    Args:
+        job: what to do.
+        settings: caches, threads and how remote files are read.
+        metrics: where progress is noted, too.
+        bar: whether there may be a bar; several exports at a time have none.
+    """
     from server.export.scene import export_scene  # noqa: PLC0415
-    from server.export.textfile import ProgressFile  # noqa: PLC0415
+    from server.work.ticket import current_ticket  # noqa: PLC0415
 
-    file = None if metrics is None else ProgressFile(metrics, job.out)
-    on_terminal = sys.stderr.isatty()
-    with click.progressbar(length=1, label="Filling", file=sys.stderr, hidden=not on_terminal) as bar:
+    report, ticket = None, current_ticket.get()
+    shown = bar and sys.stderr.isatty()
+    if metrics is not None:
+        metrics.begin(job.out)
+    try:
+        with click.progressbar(length=1, label="Filling", file=sys.stderr, hidden=not shown) as line:
 
-        def progress(done: int, total: int) -> None:
-            bar.length = total
-            bar.update(done - bar.pos)
-            if file is not None:
-                file.progress(done, total)
+            def progress(done: int, total: int) -> None:
+                if ticket is not None:
+                    ticket.check()
+                line.length = total
+                line.update(done - line.pos)
+                if metrics is not None:
+                    metrics.progress(job.out, done, total)
 
-        def announce(text: str) -> None:
-            if on_terminal:
-                click.echo(f"\n{text}", err=True, nl=False)
+            def announce(text: str) -> None:
+                if shown:
+                    click.echo(f"\n{text}", err=True, nl=False)
 
-        report = export_scene(job, settings, progress, announce)
-    if file is not None:
-        file.finish(report)
+            report = export_scene(job, settings, progress, announce)
+    finally:
+        if metrics is not None:
+            metrics.end(job.out, report)
     return report

@@ -8,7 +8,7 @@ from typing import Any, Final
 from rio_tiler.expression import get_expression_blocks
 
 from algorithms.errors import ParameterError
-from server.http.budget import Answer, admit, value_bytes
+from server.http.budget import AnswerSize, admit, value_bytes
 from server.raster.usable import check_nodata, check_real, check_statistics
 from server.settings import Settings
 from server.work.ticket import check_wanted
@@ -53,7 +53,7 @@ def admit_image(asked: Asked, raster: Any, url: str, settings: Settings) -> None
     check_real(raster, url)
     check_statistics(raster, url)
     check_nodata(asked.nodata, raster)
-    answer = Answer(
+    answer = AnswerSize(
         *asked.shape,
         bands=asked.bands,
         itemsize=value_bytes(raster),

@@ -207,6 +207,7 @@ class _Recorder:
                 self._drop()
             elif not message.get("more_body", False):
                 answer = Answer(self._headers, b"".join(self._parts))
+                self._parts = []  # else they stay until the shared cache has the answer
                 if answer.nbytes <= self._largest:
                     self.answer = answer
                 self._end(self.answer or _End.UNSHARED)

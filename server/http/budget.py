@@ -30,7 +30,7 @@ FILL_BAND: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AnswerSize:
     """The size of an image in all the forms it takes on its way."""
 
     rows: int
@@ -78,7 +78,7 @@ class Answer:
         return self.pixels * self.pixel_bytes
 
 
-def admit(answer: Answer, *, max_pixels: int, max_bytes: int) -> None:
+def admit(answer: AnswerSize, *, max_pixels: int, max_bytes: int) -> None:
     """Refuse an image that is too large.
 
     Raises:

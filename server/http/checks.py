@@ -168,10 +168,10 @@ def _box(name: str, values: Values) -> Values:
 def _zooms(name: str, values: Values) -> Values:
     _count(name, values, MOST_PERCENTILES)
     for value in values:
-        levels = value.rpartition("::")[2].split(",")
-        for level in levels:
-            _within(name, level, 0, MOST_ZOOM)
-        numbers = [_float(level) for level in levels]
+        zooms = value.rpartition("::")[2].split(",")
+        for zoom in zooms:
+            _within(name, zoom, 0, MOST_ZOOM)
+        numbers = [_float(zoom) for zoom in zooms]
         if len(numbers) == 2 and None not in numbers and numbers[0] > numbers[1]:  # type: ignore[operator]
             raise ParameterError(f"{name}={value[:LONGEST_NUMBER]} decreases; write the lower zoom first")
     return values

@@ -10,7 +10,7 @@ from server.errors import BusyError
 from server.http.asgi import PROBED, Message, Receive, Scope, Send, below_root, respond
 from server.http.statuses import error_response
 from server.http.stuck import StuckThreads
-from server.work.activity import activity
+from server.work.activity import Activity
 from server.work.ticket import Ticket, current_ticket
 
 logger = logging.getLogger("clearsky")
@@ -28,17 +28,19 @@ class Claims:
     wait for nothing.
     """
 
-    def __init__(self, app: Any, *, timeout: float, stuck: StuckThreads) -> None:
+    def __init__(self, app: Any, *, timeout: float, stuck: StuckThreads, activity: Activity) -> None:
         """Wrap an application.
 
         Args:
             app: the application.
             timeout: seconds for an answer.
             stuck: the threads whose requests were given up.
+            activity: where requests under way are counted.
         """
         self.app = app
         self._timeout = timeout
         self._stuck = stuck
+        self._activity = activity
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the request with a ticket."""
@@ -76,7 +78,7 @@ class Claims:
             await send(message)
 
         async def work() -> None:
-            with activity.request():
+            with self._activity.request():
                 await self.app(scope, messages.get, answer)
 
         worker, listener = asyncio.create_task(work()), asyncio.create_task(listen())

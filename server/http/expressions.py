@@ -86,18 +86,18 @@ def _check_part(part: str) -> None:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ParameterError(f"expression {part[:80]!r} cannot be read: {str(error)[:80]}; {_REMEDY}") from error
     nodes = 0
-    level: list[ast.AST] = [tree.body]
+    row: list[ast.AST] = [tree.body]
     depth = 0
-    while level:
-        depth, nodes = depth + 1, nodes + len(level)
+    while row:
+        depth, nodes = depth + 1, nodes + len(row)
         if nodes > MOST_NODES or depth > DEEPEST_EXPRESSION:
             raise ParameterError(
                 f"expression {part[:80]!r} has more than {MOST_NODES} terms or {DEEPEST_EXPRESSION} levels; "
                 "write a shorter one"
             )
-        for node in level:
+        for node in row:
             _check_node(part, node)
-        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        row = [child for node in row for child in ast.iter_child_nodes(node)]
 
 
 def _check_node(part: str, node: ast.AST) -> None:

@@ -14,26 +14,26 @@ DEEPEST_GEOMETRY: Final = 16
 """Levels of collections and coordinates."""
 
 
-def _positions(value: Any, level: int = 0) -> Iterator[Any]:
+def _positions(value: Any, depth: int = 0) -> Iterator[Any]:
     """Every position of nested coordinates."""
-    if level > DEEPEST_GEOMETRY:
+    if depth > DEEPEST_GEOMETRY:
         raise ParameterError(f"the geometry is nested more than {DEEPEST_GEOMETRY} levels deep; flatten it")
     if isinstance(value, (list, tuple)):
         if value and not isinstance(value[0], (list, tuple)):
             yield value
             return
         for part in value:
-            yield from _positions(part, level + 1)
+            yield from _positions(part, depth + 1)
 
 
-def _coordinates(geometry: Any, level: int = 0) -> Iterator[Any]:
-    if level > DEEPEST_GEOMETRY:
+def _coordinates(geometry: Any, depth: int = 0) -> Iterator[Any]:
+    if depth > DEEPEST_GEOMETRY:
         raise ParameterError(f"the geometry is nested more than {DEEPEST_GEOMETRY} levels deep; flatten it")
     if not isinstance(geometry, dict):
         return
     yield from _positions(geometry.get("coordinates", ()))
     for part in geometry.get("geometries", ()) or ():
-        yield from _coordinates(part, level + 1)
+        yield from _coordinates(part, depth + 1)
 
 
 def check_shape(shape: dict[str, Any]) -> None:

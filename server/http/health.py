@@ -94,7 +94,7 @@ async def _states(readiness: Readiness, limiter: CapacityLimiter) -> dict[str, D
     states = {"requests": _requests()}
     with anyio.move_on_after(CHECK_SECONDS):
         return states | await anyio.to_thread.run_sync(readiness.states, limiter=limiter, abandon_on_cancel=True)
-    failed = Dependency("failed", f"not finished within {CHECK_SECONDS:g} s: does a file server not answer?")
+    failed = Dependency("failed", f"not finished within {CHECK_SECONDS:g} s: a file server may not be answering")
     return states | {"checks": failed}
 
 

@@ -13,7 +13,7 @@ DEEPEST_JSON: Final = 16
 
 def _depth(text: str) -> int:
     """Levels of brackets, those inside strings not counted."""
-    deepest = level = 0
+    deepest = depth = 0
     quoted = escaped = False
     for sign in text:
         if quoted:
@@ -22,10 +22,10 @@ def _depth(text: str) -> int:
         elif sign == '"':
             quoted = True
         elif sign in "[{":
-            level += 1
-            deepest = max(deepest, level)
+            depth += 1
+            deepest = max(deepest, depth)
         elif sign in "]}":
-            level -= 1
+            depth -= 1
     return deepest
 
 

@@ -43,7 +43,7 @@ STRETCHED: Final = ("common", "each")
 STRETCH_PIXELS: Final = 256
 """Longer side of the picture that these are taken from."""
 
-Range = tuple[float, float]
+ToneRange = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ class Look:
     """Processing level."""
     ready: bool = False
     """Whether the values are tones already, as in rasters of bytes."""
-    ranges: tuple[Range, ...] = ()
+    ranges: tuple[ToneRange, ...] = ()
     """Of a stretched style: the reflectance without haze that becomes black and white, per band."""
 
     @classmethod
@@ -175,7 +175,7 @@ class Look:
         values[np.ma.getmaskarray(image.array)] = np.nan
         return values
 
-    def stretched(self, reflectance: npt.NDArray[np.float32]) -> tuple[Range, ...]:
+    def stretched(self, reflectance: npt.NDArray[np.float32]) -> tuple[ToneRange, ...]:
         """The ranges of a stretched style, from the reflectance of the whole picture."""
         cleared = without_haze(reflectance, self.names, level=self.level)
         parts = [cleared] if self.style.scaling == "common" else list(cleared)

@@ -11,7 +11,7 @@ from server.analysis.detection import replacement_clouds
 from server.analysis.engine import Analysis
 from server.analysis.notices import notices
 from server.analysis.request import Request
-from server.analysis.resolution import resolution_warning
+from server.analysis.resolution import model_warnings
 from server.analysis.task import CloudSource
 from server.analysis.tasking import make_task
 from server.errors import SourceError, SourceUnreadableError
@@ -45,10 +45,10 @@ def described_target(request: Request, sources: Sources, analysis: Analysis) -> 
 
 def _described(request: Request, sources: Sources, analysis: Analysis) -> dict[str, Any]:
     target = request.target_dataset(sources)
-    unsure: str | None = None
+    unsure: list[str] = []
     try:
-        chosen = request.chosen_model(sources).id
-        unsure = resolution_warning(target)
+        model = request.chosen_model(sources)
+        chosen, unsure = model.id, model_warnings(model, target)
     except (BandError, ModelError) as error:
         chosen = f"none: {error}"
     follows = request.mask is not None
@@ -72,7 +72,7 @@ def _described(request: Request, sources: Sources, analysis: Analysis) -> dict[s
         described["replacement_clouds"] = _replacement_clouds(request, sources, target)
     if follows:
         return described | _described_mask(request, sources, analysis, described)
-    return described | ({} if unsure is None else {"warnings": [unsure]})
+    return described | ({"warnings": unsure} if unsure else {})
 
 
 def _replacement_clouds(request: Request, sources: Sources, target: Dataset) -> list[str]:

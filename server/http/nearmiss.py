@@ -1,4 +1,4 @@
-"""Parameters that a request gives in vain, where ClearSky has one like them: the client is told which may be meant."""
+"""Parameters that a request gives in vain, where ClearSky has one like them: the client learns which may be meant."""
 
 from __future__ import annotations
 

@@ -25,13 +25,13 @@ from algorithms.removal import CloudAlgorithm, CloudImage, CloudRemoval, as_numb
 from server.analysis.clouds import warn_unmasked
 from server.analysis.engine import Analysis
 from server.analysis.request import Request
-from server.analysis.resolution import warn_of_resolution
+from server.analysis.resolution import warn_of_model
 from server.analysis.task import Task
 from server.analysis.tasking import make_task
 from server.http.admission import Asked, admit_image
 from server.http.budget import buffered, image_bounds, part_shape, whole_shape
 from server.http.choice import Choice
-from server.http.looks import LOOK, STRETCH_PIXELS, STRETCHED, AskedStyle, Look, Range, StretchKey, suits
+from server.http.looks import LOOK, STRETCH_PIXELS, STRETCHED, AskedStyle, Look, StretchKey, ToneRange, suits
 from server.http.metadata import described_target
 from server.http.sidecars import image_sidecar, output_grid
 from server.http.target import TargetReader
@@ -201,7 +201,7 @@ class PairReader(TargetReader):
         image.metadata = {**(image.metadata or {}), LOOK: look}
         return image
 
-    def _ranges(self, look: Look, dataset: Dataset, chosen: Choice) -> tuple[Range, ...]:
+    def _ranges(self, look: Look, dataset: Dataset, chosen: Choice) -> tuple[ToneRange, ...]:
         """What becomes black and white: of the whole filled picture, so that its tiles agree."""
         process = self.process
         subject: Dataset | Task = dataset
@@ -209,7 +209,7 @@ class PairReader(TargetReader):
             options = process.options if isinstance(process, CloudAlgorithm) else CloudRemoval().options
             subject = make_task(self.request, self.sources, options, "fill", chosen.places)
 
-        def measured() -> tuple[Range, ...]:
+        def measured() -> tuple[ToneRange, ...]:
             with untraced():
                 image = self._whole(chosen, {"max_size": STRETCH_PIXELS})
                 if process is not None and isinstance(image, CloudImage):
@@ -281,13 +281,13 @@ class PairReader(TargetReader):
         if self._described is None:
             check_unchanged(self.input, self._version, task.target.dataset.version)
         self.analysis.marked.warn(task)
-        warn_of_resolution(task)
+        warn_of_model(task)
         warn_unmasked(task)
         dataset = task.target.dataset
         if algorithm.needs == "fill":
             shown, wanted = chosen.places, self._within(dataset, chosen.places)
         else:
-            # Which pixels have data is all that is taken of the image; with a nodata value each band tells for itself.
+            # Which pixels have data is all that is taken of the image; with a nodata value each band has its own.
             wanted = dataset.indexes[: None if dataset.nodata is not None else 1]
             shown = self._of(dataset, wanted)
         image = image_of(shown, task.target)

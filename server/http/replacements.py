@@ -7,7 +7,8 @@ from typing import Annotated, Final
 from fastapi import Depends, FastAPI, Query
 from pydantic import BaseModel, Field
 
-from server.analysis.ranking import LISTED_CANDIDATES, Ranking
+from server.analysis.offers import Ranking
+from server.analysis.ranking import LISTED_CANDIDATES
 from server.analysis.request import Request
 from server.http.params import asked_target
 from server.http.shared import SharedChooser

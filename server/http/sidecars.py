@@ -88,7 +88,7 @@ def image_sidecar(
 
     clouds = sidecar(hidden)
     if target.nodata is not None and not set(target.indexes) <= set(wanted) and clouds.fills(hidden):
-        # Without data in the bands asked for, but perhaps not in the others: all bands tell. Not from which pixels
+        # Without data in the bands asked for, but perhaps not in the others: all bands decide. Not from which pixels
         # are hidden in each image: at the edge of data a warp of other bands differs.
         missing = np.ma.getmaskarray(every(hidden).array)
         partial = hidden & missing[list(positions)].all(axis=0) & ~missing.all(axis=0)

@@ -9,6 +9,7 @@ from typing import Final
 from starlette.datastructures import QueryParams
 
 from algorithms.bands import ROLES
+from algorithms.models import known_models
 from algorithms.removal import CLOUD_ALGORITHMS
 from server.analysis.clouds import is_preset
 from server.analysis.request import Request
@@ -44,6 +45,8 @@ def ranked_in_query(scope: Scope) -> list[str]:
 def used_states(request: Request, sources: Sources, scope: Scope) -> list[str]:
     """Names and states of the files that an answer is made from; of scenes of the bands it needs, and of their masks.
 
+    A model that is named counts by its card.
+
     Args:
         request: what is asked for, its sources checked, with the bands shown.
         sources: what knows the states.
@@ -52,6 +55,11 @@ def used_states(request: Request, sources: Sources, scope: Scope) -> list[str]:
     Raises:
         ClearSkyError, OSError: a file whose state is unknown.
     """
+    named = known_models().get(request.model or "")
+    return [*_files_used(request, sources, scope), *([] if named is None else [named.fingerprint])]
+
+
+def _files_used(request: Request, sources: Sources, scope: Scope) -> list[str]:
     if str(scope["path"]).endswith(DESCRIPTIVE_ROUTES):
         every = [_all_bands(request, sources, url) for url in request.sources]
         return [*request.sources, *every, *_own_masks(request, sources)]

@@ -153,7 +153,7 @@ class TargetReader(Reader):
         return common_names(given if len(given) == len(own) else own)
 
     def __exit__(self, *error: Any) -> None:
-        """Close the target, which tells of its file's errors."""
+        """Close the target, which raises errors of its file."""
         self._ctx_stack.__exit__(*error)
 
     @property
@@ -167,7 +167,7 @@ class TargetReader(Reader):
         return is_north_up(self._raster.transform)
 
     def get_geographic_bounds(self, crs: CRS) -> BBox:
-        """Bounds in a geographic CRS; the whole globe, as rio-tiler has it, where that cannot be told."""
+        """Bounds in a geographic CRS; the whole globe, as rio-tiler has it, where that is unknown."""
         check_crs(self._raster, self.input)
         with _quietly():
             bounds: BBox = super().get_geographic_bounds(crs)
@@ -175,13 +175,13 @@ class TargetReader(Reader):
 
     @property
     def minzoom(self) -> int:
-        """Coarsest zoom level; the matrix set's own where that cannot be told."""
+        """Coarsest zoom level; the matrix set's own where that is unknown."""
         with _quietly():
             return int(super().minzoom)
 
     @property
     def maxzoom(self) -> int:
-        """Finest zoom level; the matrix set's own where that cannot be told."""
+        """Finest zoom level; the matrix set's own where that is unknown."""
         with _quietly():
             return int(super().maxzoom)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
@@ -10,9 +11,7 @@ from urllib.parse import urlencode
 from attrs import define, field
 from fastapi import Depends, HTTPException, Query
 from fastapi import Request as HttpRequest
-from morecantile import Tile, TileMatrixSet
-from rio_tiler.constants import WGS84_CRS
-from rio_tiler.types import BBox
+from morecantile import TileMatrixSet
 from starlette.datastructures import QueryParams
 from titiler.core.dependencies import ZoomsParams
 from titiler.core.factory import FactoryExtension, TilerFactory
@@ -22,8 +21,8 @@ from titiler.core.utils import check_query_params, dependencies_to_openapi_param
 
 from algorithms.errors import ParameterError
 from server.analysis.request import Request
-from server.http.grids import bounds_in, sets_of, tile_limits
 from server.http.pages import TEMPLATES
+from server.http.tilesets import tiled
 from server.remote.signatures import shown_name
 from server.scenes.bandlist import expanded, is_band_list
 
@@ -36,7 +35,7 @@ _SUFFIXES: Final = (".tif", ".tiff", ".jp2", ".json", ".geojson", ".safe", ".zip
 
 
 @define(frozen=True)
-class Layer:
+class WmtsLayer:
     """What a layer is called."""
 
     identifier: str
@@ -53,13 +52,13 @@ def short_name(url: str) -> str:
     return name[: -len(suffix)] if (suffix := PurePosixPath(name).suffix) and suffix.lower() in _SUFFIXES else name
 
 
-def layer_of(request: Request) -> Layer:
+def layer_of(request: Request) -> WmtsLayer:
     """The layer of what a query names."""
     name = short_name(request.target) or "layer"
     if not request.replacements:
-        return Layer(name, name, f"{name} as it was taken")
+        return WmtsLayer(name, name, f"{name} as it was taken")
     others = ", ".join(map(short_name, request.replacements))
-    return Layer(name, f"{name} without clouds", f"{name} with its clouds filled from {others}")
+    return WmtsLayer(name, f"{name} without clouds", f"{name} with its clouds filled from {others}")
 
 
 def _crs_name(tms: TileMatrixSet, *, epsg: bool) -> str:
@@ -68,36 +67,6 @@ def _crs_name(tms: TileMatrixSet, *, epsg: bool) -> str:
     if code is None:
         return "urn:ogc:def:crs:OGC:1.3:CRS84" if "CRS84" in tms.crs.srs else str(tms.crs.srs)
     return f"EPSG:{code}" if epsg else f"urn:ogc:def:crs:EPSG::{code}"
-
-
-def _useful(tms: TileMatrixSet, reader: Any, bounds: BBox | None) -> tuple[int, int]:
-    """The matrices to offer: from the whole raster in about one tile to its own pixels, no fewer than it has."""
-    low, high = reader.minzoom, reader.maxzoom
-    if bounds is not None and high < tms.maxzoom:
-        matrix = tms.xy_bounds(Tile(0, 0, high))
-        pixel = (matrix.right - matrix.left) / tms.matrix(high).tileWidth
-        own = (bounds[2] - bounds[0]) / max(reader.dataset.width, reader.dataset.height)
-        high += pixel > 1.2 * own
-    return low, high
-
-
-def _grids(factory: TilerFactory, source: Any, options: dict[str, Any], zooms: dict[str, tuple[int, int]]) -> Any:
-    """The sets that contain a raster, each with the limits of its useful matrices."""
-    with factory.reader(source, **options) as reader:
-        chosen = sets_of(factory.supported_tms, reader)
-        west, south, east, north = reader.get_geographic_bounds(WGS84_CRS)
-    grids = []
-    for name, tms in chosen:
-        with factory.reader(source, tms=tms, **options) as reader:
-            bounds = bounds_in(tms, reader)
-            low, high = zooms.get(name) or zooms.get("*") or _useful(tms, reader, bounds)
-        if bounds is None:
-            continue
-        found = (tile_limits(tms, bounds, zoom) for zoom in range(max(low, tms.minzoom), min(high, tms.maxzoom) + 1))
-        limits = [(limit, tms.matrix(limit.zoom)) for limit in found if limit is not None]
-        if limits:
-            grids.append({"id": name, "tms": tms, "limits": limits})
-    return grids, (west, south, east, north)
 
 
 @define
@@ -110,7 +79,7 @@ class WmtsExtension(FactoryExtension):
 
     tile_dependencies: list[Callable[..., Any]] = field()
     """What declares the parameters of a tile, which are checked here."""
-    layer_of: Callable[[Any], Layer] = layer_of
+    layer_of: Callable[[Any], WmtsLayer] = layer_of
     """What the result of the factory's path dependency is called."""
 
     def register(self, factory: TilerFactory) -> None:  # type: ignore[override]
@@ -138,17 +107,16 @@ class WmtsExtension(FactoryExtension):
             query = urlencode([pair for pair in request.query_params.multi_items() if pair[0].lower() not in _OWN])
             if not check_query_params(self.tile_dependencies, QueryParams(query)):
                 raise HTTPException(400, "the parameters of the tiles cannot be read; see `/api` for what they may be")
-            grids, bounds = _grids(factory, src_path, reader_params.as_dict(), zooms)
-            if not grids:
+            opened = partial(factory.reader, src_path, **reader_params.as_dict())
+            raster = tiled(opened, factory.supported_tms, zooms=zooms)
+            if not raster.sets:
                 raise ParameterError("no tile matrix set contains the raster: serve it as XYZ tiles, or give `zooms`")
             place = {"z": "{TileMatrix}", "x": "{TileCol}", "y": "{TileRow}", "format": tile_format.value}
             address = factory.url_for(request, "tile", tileMatrixSetId="{TileMatrixSet}", **place)
-            for grid in grids:
-                grid["crs"] = _crs_name(grid["tms"], epsg=use_epsg)
             context = {
                 "layer": self.layer_of(src_path),
-                "grids": grids,
-                "bounds": bounds,
+                "sets": [(tiles, _crs_name(tiles.grid, epsg=use_epsg)) for tiles in raster.sets],
+                "bounds": raster.bounds,
                 "media_type": tile_format.mediatype,
                 "template": f"{address}?{query}" if query else address,
             }

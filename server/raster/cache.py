@@ -16,10 +16,12 @@ from rasterio.windows import Window
 
 from algorithms.cells import Cells, bilinear, cell_means
 from algorithms.shift import NO_SHIFT, SHIFT_MARGIN, Shift, move
+from server.raster.announcing import block_spans
 from server.raster.composite import mixed
 from server.raster.grid import BlockNumber, Box, Grid
 from server.raster.layer import Layer
-from server.raster.reading import READ_CELLS, Pixels, block_spans, read_cells, read_pixels
+from server.raster.pixels import Pixels
+from server.raster.reading import READ_CELLS, read_cells, read_pixels
 from server.raster.sources import Sources
 from server.raster.stack import Level
 from server.remote.files import is_remote

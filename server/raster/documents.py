@@ -35,11 +35,17 @@ def read_document(url: str, version: str, remotes: Remotes) -> bytes | None:
         remotes: what reads addresses.
 
     Raises:
-        SourceMissingError, SourceFaultError, SourceChangedError: it cannot be read. SourceUnreadableError: too large.
+        SourceMissingError, SourceFaultError, SourceChangedError: it cannot be read. SourceUnreadableError: too large,
+            or a web page.
     """
     with _opened(url, version, remotes) as file:
         start = file.read(0, 64).lstrip(b"\xef\xbb\xbf \t\r\n")
         raise_fault([file])
+        if start.lower().startswith((b"<!doctype html", b"<html")):
+            raise SourceUnreadableError(
+                f"{url!r} answers with a web page, not with a STAC Item or a raster: it may ask for a login, or be the "
+                "page that shows the Item; give the address of the Item's own JSON"
+            )
         if not start.startswith(b"{"):
             return None
         if file.size > DOCUMENT_BYTES:

@@ -16,7 +16,8 @@ from server.raster.checking import open_checked, raise_fault
 from server.raster.gdal import UNTRUSTED
 from server.raster.mounting import mount
 from server.raster.partial import Watched, whole_tiles
-from server.raster.stack import StackBand, stack_xml
+from server.raster.stack import StackBand
+from server.raster.stackxml import stack_xml
 from server.remote.files import Remotes, is_remote
 from server.remote.vsi import mounted
 from server.scenes.scene import Member

@@ -51,7 +51,7 @@ class Outline:
     statistics: tuple[dict[str, str], ...]
     """Metadata of each band that rio-tiler takes for its least and greatest value; may be no numbers."""
     plain: bool
-    """Whether it is north up, of real numbers of one type, and pixels alone tell where it has data and what it shows:
+    """Whether it is north up, of real numbers of one type, and pixels alone show where it has data and what it shows:
     without ground control points, band of alpha, mask or colour table."""
 
     @classmethod

@@ -14,12 +14,11 @@ from typing import Any, Final
 import cachetools
 
 from algorithms.errors import ParameterError
-from server.errors import SourceForbiddenError
 from server.raster.dataset import Dataset, describe
 from server.raster.documents import may_be_document, read_document
-from server.raster.mounting import file_version
 from server.raster.opening import open_raster, open_stack
 from server.raster.outline import Outline
+from server.raster.places import FilePlaces
 from server.raster.scenes import describe_band, describe_scene
 from server.raster.stack import StackBand
 from server.raster.upright import georeferenced
@@ -30,11 +29,10 @@ from server.remote.web import WebDocument
 from server.scenes.bandlist import band_list, expanded, files_of, is_band_list, joined_files
 from server.scenes.item import item_scene
 from server.scenes.masks import preset_of
-from server.scenes.products import folder_state, is_product, no_product, product_scene
+from server.scenes.products import is_product, no_product, product_scene
 from server.scenes.scene import Scene, SceneBand, SceneMask, scene_digest
 from server.settings import Settings
 from server.work.cache import size_of
-from server.work.ticket import check_wanted
 
 DESCRIPTIONS: Final = 256
 """Descriptions that are remembered, each of about 2 kB."""
@@ -42,8 +40,6 @@ ITEM_BYTES: Final = 64 << 20
 """What the remembered scenes of documents may take; real ones have 20 to 40 kB."""
 PART_BYTES: Final = 16 << 20
 """What the remembered descriptions of files of scenes may take, each about 2 kB."""
-PLACED_SCENES: Final = 2048
-"""Scenes of which it is remembered which of several stores their files are read from."""
 
 
 class Sources:
@@ -62,9 +58,7 @@ class Sources:
         known: cachetools.LRUCache[tuple[str, str], Scene | None] = cachetools.LRUCache(ITEM_BYTES, _scene_bytes)
         self._items = cachetools.cached(known, key=lambda *key: key, lock=threading.Lock())(self._read_item)
         self._products = lru_cache(maxsize=DESCRIPTIONS)(_read_product)
-        self._choosing = threading.Lock()
-        self._places: cachetools.LRUCache[str, str] = cachetools.LRUCache(PLACED_SCENES)
-        """By scene, which of several stores its files are read from."""
+        self._places = FilePlaces(allowed, remotes)
         parts: cachetools.LRUCache[bytes, StackBand] = cachetools.LRUCache(PART_BYTES, size_of)
         self._parts = cachetools.cached(parts, key=_digest, lock=threading.Lock())(self._describe_part)
 
@@ -93,12 +87,8 @@ class Sources:
             As `AllowList.check` and, of web addresses, `Remotes.admit` do.
         """
         if is_band_list(url):
-            return joined_files([self._admitted(file) for file in expanded(url)])
-        return self._admitted(url, folders=may_be_document(url))
-
-    def _admitted(self, url: str, *, folders: bool = False) -> str:
-        name = self.allowed.check(url, folders=folders)
-        return self.remotes.admit(name) if is_remote(name) else name
+            return joined_files([self._places.admitted(file) for file in expanded(url)])
+        return self._places.admitted(url, folders=may_be_document(url))
 
     def version(self, url: str, numbers: Iterable[int] | None = None) -> str:
         """Identity of the content: of a scene that of its documents and of the files of some bands.
@@ -117,13 +107,13 @@ class Sources:
             return self.state(url)
         own = self.state(url) if is_product(url) else scene_digest(scene)
         used = {*scene.analysed, *scene.picture} if numbers is None else set(numbers)
-        files = dict.fromkeys(self._placed(scene, scene.bands[number - 1]) for number in sorted(used))
+        files = dict.fromkeys(self._places.placed(scene, scene.bands[number - 1]) for number in sorted(used))
         return " ".join([own, *map(self.state, files)])
 
     def mask_version(self, mask: SceneMask) -> str:
         """Identity of the content of a mask that comes with a scene. Raises as `version` does."""
         scene = _mask_scene(mask)
-        return self.state(self._placed(scene, scene.bands[0]))
+        return self.state(self._places.placed(scene, scene.bands[0]))
 
     def answer(self, url: str, *, most_bytes: int) -> WebDocument:
         """What a web service answers now, such as a page of a search; its address is checked as every other.
@@ -132,14 +122,14 @@ class Sources:
             SourceForbiddenError: see `check`. ParameterError: no web address. Errors of `Remotes.document`.
         """
         if not url.lower().startswith(("https://", "http://")):
-            raise ParameterError(f"{url[:200]!r} is no address of a web service; give one that begins with https://")
+            raise ParameterError(
+                f"{url[:200]!r} is not the address of a web service; give one that begins with https://"
+            )
         return self.remotes.document(self.allowed.check(url), most_bytes=most_bytes)
 
     def state(self, url: str) -> str:
         """State of one file, or of a product's folder. Raises as `version` does."""
-        if not is_remote(url) and Path(url).is_dir():
-            return folder_state(url)
-        return file_version(url, self.remotes)
+        return self._places.state(url)
 
     @contextmanager
     def open(self, url: str, version: str | None = None, *, overview: int | None = None) -> Iterator[Any]:
@@ -221,47 +211,15 @@ class Sources:
         """
         numbers = numbers or tuple(range(1, 1 + len(scene.bands)))
         for number in numbers[:1]:
-            self._placed(scene, scene.bands[number - 1])  # decides where all are read from
+            self._places.placed(scene, scene.bands[number - 1])  # decides where all are read from
         return describe_scene(scene, numbers, partial(self._part, scene))
 
     def mask(self, mask: SceneMask) -> Dataset:
         """The description of a mask that comes with a scene. Raises as `composed` does."""
         return self.composed(_mask_scene(mask))
 
-    def _placed(self, scene: Scene, band: SceneBand) -> str:
-        """The admitted address of a band's file: its own, or the first of its alternates where that is refused.
-
-        All bands of a scene are read from one place, the last one that let somebody in.
-
-        Raises:
-            See `check`: what is wrong with its own address.
-        """
-        places = (band.url, *band.alternates)  # no lists: braces in an Item's address are its own
-        if is_band_list(scene.url):
-            # Its server has let the request in by `check`, with a signature or token that the name does not have.
-            self.allowed.check(plain_name(band.url))
-            return band.url
-        if len(places) == 1:
-            return self._admitted(band.url)
-        with self._choosing:
-            chosen = self._places.get(scene.url)
-        refused: SourceForbiddenError | None = None
-        for place in sorted(places, key=lambda place: _store(place) != chosen):
-            check_wanted()
-            try:
-                name = self._admitted(place)
-                self.state(name)  # an object store says only now whether it may be read
-            except SourceForbiddenError as error:
-                refused = error if refused is None or place == band.url else refused
-                continue
-            with self._choosing:
-                self._places[scene.url] = _store(place)
-            return name
-        assert refused is not None  # noqa: S101  (there is a place)
-        raise refused
-
     def _part(self, scene: Scene, band: SceneBand) -> StackBand:
-        url = self._placed(scene, band)
+        url = self._places.placed(scene, band)
         return self._parts(band, url, self.state(url))
 
     def _describe_part(self, band: SceneBand, url: str, version: str) -> StackBand:
@@ -287,11 +245,6 @@ class Sources:
 def _digest(*key: object) -> bytes:
     """A cache key of a few bytes: addresses and names in archives have thousands of characters."""
     return hashlib.sha256(repr(key).encode("utf-8", "surrogatepass")).digest()
-
-
-def _store(url: str) -> str:
-    """Scheme and host of an address."""
-    return url.split("/", 3)[0] + "//" + url.split("/", 3)[2] if "://" in url else ""
 
 
 def _scene_bytes(scene: Scene | None) -> int:

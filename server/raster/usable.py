@@ -74,8 +74,8 @@ def check_real(src: Any, url: str) -> None:
     """
     if "complex" in src.dtypes[0]:
         raise SourceUnreadableError(
-            f"{url!r} holds complex numbers ({src.dtypes[0]}), which make no picture; give a raster of their "
-            "amplitude or phase"
+            f"{url!r} holds complex numbers ({src.dtypes[0]}), which cannot be shown as a picture; give a raster of "
+            "their amplitude or phase"
         )
 
 
@@ -89,7 +89,7 @@ def check_statistics(src: Any, url: str) -> None:
         tags = src.tags(band)
         if (name := unreadable_extreme(tags)) is not None:
             raise SourceUnreadableError(
-                f"{url!r} has {name}={tags[name][:40]!r} in band {band}, which is no number; remove it "
+                f"{url!r} has {name}={tags[name][:40]!r} in band {band}, which is not a number; remove it "
                 "(gdal_edit -unsetstats)"
             )
 

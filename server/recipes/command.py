@@ -80,10 +80,12 @@ def _problems(name: str, settings: Settings, sources: Sources | None, taken: dic
 @click.option("--offline", is_flag=True, help="Check only the files; do not open the rasters they name.")
 def check(files: tuple[str, ...], *, offline: bool) -> None:
     """Check recipes: the files, and whether the server may open the rasters and they fit together."""
+    from server.models.folder import use_models  # noqa: PLC0415
     from server.raster.sources import Sources  # noqa: PLC0415
     from server.settings import Settings  # noqa: PLC0415
 
     settings = Settings()
+    use_models(settings.models)
     sources = None if offline else Sources.of(settings)
     taken: dict[str, str] = {}
     problems = [problem for name in files for problem in _problems(name, settings, sources, taken)]

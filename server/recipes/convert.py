@@ -9,10 +9,10 @@ from typing import Any
 from algorithms.options import ESRI_BUFFER, WHOLE_ADJUSTMENT
 from algorithms.reclassify import MODEL_REMAP, reclassify
 from server.analysis.clouds import NO_CLOUDS
-from server.recipes.document import write_values
 from server.recipes.model import recipe_of
 from server.recipes.rft import Template
 from server.remote.signatures import shown_name
+from server.work.document import write_values
 
 
 def _unsigned(name: str | None) -> str | None:

@@ -17,8 +17,8 @@ from server.analysis.clouds import is_preset, is_raster
 from server.analysis.request import AUTO_REPLACEMENT, Request
 from server.errors import SourceError
 from server.raster.sources import Sources
-from server.recipes.document import Document, read_yaml
 from server.recipes.schema import Render, validate
+from server.work.document import Document, read_yaml
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ TEMPLATE_BYTES: Final = 1 << 22
 
 _TYPE: Final = "{http://www.w3.org/2001/XMLSchema-instance}type"
 
-# The first that occurs in an argument's name tells what it is: `buffer_mask` is a buffer, not a mask.
+# The first that occurs in an argument's name says what it is: `buffer_mask` is a buffer, not a mask.
 _ROLES: Final = (
     ("replac", "replacement"), ("buffer", "buffer"), ("window", "window"), ("mask", "mask"),
     ("target", "target"), ("raster", "target"),

@@ -22,7 +22,7 @@ from server.http.scenes import SceneExtension
 from server.http.shared import chooser_of, sources_of
 from server.http.states import used_states
 from server.http.validate import ValidateExtension
-from server.http.wmts import Layer, WmtsExtension
+from server.http.wmts import WmtsExtension, WmtsLayer
 from server.recipes.model import Recipe
 from server.recipes.params import (
     TILE_PARAMETERS,
@@ -127,10 +127,10 @@ def list_recipes(request: Request) -> Response:
     return JSONResponse(content, headers={"Cache-Control": "no-cache", "Vary": "Accept"})
 
 
-def _layer(recipe: Recipe) -> Layer:
+def _layer(recipe: Recipe) -> WmtsLayer:
     """What a recipe is called in a WMTS."""
     kind = "A layer without its clouds" if recipe.request.replacements else "A layer as it was taken"
-    return Layer(recipe.name, recipe.title, f"{kind}: the recipe {recipe.name} of ClearSky")
+    return WmtsLayer(recipe.name, recipe.title, f"{kind}: the recipe {recipe.name} of ClearSky")
 
 
 def add_recipes(app: FastAPI) -> None:

@@ -25,7 +25,7 @@ from rio_tiler.expression import parse_expression
 from rio_tiler.types import RIOResampling, WarpResampling
 from titiler.core.validation import validate_color_formula
 
-from algorithms.models import MODELS, ProcessingLevel
+from algorithms.models import ProcessingLevel, known_models
 from algorithms.options import OPTIONS
 from algorithms.reclassify import Remap
 from algorithms.removal import CloudAlgorithm
@@ -33,8 +33,8 @@ from algorithms.styles import STYLES
 from server.analysis.clouds import mask_name, paired, target_mask_name
 from server.analysis.request import for_each
 from server.errors import RecipeError
-from server.recipes.document import Document, ValuePath
 from server.scenes.masks import HIGHEST_BIT
+from server.work.document import Document, ValuePath
 
 
 def _remap(text: object) -> Remap:
@@ -44,8 +44,8 @@ def _remap(text: object) -> Remap:
 
 
 def _model(name: str) -> str:
-    if name != "auto" and name not in MODELS:
-        raise ValueError(f"unknown model; choose from auto, {', '.join(MODELS)}")
+    if name != "auto" and name not in known_models():
+        raise ValueError(f"unknown model; choose from auto, {', '.join(known_models())}")
     return name
 
 
@@ -110,7 +110,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Mask(_Part):
+class MaskKeys(_Part):
     """Where the clouds come from: a model, or a raster of classes."""
 
     model: Annotated[str, AfterValidator(_model)] | None = None
@@ -123,7 +123,7 @@ class Mask(_Part):
     """Bits of the source that mean cloud."""
 
     @model_validator(mode="after")
-    def _one(self) -> Mask:
+    def _one(self) -> MaskKeys:
         if self.model and self.source:
             raise ValueError("both a `model` and a `source`; keep one of them")
         if self.bits and not self.source:
@@ -178,7 +178,7 @@ class Written(_Part):
     title: str = ""
     target: Source
     replacements: tuple[Source, ...] = ()
-    mask: Mask = Mask()
+    mask: MaskKeys = MaskKeys()
     replacement_masks: Annotated[tuple[MaskSource, ...], AfterValidator(_one_each)] = ()
     bands: tuple[str, ...] = ()
     level: ProcessingLevel | None = None
@@ -199,7 +199,7 @@ _File: Final[type[Written]] = create_model(
 )
 _KEYS: Final[dict[ValuePath, list[str]]] = {
     (): list(_File.model_fields),
-    ("mask",): list(Mask.model_fields),
+    ("mask",): list(MaskKeys.model_fields),
     ("render",): list(Render.model_fields),
 }
 _REMEDY: Final = {

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from server.errors import RecipeError, RecipeMissingError
-from server.recipes.document import RECIPE_BYTES, read_yaml
 from server.recipes.model import Recipe, parse_recipe, recipe_of
+from server.work.document import YAML_BYTES, read_yaml
 from server.work.readiness import Dependency
 
 logger = logging.getLogger("clearsky")
@@ -63,7 +63,7 @@ class Recipes:
 
 def _read(file: Path) -> bytes:
     with file.open("rb") as source:
-        return source.read(RECIPE_BYTES + 1)
+        return source.read(YAML_BYTES + 1)
 
 
 def _load(file: Path) -> Recipe | Broken:

@@ -17,7 +17,8 @@ import cachetools
 
 from server.remote.allowlist import AllowList
 from server.remote.names import Address
-from server.remote.rules import Rules, WebRule, logins
+from server.remote.ownkeys import logins
+from server.remote.rules import Rules, WebRule
 
 COOKIE_HOSTS: Final = 256
 """Hosts whose cookies are kept."""

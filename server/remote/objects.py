@@ -20,8 +20,9 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from server.errors import SourceDeniedError, SourceFaultError, SourceMissingError, SourceTimeoutError
 from server.remote.names import parse_address
+from server.remote.ownkeys import profile_keys
 from server.remote.redaction import redacted
-from server.remote.rules import SETTING, AzureRule, GSRule, Rule, Rules, S3Rule, profile_keys
+from server.remote.rules import SETTING, AzureRule, GSRule, Rule, Rules, S3Rule
 from server.remote.transfer import ATTEMPTS, CONNECT, Part, Stamp
 
 if TYPE_CHECKING:

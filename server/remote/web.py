@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urldefrag, urljoin
 
 from urllib3 import Timeout
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, ReadTimeoutError
 
 from server.errors import SourceDeniedError, SourceFaultError, SourceForbiddenError
 from server.remote.allowlist import AllowList
@@ -119,13 +119,17 @@ class WebTransfer:
                     if answer.status not in _REDIRECTS or target is None:
                         if where != first and answer.headers.get("content-type", "").startswith("text/html"):
                             raise SourceDeniedError(
-                                f"{url!r} leads to a page of {where.host!r}, to log in on; the operator can set "
+                                f"{url!r} leads to a log-in page of {where.host!r}; the operator can set "
                                 f"credentials with {SETTING}"
                             )
                         return read(answer, str(where), deadline)
                 finally:
                     answer.close()
                 where = self._hop(url, where, target)
+        except NameResolutionError as error:
+            raise SourceFaultError(
+                f"{url!r} cannot be fetched: its host {where.host!r} is unknown here; check the address"
+            ) from error
         except (ConnectTimeoutError, ReadTimeoutError) as error:
             raise TransientError(deadline.error(url)) from error
         except HTTPError as error:

@@ -100,7 +100,7 @@ def read_whole(answer: Any, url: str, most: int, deadline: Deadline) -> bytes:
     if answer.status != HTTPStatus.OK:
         _refuse(url, answer.status, 0)
     if answer.headers.get("content-encoding", "identity") != "identity":
-        raise SourceFaultError(f"{url!r} is sent compressed, though that was not asked for; inform its provider")
+        raise SourceFaultError(f"{url!r} is sent compressed, which was not asked for; inform its provider")
     announced = answer.headers.get("content-length", "")
     if _LENGTH.fullmatch(announced) and int(announced) <= most:
         return _body(answer, url, int(announced), deadline)

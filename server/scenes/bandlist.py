@@ -11,7 +11,7 @@ from typing import Final
 from algorithms.bands import ROLES, common_names
 from algorithms.errors import ParameterError
 from server.scenes.productnames import is_landsat_surface, is_sentinel2, level_of_files, path_of, product_named
-from server.scenes.reflectance import Reflectance, baseline_of, reflectance_by_rules
+from server.scenes.reflectance import LANDSAT_SURFACE, Reflectance, baseline_of, reflectance_by_rules
 from server.scenes.scene import Scene, SceneBand
 
 MOST_BAND_FILES: Final = 64
@@ -112,5 +112,5 @@ def _reflectance(file: str) -> Reflectance:
         applied=None,
         sentinel2=is_sentinel2(product) and _SENTINEL.search(path) is not None,
         baseline=baseline_of([], [product]),
-        landsat=is_landsat_surface(product) and _LANDSAT.search(path) is not None,
+        landsat=LANDSAT_SURFACE if is_landsat_surface(product) and _LANDSAT.search(path) is not None else None,
     )

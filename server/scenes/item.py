@@ -11,11 +11,11 @@ from algorithms.bands import australian_name, common_names, numbered_name
 from server.remote.names import LONGEST_ADDRESS
 from server.scenes.bandlist import file_label
 from server.scenes.bounded import LONGEST_TEXT, is_string, list_of, mapping_of, read_json, short_texts, shown, too_long
-from server.scenes.itemabout import acquisition_of, api_root, level_stated, sensor_of
+from server.scenes.itemabout import acquisition_of, api_root, landsat_meaning, level_stated, sensor_of
 from server.scenes.itemassets import asset_places, file_of, is_jp2, is_raster_asset, refused_item
-from server.scenes.masks import mask_kind
+from server.scenes.masks import is_classed_mask, mask_kind
 from server.scenes.productnames import product_named
-from server.scenes.reflectance import baseline_of, number, reflectance_by_rules
+from server.scenes.reflectance import Reflectance, baseline_of, number, reflectance_by_rules
 from server.scenes.scene import DOCUMENT_BYTES, Scene, SceneBand, SceneMask, standing_in
 
 MOST_ASSETS: Final = 1000
@@ -44,7 +44,7 @@ class _Facts:
     properties: Mapping[str, Any]
     sensor: str | None
     sentinel2: bool
-    landsat: bool
+    landsat: Reflectance | None
     baseline: str | None
     applied: str | None
     """The flag that says that the offset is taken off already."""
@@ -89,7 +89,6 @@ def scene_of(item: Mapping[str, Any], url: str) -> Scene:
     if not is_string(version) or re.fullmatch(r"\d\d\.\d\d", version, re.ASCII) is None:
         version = None  # of some software
     baseline = baseline_of([properties.get("s2:processing_baseline"), version], [*names[:2], product])
-    correction = properties.get("landsat:correction")
     sensor = sensor_of(about, sentinel2, hls[1] if hls else None)
     single = [] if sensor else [key for key, asset in rasters.items() if _band_count(asset) <= 1]
     facts = _Facts(
@@ -97,13 +96,12 @@ def scene_of(item: Mapping[str, Any], url: str) -> Scene:
         properties,
         sensor=sensor,
         sentinel2=sentinel2,
-        landsat=bool(re.search(r"landsat-?c2-?l2|\bl[cet]0[4-9]_l2s[pr]_", about))
-        or (is_string(correction) and correction.startswith("L2")),
+        landsat=landsat_meaning(about, properties, sensor) if hls is None else None,
         baseline=baseline if sentinel2 else None,
         applied=next((flag for flag in _OFFSET_APPLIED if properties.get(flag) is True), None),
         guessed=dict(zip(single, common_names(single), strict=True)),
     )
-    stated = [properties.get("processing:level"), correction, properties.get("s2:product_type")]
+    stated = [properties.get(name) for name in ("processing:level", "landsat:correction", "s2:product_type")]
     bands: dict[str, SceneBand] = {}
     masks: dict[str, tuple[float, SceneMask]] = {}
     for key, asset in rasters.items():
@@ -131,6 +129,7 @@ def scene_of(item: Mapping[str, Any], url: str) -> Scene:
         level=level,
         acquisition=acquisition_of(item, url, properties, level=level, baseline=facts.baseline),
         masks=tuple(mask for _, mask in masks.values()),
+        classed_mask=next((key for key in rasters if is_classed_mask(key, file=file_of(rasters[key]["href"]))), None),
         api_root=api_root(item.get("links")),
     )
 

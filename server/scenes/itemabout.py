@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from server.remote.names import LONGEST_ADDRESS
+from server.scenes.acquisition import Acquisition, Box, moment
 from server.scenes.bounded import is_string, list_of, mapping_of
-from server.scenes.reflectance import number
-from server.scenes.similar import Acquisition, Box, moment
+from server.scenes.reflectance import LANDSAT_SURFACE, Reflectance, landsat_top, number
 
 
 def acquisition_of(
@@ -108,3 +108,22 @@ def sensor_of(about: str, sentinel2: bool, hls: str | None) -> str | None:
     if hls == "l" or re.search(r"landsat[-_ ]?[89]|\bl[co]0[89]_", about):
         return "oli"
     return "tm" if re.search(r"landsat[-_ ]?[4-7]|\bl[te]0[4-7]_", about) else None
+
+
+def landsat_meaning(about: str, properties: Mapping[str, Any], sensor: str | None) -> Reflectance | None:
+    """What digital numbers of Landsat, Collection 2, mean; None of another Item, and where that is not known.
+
+    Args:
+        about: names of the Item, its collection and platform, in lower case.
+        properties: the Item's.
+        sensor: as `algorithms.bands` calls it.
+    """
+    correction = properties.get("landsat:correction")
+    said = correction.upper() if is_string(correction) else ""
+    if said.startswith("L2") or re.search(r"landsat-?c2-?l2|\bl[cet]0[4-9]_l2s[pr]_", about):
+        return LANDSAT_SURFACE
+    of_this = properties.get("landsat:collection_number") == "02" or re.search(
+        r"landsat-?c2-?l1|_\d{8}_\d{8}_02_", about
+    )
+    top = said.startswith("L1") or re.search(r"landsat-?c2-?l1|\bl[co]0[89]_l1(?:tp|gt|gs)_", about)
+    return landsat_top(number(properties.get("view:sun_elevation"))) if sensor == "oli" and of_this and top else None

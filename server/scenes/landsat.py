@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from algorithms.bands import numbered_name
+from server.scenes.acquisition import Acquisition, Box, footprint, moment
 from server.scenes.archive import ProductFiles, damaged
 from server.scenes.bounded import mapping_of, read_json, short_texts
-from server.scenes.reflectance import reflectance_by_rules, text_number
+from server.scenes.reflectance import LANDSAT_SURFACE, landsat_top, reflectance_by_rules, text_number
 from server.scenes.scene import Scene, SceneBand, SceneMask, missing_bands, standing_in
-from server.scenes.similar import Acquisition, Box, footprint, moment
 
 _MTL: Final = re.compile(r"_MTL\.json$")
 _CORNERS: Final = ("UL", "UR", "LR", "LL")
@@ -49,6 +49,7 @@ def landsat_scene(files: ProductFiles, metadata: str) -> Scene:
     # Data Users Handbook, 5.3).
     elevation = text_number(image.get("SUN_ELEVATION"))
     light = 1.0 if level == "l2a" or not elevation or elevation <= 0 else math.sin(math.radians(elevation))
+    by_level = LANDSAT_SURFACE if level == "l2a" else landsat_top(elevation) if sensor == "oli" else None
     bands, lost = [], []
     for band in range(1, 10):
         file = contents.get(f"FILE_NAME_BAND_{band}")
@@ -62,7 +63,7 @@ def landsat_scene(files: ProductFiles, metadata: str) -> Scene:
             lost.append(label)
             continue
         place = {"scale": scale and scale / light, "offset": offset and offset / light}
-        meaning = reflectance_by_rules([place], applied=None, sentinel2=False, baseline=None, landsat=level == "l2a")
+        meaning = reflectance_by_rules([place], applied=None, sentinel2=False, baseline=None, landsat=by_level)
         url, member = files.place(name)
         source = "MTL metadata" if scale else meaning.source
         bands.append(

@@ -223,6 +223,11 @@ _FIELDS: Final = {("cloud", 3): "qa_pixel", ("cloud", 1): "fmask"}
 _SHADOW_AT: Final = {"qa_pixel": 4, "fmask": 3}
 
 
+def is_classed_mask(key: str, *, file: str = "") -> bool:
+    """Whether an asset is an Fmask with classes in place of bits; arguments as for `mask_kind`."""
+    return any(_CLASSED.search(name) for name in (key, re.sub(r"\.(?:tiff?|jp2)$", "", file, flags=re.IGNORECASE)))
+
+
 def mask_kind(key: str, *, file: str = "", fields: object = None) -> str | None:
     """What kind of mask an asset is: by its key, its file's name, or its bits.
 
@@ -236,7 +241,7 @@ def mask_kind(key: str, *, file: str = "", fields: object = None) -> str | None:
     """
     stem = re.sub(r"\.(?:tiff?|jp2)$", "", file, flags=re.IGNORECASE)
     for kind, pattern in _NAMES.items():
-        if (pattern.search(key) or pattern.search(stem)) and not (_CLASSED.search(key) or _CLASSED.search(stem)):
+        if (pattern.search(key) or pattern.search(stem)) and not is_classed_mask(key, file=file):
             return kind
     first = {
         name.lower().replace("-", "_"): field.get("offset")

@@ -47,7 +47,8 @@ def product_scene(url: str) -> Scene:
 def no_product(folder: str) -> SourceUnreadableError:
     """The error for a folder that is named as a raster, but holds no product."""
     return SourceUnreadableError(
-        f"{folder[:300]!r} is a folder, but no .SAFE and no Landsat bundle (no *_MTL.json); name a product, or one file"
+        f"{folder[:300]!r} is a folder, but neither a .SAFE nor a Landsat bundle (no *_MTL.json); name a "
+        "product, or one file"
     )
 
 

@@ -12,6 +12,9 @@ OFFSET_SINCE: Final = (4, 0)
 """Processing baseline of Sentinel-2 from which on digital numbers are raised by 1000."""
 LANDSAT: Final = (2.75e-5, -0.2)
 """Surface reflectance of Landsat, Collection 2."""
+LANDSAT_TOP: Final = (2e-5, -0.1)
+"""Level 1 of Landsat 8 and 9, Collection 2: what a sun overhead would give, in every band of every scene (USGS, Landsat
+8-9 Collection 2 Level 1 Data Format Control Book)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,15 @@ class Reflectance:
 
 
 FILE: Final = Reflectance(None, None, "the file")
+LANDSAT_SURFACE: Final = Reflectance(*LANDSAT, "Landsat Collection 2", True)
+
+
+def landsat_top(elevation: float | None) -> Reflectance | None:
+    """Level 1 of Landsat 8 and 9 under a sun so many degrees above the horizon; None where that is not known."""
+    if elevation is None or not 0 < elevation <= 90:
+        return None
+    scale, offset = (value / math.sin(math.radians(elevation)) for value in LANDSAT_TOP)
+    return Reflectance(scale, offset, "Landsat 8-9 Collection 2 level 1, by the elevation of the sun", True)
 
 
 def number(value: object) -> float | None:
@@ -81,7 +93,12 @@ def baseline_of(properties: Sequence[object], names: Sequence[object]) -> str | 
 
 
 def reflectance_by_rules(
-    places: Sequence[Mapping[str, Any]], *, applied: str | None, sentinel2: bool, baseline: str | None, landsat: bool
+    places: Sequence[Mapping[str, Any]],
+    *,
+    applied: str | None,
+    sentinel2: bool,
+    baseline: str | None,
+    landsat: Reflectance | None,
 ) -> Reflectance:
     """Scale and offset of a band: the flag before the metadata, the metadata before the baseline.
 
@@ -92,7 +109,7 @@ def reflectance_by_rules(
         applied: the flag that says that the archive took the offset off already, `earthsearch:boa_offset_applied`.
         sentinel2: whether it is a product of Sentinel-2.
         baseline: its processing baseline, where known.
-        landsat: whether it is surface reflectance of Landsat, Collection 2.
+        landsat: what Landsat's collection and level mean, if it is of Landsat.
     """
     scale, offset = stated(places)
     if applied is not None:
@@ -108,6 +125,4 @@ def reflectance_by_rules(
         return Reflectance(scale, offset or 0.0, "the Item's raster:scale and raster:offset")
     if by_baseline is not None:
         return by_baseline
-    if landsat:
-        return Reflectance(*LANDSAT, "Landsat Collection 2", True)
-    return FILE
+    return landsat or FILE

@@ -12,11 +12,11 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from algorithms.bands import numbered_name
+from server.scenes.acquisition import Acquisition, Box, footprint, moment
 from server.scenes.archive import ProductFiles, damaged
 from server.scenes.bounded import check_xml
 from server.scenes.reflectance import Reflectance, baseline_of, reflectance_by_rules, text_number
 from server.scenes.scene import Scene, SceneBand, SceneMask, missing_bands, standing_in
-from server.scenes.similar import Acquisition, Box, footprint, moment
 
 _METADATA: Final = re.compile(r"(?:^|/)MTD_MSIL(1C|2A)\.xml$")
 _TILE: Final = re.compile(r"GRANULE/[^/]+/MTD_TL\.xml$")
@@ -115,7 +115,7 @@ def _finest(names: Iterable[str]) -> Mapping[str, _Found]:
 def _meanings(product: Element, baseline: str | None, document: str) -> Mapping[str, Reflectance]:
     """Scale and offset of every band: what the metadata state, and the rule of the baseline where they do not."""
     quantity = _text(product, "BOA_QUANTIFICATION_VALUE") or _text(product, "QUANTIFICATION_VALUE")
-    by_rule = reflectance_by_rules([], applied=None, sentinel2=True, baseline=baseline, landsat=False)
+    by_rule = reflectance_by_rules([], applied=None, sentinel2=True, baseline=baseline, landsat=None)
     number = text_number(quantity)
     if number is None or not 1 <= number <= _MOST_QUANTITY:
         return dict.fromkeys(_BANDS, by_rule)

@@ -12,8 +12,8 @@ from algorithms.bands import ROLES
 from algorithms.errors import BandError
 from server.errors import SourceForbiddenError
 from server.remote.signatures import unsigned_name
+from server.scenes.acquisition import Acquisition
 from server.scenes.bandnames import numbers_of
-from server.scenes.similar import Acquisition
 
 DOCUMENT_BYTES: Final = 8 << 20
 """Most bytes of a document; Items have 10,000 to 80,000."""
@@ -38,7 +38,7 @@ class SceneBand:
     """One band of a scene: where it is, and what its numbers mean."""
 
     name: str | None
-    """Common name, `blue`; None where it cannot be told."""
+    """Common name, `blue`; None where it is unknown."""
     asset: str
     """What the product calls it: the asset's key, `B02`."""
     url: str
@@ -121,7 +121,7 @@ class Scene:
     bands: tuple[SceneBand, ...]
     """Bands of reflectance, in the order of the document."""
     level: str | None = None
-    """Processing level, `l1c` or `l2a`; None where nothing tells."""
+    """Processing level, `l1c` or `l2a`; None where nothing states it."""
     whole: bool = False
     """Whether its user chose the bands: a list of files, all of which the fill then works with."""
     warnings: tuple[str, ...] = field(default=())
@@ -130,6 +130,8 @@ class Scene:
     """What its document says of date and place."""
     masks: tuple[SceneMask, ...] = ()
     """Masks that come with it, one of a kind."""
+    classed_mask: str | None = None
+    """Key of a mask that has classes in place of a preset's bits: a raster with `mask_remap` for whoever names it."""
     api_root: str | None = None
     """The STAC API that it is from."""
 

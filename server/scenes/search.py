@@ -11,10 +11,10 @@ from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
 from server.errors import SourceUnreadableError
 from server.remote.names import LONGEST_ADDRESS
+from server.scenes.acquisition import Box
 from server.scenes.bounded import list_of, mapping_of, read_json, shown
 from server.scenes.item import scene_of
 from server.scenes.scene import Scene
-from server.scenes.similar import Box
 
 PAGE_ITEMS: Final = 50
 """Items asked for at a time: some servers send no more than 6 MB."""
@@ -93,7 +93,7 @@ def search_address(landing: bytes, where: str) -> str:
         where: its address.
 
     Raises:
-        SourceUnreadableError: it is no STAC API, or one that cannot be searched by GET.
+        SourceUnreadableError: it is not a STAC API, or one that cannot be searched by GET.
     """
     links = list_of(_parsed(landing, where).get("links"))
     for link in map(mapping_of, links):
@@ -101,13 +101,13 @@ def search_address(landing: bytes, where: str) -> str:
         if link.get("rel") == "search" and str(link.get("method") or "GET").upper() == "GET" and isinstance(href, str):
             return _joined(where, href)
     raise SourceUnreadableError(
-        f"{where[:200]!r} is no STAC API that can be searched (no link `search` for GET); set CLEARSKY_STAC_API to the "
-        "address of one, or name the replacements"
+        f"{where[:200]!r} is not a STAC API that can be searched (no link `search` for GET); set CLEARSKY_STAC_API to "
+        "the address of one, or name the replacements"
     )
 
 
 def search_query(address: str, *, collection: str, box: Box, period: Period) -> str:
-    """The address of a search's first page.
+    """The address of the first page of a search around the middle of a target.
 
     Args:
         address: see `search_address`.
@@ -115,13 +115,23 @@ def search_query(address: str, *, collection: str, box: Box, period: Period) -> 
         box: the target's, in degrees.
         period: when.
     """
+    return place_query(address, collection=collection, box=_central(box), period=period)
+
+
+def place_query(address: str, *, collection: str, box: Box, period: Period | None) -> str:
+    """The address of the first page of a search for what touches a place.
+
+    Args:
+        address: see `search_address`.
+        collection: whose Items.
+        box: the place, in degrees.
+        period: when; None: any time.
+    """
     own = parse_qsl(urlsplit(address).query, keep_blank_values=True)
-    query = {
-        "collections": collection,
-        "bbox": ",".join(f"{number:.6f}" for number in _central(box)),
-        "datetime": "/".join(time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for time in period),
-        "limit": str(PAGE_ITEMS),
-    }
+    query = {"collections": collection, "bbox": ",".join(f"{number:.6f}" for number in box)}
+    if period is not None:
+        query["datetime"] = "/".join(time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for time in period)
+    query["limit"] = str(PAGE_ITEMS)
     return f"{address.partition('?')[0]}?{urlencode([*own, *query.items()], safe=',:/')}"
 
 
@@ -138,7 +148,7 @@ def read_page(
         go_on: called before each; what it raises ends the work.
 
     Raises:
-        SourceUnreadableError: it is no list of Items.
+        SourceUnreadableError: it is not a list of Items.
     """
     page = read_items(data, where)
     found = []
@@ -158,12 +168,12 @@ def read_items(data: bytes, where: str) -> ItemList:
         where: its address.
 
     Raises:
-        SourceUnreadableError: it is no list of Items.
+        SourceUnreadableError: it is not a list of Items.
     """
     page = _parsed(data, where)
     features = page.get("features")
     if page.get("type") != "FeatureCollection" or not isinstance(features, list):
-        raise SourceUnreadableError(f"{where[:200]!r} answers with no list of STAC Items; check the API's address")
+        raise SourceUnreadableError(f"{where[:200]!r} answers without a list of STAC Items; check the API's address")
     links = [link for link in map(mapping_of, list_of(page.get("links"))) if link.get("rel") == "next"]
     following = next(_following(links, where), None)
     return ItemList(tuple(map(mapping_of, features)), following, posted=bool(links) and following is None)
@@ -227,7 +237,7 @@ def _joined(where: str, href: str) -> str:
     except ValueError:
         address = ""
     if not address.isprintable() or not address.startswith(("https://", "http://")) or len(address) > LONGEST_ADDRESS:
-        raise SourceUnreadableError(f"{where[:200]!r} leads to {href[:100]!r}, which is no web address")
+        raise SourceUnreadableError(f"{where[:200]!r} leads to {href[:100]!r}, which is not a web address")
     return address
 
 
@@ -235,5 +245,5 @@ def _parsed(data: bytes, where: str) -> Mapping[str, Any]:
     try:
         found = read_json(data)
     except ValueError as error:
-        raise SourceUnreadableError(f"{where[:200]!r} answers with no JSON ({str(error)[:80]})") from error
+        raise SourceUnreadableError(f"{where[:200]!r} does not answer with JSON ({str(error)[:80]})") from error
     return mapping_of(found)

@@ -1,4 +1,4 @@
-"""Whether the process answers any request: work ahead is done only while it does not."""
+"""Whether an application answers any request: work ahead is done only while it does not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ QUIET_SECONDS: Final = 0.3
 
 
 class Activity:
-    """Whether the process answers any request; work ahead is called off as soon as one arrives."""
+    """Whether an application answers any request; work ahead is called off as soon as one arrives."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -38,13 +38,9 @@ class Activity:
                 self._since = time.monotonic()
 
     def lend(self) -> Ticket | None:
-        """A ticket that holds until the next request; None while the process is not quiet."""
+        """A ticket that holds until the next request; None while there is no quiet."""
         with self._lock:
             if self._running or time.monotonic() - self._since < QUIET_SECONDS:
                 return None
             self._ticket = Ticket()
             return self._ticket
-
-
-activity = Activity()
-"""The process's requests."""

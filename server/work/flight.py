@@ -49,7 +49,7 @@ class Flights:
                 running = self._running.get(key)
                 if running is None:
                     if len(self._running) >= self._at_once:
-                        raise BusyError(f"{self._at_once} answers of this kind are being worked out; try again later")
+                        raise BusyError(f"{self._at_once} answers of this kind are being computed; try again later")
                     mine: Future[V] = Future()
                     self._running[key] = mine
                 elif self._waiting >= self._most_waiting:

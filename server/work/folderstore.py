@@ -132,6 +132,12 @@ class FolderStore:
             if path.read_text() == token:
                 path.unlink()
 
+    def nbytes(self) -> int:
+        """See `Store`."""
+        if self._held is None:
+            self._bound(0)
+        return self._held or 0
+
     def describe(self) -> str:
         """See `Store`."""
         return self._folder.as_uri() if self._folder.is_absolute() else str(self._folder)

@@ -89,6 +89,9 @@ class Metrics:
         self._shared_up = self._gauge(
             "shared_cache_up", "1 while what workers share can be had, 0 while not.", ["cache"], mode="livemin"
         )
+        self._shared_bytes = self._gauge(
+            "shared_cache_bytes", "Bytes that the store of what workers share holds.", ["cache"], mode="livemax"
+        )
         self._provider = self._gauge(
             "provider_info", "1 for the execution provider in use.", ["provider"], mode="livemax"
         )
@@ -148,7 +151,10 @@ class Metrics:
             self._providers |= {figures.provider}
             held: Tally[str] = Tally()
             for cache in figures.caches:
-                held[cache.cache] += cache.nbytes
+                if cache.tier == "shared":
+                    self._shared_bytes.labels(cache.cache).set(cache.nbytes)
+                else:
+                    held[cache.cache] += cache.nbytes
                 key = (cache.cache, cache.tier)
                 hits, misses = self._counted.get(key, (0, 0))
                 self._counted[key] = cache.hits, cache.misses

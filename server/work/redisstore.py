@@ -149,6 +149,12 @@ class RedisStore:
         with _exchange():
             self._client.eval(self._RELEASE, 1, name + ":claim", token)
 
+    def nbytes(self) -> int:
+        """See `Store`; all that the server holds, other users' values included."""
+        with _exchange():
+            memory: Any = self._client.info("memory")
+            return int(memory["used_memory"])
+
     def describe(self) -> str:
         """See `Store`."""
         return self._where

@@ -39,6 +39,8 @@ ABSENT_SECONDS: Final = 5.0
 """How long it is remembered that a value was not there; whoever claims its name sees it if it is by then."""
 REMEMBERED_ABSENT: Final = 4096
 """Names of which that is remembered."""
+WEIGHED_SECONDS: Final = 10.0
+"""How often a process that writes asks how much the store holds."""
 ASKED_AT_ONCE: Final = 64
 """Values looked up in one request."""
 
@@ -105,6 +107,8 @@ class SharedCache:
         self._rest = REST_SECONDS[0]
         self._slow = 0
         self._trouble: str | None = None
+        self._held = 0
+        self._weighed = -WEIGHED_SECONDS
         self._absent: cachetools.TTLCache[str, bool] = cachetools.TTLCache(REMEMBERED_ABSENT, ABSENT_SECONDS)
         self.counts: Final[Counter[str]] = Counter()
         """Values found (`hits`), not found (`misses`), written (`writes`), and garbage (`damaged`)."""
@@ -117,9 +121,9 @@ class SharedCache:
 
     @property
     def figures(self) -> CacheFigures:
-        """How often a value was there; what the store holds is for the store to say."""
+        """What the store held when this process last wrote to it, and how often a value was there."""
         with self._lock:
-            return CacheFigures("shared", "shared", 0, self.counts["hits"], self.counts["misses"])
+            return CacheFigures("shared", "shared", self._held, self.counts["hits"], self.counts["misses"])
 
     def dependency(self) -> Dependency:
         """Whether it works, for whoever asks whether the service does: it can do without."""
@@ -204,6 +208,10 @@ class SharedCache:
             self._count("writes")
 
         self._ask(write, patience=len(data) >> 16)
+        if time.monotonic() - self._weighed >= WEIGHED_SECONDS:
+            self._weighed = time.monotonic()
+            if (held := self._ask(self._store.nbytes)) is not None:
+                self._held = held
 
     def _decoded(self, key: Hashable, name: str, data: bytes) -> Any:
         try:

@@ -31,6 +31,9 @@ class Store(Protocol):
     def release(self, name: str, token: str) -> None:
         """Give a claim back, if it is still this one."""
 
+    def nbytes(self) -> int:
+        """Bytes that it holds, as it last counted them."""
+
     def describe(self) -> str:
         """Where it is, without secrets."""
 

@@ -65,15 +65,17 @@ class TimelySocket:
         Raises:
             TimeoutError: none in time. OSError: more than are allowed, or the connection is broken.
         """
-        allowance = _current.get()
-        if allowance is None:
-            return self._connection.recv(most)
-        with self._bounded(allowance):
+        with self._bounded() as allowance:
             data = self._connection.recv(most)
-        allowance.nbytes -= len(data)
-        if allowance.nbytes < 0:
-            raise OSError("the answer is larger than it can be")
+        _take(allowance, len(data))
         return data
+
+    def recv_into(self, buffer: Any) -> int:
+        """Some bytes into a buffer, and how many. Raises as `recv` does."""
+        with self._bounded() as allowance:
+            count = self._connection.recv_into(buffer)
+        _take(allowance, count)
+        return count
 
     def sendall(self, data: bytes) -> None:
         """Send bytes.
@@ -81,18 +83,25 @@ class TimelySocket:
         Raises:
             TimeoutError: not all in time. OSError: the connection is broken.
         """
-        allowance = _current.get()
-        if allowance is None:
-            self._connection.sendall(data)
-            return
-        with self._bounded(allowance):
+        with self._bounded():
             self._connection.sendall(data)
 
     @contextmanager
-    def _bounded(self, allowance: Allowance) -> Iterator[None]:
+    def _bounded(self) -> Iterator[Allowance | None]:
+        """The current allowance, and its time as the timeout meanwhile."""
+        if (allowance := _current.get()) is None:
+            yield None
+            return
         own, left = self._connection.gettimeout(), allowance.left()
         self._connection.settimeout(left if own is None else min(own, left))
         try:
-            yield
+            yield allowance
         finally:
             self._connection.settimeout(own)
+
+
+def _take(allowance: Allowance | None, count: int) -> None:
+    if allowance is not None:
+        allowance.nbytes -= count
+        if allowance.nbytes < 0:
+            raise OSError("the answer is larger than it can be")

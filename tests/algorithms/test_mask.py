@@ -40,7 +40,7 @@ def inputs(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     """A network without weights: cloud where blue is bright, shadow where it is dark. Returns what it was given."""
     given: list[np.ndarray] = []
 
-    def probabilities(sessions: Sessions, model: CloudModel, reflectance: np.ndarray) -> np.ndarray:
+    def probabilities(sessions: Sessions, model: CloudModel, reflectance: np.ndarray, valid: np.ndarray) -> np.ndarray:
         given.append(reflectance.copy())
         blue = np.clip(reflectance[0], 0, 1)
         # Squeeze-and-excitation: the output at a cell depends on the whole window.
@@ -132,7 +132,7 @@ def test_whole_array_is_assembled_from_anchored_windows(inputs: list[np.ndarray]
     profile = np.concatenate([ramp, np.ones(128), ramp[::-1]])
     total, weight = np.zeros((2, 300, 500)), np.zeros((300, 500))
     for (y, x), window in zip(starts, list(inputs), strict=True):
-        probabilities = np.rint(255 * SESSIONS.probabilities(MODEL, window)[1:])
+        probabilities = np.rint(255 * SESSIONS.probabilities(MODEL, window, np.ones((256, 256), bool))[1:])
         total[:, y : y + 256, x : x + 256] += np.outer(profile, profile) * probabilities
         weight[y : y + 256, x : x + 256] += np.outer(profile, profile)
     cloud, shadow = total / weight

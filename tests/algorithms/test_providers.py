@@ -11,7 +11,8 @@ import onnxruntime
 import pytest
 
 from algorithms.models import MODELS
-from algorithms.sessions import Runtime, Sessions
+from algorithms.providers import Runtime
+from algorithms.sessions import Sessions
 from tests.algorithms.test_sessions import FakeSession, card, fake_session, package, window
 
 __all__ = ["fake_session", "package"]

@@ -17,7 +17,8 @@ import pytest
 from algorithms.bands import ROLES
 from algorithms.errors import ModelError, ParameterError
 from algorithms.models import INPUT_CELLS, MODELS, CloudModel, ModelFile
-from algorithms.sessions import Runtime, Sessions
+from algorithms.providers import Runtime
+from algorithms.sessions import Sessions
 
 CONTENT = b"stands for a network"
 PACKAGE = "clearsky_fake_models"
@@ -136,12 +137,13 @@ def test_a_damaged_file_is_an_error_and_no_session_is_built(
 
 def test_altered_statistics_of_a_real_model_are_found(package: Path, fake_session: type[FakeSession]) -> None:
     real = MODELS["ukis-4b-l1c"]
-    for file in (real.network, real.statistics):
+    network, trained = real.files
+    for file in (network, trained):
         (package / file.name).write_bytes(real.place(file).read_bytes())
-    statistics = json.loads((package / real.statistics.name).read_text())
+    statistics = json.loads((package / trained.name).read_text())
     statistics["data"]["dataset_statistics"]["img"][0][0] += 1e-9
-    (package / real.statistics.name).write_text(json.dumps(statistics, indent=4))
-    with pytest.raises(ModelError, match=rf"model_4b_l1c\.json has sha256.*{real.statistics.sha256[:16]}"):
+    (package / trained.name).write_text(json.dumps(statistics, indent=4))
+    with pytest.raises(ModelError, match=rf"model_4b_l1c\.json has sha256.*{trained.sha256[:16]}"):
         Sessions().load(replace(real, package=PACKAGE))
 
 

@@ -21,7 +21,7 @@ from algorithms.shift import (
     move,
     shift_patches,
 )
-from tests.helpers.scenes import UTM, Pair, make_pair, put_off
+from tests.helpers.scenes import UTM, Pair, make_pair, put_off, smooth_noise
 
 fractions = st.floats(-MOST_SHIFT, MOST_SHIFT).map(lambda v: round(v * SHIFT_STEPS) / SHIFT_STEPS)
 
@@ -124,6 +124,24 @@ def test_where_nothing_can_be_told_nothing_moves(kind: str) -> None:
         other = make_pair(size=(300, 310), seed=77).replacement.astype(np.float32)
     found = estimate_shift([(target, other, clear)])
     assert found == NO_SHIFT or kind == "other place"
+
+
+def test_little_clear_ground_moves_nothing_far_off() -> None:
+    """Whether the dates are off or not: the error stays well below that of standing still, at most."""
+    errors = []
+    for seed, off in [(seed, off) for seed in range(6) for off in (0.0, 0.6)]:
+        pair = make_pair(size=(160, 160), seed=seed)
+        rng = np.random.default_rng(seed)
+        # Fields that changed between the dates, alike in neighbouring pixels and in all bands.
+        changed = pair.truth + 150 * smooth_noise(rng, (1, 160, 160), 6)
+        moved = ndimage.shift(pair.replacement.astype(np.float32), (0, off, 0), order=3, mode="nearest")
+        clear = np.zeros((160, 160), bool)
+        clear[60:100, 55:105] = True
+        found = estimate_shift([(changed.astype(np.float32), moved, clear)])
+        errors.append((off, np.hypot(found[0] + off, found[1])))
+    still = [error for off, error in errors if off == 0]
+    assert np.sqrt(np.mean(np.square(still))) < LEAST_SHIFT
+    assert np.mean([error for off, error in errors if off > 0]) < 0.3  # half of standing still
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3])

@@ -23,12 +23,12 @@ from server.http.expressions import check_expression
 from server.http.geojson import check_shape
 from server.http.jsontext import parse_json
 from server.recipes.convert import write_recipe
-from server.recipes.document import read_yaml
 from server.recipes.rft import read_template
 from server.recipes.schema import validate
 from server.remote.names import parse_address
 from server.scenes.bandnames import numbered, numbers_of
-from tests.server.recipes.test_recipe_template import doubles, function, slra, variable
+from server.work.document import read_yaml
+from tests.helpers.templates import doubles, function, slra, variable
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LABELS = [["blue", "B02"], ["green", "B03"], ["red", "B04"], ["b1"]]

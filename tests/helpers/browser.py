@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,7 +34,17 @@ FLAGS = (
     "--window-size=1200,800",
 )
 
-KEYS = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Home": 36, "End": 35, "Tab": 9, "Enter": 13}
+KEYS = {
+    "Escape": 27,
+    "ArrowLeft": 37,
+    "ArrowUp": 38,
+    "ArrowRight": 39,
+    "ArrowDown": 40,
+    "Home": 36,
+    "End": 35,
+    "Tab": 9,
+    "Enter": 13,
+}
 
 
 class BrowserError(RuntimeError):
@@ -49,7 +60,9 @@ class Browser:
         problems: Console errors and warnings, exceptions and violations of the content policy since `clear`.
     """
 
-    def __init__(self, binary: str, profile: Path, *, width: int = 1200, height: int = 800) -> None:
+    def __init__(
+        self, binary: str, profile: Path, *, width: int = 1200, height: int = 800, flags: Sequence[str] = ()
+    ) -> None:
         self.requests: list[str] = []
         self.hosts: set[str] = set()
         self.problems: list[str] = []
@@ -57,7 +70,7 @@ class Browser:
         self._answers: dict[int, dict[str, Any]] = {}
         # A group of its own, so that the helpers Chromium starts end with it.
         self._process = subprocess.Popen(
-            [binary, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            [binary, *FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,

@@ -45,16 +45,20 @@ def application(allowed: Path | str, **settings: str) -> Iterator[TestClient]:
         yield client
 
 
+def services_of(client: TestClient) -> Services:
+    """What a client's application shares among requests."""
+    services: Services = client.app.state.services  # type: ignore[attr-defined]
+    return services
+
+
 def analysis_of(client: TestClient) -> Analysis:
     """The masks and fills of a client's application."""
-    services: Services = client.app.state.services  # type: ignore[attr-defined]
-    return services.analysis
+    return services_of(client).analysis
 
 
 def sources_of(client: TestClient) -> Sources:
     """The rasters of a client's application."""
-    services: Services = client.app.state.services  # type: ignore[attr-defined]
-    return services.sources
+    return services_of(client).sources
 
 
 def sources_by(allowed: Path | str, **settings: str) -> Sources:

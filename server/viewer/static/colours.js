@@ -8,7 +8,7 @@ const CHANNELS = { 1: ["Grey"], 3: ["Red", "Green", "Blue"] };
 
 /**
  * Choose bands and value ranges.
- * @param {import("./viewer.js").Page} page whose `state.rescale` is set where `page.stretching` asks for it
+ * @param {import("./page.js").Page} page whose `state.rescale` is set where `page.stretching` asks for it
  * @param {AbortSignal} signal
  * @returns {Promise<import("./bands.js").Shown>}
  */
@@ -68,7 +68,8 @@ function fillChannels({ names }, shown) {
     const dot = make("span", { className: `dot ${labels[k].toLowerCase()}`, ariaHidden: "true" });
     return make("div", { className: "row channel" }, dot, select, ...inputs);
   });
-  const head = ["", "Band", ...(shown.ranges.length ? ["min", "max"] : [])].map((textContent) => make("span", { textContent }));
+  const titles = ["", "Band", ...(shown.ranges.length ? ["min", "max"] : [])];
+  const head = titles.map((textContent) => make("span", { textContent }));
   $("channels").replaceChildren(make("div", { className: "row channel head", ariaHidden: "true" }, ...head), ...rows);
 }
 
@@ -91,7 +92,7 @@ function channelsChanged(event, { state, shown }, changed) {
 }
 
 /**
- * @param {import("./viewer.js").Page} page
+ * @param {import("./page.js").Page} page
  * @param {(restretch: boolean) => void} changed
  */
 export function connectColours(page, changed) {
@@ -100,7 +101,11 @@ export function connectColours(page, changed) {
     Object.assign(page.state, { bidx: [], rescale: [], style });
     changed(true);
   });
-  $("auto").addEventListener("click", () => { page.stretching = true; changed(true); });
+  $("auto").addEventListener("click", () => {
+    page.stretching = true;
+    $("bands").open = true; // where the ranges appear
+    changed(true);
+  });
   $("channels").addEventListener("change", (event) => channelsChanged(event, page, changed));
   $("channels").addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.target.tagName !== "INPUT") return;

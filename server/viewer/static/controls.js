@@ -1,7 +1,8 @@
 /** The fields for what is compared, what lies over it, and how clouds are removed. */
 
 import { $, capital, make, offer } from "./dom.js";
-import { isClasses, label, legend, overlays, possible, views } from "./views.js";
+import { fillImages } from "./panel.js";
+import { isClasses, label as viewLabel, legend, overlays, possible, views } from "./views.js";
 
 /* ---- options of the removal ---- */
 
@@ -41,9 +42,11 @@ export function makeOptions(options) {
     const field = optionField(option);
     const [button, text] = help(option);
     const title = capital(name);
-    const row = choices.length || step
-      ? make("div", { className: "row option" }, make("label", { htmlFor: name, textContent: title, title: description }), field)
-      : make("div", { className: "row option" }, make("label", { className: "check wide", title: description }, field, ` ${title}`));
+    const valued = choices.length || step;
+    const label = valued
+      ? make("label", { htmlFor: name, textContent: title, title: description })
+      : make("label", { className: "check wide", title: description }, field, ` ${title}`);
+    const row = make("div", { className: "row option" }, label, ...(valued ? [field] : []));
     if (step) row.append(make("output", { htmlFor: name }));
     row.append(button);
     $(advanced ? "advanced" : "removal").append(row, text);
@@ -52,7 +55,7 @@ export function makeOptions(options) {
 }
 
 /** Put the options' values into their fields. */
-export function fillOptions(options, { parameters }) {
+function fillOptions(options, { parameters }) {
   for (const { name } of options) {
     const value = parameters[name];
     if (typeof value === "boolean") $(name).checked = value; else $(name).value = value;
@@ -73,7 +76,7 @@ export function fillOutputs(options, { parameters, opacity }) {
 /* ---- views ---- */
 
 /** Offer what can be seen of the scene on both sides of the bar and over them. */
-export function fillViews(state) {
+function fillViews(state) {
   const count = state.replacement.length;
   const entries = views(count).map(([name, view]) => [name, view.label]);
   for (const side of ["left", "right"]) offer($(side), entries, possible(state[side], count));
@@ -106,14 +109,22 @@ export function fillLegend(state, palettes) {
   $("legend").replaceChildren(...entries);
 }
 
+/** Put the state into all fields but those for colours. */
+export function fillFields({ options, state }) {
+  fillImages(state);
+  fillOptions(options, state);
+  fillViews(state);
+  fillOutputs(options, state);
+}
+
 /** @returns {[string, string]} what the views on both sides are called */
 export function sideLabels(state) {
   const count = state.replacement.length;
-  return [label(state.left, count), label(state.right, count)];
+  return [viewLabel(state.left, count), viewLabel(state.right, count)];
 }
 
 /**
- * @param {import("./viewer.js").Page} page
+ * @param {import("./page.js").Page} page
  * @param {() => void} changed called when other tiles are needed
  * @param {() => void} faded called when only the opacity is another
  */

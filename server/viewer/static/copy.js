@@ -9,12 +9,13 @@ const SAID = 2000; // milliseconds that "Copied" stays
 
 /**
  * What is right of the bar as the subject of a snippet.
- * @param {import("./viewer.js").Page} page
+ * @param {import("./page.js").Page} page
  * @returns {import("./snippets.js").Subject}
  */
 function subjectOf({ state, defaults, scene, shown, map }) {
   const base = new URL("./", location.href).href;
-  const title = decodeURIComponent(state.url.split("?")[0].replace(/\/+$/, "").split("/").pop().replace(/\.\w{2,7}$/, "")) || "scene";
+  const name = state.url.split("?")[0].replace(/\/+$/, "").split("/").pop();
+  const title = name.replace(/\.\w{2,7}$/, "") || "scene";
   const view = possible(state.right, state.replacement.length);
   return { base, view, title, state, defaults, scene, shown, box: { ...viewBox(map), zoom: Math.round(map.getZoom()) } };
 }
@@ -37,7 +38,7 @@ function save(address, name) {
   link.remove();
 }
 
-/** @param {import("./viewer.js").Page} page */
+/** @param {import("./page.js").Page} page */
 export function connectCopy(page) {
   const snippet = () => SNIPPETS.find(({ name }) => name === $("snippet").value);
   const fill = () => {

@@ -86,7 +86,10 @@ export class Picture {
     });
     layer.on("tileerror", ({ error }) => {
       if (error.outside) return;
-      if (mine()) this.failures += 1;
+      if (mine()) {
+        this.failures += 1;
+        this.old = this.remove(this.old); // which would pass for what was asked for
+      }
       this.report.failed(error);
     });
     layer.on("load", () => {

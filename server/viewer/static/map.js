@@ -57,6 +57,11 @@ export function limitZoom(map, { bounds, minzoom }, covered) {
   map.setMinZoom(Math.max(0, Math.min(minzoom, Math.floor(whole))));
 }
 
+/** Tell the style sheet when a pixel of the scene takes more than one of the screen. */
+export function magnify({ map, scene }) {
+  map.getContainer().classList.toggle("magnified", scene !== null && map.getZoom() > scene.maxzoom + 1);
+}
+
 /**
  * @param {L.Map} map
  * @returns {{crs: number[], degrees: number[], width: number, height: number}} the view: its edges in metres of Web

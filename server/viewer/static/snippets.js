@@ -57,7 +57,8 @@ function qlr(subject) {
   return `<!DOCTYPE qgis-layer-definition>
 <qlr>
   <layer-tree-group name="" expanded="1" checked="Qt::Checked">
-    <layer-tree-layer id="clearsky" name="${escaped(title)}" providerKey="wms" checked="Qt::Checked" source="${escaped(source)}"/>
+    <layer-tree-layer id="clearsky" name="${escaped(title)}" providerKey="wms" checked="Qt::Checked"
+      source="${escaped(source)}"/>
   </layer-tree-group>
   <maplayers>
     <maplayer type="raster">
@@ -151,6 +152,8 @@ const LISTS = {
   replacement_mask: "replacement_masks", replacement_reflectance_scale: "replacement_reflectance_scales",
   replacement_reflectance_offset: "replacement_reflectance_offsets", assets: "assets", bands: "bands",
 };
+/** Those of them that one value of a request may have several of. */
+const NAMES = new Set(["assets", "bands"]);
 const NUMBERS = new Set(["reflectance_scale", "reflectance_offset", "nodata", "replacement_reflectance_scale",
   "replacement_reflectance_offset"]);
 
@@ -162,7 +165,7 @@ function recipe(subject) {
     const value = NUMBERS.has(key) && text !== "nan" ? Number(text) : text;
     if (key === "mask_bits") mask.bits = text.split(",").map(Number);
     else if (OF_MASK[key]) mask[OF_MASK[key]] = value;
-    else if (LISTS[key]) (lists[LISTS[key]] ??= []).push(...(NUMBERS.has(key) ? [value] : key === "replacement_mask" ? [value] : text.split(",")));
+    else if (LISTS[key]) (lists[LISTS[key]] ??= []).push(...(NAMES.has(key) ? text.split(",") : [value]));
     else single[key] = value;
   }
   const render = shown.ranges.length || state.bidx.length

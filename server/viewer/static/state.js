@@ -148,3 +148,13 @@ export function readView(hash) {
   const [zoom, lat, lon] = hash.slice(1).split("/").map(Number);
   return Number.isFinite(zoom) && Number.isFinite(lat) && Number.isFinite(lon) ? { zoom, center: [lat, lon] } : null;
 }
+
+/**
+ * @param {{map: L.Map, scene: ?object}} page
+ * @returns {string} `#zoom/lat/lon`; without a scene the map has no view, and the address keeps what it had
+ */
+export function viewHash({ map, scene }) {
+  if (!scene) return location.hash;
+  const { lat, lng } = map.getCenter();
+  return `#${map.getZoom()}/${lat.toFixed(5)}/${lng.toFixed(5)}`;
+}

@@ -47,7 +47,7 @@ function sourceText(source, { dates }) {
 
 /**
  * Ask the server about a place.
- * @param {import("./viewer.js").Page} page
+ * @param {import("./page.js").Page} page
  * @param {L.LatLng} place
  * @param {AbortSignal} signal
  * @returns {Promise<{rows: [string, string, string][], facts: [string, string][]}>}
@@ -58,7 +58,8 @@ async function look({ state, defaults, scene }, place, signal) {
   const path = `cog/point/${place.lng.toFixed(7)},${place.lat.toFixed(7)}`;
   const bands = numbers.map((number) => ["bidx", number]);
   const pixel = async (name) => {
-    const query = viewQuery(name, state, defaults, scene, plain).filter(([key]) => !["style", "bidx", "rescale"].includes(key));
+    const asked = viewQuery(name, state, defaults, scene, plain);
+    const query = asked.filter(([key]) => !["style", "bidx", "rescale"].includes(key));
     const chosen = query.some(([key]) => key === "algorithm") ? [] : bands;
     return (await ask(path, [...query, ...chosen], signal)).values;
   };
@@ -94,12 +95,13 @@ function described({ rows, facts }, place) {
 
 /**
  * Show the values of the places that are clicked, or with Enter those in the map's middle.
- * @param {import("./viewer.js").Page} page
+ * @param {import("./page.js").Page} page
  * @returns {() => void} takes them away
  */
 export function connectValues(page) {
   const { map } = page;
-  const mark = L.circleMarker([0, 0], { radius: 6, weight: 2, color: "#fff", fillColor: "#1d5fa8", fillOpacity: 1, interactive: false });
+  const looks = { radius: 6, weight: 2, color: "#fff", fillColor: "#1d5fa8", fillOpacity: 1, interactive: false };
+  const mark = L.circleMarker([0, 0], looks);
   let running = new AbortController();
   let timer = 0;
 

@@ -3,40 +3,27 @@
 /* global L */
 
 import { chooseColours, connectColours, fillColours } from "./colours.js";
-import { connectControls, fillLegend, fillOptions, fillOutputs, fillViews, makeOptions, sideLabels } from "./controls.js";
+import { connectControls, fillFields, fillLegend, fillOutputs, makeOptions, sideLabels } from "./controls.js";
 import { connectCopy } from "./copy.js";
 import { $, later } from "./dom.js";
-import { busy, failing, report, showError, showFigures, watch, watching } from "./feedback.js";
+import { busy, failing, report, showError, showFigures } from "./feedback.js";
+import { connectFind } from "./find.js";
 import { TILE_PIXELS } from "./layers.js";
-import { fitScene, limitZoom, makeMap } from "./map.js";
-import { coveredPixels, fillImages, fitRows, isOpen, readImages, setPanel } from "./panel.js";
+import { connectLibrary } from "./library.js";
+import { fitScene, limitZoom, magnify, makeMap } from "./map.js";
+import { page } from "./page.js";
+import { coveredPixels, fitRows, isOpen, readImages, setPanel } from "./panel.js";
+import { Progress } from "./progress.js";
 import { readScene } from "./scene.js";
 import { ask } from "./server.js";
 import { Stage } from "./stage.js";
-import { parametersOf, readState, readView, writeState } from "./state.js";
+import { parametersOf, readState, readView, viewHash, writeState } from "./state.js";
 import { makeSwipe } from "./swipe.js";
 import { connectValues } from "./values.js";
-import { isClasses, possible, tileAddress, viewQuery } from "./views.js";
+import { sameViews, stageAddresses } from "./views.js";
 
 const SETTLE = 400; // milliseconds between the last touch of a setting and new tiles
 
-/**
- * What all parts of the page share.
- * @typedef {object} Page
- * @property {import("./state.js").State} state
- * @property {import("./state.js").Option[]} options of the removal
- * @property {import("./state.js").State["parameters"]} defaults theirs
- * @property {import("./bands.js").Style[]} styles the server's named renderings
- * @property {Object<string, object[]>} palettes colours of masks and the like
- * @property {any} offered what else the server says of itself
- * @property {?import("./scene.js").Scene} scene the loaded one
- * @property {import("./bands.js").Shown} shown
- * @property {boolean} stretching whether ranges are to be found in the picture
- * @property {L.Map} map
- */
-
-/** @type {Page} */
-const page = { scene: null, shown: { bands: [], style: "", ranges: [], index: false }, stretching: false };
 let stage = null;
 let swipe = null;
 let running = new AbortController(); // of the metadata requests
@@ -46,15 +33,8 @@ let stale = false; // whether bands or ranges no longer fit the state
 
 /* ---- address ---- */
 
-/** @returns {string} `#zoom/lat/lon`; without a scene the map has no view, and the address keeps what it had */
-function viewHash() {
-  if (!page.scene) return location.hash;
-  const { lat, lng } = page.map.getCenter();
-  return `#${page.map.getZoom()}/${lat.toFixed(5)}/${lng.toFixed(5)}`;
-}
-
 function save() {
-  history.replaceState(null, "", writeState(page.state, page.defaults, viewHash()));
+  history.replaceState(null, "", writeState(page.state, page.defaults, viewHash(page)));
 }
 
 const saveSoon = later(save, 200);
@@ -79,7 +59,7 @@ async function load(view) {
     $("stage").classList.remove("empty");
     if (!former) limitZoom(map, page.scene, coveredPixels());
     if (view) map.setView(view.center, view.zoom, { animate: false }); else if (!former) fit();
-    magnify();
+    magnify(page);
     placeSwipe();
     await stretch(signal);
     draw();
@@ -109,27 +89,14 @@ async function stretch(signal) {
   fillColours(page, page.shown);
 }
 
-/** @returns {string} address of a view's tiles */
-function tiles(name) {
-  const { state, defaults, scene, shown } = page;
-  return tileAddress(name, viewQuery(name, state, defaults, scene, shown), TILE_PIXELS);
-}
-
 /** Give every picture the address that fits the state; those whose address has not changed stay as they are. */
 function draw() {
   const { state, scene } = page;
   if (!scene) return;
-  const count = state.replacement.length;
-  const sides = [state.left, state.right].map((name) => possible(name, count));
-  const [left, right] = sides.map((name) => ({
-    picture: name === "original" || isClasses(name) ? null : tiles(name),
-    classes: isClasses(name) ? tiles(name) : null,
-  }));
-  const over = state.overlayOn && possible(state.overlay, count) === state.overlay;
   stage.overlay.fade(state.opacity / 100);
-  stage.show({ ground: tiles("original"), left, right, overlay: over ? tiles(state.overlay) : null }, scene);
-  $("swipe").hidden = sides[0] === sides[1];
-  swipe.entitle(...sideLabels(state));
+  stage.show(stageAddresses(page, TILE_PIXELS), scene);
+  $("swipe").hidden = sameViews(state);
+  entitle();
   clip();
   fillLegend(state, page.palettes);
   refill();
@@ -169,11 +136,6 @@ function fit() {
   if (page.scene) fitScene(page.map, page.scene, coveredPixels());
 }
 
-/** Tell the style sheet when a pixel of the image takes more than one of the screen. */
-function magnify() {
-  $("map").classList.toggle("magnified", page.scene !== null && page.map.getZoom() > page.scene.maxzoom + 1);
-}
-
 /** Put the bar where the state says, or in the middle of what the panel leaves free. */
 function placeSwipe() {
   const width = $("map").clientWidth;
@@ -188,30 +150,16 @@ function clip() {
   stage.clip();
 }
 
-const measureSoon = later(() => showFigures(page.scene && stage.figures(page.scene.bounds)), 100);
-
-/** Note what is under way, and say so where one has to wait for it. */
-function noteWork(what, on) {
-  busy(what, on);
-  if (!on || watching()) return;
-  const left = coveredPixels();
-  const width = $("map").clientWidth;
-  const { state } = page;
-  watch(
-    () => stage.underway,
-    (side) => (side ? (stage.split + width) / 2 : (left + stage.split) / 2),
-    (side) => !["original", "replacement"].includes([state.left, state.right][side].split("-")[0]),
-  );
+/** Say what both sides show; the original where the picture of a side fails. */
+function entitle() {
+  const failed = stage.sides.map(({ picture, classes }) => picture.failures + classes.failures > 0);
+  swipe.entitle(...sideLabels(page.state).map((name, k) => (failed[k] ? `Original (${name.toLowerCase()} failed)` : name)));
 }
 
-/** Put the state into the fields. */
-function fillFields() {
-  const { state } = page;
-  fillImages(state);
-  fillOptions(page.options, state);
-  fillViews(state);
-  fillOutputs(page.options, state);
-}
+const measureSoon = later(() => {
+  showFigures(page.scene && stage.figures(page.scene.bounds));
+  entitle();
+}, 100);
 
 /**
  * Show another scene, or other replacements.
@@ -223,7 +171,7 @@ function open(wanted) {
   const view = same && scene ? { zoom: map.getZoom(), center: map.getCenter() } : null;
   if (!same) Object.assign(state, { bidx: [], rescale: [], style: "" });
   Object.assign(state, wanted);
-  fillFields();
+  fillFields(page);
   save();
   return load(view);
 }
@@ -244,6 +192,8 @@ function connect() {
   connectColours(page, changed);
   forget = connectValues(page);
   refill = connectCopy(page);
+  connectFind(page);
+  connectLibrary(page);
   $("toggle").addEventListener("click", () => {
     state.panel = !isOpen();
     setPanel(state.panel);
@@ -253,7 +203,7 @@ function connect() {
   $("fit").addEventListener("click", fit);
   map.on("move zoom resize viewreset", clip);
   map.on("resize", placeSwipe);
-  map.on("zoomend", magnify);
+  map.on("zoomend", () => magnify(page));
   new ResizeObserver(() => map.invalidateSize({ animate: false })).observe($("map"));
   map.on("moveend", () => { if (page.scene) { saveSoon(); measureSoon(); } });
   addEventListener("hashchange", () => {
@@ -271,12 +221,17 @@ async function start() {
     if (!state.url && offered.url) Object.assign(state, { url: offered.url, replacement: offered.replacement });
     const map = makeMap($("map"), offered.base_map);
     const defaults = parametersOf(options, (option) => option.default);
-    Object.assign(page, { options, styles, palettes, state, defaults, map, offered });
+    Object.assign(page, { options, styles, palettes, state, defaults, map, offered, open });
     const failed = (error) => { if (!failing()) showError(error.message); };
+    const noteWork = (what, on) => {
+      busy(what, on);
+      if (on) progress.watch();
+    };
     stage = new Stage(map, { busy: noteWork, failed, changed: measureSoon });
+    const progress = new Progress(page, stage);
     swipe = makeSwipe($("swipe"), $("handle"), (percent) => { state.swipe = percent; clip(); saveSoon(); });
     makeOptions(options);
-    fillFields();
+    fillFields(page);
     setPanel(state.panel, !state.url);
     connect();
     await load(readView(location.hash));

@@ -112,6 +112,27 @@ export function tileAddress(name, query, size) {
 }
 
 /**
+ * @param {import("./page.js").Page} page
+ * @param {number} size of the tiles
+ * @returns {import("./stage.js").Addresses} of everything in view
+ */
+export function stageAddresses({ state, defaults, scene, shown }, size) {
+  const tiles = (name) => tileAddress(name, viewQuery(name, state, defaults, scene, shown), size);
+  const count = state.replacement.length;
+  const [left, right] = [state.left, state.right].map((name) => possible(name, count)).map((name) => ({
+    picture: name === "original" || isClasses(name) ? null : tiles(name),
+    classes: isClasses(name) ? tiles(name) : null,
+  }));
+  const over = state.overlayOn && possible(state.overlay, count) === state.overlay;
+  return { ground: tiles("original"), left, right, overlay: over ? tiles(state.overlay) : null };
+}
+
+/** @returns {boolean} whether both sides of the bar show the same */
+export function sameViews({ left, right, replacement }) {
+  return possible(left, replacement.length) === possible(right, replacement.length);
+}
+
+/**
  * The classes of a legend that a picture can have.
  * @param {{low: number, colour: string, label: string}[]} palette of the server
  * @param {string} name of the view

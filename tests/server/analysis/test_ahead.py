@@ -20,10 +20,10 @@ from server.analysis.request import Request
 from server.analysis.tasking import make_task
 from server.errors import AbandonedError
 from server.raster.grid import Box, Grid, fine_grid
-from server.work.activity import QUIET_SECONDS, Activity, activity
+from server.work.activity import QUIET_SECONDS, Activity
 from server.work.ticket import check_wanted
 from tests.helpers.scenes import Demo, write_raster
-from tests.helpers.service import analysis_of, application, sources_by
+from tests.helpers.service import analysis_of, application, services_of, sources_by
 
 TMS = morecantile.tms.get("WebMercatorQuad")
 WAIT = 60
@@ -92,7 +92,8 @@ def test_a_request_calls_it_off(view: Visit) -> None:
         done.add(number)
 
     others = set(threading.enumerate())
-    ahead = Ahead(lambda _, n: n not in done, compute)
+    activity = Activity()
+    ahead = Ahead(lambda _, n: n not in done, compute, activity)
     try:
         ahead.seen(view)
         assert begun.wait(WAIT)
@@ -138,7 +139,7 @@ def test_an_error_ends_that_view_only(view: Visit) -> None:
             raise OSError("gone")
         done.append(at)
 
-    ahead = Ahead(lambda *_: True, compute)
+    ahead = Ahead(lambda *_: True, compute, Activity())
     try:
         ahead.seen(good)
         ahead.seen(broken)  # worked on first, as the last one seen
@@ -149,7 +150,8 @@ def test_an_error_ends_that_view_only(view: Visit) -> None:
 
 
 def test_what_is_remembered(view: Visit) -> None:
-    ahead = Ahead(lambda *_: False, lambda *_: None)
+    activity = Activity()
+    ahead = Ahead(lambda *_: False, lambda *_: None, activity)
     with activity.request():
         for k in range(2 * KEPT_VISITS):
             ahead.seen(Visit(view.plane, Box(k, k + 50, 0, 50)))
@@ -164,7 +166,7 @@ def test_only_local_rasters_and_single_cells(view: Visit, tmp_path: Path) -> Non
     with application(tmp_path, prefetch="true") as client:
         analysis = analysis_of(client)
         assert analysis.ahead is not None
-        with activity.request():
+        with services_of(client).activity.request():
             coarse = Plane(view.plane.task, Grid(view.plane.factor * 3, 200, 200, side=512))
             analysis.seen(coarse, view.box)
             assert not analysis.ahead.visits

@@ -19,7 +19,7 @@ from algorithms.errors import ClearSkyError, ParameterError
 from server.analysis import choosing
 from server.analysis.choosing import Chooser
 from server.analysis.engine import Analysis
-from server.analysis.ranking import Ranking
+from server.analysis.offers import Ranking
 from server.analysis.request import Request
 from server.analysis.sharing import shared_cache
 from server.errors import (
@@ -128,14 +128,14 @@ def test_a_product_in_a_folder_is_searched_for_in_the_api_of_the_settings(api: S
     ("answer", "kind", "says"),
     [
         (lambda _: page(), SourceMissingError, "no other dates.*name the replacements"),
-        (lambda _: JSONResponse({"type": "Feature"}), SourceUnreadableError, "no list of STAC Items"),
-        (lambda _: PlainTextResponse("<html>"), SourceUnreadableError, "no JSON"),
+        (lambda _: JSONResponse({"type": "Feature"}), SourceUnreadableError, "without a list of STAC Items"),
+        (lambda _: PlainTextResponse("<html>"), SourceUnreadableError, "does not answer with JSON"),
         (lambda _: JSONResponse({}, status_code=500), SourceFaultError, "500"),
         (lambda _: JSONResponse({}, status_code=400), SourceFaultError, "400"),
         (lambda _: page(following="http://169.254.169.254/latest"), SourceForbiddenError, "169.254.169.254"),
-        (lambda _: page(following="file:///etc/passwd"), SourceUnreadableError, "no web address"),
+        (lambda _: page(following="file:///etc/passwd"), SourceUnreadableError, "not a web address"),
         (lambda _: RedirectResponse("http://169.254.169.254/latest"), SourceForbiddenError, "redirects"),
-        (lambda _: PlainTextResponse("[" * 100_000), SourceUnreadableError, "no JSON"),
+        (lambda _: PlainTextResponse("[" * 100_000), SourceUnreadableError, "does not answer with JSON"),
     ],
 )
 def test_apis_that_fail_are_named(
@@ -155,7 +155,7 @@ def test_a_failure_is_remembered_for_a_while(api: StacApi) -> None:
 
 
 def test_an_address_that_is_no_api_is_refused(api: StacApi) -> None:
-    with pytest.raises(SourceUnreadableError, match=r"no STAC API.*CLEARSKY_STAC_API"):
+    with pytest.raises(SourceUnreadableError, match=r"not a STAC API.*CLEARSKY_STAC_API"):
         ranking(api, lambda request: JSONResponse({"links": []}) if request.url.path == "/" else None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
@@ -12,6 +13,7 @@ from server.analysis.parameters import PARAMETERS, fields_of
 from server.analysis.request import Request
 from server.export.command import export
 from server.http.params import RequestParams
+from server.recipes.model import recipe_of
 from server.recipes.schema import Written
 
 OPTIONS = {option.name: option for option in export.params}
@@ -35,6 +37,34 @@ def test_levels_are_the_declared_ones(declaration: type) -> None:
     level = get_type_hints(declaration)["level"]
     (values,) = (get_args(kind) for kind in get_args(level) if kind is not type(None))
     assert values == PARAMETERS["level"].choices
+
+
+RECIPES = (
+    "mask: {source: b.tif, bits: [3], remap: '1 1'}",
+    "mask: {model: ukis-6b-l1c}",
+)
+"""A mask by a raster and by a model, which exclude each other."""
+COMMON = """
+name: all
+target: a.tif
+replacements: [c.tif]
+replacement_masks: [none]
+bands: [red]
+level: l2a
+reflectance_scale: 0.1
+reflectance_offset: 0.2
+replacement_reflectance_scales: [0.3]
+replacement_reflectance_offsets: [0.4]
+nodata: 7
+assets: [red]
+"""
+
+
+def test_a_recipe_says_whatever_a_request_can() -> None:
+    requests = [recipe_of(f"{COMMON}{mask}\n".encode(), Path("all.yaml")).request for mask in RECIPES]
+    said = {f.name for f in fields(Request) for request in requests if getattr(request, f.name) != f.default}
+    assert said == {f.name for f in fields(Request)} - {"shown"}
+    assert {parameter.field or name for name, parameter in PARAMETERS.items()} <= said
 
 
 def test_what_is_not_given_becomes_nothing() -> None:

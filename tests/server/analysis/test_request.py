@@ -21,7 +21,7 @@ from algorithms.errors import BandError, ParameterError
 from algorithms.reclassify import Remap
 from server.analysis.request import Request
 from server.cli import main
-from server.export.figures import Figures
+from server.export.figures import FillFigures
 from server.export.job import ExportJob
 from server.export.scene import ExportReport
 from server.raster.sources import Sources
@@ -127,7 +127,7 @@ def by_command(asked: dict[str, Any], out: Path, *, recipe: Path | None = None) 
 
     def exported(job: ExportJob, *_: object) -> ExportReport:
         seen.append(job.checked())
-        return ExportReport(job.outputs(), Figures(), 0.0)
+        return ExportReport(job.outputs(), FillFigures(), 0.0)
 
     with (
         mock.patch.object(server.export.scene, "export_scene", exported),

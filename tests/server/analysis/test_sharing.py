@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import pytest
 
 from algorithms.models import MODELS
 from algorithms.options import CloudOptions
-from algorithms.sessions import SESSIONS, Runtime
+from algorithms.providers import Runtime
+from algorithms.sessions import SESSIONS
 from server.analysis.choosing import ChoiceKey
 from server.analysis.keys import FillKey, FirstFitKey, SceneKey, ShiftKey, WindowKey
 from server.analysis.plane import Plane
@@ -27,7 +29,7 @@ from server.work.codec import Codec
 from server.work.shared import NamedKey
 from tests.helpers.redisserver import RedisServer
 from tests.helpers.scenes import make_pair, write_pair
-from tests.helpers.service import ROOT, analysis_of, application, free_port, serve_command, sources_by
+from tests.helpers.service import ROOT, analysis_of, application, free_port, good, serve_command, sources_by
 
 NAMES = """
 import sys
@@ -167,27 +169,52 @@ def test_garbage_in_the_store_changes_no_picture(pair: dict[str, str], server: R
         assert state.counts["damaged"] > 0
 
 
-def test_two_server_processes_and_a_redis_that_is_killed(pair: dict[str, str], server: RedisServer) -> None:
+def inferences(base: str) -> int:
+    """Windows that a server process has looked at."""
+    lines = httpx2.get(base + "/metrics", timeout=60).text.splitlines()
+    return int(sum(float(line.split()[-1]) for line in lines if line.startswith("clearsky_inferences_total")))
+
+
+def picture(wanted: tuple[str, dict[str, str]]) -> bytes:
+    """What a server answers to a view."""
+    base, view = wanted
+    return good(httpx2.get(base + "/cog/preview.npy", params=view, timeout=90)).content
+
+
+def test_two_server_processes_under_load_and_a_redis_that_is_killed(tmp_path: Path, server: RedisServer) -> None:
+    """At the same time they infer each window once; while there is no Redis, each works for itself."""
     server.client.flushall()
-    folder, query = Path(pair["url"]).parent, {**pair, "max_size": "200"}
+    written = write_pair(tmp_path, make_pair(size=(520, 260)))
+    pair = {"url": written["url"], "replacement": written["replacement"]}
+    views = [{**pair, "max_size": str(size)} for size in (300, 150)]
     with (
-        serve_command(folder, cache_url=server.url) as (_, first),
-        serve_command(folder, cache_url=server.url) as (_, second),
+        serve_command(tmp_path, cache_url=server.url) as (_, first),
+        serve_command(tmp_path, cache_url=server.url) as (_, second),
+        ThreadPoolExecutor(8) as pool,
     ):
 
-        def answer(base: str) -> httpx2.Response:
-            return httpx2.get(base + "/cog/preview.npy", params=query, timeout=60)
+        def answers(views: list[dict[str, str]]) -> list[bytes]:
+            """Of both, to the same views at the same time."""
+            return list(pool.map(picture, [(base, view) for view in views for base in (first, second)]))
 
-        right = answer(first)
-        held = names_in(server)
-        again = answer(second)
-        assert again.content == right.content
-        # Nothing was written again: the second process has computed nothing of what is shared.
-        assert names_in(server) == held
+        seen = answers(views)
+        assert seen[::2] == seen[1::2]
+        windows = {name for name in names_in(server) if b":WindowKey:" in name}
+        assert len(windows) >= 4
+        assert inferences(first) + inferences(second) == len(windows)
+
+        more = [{**pair, "max_size": str(size), "algorithm_params": '{"buffer": 9}'} for size in range(140, 146)]
+        asking = pool.submit(answers, more[:3])
         server.kill()
-        query["max_size"] = "201"
-        assert answer(first).status_code == answer(second).status_code == 200
+        alone = asking.result()
+        assert alone[::2] == alone[1::2]
+        asking = pool.submit(answers, more[3:])
         server.start()
+        again = asking.result()
+        assert again[::2] == again[1::2]
+    with application(tmp_path) as client:
+        for view, content in ((views[0], seen[0]), (more[0], alone[0]), (more[-1], again[-1])):
+            assert client.get("/cog/preview.npy", params=view).content == content
 
 
 def test_a_shared_cache_that_cannot_be_used_ends_the_start(tmp_path: Path) -> None:

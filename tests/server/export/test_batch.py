@@ -141,7 +141,7 @@ ITEM = '{"type": "FeatureCollection", "features": [{"id": %s, "links": [%s]}]}'
         ("target,out\na,x.tif\nb,x.tif", "both write 'x.tif'"),
         ("target,out,residual\na,x.tif,maybe", "residual 'maybe' is neither true nor false"),
         ('target,out\n"a,b', "cannot be read as CSV"),
-        ('{"type": "Feature"}', "no STAC ItemCollection"),
+        ('{"type": "Feature"}', "not a STAC ItemCollection"),
         ("{", "neither a table nor JSON"),
         (ITEM % ('"a"', ""), "give the folder OUT"),
     ],

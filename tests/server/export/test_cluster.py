@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -78,6 +79,24 @@ def test_a_cluster_writes_the_same_bytes_though_a_worker_is_killed(folder: Path,
     assert report.figures.filled > 0
     for file in ("out.tif", "provenance.tif"):
         assert (tmp_path / "there" / file).read_bytes() == (tmp_path / "here" / file).read_bytes()
+
+
+def test_a_batch_on_a_cluster_writes_the_same_bytes(
+    folder: Path, tmp_path: Path, workers: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two scenes at a time, and one that fails stops none."""
+    rows, file = tmp_path / "scenes.csv", tmp_path / "batch.prom"
+    lines = [f"{folder}/target.tif,{tmp_path}/{name}.tif,{buffer}" for name, buffer in (("a", 2), ("b", 9))]
+    rows.write_text("\n".join(["target,out,buffer", lines[0], f"{tmp_path}/nothing.tif,{tmp_path}/c.tif,", lines[1]]))
+    given = ["--scheduler", workers.scheduler_address, "--json", "--metrics", file]
+    assert run("--batch", rows, *filled_from(folder), *given) == 2
+    done = json.loads(capsys.readouterr().out)
+    assert [scene["state"] for scene in done["scenes"]] == ["done", "failed", "done"]
+    assert run(folder / "target.tif", tmp_path / "here.tif", *filled_from(folder), "--buffer", 9) == 0
+    assert (tmp_path / "b.tif").read_bytes() == (tmp_path / "here.tif").read_bytes()
+    assert (tmp_path / "a.tif").read_bytes() != (tmp_path / "b.tif").read_bytes()
+    assert 'clearsky_export_scenes{state="done"} 2.0' in file.read_text()
+    assert 'clearsky_export_scenes{state="failed"} 1.0' in file.read_text()
 
 
 def test_finished_pieces_are_not_made_again(

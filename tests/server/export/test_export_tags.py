@@ -22,7 +22,7 @@ def test_provenance_tells_sources_model_and_parameters(demo: dict[str, Path]) ->
             assert tags["CLEARSKY_REPLACEMENT_1"] == "clear.tif"
             assert tags["CLEARSKY_TARGET_DATE"] == "2025-07-05"
             assert tags["CLEARSKY_REPLACEMENT_1_DATE"] == "2025-08-09"
-            assert MODELS[tags["CLEARSKY_MODEL"]].network.sha256 == tags["CLEARSKY_MODEL_SHA256"]
+            assert MODELS[tags["CLEARSKY_MODEL"]].files[0].sha256 == tags["CLEARSKY_MODEL_SHA256"]
             assert json.loads(tags["CLEARSKY_PARAMETERS"])["window"] == 80
 
 

@@ -102,8 +102,8 @@ STRANGE = [
     (bare(ID, collection=[7]), "which was not asked for"),
     (bare(ID, links=[SELF]), "CLEARSKY_ALLOWED_SOURCES"),
     (bare(ID, links=[SELF | {"href": "http://169.254.169.254/latest"}]), "CLEARSKY_ALLOWED_SOURCES"),
-    (bare(ID, links=[SELF | {"href": "file:///etc/passwd"}]), "no web address"),
-    (bare(ID, links=[SELF | {"href": "s3://bucket/a.json"}]), "no web address"),
+    (bare(ID, links=[SELF | {"href": "file:///etc/passwd"}]), "not a web address"),
+    (bare(ID, links=[SELF | {"href": "s3://bucket/a.json"}]), "not a web address"),
     ("no Item", "cannot be the name of a file"),
 ]
 
@@ -127,10 +127,10 @@ def test_two_items_of_one_name_are_not_written_over_each_other(api: StacApi) -> 
 
 LIES: list[tuple[Any, str]] = [
     ([{"features": []}], "finds no scene"),
-    ([{"type": "Feature"}], "no list of STAC Items"),
-    ([{"features": 7}], "no list of STAC Items"),
+    ([{"type": "Feature"}], "without a list of STAC Items"),
+    ([{"features": 7}], "without a list of STAC Items"),
     ([{"features": [bare(ID)], "links": [NEXT | {"method": "POST", "body": {}}]}], "only a POST brings"),
-    ([{"features": [bare(ID)], "links": [NEXT | {"href": "file:///etc/passwd"}]}], "no web address"),
+    ([{"features": [bare(ID)], "links": [NEXT | {"href": "file:///etc/passwd"}]}], "not a web address"),
     ([{"features": [bare(ID)], "links": [NEXT | {"href": "http://10.0.0.1/search"}]}], "CLEARSKY_ALLOWED_SOURCES"),
     ([{"features": [bare(ID)], "links": [NEXT | {"href": "search?token=0"}]}], "lead in a circle"),
     ([{"features": [bare(ID)], "links": [NEXT]}], "more than 3 pages"),
@@ -155,7 +155,7 @@ def test_more_scenes_than_a_batch_may_have(api: StacApi, monkeypatch: pytest.Mon
 
 def test_a_search_that_takes_too_long(api: StacApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(searched, "BATCH_SEARCH_SECONDS", -1)
-    with pytest.raises(ClearSkyError, match="not over within"):
+    with pytest.raises(ClearSkyError, match="did not end within"):
         found_at(pages(api, {"features": [bare(ID)]}))
 
 

@@ -14,6 +14,7 @@ from scipy import ndimage
 from algorithms import stepwise_adjustment
 from algorithms.errors import ParameterError
 from server.export.stepwise import STEPWISE_VALUES, check_stepwise
+from server.export.terminal import in_flags
 from server.raster.dataset import Dataset
 from tests.helpers.exports import run
 from tests.helpers.scenes import make_pair, read_raster, write_mask, write_raster
@@ -98,6 +99,25 @@ def test_what_it_cannot_do_is_said_in_one_line(
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert all(word in said for word in ["stepwise", *words])
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("mask=scl: 'a.tif' comes with no mask", "--mask scl: 'a.tif' comes with no mask"),
+        ("give a `replacement_mask`", "give a --replacement-mask"),
+        ("`replacement_mask=none` says so", "`--replacement-mask none` says so"),
+        ("choose adjustment=moment", "choose --adjustment moment"),
+        ("'https://h/a.tif?mask=1&level=l2a' is not there", "'https://h/a.tif?mask=1&level=l2a' is not there"),
+        (
+            "CLEARSKY_MODELS='/a' and unmask=1 and `nothing` stay",
+            "CLEARSKY_MODELS='/a' and unmask=1 and `nothing` stay",
+        ),
+        ("r.yaml:5: window=70: a multiple of 20", "r.yaml:5: window=70: a multiple of 20"),
+    ],
+)
+def test_messages_name_flags(said: str, shown: str) -> None:
+    assert in_flags(said) == shown
 
 
 def test_bands_as_files_of_their_own_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_a_picture_of_more_bands_than_its_format_has_says_so(client: TestClient,
 
 @pytest.mark.parametrize("parameter", ["url", "replacement", "mask"])
 @pytest.mark.parametrize(
-    ("name", "status", "says"), [("scenes", 400, "no Landsat bundle"), ("folder.tif", 404, "give a raster")]
+    ("name", "status", "says"), [("scenes", 400, "nor a Landsat bundle"), ("folder.tif", 404, "give a raster")]
 )
 def test_a_folder_that_is_no_product(
     client: TestClient, folder: Path, parameter: str, name: str, status: int, says: str

@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 
 from algorithms.errors import ParameterError
 from server.errors import TooLargeError
-from server.http.budget import Answer, admit, image_bounds, part_shape, whole_shape
+from server.http.budget import AnswerSize, admit, image_bounds, part_shape, whole_shape
 from tests.helpers.scenes import ORIGIN, UTM, make_pair, write_raster
 from tests.helpers.service import application, raster
 
@@ -199,8 +199,10 @@ def test_bounds_lie_in_the_crs_of_the_image() -> None:
         image_bounds((0, 0, 1, 1), WGS84, CRS.from_authority("IAU_2015", "30100"))  # the Moon
 
 
-@given(st.builds(Answer, *[st.integers(1, 5000)] * 3, itemsize=st.sampled_from([1, 2, 4, 8]), parts=st.integers(0, 60)))
-def test_more_is_never_cheaper(answer: Answer) -> None:
+@given(
+    st.builds(AnswerSize, *[st.integers(1, 5000)] * 3, itemsize=st.sampled_from([1, 2, 4, 8]), parts=st.integers(0, 60))
+)
+def test_more_is_never_cheaper(answer: AnswerSize) -> None:
     for more in (
         replace(answer, rows=answer.rows + 1),
         replace(answer, bands=answer.bands + 1),

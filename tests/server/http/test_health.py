@@ -14,7 +14,8 @@ from starlette.testclient import TestClient
 
 import server.http.health
 from algorithms.models import CloudModel
-from algorithms.sessions import SESSIONS, Runtime
+from algorithms.providers import Runtime
+from algorithms.sessions import SESSIONS
 from server.services import Services
 from server.work.readiness import Dependency, Readiness, is_ready
 from tests.helpers.service import application, good

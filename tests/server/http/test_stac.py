@@ -182,6 +182,8 @@ def test_only_the_bands_that_are_needed_are_read(client: TestClient, folder: Pat
     [
         ("[]", "GeoTIFF"),
         ("{", "JSON"),
+        ("\n<!DOCTYPE html><html><body>Log in</body></html>", "web page"),
+        ("<HTML><head></head>", "web page"),
         ('{"type": "FeatureCollection", "features": []}', "Item"),
         ('{"type": "Feature", "assets": {}}', "without bands"),
         ('{"type": "Feature", "properties": {}}', "Feature without assets"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from morecantile import tms as grids
 from owslib.wmts import WebMapTileService
 from PIL import Image
 from rasterio.transform import from_origin
+from rasterio.warp import transform_bounds
 from starlette.testclient import TestClient
 
 from tests.helpers.scenes import make_pair, write_raster
@@ -121,6 +123,14 @@ def test_layers_have_names_and_no_paths(client: TestClient, folder: Path) -> Non
     names = answer.text.split("<ows:Title>")[1:] + answer.text.split("<ows:Abstract>")[1:]
     assert not any(str(folder) in name.split("<")[0] for name in names)
     assert "TiTiler" not in answer.text
+    # QGIS 3.22 draws nothing where the bounds are in degrees alone.
+    west, south, east, north = transform_bounds(PLACES["rome"][0], "EPSG:3857", 300_000, 4_648_800, 301_200, 4_650_000)
+    box = re.search(
+        r'<ows:BoundingBox crs="urn:ogc:def:crs:EPSG::3857">(.*?)</ows:BoundingBox>', answer.text, re.DOTALL
+    )
+    assert box is not None
+    corners = [float(number) for number in re.findall(r"-?\d+\.\d+", box[1])]
+    assert corners == pytest.approx([west, south, east, north], abs=20)
     template = found["rome"].resourceURLs[0]["template"]
     assert "replacement=" in template
     assert "bidx=1" in template

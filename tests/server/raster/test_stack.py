@@ -21,7 +21,8 @@ from rio_tiler.constants import WGS84_CRS
 from rio_tiler.io import Reader
 
 from algorithms.errors import BandError
-from server.raster.stack import Level, StackBand, finest, place, stack_xml
+from server.raster.stack import Level, StackBand, finest, place
+from server.raster.stackxml import stack_xml
 
 SIDE = 240
 TMS = morecantile.tms.get("WebMercatorQuad")

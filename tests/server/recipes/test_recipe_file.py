@@ -18,10 +18,10 @@ from algorithms.reclassify import Remap
 from algorithms.removal import CloudRemoval
 from server.analysis.request import Request
 from server.errors import RecipeError, RecipeMissingError
-from server.recipes.document import RECIPE_BYTES, read_yaml, write_values
 from server.recipes.model import Recipe, recipe_of
-from server.recipes.schema import Mask, Render, Written
+from server.recipes.schema import MaskKeys, Render, Written
 from server.recipes.store import load_recipe
+from server.work.document import YAML_BYTES, read_yaml, write_values
 
 FULL = """\
 name: lazio-july
@@ -118,7 +118,7 @@ BAD = [
     (GOOD + 'window: "80"', 3, ["window='80'", "integer"]),
     (GOOD + "buffer: 16", 3, ["buffer=16", "15"]),
     (GOOD + "buffer: 2.5", 3, ["buffer=2.5", "integer"]),
-    (GOOD + "adjustment: magic", 3, ["'magic'", "'regression' or 'moment'"]),
+    (GOOD + "adjustment: magic", 3, ["'magic'", "'regression'", "'stepwise'"]),
     (GOOD + "residual: yes", 3, ["'yes'", "boolean"]),
     (GOOD + "unfilled: no", 3, ["'no'", "'keep' or 'nodata'"]),
     (GOOD + "level: l3", 3, ["'l3'", "'l1c' or 'l2a'"]),
@@ -160,7 +160,7 @@ BAD = [
     (GOOD + "title: a\0b", 3, ["character"]),
     (GOOD + 'title: "\\ud83d"', 3, ["str"]),
     (GOOD.encode() + b"title: \xff", 3, ["0xff", "UTF-8"]),
-    (GOOD + "#" * RECIPE_BYTES, 1, ["bytes"]),
+    (GOOD + "#" * YAML_BYTES, 1, ["bytes"]),
 ]
 
 
@@ -187,9 +187,9 @@ def test_bombs_cost_nothing() -> None:
     )
     for text in (
         laughs,
-        "[" * RECIPE_BYTES,
-        "{a: " * (RECIPE_BYTES // 4),
-        "- " * (RECIPE_BYTES // 2),
+        "[" * YAML_BYTES,
+        "{a: " * (YAML_BYTES // 4),
+        "- " * (YAML_BYTES // 2),
         "a: " + "9" * 60_000,
     ):
         start = time.process_time()
@@ -208,7 +208,7 @@ KEYS = st.sampled_from([*Written.model_fields, *OPTIONS, "x"])
 LEAVES = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["auto", "1 1"])
 )
-INNER = st.sampled_from([*Mask.model_fields, *Render.model_fields, "nodata"])
+INNER = st.sampled_from([*MaskKeys.model_fields, *Render.model_fields, "nodata"])
 VALUES = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(INNER, inner, max_size=3), max_leaves=6
 )

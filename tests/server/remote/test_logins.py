@@ -150,7 +150,7 @@ def test_a_page_to_log_in_on_is_no_raster(hosts: Hosts, tmp_path: Path) -> None:
     page = {"Content-Type": "text/html; charset=utf-8"}
     hosts.login.doorman = lambda path, headers: (200, page, b"<!doctype html><title>Login</title>")
     made = sources_by(f"{hosts.data.base},{hosts.login_url}")
-    with pytest.raises(SourceForbiddenError, match=r"page of 'localhost', to log in on.*CLEARSKY_SOURCES_FILE"):
+    with pytest.raises(SourceForbiddenError, match=r"log-in page of 'localhost'.*CLEARSKY_SOURCES_FILE"):
         made.check(f"{hosts.data.base}target.tif")
 
 

@@ -39,7 +39,7 @@ def test_digital_earth_australia_counts_its_short_wave_bands_by_sensor(
         assets = {key: asset | {"eo:bands": [{"name": key}]} for key, asset in assets.items()}
     scene = _scene(assets | _files("oa_fmask oa_nbart_contiguity"), {"platform": platform}, collection="ga_x_ard_3")
     assert [band.name for band in scene.bands] == ["blue", "green", "red", *names.split()]
-    assert (scene.level, scene.masks) == ("l2a", ())
+    assert (scene.level, scene.masks, scene.classed_mask) == ("l2a", (), "oa_fmask")
 
 
 @pytest.mark.parametrize(
@@ -104,3 +104,33 @@ def test_the_flag_of_an_applied_offset_has_two_names(archive: str, value: object
 def test_surface_reflectance_is_level_2(collection: str, keys: str, level: str | None) -> None:
     common = {"eo:bands": [{"name": "b", "common_name": "blue"}]}
     assert _scene(_files(keys, **common), collection=collection).level == level
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, (4e-5, -0.2, "l1c")),
+        ({"view:sun_elevation": 90}, (2e-5, -0.1, "l1c")),
+        ({"landsat:collection_number": "01"}, (None, None, "l1c")),
+        ({"view:sun_elevation": None}, (None, None, "l1c")),
+        ({"view:sun_elevation": -3}, (None, None, "l1c")),
+        ({"platform": "LANDSAT_7"}, (None, None, "l1c")),
+        ({"landsat:correction": "L2SP"}, (2.75e-5, -0.2, "l2a")),
+    ],
+    ids=str,
+)
+def test_level_1_of_landsat_is_read_by_the_elevation_of_the_sun(
+    changes: dict[str, Any], expected: tuple[float | None, float | None, str]
+) -> None:
+    properties = {
+        "platform": "LANDSAT_8",
+        "landsat:collection_number": "02",
+        "landsat:correction": "L1TP",
+        "view:sun_elevation": 30.0,
+    }
+    scene = _scene(_files("blue green red nir08"), properties | changes)
+    for band in scene.bands:
+        assert (band.scale, band.offset) == pytest.approx(expected[:2])
+    assert scene.level == expected[2]
+    stated = _scene(_files("blue", **{"raster:bands": [{"scale": 3e-5, "offset": -0.15}]}), properties | changes)
+    assert [(band.scale, band.offset) for band in stated.bands] == [(3e-5, -0.15)]

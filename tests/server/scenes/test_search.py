@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.errors import SourceUnreadableError
+from server.scenes.acquisition import footprint_overlap
 from server.scenes.bounded import MOST_VALUES
 from server.scenes.search import (
     SearchPage,
@@ -21,7 +22,6 @@ from server.scenes.search import (
     search_periods,
     search_query,
 )
-from server.scenes.similar import footprint_overlap
 
 WHERE: Final = "https://example.org/v1/search?token=2"
 NOON: Final = datetime(2024, 6, 15, 12, tzinfo=UTC)

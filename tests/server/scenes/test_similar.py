@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from algorithms.errors import ParameterError
-from server.scenes.similar import Acquisition, covering, footprint, footprint_overlap, ranked
+from server.scenes.acquisition import Acquisition, footprint, footprint_overlap
+from server.scenes.similar import covering, ranked
 
 NOON = datetime(2024, 6, 15, 10, 0, tzinfo=UTC)
 TARGET = Acquisition(

@@ -39,12 +39,13 @@ def test_what_is_looked_up_is_of_the_moment_and_counts_only_grow() -> None:
     assert 'clearsky_cache_hits_total{cache="computed",tier="memory"} 4.0' in lines(metrics)
 
 
-def test_tiers_of_one_cache_are_counted_apart_and_weighed_together() -> None:
+def test_tiers_of_one_cache_are_counted_and_weighed_apart() -> None:
     tiers = (CacheFigures("windows", "memory", 10, 1, 2), CacheFigures("windows", "shared", 5, 3, 4))
     text = lines(Metrics("1", lambda: Figures(tiers, 0, "cpu")))
     assert 'clearsky_cache_hits_total{cache="windows",tier="memory"} 1.0' in text
     assert 'clearsky_cache_hits_total{cache="windows",tier="shared"} 3.0' in text
-    assert 'clearsky_cache_bytes{cache="windows"} 15.0' in text
+    assert 'clearsky_cache_bytes{cache="windows"} 10.0' in text
+    assert 'clearsky_shared_cache_bytes{cache="windows"} 5.0' in text
 
 
 def test_a_provider_that_gives_way_is_no_longer_named() -> None:

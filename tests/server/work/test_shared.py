@@ -84,6 +84,9 @@ class Troubled:
     def release(self, name: str, token: str) -> None:
         self._ask("release", name, token)
 
+    def nbytes(self) -> int:
+        return self._ask("nbytes")
+
     def describe(self) -> str:
         return "somewhere"
 
@@ -109,7 +112,7 @@ def test_a_value_is_looked_up_once(folder: FolderStore) -> None:
     cache = TileCache(1 << 20, shared=cache_on(store))
     made = ["claim", "put", "release"]
     cache.get(1, Counting())
-    assert store.requests == ["get_many", *made]
+    assert store.requests == ["get_many", "claim", "put", "nbytes", "release"]
     store.requests.clear()
     cache.load([1, 2, 3])
     cache.get(2, Counting())
@@ -123,6 +126,14 @@ def test_a_value_is_looked_up_once(folder: FolderStore) -> None:
     store.requests.clear()
     TileCache(1 << 20, shared=cache_on(store)).get(3, compute)
     assert store.requests == ["get_many"]
+
+
+def test_figures_say_what_the_store_holds(folder: FolderStore) -> None:
+    cache = cache_on(folder)
+    cache.get(1, lambda: np.random.default_rng(0).bytes(10_000))
+    assert 10_000 <= cache.figures.nbytes < 20_000
+    cache.find([1, 2])
+    assert (cache.figures.hits, cache.figures.misses) == (1, 2)
 
 
 def test_nothing_is_kept_of_a_computation_that_fails(folder: FolderStore) -> None:

@@ -86,6 +86,13 @@ def test_a_claim_is_no_value(store: Store) -> None:
     assert store.get_many(["n:1"]) == [None]
 
 
+def test_what_it_holds_is_weighed(store: Store) -> None:
+    before = store.nbytes()
+    for k in range(4):
+        store.put(f"v:{k:02}", bytes(50_000))
+    assert 200_000 <= store.nbytes() - before < 400_000
+
+
 def test_a_folder_is_bounded_and_what_was_not_read_for_longest_goes_first(tmp_path: Path) -> None:
     store = FolderStore(tmp_path, most_bytes=10_000)
     begun = time.time()

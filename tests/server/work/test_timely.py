@@ -18,6 +18,7 @@ from server.work.codec import Codec
 from server.work.redisstore import RedisStore
 from server.work.shared import SharedCache
 from server.work.store import MOST_STORED_BYTES, StoreFailedError
+from server.work.timely import TimelySocket, allowing
 from tests.helpers.redisserver import RedisServer
 
 
@@ -57,6 +58,38 @@ def serving(speaker: Speaker) -> Iterator[str]:
         threading.Thread(target=accept, daemon=True).start()
         yield f"redis://127.0.0.1:{server.getsockname()[1]}/0"
         server.shutdown(socket.SHUT_RDWR)
+
+
+def read(connection: TimelySocket, into: bool) -> int:
+    return connection.recv_into(bytearray(4096)) if into else len(connection.recv(4096))
+
+
+@pytest.mark.parametrize("into", [False, True])
+def test_an_allowance_is_of_all_calls_together(into: bool) -> None:
+    """Whichever way a client reads: time or bytes end it, and the socket's own timeout is back."""
+    here, there = socket.socketpair()
+    with here, there:
+        here.settimeout(7)
+        connection = TimelySocket(here)
+
+        def drip() -> None:
+            while True:
+                there.sendall(b"x")
+                read(connection, into)
+
+        there.sendall(bytes(3000))
+        with allowing(seconds=30, nbytes=5000):
+            assert read(connection, into) == 3000
+            there.sendall(bytes(3000))
+            with pytest.raises(OSError, match="larger than it can be"):
+                read(connection, into)
+        with allowing(seconds=0.05, nbytes=1 << 20), pytest.raises(TimeoutError):
+            drip()
+        with allowing(seconds=0.05, nbytes=5000), pytest.raises(TimeoutError):
+            connection.sendall(bytes(64 << 20))  # nobody reads it
+        assert here.gettimeout() == 7
+        there.sendall(b"x")
+        assert read(connection, into) > 0
 
 
 ASKING: list[Callable[[RedisStore], Any]] = [

@@ -10,10 +10,11 @@ from typing import Any, Final
 
 import yaml
 
-from server.errors import RecipeError
+from algorithms.errors import InputError
+from server.errors import DocumentError, RecipeError
 
-RECIPE_BYTES: Final = 1 << 16
-"""Largest recipe file; real ones have some hundred bytes."""
+YAML_BYTES: Final = 1 << 16
+"""Largest file; real recipes and model cards have some hundred bytes."""
 
 MAX_DEPTH: Final = 8
 """Deepest nesting of lists and mappings."""
@@ -94,8 +95,8 @@ def _scalar(node: yaml.ScalarNode, where: str) -> Any:
         if kind == "float" and math.isfinite(number := float(text)):
             return number
     except (ValueError, KeyError):
-        raise RecipeError(f"{where}: {text[:40]!r} is not of type {kind}; write a plain value without tags") from None
-    raise RecipeError(f"{where}: {text[:40]!r} with tag {kind!r} is not accepted; write a plain value without tags")
+        raise DocumentError(f"{where}: {text[:40]!r} is not of type {kind}; write a plain value without tags") from None
+    raise DocumentError(f"{where}: {text[:40]!r} with tag {kind!r} is not accepted; write a plain value without tags")
 
 
 def _value(node: yaml.Node, key: ValuePath, name: str, lines: dict[ValuePath, int]) -> Any:
@@ -104,7 +105,7 @@ def _value(node: yaml.Node, key: ValuePath, name: str, lines: dict[ValuePath, in
     if isinstance(node, yaml.ScalarNode):
         return _scalar(node, where)
     if node.tag.removeprefix(_TAG) not in ("seq", "map"):
-        raise RecipeError(f"{where}: tag {node.tag!r} is not accepted; write plain values without tags")
+        raise DocumentError(f"{where}: tag {node.tag!r} is not accepted; write plain values without tags")
     if isinstance(node, yaml.SequenceNode):
         return [_value(child, (*key, i), name, lines) for i, child in enumerate(node.value)]
     values: dict[str, Any] = {}
@@ -112,9 +113,9 @@ def _value(node: yaml.Node, key: ValuePath, name: str, lines: dict[ValuePath, in
         line = title.start_mark.line + 1
         word = _scalar(title, f"{name}:{line}") if isinstance(title, yaml.ScalarNode) else None
         if not isinstance(word, str):
-            raise RecipeError(f"{name}:{line}: a key must be a plain word; put it in quotes")
+            raise DocumentError(f"{name}:{line}: a key must be a plain word; put it in quotes")
         if (*key, word) in lines:
-            raise RecipeError(f"{name}:{line}: {word[:40]!r} occurs twice here; remove one")
+            raise DocumentError(f"{name}:{line}: {word[:40]!r} occurs twice here; remove one")
         lines[*key, word] = line
         value = _value(child, (*key, word), name, lines)
         if value is not None:
@@ -127,31 +128,42 @@ def _compose(text: str, name: str) -> yaml.Node | None:
         node: yaml.Node | None = yaml.compose(text, Loader=_Loader)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise RecipeError(f"{name}:{line}: character {error.character!r} is not accepted; remove it") from None
+        raise DocumentError(f"{name}:{line}: character {error.character!r} is not accepted; remove it") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = f"{error.problem or error.context}"
-        raise RecipeError(f"{name}:{mark.line + 1 if mark else 1}: not YAML: {problem}; correct the syntax") from None
+        raise DocumentError(f"{name}:{mark.line + 1 if mark else 1}: not YAML: {problem}; correct the syntax") from None
     return node
 
 
-def read_yaml(content: bytes, name: str) -> Document:
+def read_yaml(
+    content: bytes, name: str, *, refuse: type[InputError] = RecipeError, keys: tuple[str, ...] = ("name", "target")
+) -> Document:
     """Read a YAML or JSON file whose top level is a mapping.
 
     Args:
         content: the file's bytes, UTF-8.
         name: what messages call the file.
+        refuse: the error for anything else.
+        keys: what such a file has at least, for messages.
 
     Raises:
-        RecipeError: with `name:line`, for anything else.
+        InputError: of that type, with `name:line`.
     """
-    if len(content) > RECIPE_BYTES:
-        raise RecipeError(f"{name}:1: {len(content)} bytes are more than {RECIPE_BYTES}; a recipe is a short file")
+    try:
+        return _read(content, name, keys)
+    except DocumentError as error:
+        raise refuse(str(error)) from error.__cause__
+
+
+def _read(content: bytes, name: str, keys: tuple[str, ...]) -> Document:
+    if len(content) > YAML_BYTES:
+        raise DocumentError(f"{name}:1: {len(content)} bytes are more than {YAML_BYTES}; real ones are short")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise RecipeError(
+        raise DocumentError(
             f"{name}:{line}: byte {content[error.start]:#x} is not UTF-8; save the file as UTF-8"
         ) from None
     if text.lstrip().startswith("{"):
@@ -160,7 +172,8 @@ def read_yaml(content: bytes, name: str) -> Document:
     lines: dict[ValuePath, int] = {}
     values = _value(node, (), name, lines) if node else None
     if not isinstance(values, dict):
-        raise RecipeError(f"{name}:1: has no `key: value` lines; write at least `name:` and `target:`")
+        least = " and ".join(f"`{key}:`" for key in keys)
+        raise DocumentError(f"{name}:1: has no `key: value` lines; write at least {least}")
     return Document(name, values, lines)
 
 

@@ -1,25 +1,10 @@
-"""ClearSky in notebooks and programs: scenes without their clouds, by the same code as the server's tiles.
-
-```python
-import clearsky
-
-scene = clearsky.open("cloudy.tif", replacement="clear.tif")
-scene.preview()  # a picture in a notebook
-scene.to_xarray()  # the filled pixels, with coordinates and CRS
-scene.export("cloud-free.tif")
-```
-"""
+"""Scenes as objects: pixels, masks, pictures, files and map tiles, by the code of reader and export."""
 
 from __future__ import annotations
 
 import json
-import threading
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
@@ -31,129 +16,30 @@ from rasterio.errors import CRSError
 from rio_tiler.models import ImageData
 from titiler.core.resources.enums import ImageType
 
-from algorithms import buffer_mask, cloud_mask, fill_clouds, reclassify, stepwise_adjustment
-from algorithms.errors import ClearSkyError, ParameterError, check_choice
-from algorithms.options import OPTIONS
+from algorithms.errors import ParameterError, check_choice, whole_number
+from algorithms.options import WHOLE_ADJUSTMENT, check_tiled
 from algorithms.removal import CloudAlgorithm, CloudMask, CloudRemoval
 from algorithms.styles import DEFAULT_STYLE, STYLES
-from server import __version__
-from server.analysis.parameters import PARAMETERS, fields_of
+from clearsky.labelled import labelled_image
+from clearsky.pictures import Picture, Place
+from clearsky.tiles import BBox, LocalTiles, serve_tiles
+from server.analysis.parameters import PARAMETERS
 from server.analysis.request import Request
 from server.export.job import ExportJob
 from server.export.looking import Scenery, looking
 from server.export.scene import export_scene
+from server.export.stepwise import fill_image
 from server.http.reader import open_request
 from server.http.render import render
 from server.raster.dataset import Dataset, dataset_crs
-from server.scenes.bandlist import files_of, joined_files
+from server.scenes.bandlist import files_of
 from server.settings import Settings
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = [
-    "ClearSkyError",
-    "LocalTiles",
-    "Picture",
-    "Scene",
-    "__version__",
-    "buffer_mask",
-    "cloud_mask",
-    "fill_clouds",
-    "open",
-    "reclassify",
-    "stepwise_adjustment",
-]
-
-Place = str | Path
-BBox = tuple[float, float, float, float]
 PREVIEW_PIXELS: Final = 1024
 """Longer side of a preview unless its user says otherwise."""
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A PNG, which a notebook shows."""
-
-    png: bytes
-    """The file."""
-
-    def _repr_png_(self) -> bytes:
-        return self.png
-
-    def save(self, path: Place) -> None:
-        """Write it to a file."""
-        Path(path).write_bytes(self.png)
-
-
-@dataclass(slots=True)
-class LocalTiles:
-    """Map tiles of a scene, served by this process on its own machine until `close`."""
-
-    url: str
-    """Address of the tiles, with {z}, {x} and {y}."""
-    bounds: BBox
-    """West, south, east, north in degrees."""
-    zooms: tuple[int, int]
-    """Least and greatest useful zoom."""
-    _stop: Any
-    """Ends the server."""
-
-    def close(self) -> None:
-        """Stop serving."""
-        self._stop()
-
-    def to_ipyleaflet(self, **options: Any) -> Any:
-        """A layer for `ipyleaflet.Map` and `leafmap`, which must be installed."""
-        from ipyleaflet import TileLayer  # noqa: PLC0415  (a notebook's own package)
-
-        return TileLayer(url=self.url, max_zoom=self.zooms[1] + 2, **options)
-
-    def to_folium(self, **options: Any) -> Any:
-        """A layer for `folium.Map`, which must be installed."""
-        from folium import TileLayer  # noqa: PLC0415  (a notebook's own package)
-
-        return TileLayer(tiles=self.url, attr="ClearSky", overlay=True, max_zoom=self.zooms[1] + 2, **options)
-
-
-def open(  # noqa: A001  (as rasterio's and xarray's)
-    target: Place | Sequence[Place],
-    *,
-    replacement: Place | Sequence[Place] = (),
-    settings: Settings | None = None,
-    **options: Any,
-) -> Scene:
-    """Open a scene; its rasters are read when something is asked for.
-
-    Args:
-        target: a GeoTIFF or JP2, a STAC Item, a `.SAFE` or Landsat product (paths or addresses), or a list of files,
-            one for each band.
-        replacement: other dates of the same place, of any of these kinds, in the order of preference; `auto` looks them
-            up in the STAC API of the target's archive.
-        settings: caches, threads and credentials; by default those of the environment (`CLEARSKY_...`).
-        options: every parameter of the server (`mask`, `model`, `bands`, `level`, ...) and of its algorithm (`window`,
-            `buffer`, `adjustment`, `sensitivity`, ...), by the same names.
-
-    Raises:
-        ParameterError: an option that there is none of, or a value that it does not take. SourceError: a raster that
-            cannot be read.
-    """
-    if unknown := [name for name in options if name not in PARAMETERS and name not in OPTIONS]:
-        known = ", ".join(sorted([*PARAMETERS, *OPTIONS]))
-        raise ParameterError(f"there is no option {unknown[0]!r}; choose from {known}")
-    named = {
-        name: _texts(value) if PARAMETERS[name].repeated else value
-        for name, value in options.items()
-        if name in PARAMETERS
-    }
-    named["replacement"] = _texts(replacement)
-    request = Request(joined_files(list(_texts(target))), **fields_of(named))
-    chosen = {name: options[name] for name in OPTIONS if name in options}
-    return Scene(request, {name: value for name, value in named.items() if value}, chosen, settings or Settings())
-
-
-def _texts(value: Place | Sequence[Place]) -> tuple[str, ...]:
-    return (str(value),) if isinstance(value, (str, Path)) else tuple(map(str, value))
 
 
 class Scene:
@@ -237,7 +123,9 @@ class Scene:
         """
         check_choice(style, STYLES, what="style")
         process = self._filler if filled else None
-        return Picture(render(self._scenery.preview(process, size=size, style=style, filled=filled), ImageType.png)[0])
+        return Picture(
+            render(self._scenery.preview(process, size=_pixels(size), style=style, filled=filled), ImageType.png)[0]
+        )
 
     def read(
         self,
@@ -253,7 +141,7 @@ class Scene:
             bbox: west, south, east, north; None for the whole scene.
             crs: of the box; the pixels stay in the target's.
             size: longer side of the result in pixels; None for the target's own resolution.
-            filled: whether the clouds are filled.
+            filled: whether the clouds are filled; with `adjustment="stepwise"` only of the whole at its own resolution.
 
         Returns:
             rio-tiler's `ImageData`: `.array` (bands, rows, cols) masked, `.bounds`, `.crs`, `.band_descriptions`.
@@ -261,7 +149,11 @@ class Scene:
         Raises:
             ParameterError: a box or CRS that cannot be used. TooLargeError: more pixels than the settings allow.
         """
-        return self._read(self._filler if filled else None, bbox, crs, size)
+        process = self._filler if filled else None
+        if process is not None and process.adjustment == WHOLE_ADJUSTMENT and bbox is None and size is None:
+            look = self._scenery
+            return fill_image(self._read(None, None, crs, None), look.request, look.analysis, process)
+        return self._read(process, bbox, crs, size)
 
     def mask(
         self, bbox: BBox | None = None, *, crs: Any = "EPSG:4326", size: int | None = None
@@ -283,37 +175,11 @@ class Scene:
             (band, y, x) with the bands' names, coordinates of the pixels' centres, `spatial_ref` as rioxarray has it,
             scale, offset and nodata as attributes.
         """
-        import xarray as xr  # noqa: PLC0415  (an extra)
-
         image = self.read(bbox, crs=crs, size=size, filled=filled)
-        assert image.bounds is not None and image.crs is not None  # noqa: S101, PT018  (of a raster with a place)
-        west, south, east, north = image.bounds
-        rows, cols = image.array.shape[1:]
-        x = west + (np.arange(cols) + 0.5) * (east - west) / cols
-        y = north - (np.arange(rows) + 0.5) * (north - south) / rows
-        reference = {
-            "crs_wkt": image.crs.to_wkt(),
-            "spatial_ref": image.crs.to_wkt(),
-            "GeoTransform": " ".join(repr(float(v)) for v in image.transform.to_gdal()),
-        }
-        dataset, missing = self._dataset, image.array.mask.any()
-        values = image.array.data
-        attributes: dict[str, Any] = {"scale_factor": dataset.scales[0], "add_offset": dataset.offsets[0]}
-        if dataset.nodata is not None:
-            values = np.ma.filled(image.array, dataset.nodata)
-            attributes["_FillValue"] = dataset.nodata
-        elif missing:
-            values = np.ma.filled(image.array.astype(np.float32), np.nan)
-        names = [name or f"b{i}" for i, name in enumerate(image.band_descriptions or image.band_names, start=1)]
-        return xr.DataArray(
-            values,
-            dims=("band", "y", "x"),
-            coords={"band": names, "y": y, "x": x, "spatial_ref": ((), 0, reference)},
-            attrs=attributes,
-            name=Path(self._named.target).stem,
-        )
+        return labelled_image(image, self._dataset, name=Path(self._named.target).stem)
 
     def _read(self, process: CloudAlgorithm | None, bbox: BBox | None, crs: Any, size: int | None) -> ImageData:
+        size = None if size is None else _pixels(size)
         look, request = self._scenery, self._scenery.request
         if process is None:
             request = replace(request, replacements=(), replacement_masks=())
@@ -351,8 +217,13 @@ class Scene:
         Args:
             filled: whether the clouds are filled.
             style: colours of the tiles.
+
+        Raises:
+            ParameterError: there is no such style, or the fill is none for tiles.
         """
         check_choice(style, STYLES, what="style")
+        if filled:
+            check_tiled(self._removal.options)
         query = [("url", file) for file in files_of(self._named.target)]
         for name, value in self._parameters.items():
             if filled or not name.startswith("replacement"):
@@ -360,44 +231,17 @@ class Scene:
         if filled and self._options:
             query.append(("algorithm_params", json.dumps(self._options)))
         query.append(("style", style))
-        tiles = _serve(self._settings, self._named.sources, urlencode(query))
+        tiles = serve_tiles(self._settings, self._named.sources, urlencode(query))
         self._tiles.append(tiles)
         return tiles
+
+
+def _pixels(size: object) -> int:
+    return whole_number(size, least=1, most=None, message=f"size {size!r} is no whole number of pixels from 1 on")
 
 
 def _crs(value: Any) -> CRS:
     try:
         return CRS.from_user_input(value)
-    except CRSError as error:
-        raise ParameterError(f"crs {value!r} is none that can be read; give for example EPSG:4326") from error
-
-
-def _serve(settings: Settings, own: Sequence[str], query: str) -> LocalTiles:
-    """Tiles by the server itself, on a port of this machine that is free."""
-    import uvicorn  # noqa: PLC0415  (start-up)
-
-    from server.app import create_app  # noqa: PLC0415
-
-    app = create_app(settings, own=own)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
-    thread = threading.Thread(target=server.run, name="clearsky-tiles", daemon=True)
-    thread.start()
-    while not server.started:
-        if not thread.is_alive():
-            raise ParameterError("the local tile server does not start; see the log")
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    base = f"http://127.0.0.1:{port}"
-
-    def stop() -> None:
-        server.should_exit = True
-        thread.join(10)
-
-    try:
-        with urllib.request.urlopen(f"{base}/cog/WebMercatorQuad/tilejson.json?{query}") as answer:  # noqa: S310
-            told = json.load(answer)
-    except urllib.error.HTTPError as error:
-        stop()
-        raise ParameterError(json.load(error)["detail"]) from error
-    url = f"{base}/cog/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.webp?{query}"
-    return LocalTiles(url, tuple(told["bounds"]), (told["minzoom"], told["maxzoom"]), stop)
+    except (CRSError, ValueError, TypeError) as error:
+        raise ParameterError(f"crs {value!r} cannot be read; give for example EPSG:4326") from error
