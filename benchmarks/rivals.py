@@ -117,7 +117,7 @@ def single_bands(url: str, folder: Path) -> None:
 def rivals(url: str, bands: Path, python: str) -> list[Rival]:
     """All servers, ours first."""
     query = urlencode({"url": url, "bidx": SHOWN, "rescale": f"{RANGE[0]},{RANGE[1]}"}, doseq=True)
-    local = urlencode({"filename": url, "indexes": SHOWN, "vmin": RANGE[0], "vmax": RANGE[1]}, doseq=True)
+    local = urlencode({"indexes": ",".join(map(str, SHOWN)), "vmin": RANGE[0], "vmax": RANGE[1]})
     sides = "&".join(f"{side}_range=[{RANGE[0]},{RANGE[1]}]" for side in "rgb")
     channels = "&".join(f"{side}=b{number}" for side, number in zip("rgb", SHOWN, strict=True))
 
@@ -137,7 +137,7 @@ def rivals(url: str, bands: Path, python: str) -> list[Rival]:
         Rival("TiTiler, recommended settings", app("plain"), titiler, RECOMMENDED),
         Rival(
             "localtileserver",
-            [python, "-m", "localtileserver", url, "--port", "{port}", "--browser", "False"],
+            [python, "-m", "localtileserver", url, "--port", "{port}", "--browser", "no"],
             lambda t: f"/api/tiles/{t.z}/{t.x}/{t.y}.png?{local}",
             {},
             "localtileserver",
