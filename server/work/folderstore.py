@@ -125,6 +125,13 @@ class FolderStore:
                 return "there"
             return "mine"
 
+    def renew(self, name: str, token: str, seconds: float) -> None:
+        """See `Store`."""
+        path = self._path(name).with_suffix(".claim")
+        with store_failures(OSError), contextlib.suppress(FileNotFoundError):
+            if path.read_text() == token:
+                os.utime(path, (time.time(), time.time() + seconds))
+
     def release(self, name: str, token: str) -> None:
         """See `Store`."""
         path = self._path(name).with_suffix(".claim")

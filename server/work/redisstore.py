@@ -65,6 +65,10 @@ class RedisStore:
         "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) else return 0 end"
     )
 
+    _RENEW: Final = (
+        "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) else return 0 end"
+    )
+
     def __init__(self, url: str) -> None:
         """Connect at first use.
 
@@ -143,6 +147,11 @@ class RedisStore:
                 self.release(name, token)
             return "there"
         return "mine" if mine else "taken"
+
+    def renew(self, name: str, token: str, seconds: float) -> None:
+        """See `Store`."""
+        with _exchange():
+            self._client.eval(self._RENEW, 1, name + ":claim", token, str(int(1000 * seconds)))
 
     def release(self, name: str, token: str) -> None:
         """See `Store`."""

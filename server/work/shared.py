@@ -16,6 +16,7 @@ import cachetools
 
 from server.work.codec import Codec, DamagedValueError
 from server.work.figures import CacheFigures
+from server.work.heartbeat import MOST_CLAIMED_SECONDS, Heartbeat
 from server.work.pool import stepped_aside
 from server.work.readiness import Dependency
 from server.work.store import MOST_STORED_BYTES, Store, StoreFailedError
@@ -26,7 +27,7 @@ V = TypeVar("V")
 logger = logging.getLogger("clearsky")
 
 CLAIM_SECONDS: Final = 20.0
-"""Time after which others no longer wait for what a process claims to compute: it may be gone."""
+"""Time after which a claim ends that its holder does not renew: it is gone."""
 CLAIM_POLL_SECONDS: Final = 0.05
 """Time between two looks for what another process computes."""
 SLOW_SECONDS: Final = 0.1
@@ -110,6 +111,7 @@ class SharedCache:
         self._held = 0
         self._weighed = -WEIGHED_SECONDS
         self._absent: cachetools.TTLCache[str, bool] = cachetools.TTLCache(REMEMBERED_ABSENT, ABSENT_SECONDS)
+        self._heartbeat = Heartbeat(self._renew, CLAIM_SECONDS)
         self.counts: Final[Counter[str]] = Counter()
         """Values found (`hits`), not found (`misses`), written (`writes`), and garbage (`damaged`)."""
 
@@ -171,7 +173,7 @@ class SharedCache:
             value: V = found[key]
             return value
         token = secrets.token_hex(8)
-        until = time.monotonic() + CLAIM_SECONDS
+        until = time.monotonic() + MOST_CLAIMED_SECONDS
         while True:
             claim = self._ask(lambda: self._store.claim(name, token, CLAIM_SECONDS))
             if claim == "there" and key in (found := self.find([key], counted=False)):
@@ -186,12 +188,16 @@ class SharedCache:
 
     def _computed(self, name: str, token: str, compute: Callable[[], V], lasting: Callable[[V], bool]) -> V:
         try:
-            value = compute()
+            with self._heartbeat.holding(name, token):
+                value = compute()
             if lasting(value):
                 self._put(name, value)
             return value
         finally:
             self._ask(lambda: self._store.release(name, token))
+
+    def _renew(self, name: str, token: str) -> None:
+        self._ask(lambda: self._store.renew(name, token, CLAIM_SECONDS))
 
     def put(self, key: Hashable, value: object) -> None:
         """Share a value."""

@@ -28,6 +28,9 @@ class Store(Protocol):
     def claim(self, name: str, token: str, seconds: float) -> Claim:
         """Claim a name whose value is to be computed; the claim ends by itself after a time."""
 
+    def renew(self, name: str, token: str, seconds: float) -> None:
+        """Let a claim end so much later, if it is still this one."""
+
     def release(self, name: str, token: str) -> None:
         """Give a claim back, if it is still this one."""
 

@@ -81,6 +81,9 @@ class Troubled:
     def claim(self, name: str, token: str, seconds: float) -> Claim:
         return self._ask("claim", name, token, seconds)
 
+    def renew(self, name: str, token: str, seconds: float) -> None:
+        self._ask("renew", name, token, seconds)
+
     def release(self, name: str, token: str) -> None:
         self._ask("release", name, token)
 
@@ -187,9 +190,21 @@ def test_who_waits_for_another_process_goes_when_the_client_goes(folder: FolderS
 def test_a_process_that_died_at_work_is_not_waited_for_long(
     folder: FolderStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared, "CLAIM_SECONDS", 0.3)
-    folder.claim("n:1", "dead", 30)
+    folder.claim("n:1", "dead", 0.3)
     assert cache_on(folder).get(1, Counting()) == (1, "value")
+    monkeypatch.setattr(shared, "MOST_CLAIMED_SECONDS", 0.3)
+    folder.claim("n:2", "never ends", 30)
+    assert cache_on(folder).get(2, Counting()) == (1, "value")
+
+
+def test_what_takes_longer_than_a_claim_holds_is_computed_once(
+    folder: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared, "CLAIM_SECONDS", 0.5)
+    compute = Counting(seconds=2)
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(lambda _: cache_on(folder).get(1, compute), range(3))) == 3 * [(1, "value")]
+    assert compute.runs == 1
 
 
 def test_a_store_that_fails_is_left_alone_and_used_again(

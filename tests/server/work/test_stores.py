@@ -81,6 +81,16 @@ def test_a_claim_ends_by_itself(store: Store) -> None:
     assert store.claim("n:1", "third", 30) == "taken"
 
 
+def test_a_claim_is_renewed_by_its_holder_alone(store: Store) -> None:
+    assert store.claim("n:1", "works", 0.3) == "mine"
+    assert store.claim("n:2", "works", 0.3) == "mine"
+    store.renew("n:1", "works", 30)
+    store.renew("n:2", "somebody else", 30)
+    store.renew("n:3", "works", 30)
+    time.sleep(0.4)
+    assert [store.claim(f"n:{k}", "next", 30) for k in (1, 2, 3)] == ["taken", "mine", "mine"]
+
+
 def test_a_claim_is_no_value(store: Store) -> None:
     assert store.claim("n:1", "token", 30) == "mine"
     assert store.get_many(["n:1"]) == [None]

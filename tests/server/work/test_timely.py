@@ -97,11 +97,12 @@ ASKING: list[Callable[[RedisStore], Any]] = [
     lambda store: store.put("n:1", b"value"),
     lambda store: store.drop("n:1"),
     lambda store: store.claim("n:1", "token", 30),
+    lambda store: store.renew("n:1", "token", 30),
     lambda store: store.release("n:1", "token"),
 ]
 
 
-@pytest.mark.parametrize("ask", ASKING, ids=["get_many", "put", "drop", "claim", "release"])
+@pytest.mark.parametrize("ask", ASKING, ids=["get_many", "put", "drop", "claim", "renew", "release"])
 def test_an_answer_that_drips_ends_when_its_time_is_over(
     ask: Callable[[RedisStore], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
