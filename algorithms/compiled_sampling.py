@@ -9,11 +9,17 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba import types
 
 from algorithms.sampling import EDGE_CELLS, STEPS_PER_CELL
 
 
-def _compiled(*signatures: str) -> Callable[[Callable[..., Any]], Any]:
+def _given(kind: Any, dimensions: int = 1) -> Any:
+    """An array that is read alone: one that another process has computed cannot be written to."""
+    return types.Array(kind, dimensions, "C", readonly=True)
+
+
+def _compiled(*signatures: Any) -> Callable[[Callable[..., Any]], Any]:
     """Compile at once; kept on disk where there is a place to keep it."""
 
     def compile_now(function: Callable[..., Any]) -> Any:
@@ -25,7 +31,7 @@ def _compiled(*signatures: str) -> Callable[[Callable[..., Any]], Any]:
     return compile_now
 
 
-@_compiled("float64[:,::1](float64[:,::1], int64, int64, int64, int64)")
+@_compiled(types.float64[:, ::1](_given(types.float64, 2), *4 * [types.int64]))
 def compiled_spread_nodes(nodes, spacing, height, width, factor):  # type: ignore[no-untyped-def]
     """See `algorithms.sampling.numpy_spread_nodes`."""
     across = np.empty(nodes.shape[1], np.float64)
@@ -49,7 +55,7 @@ def compiled_spread_nodes(nodes, spacing, height, width, factor):  # type: ignor
 
 
 @_compiled(
-    "uint8[:,::1](uint8[:,::1], float64[:,::1], float64[:,::1], int64, int64, int64, int64, int64, int64)",
+    types.uint8[:, ::1](_given(types.uint8, 2), _given(types.float64, 2), _given(types.float64, 2), *6 * [types.int64])
 )
 def compiled_look_up(cells, rows, cols, top, left, height, width, pooled, outside):  # type: ignore[no-untyped-def]
     """See `algorithms.sampling.numpy_look_up`."""
@@ -76,7 +82,15 @@ def _corner(position, size):  # type: ignore[no-untyped-def]
 
 
 @_compiled(
-    "void(float32[:,::1], float64[::1], float64[::1], int64[::1], float32[:,:,::1], int64[::1], int64, int64, int64)",
+    types.void(
+        types.float32[:, ::1],
+        _given(types.float64),
+        _given(types.float64),
+        _given(types.int64),
+        _given(types.float32, 3),
+        _given(types.int64),
+        *3 * [types.int64],
+    )
 )
 def compiled_sample_fields(result, rows, cols, bounds, fields, columns, top, left, size):  # type: ignore[no-untyped-def]
     """See `algorithms.sampling.numpy_sample_fields`."""
@@ -100,8 +114,17 @@ def compiled_sample_fields(result, rows, cols, bounds, fields, columns, top, lef
 
 
 @_compiled(
-    "void(float32[:,::1], float64[::1], float64[::1], int64[::1], int32[::1], int32[::1], float32[:,::1], int64[::1], "
-    "int64)",
+    types.void(
+        types.float32[:, ::1],
+        _given(types.float64),
+        _given(types.float64),
+        _given(types.int64),
+        _given(types.int32),
+        _given(types.int32),
+        _given(types.float32, 2),
+        _given(types.int64),
+        types.int64,
+    )
 )
 def compiled_add_border(result, rows, cols, bounds, at_rows, at_cols, values, bands, factor):  # type: ignore[no-untyped-def]
     """See `algorithms.sampling.numpy_add_border`."""

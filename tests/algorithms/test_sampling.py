@@ -23,11 +23,19 @@ def points(extent: float, seed: int) -> np.ndarray:
     return found + sampling.EDGE_CELLS
 
 
+def read_only(*arrays: np.ndarray) -> None:
+    """As those are that another process has computed."""
+    for array in arrays:
+        array.setflags(write=False)
+
+
 def border() -> Border:
     """The correction of scattered pixels of rows 12 to 39, columns 20 to 59."""
     rng = np.random.default_rng(3)
     rows, cols = (axis.astype(np.int32) for axis in np.nonzero(rng.random((28, 40)) < 0.4))
-    return Border(rows + 12, cols + 20, rng.standard_normal((len(rows), 3)).astype(np.float32))
+    found = Border(rows + 12, cols + 20, rng.standard_normal((len(rows), 3)).astype(np.float32))
+    read_only(found.rows, found.cols, found.values)
+    return found
 
 
 def calls(loops: Any) -> list[np.ndarray]:
@@ -35,15 +43,19 @@ def calls(loops: Any) -> list[np.ndarray]:
     rng = np.random.default_rng(1)
     nodes = np.sort(rng.uniform(0, 300, (6, 9)), axis=1)
     nodes[2, 3] = np.inf
+    read_only(nodes)
     found = [loops["spread_nodes"](nodes, 16, 75, 120, factor) for factor in (1, 2, 6)]
     rows, cols = points(40, 4), points(60, 5)
     rows[:3] = np.nan, np.inf, -np.inf
+    read_only(rows, cols)
     at = rows.reshape(20, 35), cols.reshape(20, 35)
     cells = rng.integers(0, 255, (40, 60), np.uint8)
+    read_only(cells)
     found.append(loops["look_up"](cells, *at, (0, 0), (40, 60), 0, 255))
     found.append(loops["look_up"](cells[:5, :8], *at, (8, 4), (20, 32), 2, 7))
     for shape, columns, size in (((40, 60, 6), (0, 2, 3, 5), 1), ((40, 60, 10), (1, 6), 1), ((1, 1, 4), (1, 3), 2)):
         fields = rng.standard_normal(shape).astype(np.float32)
+        read_only(fields)
         sampled = np.zeros((len(columns), POINTS), np.float32)
         loops["sample_fields"](sampled, rows, cols, (0, 32, 0, 64), fields, np.array(columns), (1, 2), size)
         found.append(sampled)
