@@ -20,6 +20,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -123,6 +124,7 @@ def of_text(text: str, folder: Path, base: str = "http://none") -> Result:
     result: Result = {}
     for place, name in ((base, "BASE"), (str(folder), "DIR")):
         text = text.replace(place, name).replace(quote(place, safe=""), name)
+    text = re.sub(r"; \d+\.\d s\n", "; SECONDS\n", text)  # what an export took
     with suppress(ValueError):
         document = json.loads(text)
         if isinstance(document, dict) and "openapi" in document:  # routes and their parameters, without the version

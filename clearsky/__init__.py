@@ -19,7 +19,7 @@ from typing import Any
 from algorithms import buffer_mask, cloud_mask, fill_clouds, reclassify, stepwise_adjustment
 from algorithms.errors import ClearSkyError, ParameterError
 from algorithms.options import OPTIONS
-from clearsky.pictures import Picture, Place
+from clearsky.pictures import PathOrUrl, Picture
 from clearsky.scenes import Scene
 from clearsky.tiles import LocalTiles
 from server import __version__
@@ -46,9 +46,9 @@ __all__ = [
 
 
 def open(  # noqa: A001  (as rasterio's and xarray's)
-    target: Place | Sequence[Place],
+    target: PathOrUrl | Sequence[PathOrUrl],
     *,
-    replacement: Place | Sequence[Place] = (),
+    replacement: PathOrUrl | Sequence[PathOrUrl] = (),
     settings: Settings | None = None,
     **options: Any,
 ) -> Scene:
@@ -81,5 +81,5 @@ def open(  # noqa: A001  (as rasterio's and xarray's)
     return Scene(request, {name: value for name, value in named.items() if value}, chosen, settings or Settings())
 
 
-def _texts(value: Place | Sequence[Place]) -> tuple[str, ...]:
+def _texts(value: PathOrUrl | Sequence[PathOrUrl]) -> tuple[str, ...]:
     return (str(value),) if isinstance(value, (str, Path)) else tuple(map(str, value))

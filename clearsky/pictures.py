@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-Place = str | Path
+PathOrUrl = str | Path
 """A local file, or an address."""
 
 
@@ -19,6 +19,6 @@ class Picture:
     def _repr_png_(self) -> bytes:
         return self.png
 
-    def save(self, path: Place) -> None:
+    def save(self, path: PathOrUrl) -> None:
         """Write it to a file."""
         Path(path).write_bytes(self.png)

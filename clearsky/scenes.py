@@ -21,7 +21,7 @@ from algorithms.options import WHOLE_ADJUSTMENT, check_tiled
 from algorithms.removal import CloudAlgorithm, CloudMask, CloudRemoval
 from algorithms.styles import DEFAULT_STYLE, STYLES
 from clearsky.labelled import labelled_image
-from clearsky.pictures import Picture, Place
+from clearsky.pictures import PathOrUrl, Picture
 from clearsky.tiles import BBox, LocalTiles, serve_tiles
 from server.analysis.parameters import PARAMETERS
 from server.analysis.request import Request
@@ -193,7 +193,7 @@ class Scene:
                 image = reader.part(bbox, bounds_crs=_crs(crs), dst_crs=self.crs, **sized)
         return image if process is None else process(image)
 
-    def export(self, out: Place, **options: Any) -> dict[str, Any]:
+    def export(self, out: PathOrUrl, **options: Any) -> dict[str, Any]:
         """Write the whole scene without its clouds; see `clearsky export`.
 
         Args:

@@ -89,7 +89,7 @@ def _tiles(prefix: str, *, telemetry: bool) -> TilerFactory:
         process_dependency=in_loop(process),
         colormap_dependency=in_loop(ColorMapParams),
         render_dependency=in_loop(PictureParams),
-        environment_dependency=no_environment,  # type: ignore[arg-type]  # a coroutine as well
+        environment_dependency=no_environment,  # type: ignore[arg-type]  # it is awaited
         render_func=render,
         templates=TEMPLATES,
         router_prefix=prefix,

@@ -176,7 +176,7 @@ def test_sizes_that_are_none(scene: clearsky.Scene, size: Any) -> None:
 
 def test_cards_are_read_by_a_folders_name(tmp_path: Path) -> None:
     clearsky.use_models(str(tmp_path))
-    with pytest.raises(clearsky.ClearSkyError, match="no folder"):
+    with pytest.raises(clearsky.ClearSkyError, match="cannot be read as a folder"):
         clearsky.use_models(str(tmp_path / "nowhere"))
     clearsky.use_models(None)
 

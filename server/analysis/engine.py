@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -166,8 +167,13 @@ class Analysis:
             if masked.task.refine:
                 self._refinement.prefetch(masked, boxes)
         with stage("adjust"):
-            if plane.task.replacements and any(self.pairs.masked(plane, plane.block(n)).any() for n in numbers):
-                self.pairs.scene(plane, plane.task.turns[0])
+            cores = [plane.block(n) for n in numbers] if plane.task.replacements else []
+            if extents := self._filling.extents(plane, cores):
+                first = plane.task.turns[0]
+                # The fit takes one worker; meanwhile the others infer what the fills look at.
+                jobs: list[Callable[[], object]] = [partial(self.pairs.scene, plane, first)]
+                jobs.append(partial(self.pairs.prefetch, plane, first, extents))
+                self._pool.run(jobs)
 
     def announce(self, plane: Plane, numbers: list[BlockNumber]) -> None:
         """Announce which blocks will be requested, so that their pixels are read with their cells."""

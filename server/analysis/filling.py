@@ -12,7 +12,7 @@ from algorithms.fill import UNFILLED, FillFields, Ground, fill_fields, padded
 from algorithms.masks import dilate
 from algorithms.moments import WindowSums
 from server.analysis.blocks import NO_DATA, BlockFields, BlockFill
-from server.analysis.extents import fill_region
+from server.analysis.extents import fill_region, narrow_extent
 from server.analysis.filled import FilledBox, FillSoFar
 from server.analysis.neighbourhood import Neighbourhood, PairSource
 from server.analysis.pairs import Pairs
@@ -38,6 +38,15 @@ class Filling:
         for core in cores:
             for layer in (plane.target, *plane.task.replacements):
                 self._rasters.expect_pixels(layer, core.pad(plane.rim).times(plane.factor))
+
+    def extents(self, plane: Plane, cores: list[Box]) -> list[Box]:
+        """What the narrowest windows of the fills of boxes touch; boxes without cloud touch nothing."""
+        regions = (fill_region(plane, core, self._cloud(plane, plane.rimmed(core))) for core in cores)
+        return [narrow_extent(plane, region) for region in regions if region is not None]
+
+    def _cloud(self, plane: Plane, box: Box) -> Bools:
+        """Cells to fill of a box."""
+        return self._pairs.masked(plane, box) & (self._rasters.data(plane.target, plane.grid, box) > NO_DATA)
 
     def fill(self, source: PairSource, core: Box) -> FilledBox:
         """The fill of a box of cells and of the rim that `block` needs around it.

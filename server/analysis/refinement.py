@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from itertools import product
 
@@ -79,10 +80,12 @@ class Refinement:
         wide = [box.pad(plane.refinement_reach).clip(plane.shape) for box in boxes if not self._kept(plane, box)]
         self._masks.prefetch([(plane.target_clouds, box) for box in wide])
         doubtful = [box for box in wide if self._doubtful(plane, box)]
-        for k in plane.helpers if doubtful else ():
-            # Fitted here rather than by whichever worker comes first, while the others stand and wait.
-            self._first_fit(plane, k)
-            self._masks.prefetch([(plane.replacement_clouds(k), box.pad(FIT_BUFFER)) for box in doubtful])
+        if doubtful:
+            others = [(plane.replacement_clouds(k), box.pad(FIT_BUFFER)) for k in plane.helpers for box in doubtful]
+            # Fitted here rather than by whichever worker comes first, while the others stand and wait; they infer.
+            jobs: list[Callable[[], object]] = [partial(self._first_fit, plane, k) for k in plane.helpers]
+            jobs.append(partial(self._masks.prefetch, others))
+            self._pool.run(jobs)
 
     def _doubtful(self, plane: Plane, box: Box) -> bool:
         """Whether there may be cloud in a box: elsewhere nothing can be given back, and nothing can join.

@@ -8,17 +8,16 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.border import sample_border
-from algorithms.cells import bilinear
 from algorithms.fill import UNFILLED
 from algorithms.masks import NODATA
+from algorithms.sampling import EDGE_CELLS, add_border, sample_fields
 from algorithms.shift import NO_SHIFT
 from algorithms.sidecar import CloudSidecar, Needs, PixelFill
 from server.analysis.blocks import NO_DATA, BlockFill
 from server.analysis.engine import Analysis
 from server.analysis.footing import WARPED, has_data_in, stand_on_data
 from server.analysis.task import ReplacementIndex, Task
-from server.analysis.view import EDGE_CELLS, View, cells_under, look_at, standing_pixels
+from server.analysis.view import View, cells_under, look_at, standing_pixels
 from server.raster.cache import assemble
 from server.raster.grid import BlockNumber, Box, Grid
 from server.raster.sampling import OutputGrid
@@ -156,9 +155,8 @@ def _pixel_fill(
                 continue
             at = y * rows.shape[1] + x
             at_row, at_col = (axis.ravel().take(at) + EDGE_CELLS for axis in (rows, cols))
-            sampled = _sample(view, fills, k, at_row, at_col, bands)
-            count = len(bands)
-            parts.append(PixelFill(y, x, sampled[:, :count].T, sampled[:, count:].T, values))
+            gain, offset = _sample(view, fills, k, at_row, at_col, bands)
+            parts.append(PixelFill(y, x, gain, offset, values))
     if not parts:
         return None
     if len(parts) == 1:
@@ -177,29 +175,17 @@ def _sample(
     rows: npt.NDArray[np.float64],
     cols: npt.NDArray[np.float64],
     bands: tuple[int, ...],
-) -> npt.NDArray[np.float32]:
-    """(p, 2 B) gain and offset at points, each from the block that holds it."""
-    size = 1 << view.pooled
-    side = view.plane.grid.side
-    across = view.plane.grid.cols // side + 1
-    number = (rows // side).astype(np.intp) * across + (cols // side).astype(np.intp)
-    result = np.zeros((len(rows), 2 * len(bands)), np.float32)
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """(B, p) gain and offset at points, each from the block that holds it."""
+    grid, size = view.plane.grid, 1 << view.pooled
+    result = np.zeros((2 * len(bands), len(rows)), np.float32)
     for (i, j), block in fills.items():
         if (layer := block.layers.get(k)) is None:
             continue
-        picked = np.flatnonzero(number == i * across + j)
-        if len(picked) == 0:
-            continue
-        at_row, at_col = rows.take(picked), cols.take(picked)
         total = layer.fields.shape[-1] // 2
-        columns, fields = [*bands, *(total + b for b in bands)], layer.fields
-        if few := 2 * len(bands) < total:
-            fields = fields.take(columns, axis=-1)
-        box = layer.box
-        sampled = bilinear(fields, at_row / size - box.top, at_col / size - box.left)
-        result[picked] = sampled if few else sampled.take(columns, axis=1)
+        columns = np.array([*bands, *(total + b for b in bands)])
+        bounds = (i * grid.side, (i + 1) * grid.side, j * grid.side, (j + 1) * grid.side)
+        sample_fields(result, rows, cols, bounds, layer.fields, columns, (layer.box.top, layer.box.left), size)
         if layer.border is not None and view.shows_pixels:
-            factor = view.plane.factor
-            at, correction = sample_border(layer.border, at_row * factor, at_col * factor, bands)
-            result[picked[at], len(bands) :] += correction
-    return result
+            add_border(result, rows, cols, bounds, layer.border, columns[: len(bands)], view.plane.factor)
+    return result[: len(bands)], result[len(bands) :]

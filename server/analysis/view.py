@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from algorithms.sampling import look_up
 from server.analysis.blocks import ALL_DATA, NO_DATA
 from server.analysis.engine import Analysis
 from server.analysis.footing import has_data_in, stand_on_data
@@ -19,10 +20,6 @@ from server.raster.sampling import OutputGrid, Positions, native_pixels, positio
 
 FINE_PIXELS: Final = 2.0
 """Native pixels per output pixel from which single ones are not resolved, and overviews are read."""
-STEPS_PER_CELL: Final = 4096
-"""Positions per cell. Whole steps rid a tile and its quarters of the last bits in which their transforms differ."""
-EDGE_CELLS: Final = 1e-7
-"""Positions this close to a cell's border, in cells, count as beyond it, whatever the rounding of the transform."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +43,8 @@ class View:
         return self.pixel < FINE_PIXELS
 
     def cells(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """(H, W) rows and columns in cells, in steps of 1 / `STEPS_PER_CELL`."""
-        rows, cols = (
-            np.rint(axis * (STEPS_PER_CELL / self.plane.factor)) / STEPS_PER_CELL for axis in self.positions.all()
-        )
-        return rows, cols
+        """(H, W) rows and columns in cells, in steps of 1 / `STEPS_PER_CELL` of `algorithms.sampling`."""
+        return self.positions.in_cells(self.plane.factor)
 
 
 def look_at(task: Task, output: OutputGrid, grid: Grid | None = None) -> View | None:
@@ -83,14 +77,7 @@ def cells_under(
     outside: int,
 ) -> npt.NDArray[np.uint8]:
     """Value of the cell under every output pixel."""
-    y, x = rows + (EDGE_CELLS - box.top), cols + (EDGE_CELLS - box.left)
-    inside = (y >= 0) & (y < box.shape[0]) & (x >= 0) & (x < box.shape[1])  # False for NaN, too
-    values = np.full(rows.shape, outside, np.uint8)
-    if inside.all():
-        values[:] = cells[y.astype(np.intp) >> view.pooled, x.astype(np.intp) >> view.pooled]
-        return values
-    values[inside] = cells[y[inside].astype(np.intp) >> view.pooled, x[inside].astype(np.intp) >> view.pooled]
-    return values
+    return look_up(cells, rows, cols, (box.top, box.left), box.shape, view.pooled, outside)
 
 
 def standing_pixels(

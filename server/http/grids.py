@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from morecantile import Tile, TileMatrixSet
@@ -43,8 +44,13 @@ class TileLimits:
 
 def bounds_in(tms: TileMatrixSet, placed: Placed) -> BBox | None:
     """A raster's bounds in the CRS of a set; None where they have no place in it."""
+    return _transformed(placed.crs, tms.rasterio_crs, tuple(placed.bounds))
+
+
+@lru_cache(maxsize=1024)  # every tile of a raster asks for them
+def _transformed(crs: CRS, other: CRS, given: BBox) -> BBox | None:
     try:
-        bounds: BBox = transform_bounds(placed.crs, tms.rasterio_crs, *placed.bounds, densify_pts=21)
+        bounds: BBox = transform_bounds(crs, other, *given, densify_pts=21)
     except (CRSError, ValueError, RuntimeError):
         return None
     return bounds if all(map(math.isfinite, bounds)) else None

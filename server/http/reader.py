@@ -10,60 +10,48 @@ from functools import partial
 from typing import Any
 
 import attr
+import numpy as np
+import numpy.typing as npt
 from rasterio.crs import CRS
 from rasterio.warp import transform
 from rasterio.windows import Window
 from rio_tiler.constants import WGS84_CRS
 from rio_tiler.errors import PointOutsideBounds
 from rio_tiler.models import ImageData, Info, PointData
-from titiler.core.algorithm.base import BaseAlgorithm
 
 from algorithms.options import check_tiled
 from algorithms.removal import CloudAlgorithm, CloudImage, CloudRemoval, as_numbers
 from server.analysis.clouds import warn_unmasked
-from server.analysis.engine import Analysis
 from server.analysis.request import Request
 from server.analysis.resolution import warn_of_model
-from server.analysis.task import Task
 from server.analysis.tasking import make_task
 from server.http.admission import Asked, admit_image
 from server.http.budget import buffered, image_bounds, part_shape, whole_shape
 from server.http.choice import Choice
-from server.http.looks import LOOK, STRETCH_PIXELS, STRETCHED, AskedStyle, Look, StretchKey, ToneRange, suits
 from server.http.metadata import described_target
 from server.http.sidecars import image_sidecar, output_grid
-from server.http.target import TargetReader
-from server.raster.dataset import Dataset
+from server.http.styled import StyledReader
 from server.raster.distant import from_afar
 from server.raster.gathered import Wanted, gathered
 from server.raster.layer import Layer
 from server.raster.mounting import check_unchanged
 from server.raster.outline import Outline
 from server.raster.usable import check_crs, check_place, check_statistics
-from server.work.trace import stage, untraced
+from server.work.trace import stage
 
 
 @attr.s
-class PairReader(TargetReader):
+class PairReader(StyledReader):
     """Reads a target and fills its clouds from replacements.
 
     Every read goes through `part` or `read`, so every endpoint sees the same filled image. Replacements are
     opened only when a window has cloud in it.
     """
 
-    analysis: Analysis = attr.ib(kw_only=True)
-    """Masks and fills."""
-    process: BaseAlgorithm | None = attr.ib(default=None, kw_only=True)
     cover_scale: int = attr.ib(default=10, kw_only=True)
     """Cells per side into which statistics of polygons cut each pixel."""
     picture: bool = attr.ib(default=False, kw_only=True)
     """Whether the answer is a PNG, JPEG or WebP."""
-    style: AskedStyle | None = attr.ib(default=None, kw_only=True)
-    """How a picture is to look; None: as TiTiler has it."""
-
-    @property
-    def _clouds_wanted(self) -> bool:
-        return bool(self.request.replacements) or isinstance(self.process, CloudAlgorithm)
 
     def info(self) -> Info:
         """Metadata of the target, and what ClearSky takes from it."""
@@ -108,7 +96,12 @@ class PairReader(TargetReader):
         return self._with_look(image, chosen)
 
     def _gathered(
-        self, wanted: Wanted | None, options: dict[str, Any], bands: tuple[int, ...], layer: Layer | None = None
+        self,
+        wanted: Wanted | None,
+        options: dict[str, Any],
+        bands: tuple[int, ...],
+        layer: Layer | None = None,
+        only: npt.NDArray[np.bool_] | None = None,
     ) -> ImageData | None:
         """The image from cached pixels, without opening the target; None where it has to be warped."""
         if wanted is None or not isinstance(self._raster, Outline):
@@ -116,7 +109,7 @@ class PairReader(TargetReader):
         dataset = self.sources.dataset(self.input)
         check_unchanged(self.input, self._version, dataset.version)
         shared = layer if layer is not None and set(bands) <= set(layer.indexes) else None
-        return gathered(self.analysis.rasters, dataset, bands, wanted, options, shared)
+        return gathered(self.analysis.rasters, dataset, bands, replace(wanted, only=only), options, shared)
 
     def read(self, indexes: Any = None, expression: str | None = None, **kwargs: Any) -> ImageData:
         """Read the whole dataset and attach its side-car."""
@@ -171,46 +164,6 @@ class PairReader(TargetReader):
             assets=image.assets,
         )
 
-    def _styled(self) -> tuple[str, ...]:
-        """Names of the bands that the style shows. Raises BandError: the raster lacks one of a style asked for."""
-        asked = self.style
-        if asked is None:
-            return ()
-        names = self._names() if self._scene is None else [band.name for band in self._scene.bands]
-        return asked.style.choose(names) if asked.by_name or suits(names, self._raster.dtypes[0]) else ()
-
-    def _with_look(self, image: ImageData, chosen: Choice) -> ImageData:
-        """The image, which knows what it looks like as a picture."""
-        asked = self.style
-        if asked is None or asked.style.scaling == "none":
-            return image
-        dataset = self._described or self.request.target_dataset(self.sources)
-        if not (asked.by_name or suits(dataset.names, dataset.dtype)):
-            return image
-        positions = tuple(dataset.indexes.index(place) for place in self._within(dataset, chosen.places))
-        look = Look.of(asked.style, dataset, positions)
-        if asked.style.scaling in STRETCHED:
-            look = replace(look, ranges=self._ranges(look, dataset, chosen))
-        image.metadata = {**(image.metadata or {}), LOOK: look}
-        return image
-
-    def _ranges(self, look: Look, dataset: Dataset, chosen: Choice) -> tuple[ToneRange, ...]:
-        """What becomes black and white: of the whole filled picture, so that its tiles agree."""
-        process = self.process
-        subject: Dataset | Task = dataset
-        if self._clouds_wanted:
-            options = process.options if isinstance(process, CloudAlgorithm) else CloudRemoval().options
-            subject = make_task(self.request, self.sources, options, "fill", chosen.places)
-
-        def measured() -> tuple[ToneRange, ...]:
-            with untraced():
-                image = self._whole(chosen, {"max_size": STRETCH_PIXELS})
-                if process is not None and isinstance(image, CloudImage):
-                    image = process(image)
-            return look.stretched(look.reflectance(image))
-
-        return self.analysis.cache.get(StretchKey(subject, look.style.name, chosen.places), measured)
-
     def _admit(
         self,
         shape: tuple[int, int],
@@ -251,9 +204,11 @@ class PairReader(TargetReader):
         For other algorithms than ours clouds are filled at once.
         """
 
-        def image_of(bands: tuple[int, ...], layer: Layer | None = None) -> ImageData:
+        def image_of(
+            bands: tuple[int, ...], layer: Layer | None = None, only: npt.NDArray[np.bool_] | None = None
+        ) -> ImageData:
             with stage("read"):
-                if (image := gather(bands, layer)) is not None:
+                if (image := gather(bands, layer, only)) is not None:
                     return image
                 with self._looking(seen, bands, kwargs) as (places, there):
                     found: ImageData = read(*args, indexes=places, **there)
@@ -285,7 +240,11 @@ class PairReader(TargetReader):
         if algorithm.needs == "fill":
             chosen.named(image)
         grid = output_grid(self, image, kwargs)
-        every = partial(image_of, self._of(dataset, dataset.indexes), task.target)
+        whole = self._of(dataset, dataset.indexes)
+
+        def every(only: npt.NDArray[np.bool_]) -> ImageData:
+            return image_of(whole, task.target, only)
+
         clouds = image_sidecar(self.analysis, task, algorithm.needs, image, grid, wanted, kwargs, every)
         clouds = replace(clouds, expression=chosen.expression, unscale=unscale, names=chosen.names)
         filled = CloudImage.of(image, clouds)

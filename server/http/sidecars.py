@@ -44,7 +44,7 @@ def image_sidecar(
     output: OutputGrid,
     wanted: tuple[int, ...],
     options: dict[str, Any],
-    every: Callable[[], ImageData],
+    every: Callable[[npt.NDArray[np.bool_]], ImageData],
 ) -> CloudSidecar:
     """What an algorithm needs next to an image of the target.
 
@@ -56,7 +56,7 @@ def image_sidecar(
         output: where they lie.
         wanted: 1-based bands of the image.
         options: how the image was read, and replacements are.
-        every: reads the same image of all bands of the target.
+        every: reads the same image of all bands of the target, where some of its (H, W) pixels are.
     """
     hidden = hidden_pixels(image)
     if needs == "classes":
@@ -90,7 +90,7 @@ def image_sidecar(
     if target.nodata is not None and not set(target.indexes) <= set(wanted) and clouds.fills(hidden):
         # Without data in the bands asked for, but perhaps not in the others: all bands decide. Not from which pixels
         # are hidden in each image: at the edge of data a warp of other bands differs.
-        missing = np.ma.getmaskarray(every().array)
+        missing = np.ma.getmaskarray(every(hidden).array)
         partial = hidden & missing[list(positions)].all(axis=0) & ~missing.all(axis=0)
         if partial.any():
             hidden = hidden & ~partial

@@ -191,11 +191,11 @@ class TargetReader(Reader):
         Where the raster is turned there, corners of its bounds have tiles without data: these are transparent, because
         clients ask for all tiles within the limits that they are told.
         """
-        if super().tile_exists(tile_x, tile_y, tile_z):
+        bounds = None if self.tms.is_variable else bounds_in(self.tms, self)
+        limits = None if bounds is None else tile_limits(self.tms, bounds, tile_z)
+        if limits is not None and limits.hold(Tile(tile_x, tile_y, tile_z)):
             return True
-        bounds = bounds_in(self.tms, self)
-        limits = None if bounds is None or self.tms.is_variable else tile_limits(self.tms, bounds, tile_z)
-        return limits is not None and limits.hold(Tile(tile_x, tile_y, tile_z))
+        return bool(super().tile_exists(tile_x, tile_y, tile_z))
 
     def tile(self, tile_x: int, tile_y: int, tile_z: int, tilesize: int | None = None, **kwargs: Any) -> ImageData:  # type: ignore[override]
         """Read a map tile."""

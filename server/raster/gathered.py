@@ -38,6 +38,8 @@ class Wanted:
     """Columns."""
     height: int
     """Rows."""
+    only: npt.NDArray[np.bool_] | None = None
+    """(H, W), the pixels that matter; others may be without data. None: all."""
 
 
 def _can_gather(outline: Outline, wanted: Wanted, options: dict[str, Any]) -> bool:
@@ -99,7 +101,7 @@ def gathered(
     every = len(bands) == len(outline.dtypes)
     pixels = warped_pixels(dataset, level, virtual, wanted.dst_crs, wanted.width, wanted.height, every=every)
     stored = _Stored(rasters, dataset, overview, level, bands, layer if overview is None else None)
-    values = None if pixels is None else stored.at(pixels, outline)
+    values = None if pixels is None else stored.at(pixels, outline, wanted.only)
     return None if values is None else _image(values, outline, dataset, bands, wanted)
 
 
@@ -114,29 +116,38 @@ class _Stored:
     bands: tuple[int, ...]
     layer: Layer | None
 
-    def at(self, pixels: WarpedPixels, outline: Outline) -> np.ma.MaskedArray[Any, Any] | None:
+    def at(
+        self, pixels: WarpedPixels, outline: Outline, only: npt.NDArray[np.bool_] | None
+    ) -> np.ma.MaskedArray[Any, Any] | None:
         """(B, H, W) pixels, masked where there is no data; None where what is kept is not what is stored."""
         rows, cols, nodata = pixels.rows, pixels.cols, outline.nodata
-        inside = (rows >= 0) & (rows < self.level.height) & (cols >= 0) & (cols < self.level.width)
-        values = np.full((len(self.bands), *rows.shape), 0 if nodata is None else nodata, outline.dtypes[0])
-        if inside.all():
-            found = self._taken(rows, cols)
-            values = values if found is None else found
-        elif inside.any():
-            found = self._taken(rows[inside], cols[inside])
-            values[:, inside] = 0 if found is None else found
+        box = Box(int(rows.min()), int(rows.max()) + 1, int(cols.min()), int(cols.max()) + 1)
+        if box == box.clip((self.level.height, self.level.width)) and only is None:
+            if (values := self._taken(rows, cols, box)) is None:
+                return None
+            outside = np.zeros(rows.shape, bool)
         else:
-            found = values
-        if found is None:
-            return None
+            inside = (rows >= 0) & (rows < self.level.height) & (cols >= 0) & (cols < self.level.width)
+            inside &= True if only is None else only
+            values = np.full((len(self.bands), *rows.shape), 0 if nodata is None else nodata, outline.dtypes[0])
+            at = np.flatnonzero(inside)
+            if len(at):
+                row, col = rows.ravel().take(at), cols.ravel().take(at)
+                box = Box(int(row.min()), int(row.max()) + 1, int(col.min()), int(col.max()) + 1)
+                if (found := self._taken(row, col, box)) is None:
+                    return None
+                for band, some in zip(values, found, strict=True):
+                    band.put(at, some)
+            outside = ~inside
         if nodata is None:
-            return np.ma.MaskedArray(values, np.broadcast_to(~inside, values.shape).copy())
+            return np.ma.MaskedArray(values, np.broadcast_to(outside, values.shape).copy())
         return np.ma.MaskedArray(values, np.isnan(values) if np.isnan(nodata) else values == nodata)
 
-    def _taken(self, rows: npt.NDArray[np.intp], cols: npt.NDArray[np.intp]) -> npt.NDArray[Any] | None:
-        """(B, ...) pixels; None as above."""
-        box = Box(int(rows.min()), int(rows.max()) + 1, int(cols.min()), int(cols.max()) + 1)
-        at = (rows - box.top) * (box.right - box.left) + (cols - box.left)
+    def _taken(self, rows: npt.NDArray[np.intp], cols: npt.NDArray[np.intp], box: Box) -> npt.NDArray[Any] | None:
+        """(B, ...) pixels of a box; None as above."""
+        at = rows * (box.right - box.left)
+        at += cols
+        at -= box.top * (box.right - box.left) + box.left
         if self.layer is None:
             dataset = self.dataset
             values = self.rasters.stored(dataset.url, dataset.version, self.overview, self.level, self.bands, box)
@@ -146,7 +157,8 @@ class _Stored:
             if guessed.any() and guessed.ravel()[at].any():
                 return None
             values = pixels.values
-        return values.reshape(len(self.bands), -1).take(at, axis=1)
+        # Any place is within: `clip` saves numpy a second look at each.
+        return values.reshape(len(self.bands), -1).take(at, axis=1, mode="clip")
 
 
 def _image(

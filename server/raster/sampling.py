@@ -12,6 +12,7 @@ import numpy.typing as npt
 from affine import Affine
 from pyproj import Transformer
 
+from algorithms.sampling import in_steps, lerp, spread_nodes
 from server.raster.dataset import Dataset
 from server.raster.turns import full_turn, nearest_turn
 from server.raster.upright import is_north_up
@@ -149,25 +150,14 @@ class Positions:
         rows, cols = rows[good], cols[good]
         return float(rows.min()), float(rows.max()), float(cols.min()), float(cols.max())
 
-    def all(self) -> tuple[Floats, Floats]:
-        """(height, width) rows and columns of the pixels' centres."""
-        rows, cols = self._spread(self.node_rows), self._spread(self.node_cols)
-        rows[self.places], cols[self.places] = self.exact
+    def in_cells(self, factor: int) -> tuple[Floats, Floats]:
+        """(height, width) rows and columns of the pixels' centres in cells of `factor` pixels, in whole steps."""
+        rows, cols = (
+            spread_nodes(nodes, NODE_PIXELS, self.height, self.width, factor)
+            for nodes in (self.node_rows, self.node_cols)
+        )
+        rows[self.places], cols[self.places] = (in_steps(axis, factor) for axis in self.exact)
         return rows, cols
-
-    def _spread(self, nodes: Floats) -> Floats:
-        with np.errstate(invalid="ignore"):
-            down = _lerp(nodes, 0, (np.arange(self.height) + 0.5) / NODE_PIXELS)
-            return _lerp(down, 1, (np.arange(self.width) + 0.5) / NODE_PIXELS)
-
-
-def _lerp(nodes: Floats, axis: int, at: Floats) -> Floats:
-    low = np.minimum(at.astype(np.intp), nodes.shape[axis] - 2)
-    weight = (at - low)[:, None] if axis == 0 else (at - low)[None]
-    first: Floats = np.take(nodes, low, axis=axis)
-    second: Floats = np.take(nodes, low + 1, axis=axis)
-    result: Floats = first + (second - first) * weight
-    return result
 
 
 def _bent(target: Dataset, grid: OutputGrid, nodes: tuple[Floats, Floats], rows: Floats, cols: Floats) -> Bools:
@@ -185,7 +175,7 @@ def _bent(target: Dataset, grid: OutputGrid, nodes: tuple[Floats, Floats], rows:
     """
     with np.errstate(invalid="ignore"):
         middles = [
-            _lerp(_lerp(axis, 0, np.arange(axis.shape[0] - 1) + 0.5), 1, np.arange(axis.shape[1] - 1) + 0.5)
+            lerp(lerp(axis, 0, np.arange(axis.shape[0] - 1) + 0.5), 1, np.arange(axis.shape[1] - 1) + 0.5)
             for axis in (*nodes, rows, cols)
         ]
         at_rows, at_cols = on_lattice(target, grid.crs, grid.affine, middles[0], middles[1])

@@ -2,7 +2,7 @@
 
 import { $, capital, make, offer } from "./dom.js";
 import { fillImages } from "./panel.js";
-import { isClasses, label as viewLabel, legend, overlays, possible, views } from "./views.js";
+import { countOf, isClasses, label as viewLabel, legend, overlays, possible, views } from "./views.js";
 
 /* ---- options of the removal ---- */
 
@@ -76,8 +76,9 @@ export function fillOutputs(options, { parameters, opacity }) {
 /* ---- views ---- */
 
 /** Offer what can be seen of the scene on both sides of the bar and over them. */
-function fillViews(state) {
-  const count = state.replacement.length;
+export function fillViews(page) {
+  const { state } = page;
+  const count = countOf(page);
   const entries = views(count).map(([name, view]) => [name, view.label]);
   for (const side of ["left", "right"]) offer($(side), entries, possible(state[side], count));
   $("views").hidden = !state.url;
@@ -90,11 +91,11 @@ function fillViews(state) {
 
 /**
  * Explain the colours in view.
- * @param {import("./state.js").State} state
- * @param {Object<string, {low: number, colour: string, label: string}[]>} palettes of the server
+ * @param {import("./page.js").Page} page
  */
-export function fillLegend(state, palettes) {
-  const count = state.replacement.length;
+export function fillLegend(page) {
+  const { state, palettes } = page;
+  const count = countOf(page);
   const wanted = [possible(state.left, count), possible(state.right, count), ...(state.overlayOn ? [state.overlay] : [])];
   const shown = [...new Set(wanted.filter(isClasses))];
   const lacking = shown.filter((name) => possible(name, count) !== name);
@@ -110,16 +111,18 @@ export function fillLegend(state, palettes) {
 }
 
 /** Put the state into all fields but those for colours. */
-export function fillFields({ options, state }) {
+export function fillFields(page) {
+  const { options, state } = page;
   fillImages(state);
   fillOptions(options, state);
-  fillViews(state);
+  fillViews(page);
   fillOutputs(options, state);
 }
 
 /** @returns {[string, string]} what the views on both sides are called */
-export function sideLabels(state) {
-  const count = state.replacement.length;
+export function sideLabels(page) {
+  const { state } = page;
+  const count = countOf(page);
   return [viewLabel(state.left, count), viewLabel(state.right, count)];
 }
 

@@ -3,7 +3,7 @@
 import { $, make, offer } from "./dom.js";
 import { viewBox } from "./map.js";
 import { SNIPPETS, viewAddress } from "./snippets.js";
-import { possible } from "./views.js";
+import { countOf, possible } from "./views.js";
 
 const SAID = 2000; // milliseconds that "Copied" stays
 
@@ -12,11 +12,12 @@ const SAID = 2000; // milliseconds that "Copied" stays
  * @param {import("./page.js").Page} page
  * @returns {import("./snippets.js").Subject}
  */
-function subjectOf({ state, defaults, scene, shown, map }) {
+function subjectOf(page) {
+  const { state, defaults, scene, shown, map } = page;
   const base = new URL("./", location.href).href;
   const name = state.url.split("?")[0].replace(/\/+$/, "").split("/").pop();
   const title = name.replace(/\.\w{2,7}$/, "") || "scene";
-  const view = possible(state.right, state.replacement.length);
+  const view = possible(state.right, countOf(page));
   return { base, view, title, state, defaults, scene, shown, box: { ...viewBox(map), zoom: Math.round(map.getZoom()) } };
 }
 

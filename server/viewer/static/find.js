@@ -11,11 +11,13 @@ const OF_TARGET = new Set(["mask", "mask_bits", "mask_remap", "model", "level", 
 const MOST_CANDIDATES = 12;
 
 /** Put the edges of the map into the field for the place, unless somebody has written there. */
-function fillPlace({ map, scene }) {
+function fillPlace({ map, scene, offered }) {
   const field = $("find-place");
-  if (!scene || field.dataset.own) return;
+  if (!(scene || offered.base_map) || field.dataset.own) return;
   const bounds = map.getBounds();
-  const edges = [bounds.getWest(), bounds.getSouth(), bounds.getEast(), bounds.getNorth()];
+  const edges = [
+    Math.max(-180, bounds.getWest()), bounds.getSouth(), Math.min(180, bounds.getEast()), bounds.getNorth(),
+  ];
   field.value = edges.map((edge) => edge.toFixed(3)).join(", ");
 }
 

@@ -25,6 +25,7 @@ export function makeMap(element, base) {
   if (base) {
     const attribution = escaped(base.attribution);
     L.tileLayer(base.url, { attribution, maxZoom: MOST_ZOOM, maxNativeZoom: 18 }).addTo(map);
+    map.setView([20, 0], LEAST_ZOOM); // to look for a place by hand
   }
   return map;
 }

@@ -2,7 +2,7 @@
 
 import { $ } from "./dom.js";
 import { coveredPixels } from "./panel.js";
-import { possible } from "./views.js";
+import { countOf, possible } from "./views.js";
 
 const TICK = 250; // milliseconds
 
@@ -25,8 +25,8 @@ export class Progress {
 
   /** @returns {boolean} whether clouds are looked for to make a side */
   fills(side) {
-    const { left, right, replacement } = this.page.state;
-    const view = possible([left, right][side], replacement.length);
+    const { left, right } = this.page.state;
+    const view = possible([left, right][side], countOf(this.page));
     return view !== "original" && !view.startsWith("replacement");
   }
 

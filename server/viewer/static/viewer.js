@@ -3,7 +3,7 @@
 /* global L */
 
 import { chooseColours, connectColours, fillColours } from "./colours.js";
-import { connectControls, fillFields, fillLegend, fillOutputs, makeOptions, sideLabels } from "./controls.js";
+import { connectControls, fillFields, fillLegend, fillOutputs, fillViews, makeOptions, sideLabels } from "./controls.js";
 import { connectCopy } from "./copy.js";
 import { $, later } from "./dom.js";
 import { busy, failing, report, showError, showFigures } from "./feedback.js";
@@ -65,6 +65,8 @@ async function load(view) {
     draw();
     save();
     await page.scene.complete;
+    signal.throwIfAborted();
+    fillViews(page);
     draw();
   } catch (error) {
     report(error);
@@ -95,10 +97,10 @@ function draw() {
   if (!scene) return;
   stage.overlay.fade(state.opacity / 100);
   stage.show(stageAddresses(page, TILE_PIXELS), scene);
-  $("swipe").hidden = sameViews(state);
+  $("swipe").hidden = sameViews(page);
   entitle();
   clip();
-  fillLegend(state, page.palettes);
+  fillLegend(page);
   refill();
 }
 
@@ -153,7 +155,7 @@ function clip() {
 /** Say what both sides show; the original where the picture of a side fails. */
 function entitle() {
   const failed = stage.sides.map(({ picture, classes }) => picture.failures + classes.failures > 0);
-  swipe.entitle(...sideLabels(page.state).map((name, k) => (failed[k] ? `Original (${name.toLowerCase()} failed)` : name)));
+  swipe.entitle(...sideLabels(page).map((name, k) => (failed[k] ? `Original (${name.toLowerCase()} failed)` : name)));
 }
 
 const measureSoon = later(() => {

@@ -22,6 +22,9 @@ const VIEWS = {
   fill_confidence: { label: "Fill confidence", classes: true, filled: true },
 };
 
+/** The replacement that the server chooses. */
+const AUTO = "auto";
+
 /** Parameters of the target that say how a replacement is read, too. */
 const OF_ANY_DATE = new Set(["bands", "level", "nodata", "assets"]);
 
@@ -36,6 +39,14 @@ export function views(count) {
   const entries = Object.entries(VIEWS).filter(([, { filled }]) => !filled || count > 0);
   const at = entries.findIndex(([name]) => name === "replacement") + 1;
   return at ? [...entries.slice(0, at), ...others, ...entries.slice(at)] : entries;
+}
+
+/**
+ * @param {import("./page.js").Page} page
+ * @returns {number} how many replacements there are; `auto` may stand for several
+ */
+export function countOf({ state, scene }) {
+  return state.replacement.length ? Math.max(state.replacement.length, scene?.dates.length ?? 0) : 0;
 }
 
 /** @returns {[string, View][]} those whose colours lie over the original, whatever there is */
@@ -116,20 +127,28 @@ export function tileAddress(name, query, size) {
  * @param {number} size of the tiles
  * @returns {import("./stage.js").Addresses} of everything in view
  */
-export function stageAddresses({ state, defaults, scene, shown }, size) {
+export function stageAddresses(page, size) {
+  const { state, defaults, scene, shown } = page;
   const tiles = (name) => tileAddress(name, viewQuery(name, state, defaults, scene, shown), size);
-  const count = state.replacement.length;
+  const count = countOf(page);
   const [left, right] = [state.left, state.right].map((name) => possible(name, count)).map((name) => ({
-    picture: name === "original" || isClasses(name) ? null : tiles(name),
+    picture: name === "original" || isClasses(name) || !isKnown(name, page) ? null : tiles(name),
     classes: isClasses(name) ? tiles(name) : null,
   }));
   const over = state.overlayOn && possible(state.overlay, count) === state.overlay;
   return { ground: tiles("original"), left, right, overlay: over ? tiles(state.overlay) : null };
 }
 
+/** @returns {boolean} whether it is known what a view is of: not yet where `auto` is to choose it */
+function isKnown(name, { state, scene }) {
+  const number = replacementOf(name);
+  return number < 0 || number < scene.dates.length || !state.replacement.includes(AUTO);
+}
+
 /** @returns {boolean} whether both sides of the bar show the same */
-export function sameViews({ left, right, replacement }) {
-  return possible(left, replacement.length) === possible(right, replacement.length);
+export function sameViews(page) {
+  const [left, right] = [page.state.left, page.state.right].map((name) => possible(name, countOf(page)));
+  return left === right;
 }
 
 /**

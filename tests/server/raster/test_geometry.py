@@ -302,7 +302,7 @@ def test_positions_beside_a_seam_or_a_hole_of_the_projection_are_exact(folder: P
     url = write_raster(folder / "all.tif", world, crs="EPSG:4326", transform=from_origin(-180, 90, 2, 2), nodata=None)
     target = SOURCES.dataset(url)
     grid = OutputGrid.from_bounds(CRS.from_epsg(3413).to_wkt(), (-4e6, -4e6, 4e6, 4e6), 300, 300)
-    rows, cols = positions(target, grid).all()
+    rows, cols = positions(target, grid).in_cells(1)
     y, x = np.mgrid[:300, :300]
     xs, ys = grid.affine @ (x.ravel() + 0.5, y.ravel() + 0.5)
     lon, lat = (np.reshape(v, (300, 300)) for v in transform(CRS.from_wkt(grid.crs), "EPSG:4326", xs, ys))
@@ -317,7 +317,7 @@ def test_positions_in_a_view_of_the_world_are_exact(folder: Path) -> None:
     url = write_raster(folder / "all.tif", world, crs="EPSG:4326", transform=from_origin(-180, 90, 2, 2), nodata=None)
     edge = 20037508.342789244
     grid = OutputGrid.from_bounds(CRS.from_epsg(3857).to_wkt(), (-edge, -edge, edge, edge), 256, 256)
-    rows, _ = positions(SOURCES.dataset(url), grid).all()
+    rows, _ = positions(SOURCES.dataset(url), grid).in_cells(1)
     y = edge - (np.arange(256) + 0.5) * 2 * edge / 256
     lat = np.asarray(transform(CRS.from_epsg(3857), "EPSG:4326", np.zeros(256), y)[1])
     np.testing.assert_allclose(rows, np.broadcast_to(((90 - lat) / 2)[:, None], (256, 256)), atol=0.05)

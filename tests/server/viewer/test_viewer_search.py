@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from httpx2 import Response
@@ -28,7 +29,7 @@ from tests.helpers.browser import Browser
 from tests.helpers.scenes import make_pair, write_raster
 from tests.helpers.service import application, chosen, good, listening, sources_of
 from tests.helpers.stacapi import StacApi
-from tests.helpers.viewing import address_query, settle
+from tests.helpers.viewing import address_query, settle, tile_queries
 
 PLACE = "14.9,41.4,15.1,41.7"
 
@@ -70,7 +71,7 @@ def test_a_search_lists_what_fits(client: TestClient, api: StacApi) -> None:
         ({"datetime": "2025-07-01/2025-06-01"}, 400, "ends before it begins"),
         ({"cloud_cover": 101}, 400, "cloud_cover"),
         ({"api": "http://10.0.0.1/"}, 403, "10.0.0.1"),
-        ({"api": "file:///etc/passwd"}, 400, "no address of a web service"),
+        ({"api": "file:///etc/passwd"}, 400, "not the address of a web service"),
     ],
 )
 def test_a_search_that_cannot_be_made_says_why(
@@ -126,6 +127,12 @@ def test_scenes_and_dates_are_chosen_by_a_click(chromium: Browser, api: StacApi)
         chromium.wait(f"{first}.ariaPressed === 'false'")
         settle(chromium)
         assert "replacement" not in address_query(chromium)
+        auto = urlencode({"url": api.address("target"), "replacement": "auto", "mask": "scl", "left": "replacement"})
+        chromium.open(f"{base}/viewer?{auto}")  # what `auto` stands for is asked first
+        settle(chromium)
+        dates = [query["url"] for query in tile_queries(chromium) if "replacement" not in query]
+        assert [api.address("right_1")] in dates
+        assert ["auto"] not in dates
         assert chromium.problems == []
         chromium.open("about:blank")
     chromium.hosts.discard(base.partition("//")[2])

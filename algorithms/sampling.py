@@ -1,0 +1,221 @@
+"""Sampling of a fill at the pixels of an image: the loops of a warm tile, in numpy or compiled."""
+
+from __future__ import annotations
+
+import threading
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from algorithms.border import Border, sample_border
+from algorithms.cells import bilinear
+
+STEPS_PER_CELL: Final = 4096
+"""Positions per cell. Whole steps rid a tile and its quarters of the last bits in which their transforms differ."""
+EDGE_CELLS: Final = 1e-7
+"""Positions this close to a cell's border, in cells, count as beyond it, whatever the rounding of the transform."""
+
+Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float64]
+Float32s = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+
+
+class _Loading:
+    """The compiled loops: loaded next to the first requests, which take numpy's and give the same bytes."""
+
+    def __init__(self) -> None:
+        self.loops: Any = None
+        if find_spec("numba") is not None:
+            # numba takes a second to load, and longer where nothing is compiled yet.
+            threading.Thread(target=self._load, name="compiled-sampling").start()
+
+    def _load(self) -> None:
+        self.loops = import_module("algorithms.compiled_sampling")
+
+
+compiled_loops = cache(_Loading)
+"""The compiled loops of this process, `loops` None until they are there."""
+
+
+def spread_nodes(nodes: Floats, spacing: int, height: int, width: int, factor: int) -> Floats:
+    """(height, width) positions in cells, in steps of 1 / `STEPS_PER_CELL`, from those of nodes.
+
+    Args:
+        nodes: (m, n) positions in pixels of every `spacing`-th corner of the image's pixels.
+        spacing: image pixels between nodes.
+        height: image rows.
+        width: image columns.
+        factor: pixels per cell.
+    """
+    if (loops := compiled_loops().loops) is None:
+        return numpy_spread_nodes(nodes, spacing, height, width, factor)
+    result: Floats = loops.compiled_spread_nodes(np.ascontiguousarray(nodes), spacing, height, width, factor)
+    return result
+
+
+def numpy_spread_nodes(nodes: Floats, spacing: int, height: int, width: int, factor: int) -> Floats:
+    """`spread_nodes` in numpy."""
+    with np.errstate(invalid="ignore"):
+        down = lerp(nodes, 0, (np.arange(height) + 0.5) / spacing)
+        return in_steps(lerp(down, 1, (np.arange(width) + 0.5) / spacing), factor)
+
+
+def in_steps(positions: Floats, factor: int) -> Floats:
+    """Positions in pixels as cells, in steps of 1 / `STEPS_PER_CELL`."""
+    result: Floats = np.rint(positions * (STEPS_PER_CELL / factor)) / STEPS_PER_CELL
+    return result
+
+
+def lerp(nodes: Floats, axis: int, at: Floats) -> Floats:
+    """Float32s between nodes along an axis.
+
+    Args:
+        nodes: (m, n).
+        axis: 0 or 1.
+        at: positions in nodes.
+    """
+    low = np.minimum(at.astype(np.intp), nodes.shape[axis] - 2)
+    weight = (at - low)[:, None] if axis == 0 else (at - low)[None]
+    first: Floats = np.take(nodes, low, axis=axis)
+    second: Floats = np.take(nodes, low + 1, axis=axis)
+    result: Floats = first + (second - first) * weight
+    return result
+
+
+def look_up(
+    cells: Bytes, rows: Floats, cols: Floats, origin: tuple[int, int], shape: tuple[int, int], pooled: int, outside: int
+) -> Bytes:
+    """(H, W) values of the cells under positions.
+
+    Args:
+        cells: values of cells, or of squares of 2^`pooled` of them.
+        rows: (H, W) in cells of the scene.
+        cols: (H, W).
+        origin: first row and column of `cells`.
+        shape: rows and columns of cells that these cover.
+        pooled: see above.
+        outside: the value of other places.
+    """
+    if (loops := compiled_loops().loops) is None:
+        return numpy_look_up(cells, rows, cols, origin, shape, pooled, outside)
+    rows, cols = np.ascontiguousarray(rows), np.ascontiguousarray(cols)
+    result: Bytes = loops.compiled_look_up(np.ascontiguousarray(cells), rows, cols, *origin, *shape, pooled, outside)
+    return result
+
+
+def numpy_look_up(
+    cells: Bytes, rows: Floats, cols: Floats, origin: tuple[int, int], shape: tuple[int, int], pooled: int, outside: int
+) -> Bytes:
+    """`look_up` in numpy."""
+    y, x = rows + (EDGE_CELLS - origin[0]), cols + (EDGE_CELLS - origin[1])
+    inside = (y >= 0) & (y < shape[0]) & (x >= 0) & (x < shape[1])  # False for NaN, too
+    values = np.full(rows.shape, outside, np.uint8)
+    if inside.all():
+        values[:] = cells[y.astype(np.intp) >> pooled, x.astype(np.intp) >> pooled]
+        return values
+    values[inside] = cells[y[inside].astype(np.intp) >> pooled, x[inside].astype(np.intp) >> pooled]
+    return values
+
+
+def sample_fields(
+    result: Float32s,
+    rows: Floats,
+    cols: Floats,
+    bounds: tuple[int, int, int, int],
+    fields: Float32s,
+    columns: Integers,
+    origin: tuple[int, int],
+    size: int,
+) -> None:
+    """Interpolate fields at the points within bounds, and write them into `result`.
+
+    Args:
+        result: (n, p), changed in place.
+        rows: (p,) positions in cells of the scene.
+        cols: (p,).
+        bounds: first and last row, first and last column in cells, the last ones excluded.
+        fields: (h, w, m) on squares of `size` cells.
+        columns: (n,), which of the fields.
+        origin: row and column of the first square.
+        size: cells per side of a square.
+    """
+    if (loops := compiled_loops().loops) is None:
+        numpy_sample_fields(result, rows, cols, bounds, fields, columns, origin, size)
+    else:
+        fields = np.ascontiguousarray(fields)
+        loops.compiled_sample_fields(result, rows, cols, np.array(bounds), fields, columns, *origin, size)
+
+
+def numpy_sample_fields(
+    result: Float32s,
+    rows: Floats,
+    cols: Floats,
+    bounds: tuple[int, int, int, int],
+    fields: Float32s,
+    columns: Integers,
+    origin: tuple[int, int],
+    size: int,
+) -> None:
+    """`sample_fields` in numpy."""
+    picked = _within(rows, cols, bounds)
+    few = len(columns) < fields.shape[-1] // 2
+    sampled = bilinear(
+        fields.take(columns, axis=-1) if few else fields,
+        rows.take(picked) / size - origin[0],
+        cols.take(picked) / size - origin[1],
+    )
+    result[:, picked] = (sampled if few else sampled.take(columns, axis=1)).T
+
+
+def add_border(
+    result: Float32s,
+    rows: Floats,
+    cols: Floats,
+    bounds: tuple[int, int, int, int],
+    border: Border,
+    bands: Integers,
+    factor: int,
+) -> None:
+    """Add the correction in pixels to the offsets of points within bounds.
+
+    Args:
+        result: (2 n, p), gains and then offsets, changed in place.
+        rows: (p,) positions in cells of the scene.
+        cols: (p,).
+        bounds: as for `sample_fields`.
+        border: the correction.
+        bands: (n,), which of its bands.
+        factor: pixels per cell.
+    """
+    if (loops := compiled_loops().loops) is None:
+        numpy_add_border(result, rows, cols, bounds, border, bands, factor)
+    else:
+        values = np.ascontiguousarray(border.values)
+        loops.compiled_add_border(result, rows, cols, np.array(bounds), border.rows, border.cols, values, bands, factor)
+
+
+def numpy_add_border(
+    result: Float32s,
+    rows: Floats,
+    cols: Floats,
+    bounds: tuple[int, int, int, int],
+    border: Border,
+    bands: Integers,
+    factor: int,
+) -> None:
+    """`add_border` in numpy."""
+    picked = _within(rows, cols, bounds)
+    at, correction = sample_border(
+        border, rows.take(picked) * factor, cols.take(picked) * factor, tuple(bands.tolist())
+    )
+    result[len(bands) :, picked[at]] += correction.T
+
+
+def _within(rows: Floats, cols: Floats, bounds: tuple[int, int, int, int]) -> npt.NDArray[np.intp]:
+    top, bottom, left, right = bounds
+    return np.flatnonzero((rows >= top) & (rows < bottom) & (cols >= left) & (cols < right))

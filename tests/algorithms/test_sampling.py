@@ -1,0 +1,91 @@
+"""The loops of a warm tile: compiled and in numpy they give the same bytes, and the values of plain interpolation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from algorithms import sampling
+from algorithms.border import Border
+
+LOOPS = ("spread_nodes", "look_up", "sample_fields", "add_border")
+POINTS = 700
+
+
+def points(extent: float, seed: int) -> np.ndarray:
+    """Positions in whole steps, on the edges of cells, between them and beyond both ends."""
+    rng = np.random.default_rng(seed)
+    found = np.rint(rng.uniform(-2, extent + 2, POINTS) * sampling.STEPS_PER_CELL) / sampling.STEPS_PER_CELL
+    found[:200] = np.floor(found[:200])
+    return found + sampling.EDGE_CELLS
+
+
+def border() -> Border:
+    """The correction of scattered pixels of rows 12 to 39, columns 20 to 59."""
+    rng = np.random.default_rng(3)
+    rows, cols = (axis.astype(np.int32) for axis in np.nonzero(rng.random((28, 40)) < 0.4))
+    return Border(rows + 12, cols + 20, rng.standard_normal((len(rows), 3)).astype(np.float32))
+
+
+def calls(loops: Any) -> list[np.ndarray]:
+    """What some loops make of the same numbers."""
+    rng = np.random.default_rng(1)
+    nodes = np.sort(rng.uniform(0, 300, (6, 9)), axis=1)
+    nodes[2, 3] = np.inf
+    found = [loops["spread_nodes"](nodes, 16, 75, 120, factor) for factor in (1, 2, 6)]
+    rows, cols = points(40, 4), points(60, 5)
+    rows[:3] = np.nan, np.inf, -np.inf
+    at = rows.reshape(20, 35), cols.reshape(20, 35)
+    cells = rng.integers(0, 255, (40, 60), np.uint8)
+    found.append(loops["look_up"](cells, *at, (0, 0), (40, 60), 0, 255))
+    found.append(loops["look_up"](cells[:5, :8], *at, (8, 4), (20, 32), 2, 7))
+    for shape, columns, size in (((40, 60, 6), (0, 2, 3, 5), 1), ((40, 60, 10), (1, 6), 1), ((1, 1, 4), (1, 3), 2)):
+        fields = rng.standard_normal(shape).astype(np.float32)
+        sampled = np.zeros((len(columns), POINTS), np.float32)
+        loops["sample_fields"](sampled, rows, cols, (0, 32, 0, 64), fields, np.array(columns), (1, 2), size)
+        found.append(sampled)
+    added = rng.standard_normal((4, POINTS)).astype(np.float32)
+    loops["add_border"](added, rows, cols, (0, 32, 8, 64), border(), np.array([2, 0]), 2)
+    return [*found, added]
+
+
+def test_compiled_loops_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = pytest.importorskip("algorithms.compiled_sampling", reason="numba is not installed")
+
+    class Loaded:
+        loops = compiled
+
+    with np.errstate(invalid="ignore"):
+        expected = calls({name: getattr(sampling, f"numpy_{name}") for name in LOOPS})
+    monkeypatch.setattr(sampling, "compiled_loops", Loaded)
+    for ours, theirs in zip(calls(vars(sampling)), expected, strict=True):
+        assert ours.tobytes() == theirs.tobytes()
+
+
+def test_fields_are_interpolated_between_the_middles_of_cells() -> None:
+    fields = np.random.default_rng(2).standard_normal((20, 30, 2)).astype(np.float32)
+    rows, cols = points(20, 6), points(30, 7)
+    result = np.full((1, POINTS), 9, np.float32)
+    sampling.sample_fields(result, rows, cols, (0, 20, 0, 30), fields, np.array([1]), (0, 0), 1)
+    inside = (rows >= 0) & (rows < 20) & (cols >= 0) & (cols < 30)
+    expected = ndimage.map_coordinates(fields[..., 1], [rows - 0.5, cols - 0.5], order=1, mode="nearest")
+    np.testing.assert_allclose(result[0, inside], expected[inside], atol=1e-5)
+    assert (result[0, ~inside] == 9).all()
+    assert inside.any()
+    assert not inside.all()
+
+
+def test_a_correction_reaches_offsets_next_to_its_pixels_alone() -> None:
+    result = np.zeros((2, POINTS), np.float32)
+    rows, cols = points(30, 8), points(40, 9)
+    sampling.add_border(result, rows, cols, (0, 30, 0, 40), border(), np.array([1]), 2)
+    changed = result[1] != 0
+    has = np.zeros((80, 100), bool)
+    has[border().rows, border().cols] = True
+    y, x = (np.floor(axis * 2).astype(int).clip(0, 79) for axis in (rows, cols))
+    assert not result[0].any()
+    assert changed.any()
+    assert has[y, x][changed].all()
