@@ -23,6 +23,8 @@ MAP_PIXELS: Final = 96
 """Side of an error map: every pixel is a mean over the ground below it."""
 DARKEST_ERROR: Final = 600
 """Digital number from which on an error is shown as the greatest."""
+COLOURS: Final = 64
+"""Colours of a picture."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -66,6 +68,7 @@ def _error_map(fill: npt.NDArray[np.float32], truth: npt.NDArray[np.float32], ju
 def draw_worst(results: Results, recipes: list[Recipe], served: str, folder: Path) -> None:
     """Error maps of the worst cases, best baseline above the fill as served, five to a picture."""
     from matplotlib import pyplot as plt  # noqa: PLC0415
+    from PIL import Image  # noqa: PLC0415
 
     worst = worst_cases(results, served)
     for start in range(0, len(worst), PER_PICTURE):
@@ -86,8 +89,10 @@ def draw_worst(results: Results, recipes: list[Recipe], served: str, folder: Pat
                 axis.set_title(f"{start + column + 1}: {title}", fontsize=8)
         fig.colorbar(image, ax=axes, shrink=0.7, label="mean |error|, digital numbers")
         path = folder / f"fidelity-worst-{start // PER_PICTURE + 1}.png"
-        fig.savefig(path, metadata={"Software": None}, pil_kwargs={"optimize": True})
+        fig.savefig(path)
         plt.close(fig)
+        with Image.open(path) as drawn:  # noise in colour: few colours keep the file small
+            drawn.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 __all__ = ["WORST_CASES", "draw_worst", "worst_cases", "worst_rows"]
