@@ -51,9 +51,17 @@ SHARED_KEYS: Final = tuple(_KINDS)
 """Keys of what takes inference, many cells or many requests; all else is made from these, or read, in less time."""
 SHARED_TYPES: Final = (Acquisition, Bend, BlockFields, BlockFill, Border, Box, LeftOut, Offer, Ranking, SceneFit)
 """What their values consist of, next to arrays and numbers."""
-_COMPUTING: Final = ("algorithms", "server.analysis", "server.http", "server.raster", "server.recipes", "server.scenes")
+_COMPUTING: Final = (
+    "algorithms",
+    "server.analysis",
+    "server.http",
+    "server.raster",
+    "server.recipes",
+    "server.scenes",
+    "server.work",
+)
 """Packages whose code decides what a value is."""
-_LIBRARIES: Final = ("numpy", "scipy", "onnxruntime", "rio-tiler")
+_LIBRARIES: Final = ("numpy", "scipy", "rio-tiler")
 
 
 def shared_cache(url: str | None) -> SharedCache | None:
@@ -109,7 +117,10 @@ def fits(key: Hashable, value: object) -> bool:
 @cache
 def software() -> str:
     """What tells versions of this software and of what it computes with apart, its own code included."""
-    parts = [__version__, rasterio.__gdal_version__, *(version(name) for name in _LIBRARIES)]
+    import onnxruntime  # noqa: PLC0415  (start-up)
+
+    # ONNX Runtime's distributions have several names, one for each kind of processor.
+    parts = [__version__, rasterio.__gdal_version__, onnxruntime.__version__, *map(version, _LIBRARIES)]
     parts += [model.fingerprint for model in MODELS.values()]  # those added are in the keys of what they have made
     for package in _COMPUTING:
         for file in sorted(resources.files(package).iterdir(), key=lambda file: file.name):

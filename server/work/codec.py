@@ -19,7 +19,7 @@ MOST_VALUE_BYTES: Final = 64 << 20
 ALIGNMENT_BYTES: Final = 16
 """Where arrays begin in a body, so that they can be used in place."""
 ZSTD_LEVEL: Final = 1
-_MAGIC: Final = b"CSv1"
+_MAGIC: Final = b"CSv2"
 _CHECK_BYTES: Final = 16
 _KINDS: Final = "biuf"
 _LENGTH: Final = struct.Struct("<I")
@@ -96,8 +96,10 @@ class Codec:
         if isinstance(value, np.ndarray):
             if value.dtype.kind not in _KINDS:
                 raise TypeError(f"an array of {value.dtype} cannot be shared")
-            arrays.append(np.ascontiguousarray(value))
-            return [kind, value.dtype.str, list(value.shape)]
+            # In the order in which it lies in memory: sums over it round differently in another.
+            axes = sorted(range(value.ndim), key=lambda axis: -abs(value.strides[axis]))
+            arrays.append(np.ascontiguousarray(value.transpose(axes)))
+            return [kind, value.dtype.str, list(value.shape), axes]
         if isinstance(value, tuple):
             return ["t", [self._tree(part, arrays) for part in value]]
         if isinstance(value, dict):
@@ -112,8 +114,10 @@ class Codec:
         match tree:
             case ["v", None | bool() | int() | float() | str() as value]:
                 return value
-            case [("a" | "b") as kind, str(dtype), [*shape]]:
-                array = arrays.take(np.dtype(dtype), shape)
+            case [("a" | "b") as kind, str(dtype), [*shape], [*axes]]:
+                array = arrays.take(np.dtype(dtype), [shape[axis] for axis in axes]).transpose(np.argsort(axes))
+                if array.shape != tuple(shape):
+                    raise DamagedValueError(f"an array of shape {shape} and axes {axes}")
                 return array if kind == "a" else array.tobytes()
             case ["w", str(moment)]:
                 return datetime.fromisoformat(moment)

@@ -76,6 +76,17 @@ def test_turned_arrays_come_back_the_right_way_round() -> None:
     assert same(np.ascontiguousarray(array), CODEC.decode(CODEC.encode(array)))
 
 
+@given(ARRAYS, st.randoms(use_true_random=False))
+def test_arrays_keep_their_order_in_memory(array: np.ndarray, random: Any) -> None:
+    """Sums over another order round differently."""
+    turned = array.transpose(random.sample(range(array.ndim), array.ndim))
+    found = CODEC.decode(CODEC.encode(turned))
+    assert same(np.ascontiguousarray(turned), np.ascontiguousarray(found))
+    if turned.size > 1:
+        long = [axis for axis in range(turned.ndim) if turned.shape[axis] > 1]
+        assert [found.strides[axis] for axis in long] == [turned.strides[axis] for axis in long]
+
+
 @given(st.binary(max_size=200) | st.just(pickle.dumps(Stranger(1))))
 def test_bytes_of_others_are_no_value(data: bytes) -> None:
     with pytest.raises(DamagedValueError):
@@ -102,10 +113,15 @@ def test_other_types_cannot_be_shared(value: object) -> None:
 HEADS = [
     '["d","Stranger",[["v",1]]]',
     '["d","Leaf",[["v",1]]]',
-    '["a","|O",[1]]',
-    '["a","<f4",[1000000]]',
-    '["a","<f4",[-1]]',
-    '["a","<f4",[true]]',
+    '["a","|O",[1],[0]]',
+    '["a","<f4",[1000000],[0]]',
+    '["a","<f4",[-1],[0]]',
+    '["a","<f4",[true],[0]]',
+    '["a","<f4",[0,3],[0,0]]',
+    '["a","<f4",[0,3],[1]]',
+    '["a","<f4",[0,3],[0,7]]',
+    '["a","<f4",[0,3],["0",1]]',
+    '["a","<f4",[0]]',
     '["v",[1]]',
     "[" * 5000,
     "{}",

@@ -242,7 +242,7 @@ def test_a_slow_store_costs_a_bounded_time(folder: FolderStore, monkeypatch: pyt
     assert "more than" in (cache.state.trouble or "")
 
 
-@pytest.mark.parametrize("garbage", [b"", b"garbage", b"CSv1" + bytes(100)])
+@pytest.mark.parametrize("garbage", [b"", b"garbage", b"CSv2" + bytes(100)])
 def test_garbage_is_dropped_and_computed_again(folder: FolderStore, garbage: bytes) -> None:
     folder.put("n:1", garbage)
     cache = cache_on(folder)
