@@ -112,13 +112,15 @@ def serve_command(
     process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.DEVNULL)
     base = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(200):
+        for _ in range(900):  # a machine with other work may take long
             try:
                 urllib.request.urlopen(base + "/healthz", timeout=1).close()
                 break
             except OSError:
                 assert process.poll() is None, "the server ended at start"
                 time.sleep(0.1)
+        else:
+            raise AssertionError("the server does not answer")
         yield process, base
     finally:
         process.terminate()
