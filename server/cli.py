@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 import sys
@@ -17,7 +18,7 @@ from server import __version__
 from server.export.command import export
 from server.export.looks_command import mask, picture
 from server.export.replacements import replacements
-from server.export.terminal import in_flags
+from server.export.terminal import FlagFormatter, in_flags
 from server.recipes.command import recipe
 from server.remote.redaction import redacted
 from server.settings import LogLevel
@@ -163,6 +164,8 @@ cli.add_command(recipe)
 
 def main() -> None:
     """Run the command; bad usage and bad input end with one line on stderr and status 2."""
+    if logging.lastResort is not None:  # prints warnings where no logs are configured
+        logging.lastResort.setFormatter(FlagFormatter())
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Final
@@ -11,6 +11,7 @@ from typing import Final
 from algorithms.errors import ParameterError
 from algorithms.reclassify import Remap
 from server.analysis.task import CloudSource, Task
+from server.errors import SourceForbiddenError, SourceMissingError
 from server.raster.sources import Sources
 from server.scenes.masks import AUTO, PRESETS, MaskCode, chosen_kind
 from server.scenes.scene import Scene
@@ -55,6 +56,23 @@ def target_mask_name(mask: str) -> str:
 def is_raster(mask: str) -> bool:
     """Whether a mask, the target's or a replacement's, is a raster: neither a preset nor `NO_CLOUDS`, nor nothing."""
     return mask not in ("", NO_CLOUDS) and not is_preset(mask)
+
+
+def checked_mask(mask: str, check: Callable[[str], str]) -> str:
+    """The name of a mask that is a raster, as `check` gives it back.
+
+    Raises:
+        ParameterError: a word that is neither a raster nor a kind of the scenes' own masks. Errors of `check`.
+    """
+    try:
+        return check(mask)
+    except (SourceMissingError, SourceForbiddenError) as error:
+        if set(mask) & set("/.\\"):
+            raise
+        raise ParameterError(
+            f"mask {mask[:40]!r} is neither a raster nor one of {', '.join(PRESETS)}, {AUTO}; choose one of these, or "
+            "give the path of a raster"
+        ) from error
 
 
 def own_clouds(

@@ -78,7 +78,11 @@ def replacement_clouds(
         model = request.model_for(names, target.level)
     except (BandError, ModelError) as error:
         if request.model is not None:
-            raise type(error)(f"replacement {other.url!r}: {error}") from error
+            found, _, _ = str(error).partition(";")  # `mask`, its remedy, is not about replacements
+            raise type(error)(
+                f"replacement {other.url!r}: {found}; leave `model` out, or say where its clouds are with "
+                f"`replacement_mask`, `{NO_CLOUDS}` if it has none"
+            ) from error
         return replace(CLEAR_EVERYWHERE, unsought=str(error))
     followed = request.mask is not None and is_raster(request.mask)
     if followed and request.model is None and (reason := too_few_cells(target)) is not None:
@@ -143,7 +147,7 @@ def seen_replacement(
     if clouds.model is None or set(clouds.model.bands) <= set(fill.target.names):
         return clouds
     own, url = fill.dataset, request.replacements[position]
-    if (scene := request.scene(sources, url)) is not None:
+    if not set(clouds.model.bands) <= set(own.names) and (scene := request.scene(sources, url)) is not None:
         own = request.dataset(sources, url, scene.numbers_of(clouds.model.bands), position=position)
     return replace(clouds, looks_at=_on_lattice(own, clouds.model, fill.target))
 

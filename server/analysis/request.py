@@ -12,10 +12,10 @@ from functools import lru_cache
 from typing import Any, Final
 
 from algorithms.bands import common_names
-from algorithms.errors import BandError, ParameterError
+from algorithms.errors import BandError, ClearSkyError, ParameterError
 from algorithms.models import CloudModel, known_models, select_model
 from algorithms.reclassify import Remap
-from server.analysis.clouds import is_preset, is_raster
+from server.analysis.clouds import checked_mask, is_preset, is_raster
 from server.raster.dataset import REQUESTED, Dataset
 from server.raster.sources import Sources
 from server.scenes.scene import Scene
@@ -93,11 +93,11 @@ class Request:
             with at("replacements", position):
                 replacements.append(url if url == AUTO_REPLACEMENT else check(url))
         with at("mask"):
-            mask = check(self.mask) if self.mask and not is_preset(self.mask) else self.mask
+            mask = checked_mask(self.mask, check) if self.mask and not is_preset(self.mask) else self.mask
         masks = []
         for position, url in enumerate(self.replacement_masks):
             with at("replacement_masks", position):
-                masks.append(check(url) if is_raster(url) else url)
+                masks.append(checked_mask(url, check) if is_raster(url) else url)
         return replace(self, target=target, replacements=tuple(replacements), mask=mask, replacement_masks=tuple(masks))
 
     def scene(self, sources: Sources, url: str) -> Scene | None:
@@ -107,7 +107,10 @@ class Request:
             BandError: `bands` does not name every band of a list of files. Errors of `Sources.scene`.
         """
         scene = sources.scene(url)
-        return scene.renamed(common_names(self.bands)) if scene is not None and scene.whole and self.bands else scene
+        if scene is None or not scene.whole:
+            return scene
+        names = self._names_for(sources, url, [band.name for band in scene.bands])
+        return scene.renamed(common_names(names)) if names else scene
 
     def dataset(
         self, sources: Sources, url: str, numbers: tuple[int, ...] = (), *, position: int | None = None
@@ -126,7 +129,7 @@ class Request:
         """
         scene = self.scene(sources, url)
         found = sources.dataset(url) if scene is None else sources.composed(scene, numbers)
-        bands = self.bands if scene is None else ()
+        bands = self._names_for(sources, url, found.names) if scene is None else ()
         scale, offset = self.reflectance_scale, self.reflectance_offset
         if position is not None:
             count = len(self.replacements)
@@ -135,6 +138,26 @@ class Request:
             if offsets := for_each(self.replacement_reflectance_offsets, count, "replacement_reflectance_offset"):
                 offset = offsets[position]
         return _corrected(found, bands, self.level, scale, offset, self.nodata)
+
+    def _names_for(self, sources: Sources, url: str, own: Sequence[str | None]) -> tuple[str, ...]:
+        """`bands` as far as they are for one raster: not where that has names of its own, and they fit another one.
+
+        Args:
+            sources: what describes rasters.
+            url: the raster's name.
+            own: names of its bands, None for one without.
+
+        Raises:
+            BandError: they do not name every band.
+        """
+        if not self.bands or len(self.bands) == len(own):
+            return self.bands
+        others = {self.target, *self.replacements} - {url, AUTO_REPLACEMENT}
+        if None not in own and any(_count(sources, other) == len(self.bands) for other in others):
+            return ()
+        raise BandError(
+            f"bands={','.join(self.bands)} names {len(self.bands)} bands, {url!r} has {len(own)}; name every one"
+        )
 
     def numbers(self, sources: Sources, *, analysed: bool = True) -> tuple[int, ...]:
         """Of a target of several files the bands that are read, 1-based and in order; nothing for one file.
@@ -225,6 +248,17 @@ def for_each(values: tuple[float, ...], count: int, name: str) -> tuple[float, .
     return values
 
 
+def _count(sources: Sources, url: str) -> int:
+    """How many bands `bands` has to name for a raster; 0 where it names none, or the raster cannot be had."""
+    try:
+        scene = sources.scene(url)
+        if scene is not None:
+            return len(scene.bands) if scene.whole else 0
+        return len(sources.dataset(url).indexes)
+    except (ClearSkyError, OSError):  # whoever needs it says so
+        return 0
+
+
 @lru_cache(maxsize=256)
 def _corrected(
     dataset: Dataset,
@@ -236,8 +270,6 @@ def _corrected(
 ) -> Dataset:
     """A description with what a request says in place of it."""
     count = len(dataset.indexes)
-    if bands and len(bands) != count:
-        raise BandError(f"bands={','.join(bands)} names {len(bands)} bands, the raster has {count}; name every one")
     changes: dict[str, Any] = {"names": common_names(bands)} if bands else {}
     if level:
         changes["level"] = level

@@ -10,10 +10,9 @@ from algorithms.options import CloudOptions
 from algorithms.refine import refines
 from algorithms.sidecar import Needs
 from server.analysis.detection import replacement_clouds, seen_replacement, seen_target, target_clouds
-from server.analysis.matching import check_overlap, shared_bands
+from server.analysis.matching import check_overlap, match_bands, paired_bands, shared_bands
 from server.analysis.request import MOST_REPLACEMENTS, Request
 from server.analysis.task import Task
-from server.raster.dataset import match_bands
 from server.raster.layer import Layer
 from server.raster.sources import Sources
 
@@ -61,6 +60,7 @@ def make_task(
     others = [request.replacement_dataset(sources, position, own) for position in used]
     for other in others:
         check_overlap(own, other)
+    others = [paired_bands(own, other) for other in others]
     shared = shared_bands(own, others, shown if needs == "fill" else ())
     clouds = target_clouds(request, sources, own).at(options.sensitivity)
     elsewhere = [

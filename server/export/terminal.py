@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import signal
 import sys
@@ -66,6 +67,14 @@ def in_flags(text: str) -> str:
     if _OF_A_FILE.match(text):
         return text
     return _NAMED.sub(lambda m: f"--{(m[1] or m[2]).replace('_', '-')}{'' if m[1] else ' '}", text)
+
+
+class FlagFormatter(logging.Formatter):
+    """Log lines on a terminal, with the names of parameters as `in_flags` writes them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record."""
+        return in_flags(super().format(record))
 
 
 def _innermost(error: BaseException) -> BaseException:

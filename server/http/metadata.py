@@ -9,7 +9,7 @@ from algorithms.errors import BandError, InputError, ModelError
 from algorithms.options import CloudOptions
 from server.analysis.detection import replacement_clouds
 from server.analysis.engine import Analysis
-from server.analysis.notices import notices
+from server.analysis.notices import notices, unusable
 from server.analysis.request import Request
 from server.analysis.resolution import model_warnings
 from server.analysis.task import CloudSource
@@ -88,6 +88,9 @@ def _replacement_clouds(
     for position in range(len(request.replacements)):
         try:
             other = request.replacement_dataset(sources, position, target)
+            if reason := unusable(target, other):
+                found.append(f"unusable: {reason}")
+                continue
             clouds = replacement_clouds(request, sources, position, target, other)
             found.append(_cloud_source(clouds))
             marked = analysis.marked.of_replacement(other, clouds)

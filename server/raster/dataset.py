@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
 from rio_tiler.utils import non_alpha_indexes
 
 from algorithms.bands import common_names
-from algorithms.errors import BandError
 from server.raster.stack import StackBand
 from server.raster.turns import full_turn
 from server.raster.upright import georeferenced, hull
@@ -22,7 +22,7 @@ from server.scenes.productnames import levels_stated
 from server.scenes.reflectance import LANDSAT
 
 _L2A: Final = re.compile(r"L2A|LEVEL[-_ ]?2A|L2SP|L2SR|SURFACE[-_ ]REFLECTANCE|\bBOA\b", re.IGNORECASE)
-
+_RGB: Final = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
 REQUESTED: Final = "the request"
 """Where scale and offset come from that a request gives."""
@@ -137,9 +137,15 @@ def reflectance_of(
 
 
 def band_texts(src: Any, url: str) -> tuple[str | None, ...]:
-    """What describes each band of a raster: of a single one without description what the file's name says of it."""
+    """What describes each band of a raster.
+
+    Without descriptions it is what the file's name says of a single band, and the colours of a picture of exactly red,
+    green and blue, with alpha or without.
+    """
     texts = list(src.descriptions)
     data = non_alpha_indexes(src)
+    if src.colorinterp[:3] == _RGB and src.colorinterp[3:] in ((), (ColorInterp.alpha,)) and not any(texts):
+        return (*(colour.name for colour in _RGB), *texts[3:])
     if len(data) == 1 and not texts[data[0] - 1]:
         texts[data[0] - 1] = band_of_file(url)
     return tuple(texts)
@@ -187,25 +193,6 @@ def describe(src: Any, url: str, version: str) -> Dataset:
             level=_level(src, url),
             bounds=hull(ground.transform, ground.width, ground.height),
         )
-
-
-def match_bands(target: Dataset, replacement: Dataset) -> tuple[int, ...]:
-    """1-based band numbers of the replacement, in the order of the target's bands.
-
-    By name where every band of the target has one of its own and the replacement has them all, else by position.
-
-    Raises:
-        BandError: neither is possible.
-    """
-    names = target.names
-    if None not in names and len(set(names)) == len(names) and set(names) <= set(replacement.names):
-        return tuple(replacement.indexes[replacement.names.index(name)] for name in names)
-    if len(target.indexes) == len(replacement.indexes):
-        return replacement.indexes
-    raise BandError(
-        f"replacement {replacement.url!r} has {len(replacement.indexes)} bands {list(replacement.names)}, the target "
-        f"{len(names)} {list(names)}: give a replacement with the same bands"
-    )
 
 
 def dataset_crs(dataset: Dataset) -> CRS:

@@ -84,8 +84,10 @@ class Sources:
         """The name to open, in its one form and without a signature, if whoever asks may read it.
 
         Raises:
-            As `AllowList.check` and, of web addresses, `Remotes.admit` do.
+            ParameterError: an empty name. As `AllowList.check` and, of web addresses, `Remotes.admit` do.
         """
+        if not url.strip():
+            raise ParameterError("the name of a raster is empty: give its path or address")
         if is_band_list(url):
             return joined_files([self._places.admitted(file) for file in expanded(url)])
         return self._places.admitted(url, folders=may_be_document(url))

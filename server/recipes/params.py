@@ -26,9 +26,11 @@ from server.http.looks import AskedStyle, PictureParams, StyleName, asked_style
 from server.http.params import AlgorithmName, RequestParams, is_picture, process
 from server.http.reader import PairReader, open_request
 from server.http.shared import SharedAnalysis, SharedSettings, SharedSources, chooser_of, sources_of
+from server.raster.documents import may_be_document
 from server.recipes.model import Recipe
 from server.recipes.rasters import band_indexes, shown_bands_of
 from server.recipes.store import Recipes
+from server.scenes.bandlist import is_band_list
 from server.work.ticket import holding
 
 RECIPE_COLOURS: Final = frozenset({"bands", "expression", "rescale", "color_formula", "colormap_name", "unscale"})
@@ -63,8 +65,10 @@ def named_recipe(
     """
     recipe = recipes_of(request.app).get(name)
     if fixed := sorted(FIXED & request.query_params.keys()):
+        target = recipe.request.target
+        routes = "/stac" if is_band_list(target) or may_be_document(target) else "/cog"
         raise ParameterError(
-            f"{', '.join(fixed)} cannot be given: the recipe {name!r} sets this; leave it out, or use /cog"
+            f"{', '.join(fixed)} cannot be given: the recipe {name!r} sets this; leave it out, or use {routes}"
         )
     sources = sources_of(request.app)
     recipe = recipe.admitted(sources)

@@ -210,6 +210,7 @@ def test_a_recipe_and_an_export_fill_alike(tmp_path: Path, folder: Path) -> None
         recipe = good(client.get("/recipes/r/preview.npy"))
         assert UNSOUGHT in recipe.headers[WARNING]
         assert_array_equal(pixels(recipe), filled)
+        assert "use /stac" in client.get("/recipes/r/preview.npy", params=SHOWN).json()["detail"]
     options = ["--replacement", params["replacement"][0], "--assets", "red,green,blue", "--buffer", "0"]
     out = tmp_path / "out.tif"
     result = CliRunner().invoke(export, [params["url"], str(out), *options])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from scipy import ndimage
 from algorithms import stepwise_adjustment
 from algorithms.errors import ParameterError
 from server.export.stepwise import STEPWISE_VALUES, check_stepwise
-from server.export.terminal import in_flags
+from server.export.terminal import FlagFormatter, in_flags
 from server.raster.dataset import Dataset
 from tests.helpers.exports import run
 from tests.helpers.scenes import make_pair, read_raster, write_mask, write_raster
@@ -118,6 +119,8 @@ def test_what_it_cannot_do_is_said_in_one_line(
 )
 def test_messages_name_flags(said: str, shown: str) -> None:
     assert in_flags(said) == shown
+    logged = logging.LogRecord("clearsky", logging.WARNING, "", 0, "%s", (said,), None)
+    assert FlagFormatter().format(logged) == shown
 
 
 def test_bands_as_files_of_their_own_are_refused(folder: Path, tmp_path: Path) -> None:
