@@ -69,8 +69,8 @@ def fillable(request: Request, sources: Sources) -> Request:
     lost = {name for other in others for name in lacking_names(names, other)}
     if not lost:
         return request
-    said = ", ".join(name for name in dict.fromkeys(names) if name in lost)
-    kept = tuple(band.name or band.asset for band in target.bands if band.name not in lost)
+    kept = tuple(dict.fromkeys(name for name in names if name not in lost))  # those without names are not paired
+    said = ", ".join(band.name or band.asset for band in target.bands if band.name not in kept)
     if not kept:
         raise BandError(f"the chosen replacements have no band of {request.target!r}; name others with --replacement")
     logger.warning(
