@@ -70,6 +70,8 @@ def replacement_clouds(
     mask = masks[position] if masks else request.mask if is_preset(request.mask) else None
     given = _given(request, sources, mask, request.replacements[position])
     if given is not None:
+        if given.classes is not None and not is_preset(mask):
+            check_overlap(other, given.classes, "replacement_mask")
         return given
     names = request.names(sources, position, other) if paired_by_name(target, other) else target.names
     try:

@@ -11,7 +11,7 @@ import numpy as np
 
 from algorithms.reclassify import Remap, marked
 from server.analysis.packed import packed_hint
-from server.analysis.task import Task
+from server.analysis.task import CloudSource, Task
 from server.raster.classes import sample_classes, sample_validity
 from server.raster.dataset import Dataset
 from server.raster.sources import Sources
@@ -81,11 +81,23 @@ class MarkedMasks:
         mask = task.clouds.classes
         return None if mask is None else self._look(mask, task.target.dataset, task.clouds.remap, task.clouds.rule)
 
+    def of_replacement(self, other: Dataset, clouds: CloudSource) -> Marked | None:
+        """What a user's mask of a replacement marks; None for a model, and for an archive's, which may mark nothing."""
+        mask = clouds.classes
+        if mask is None or (mask.code is not None and mask.code.kind is not None):
+            return None
+        return self._look(mask, other, clouds.remap, clouds.rule)
+
+    def warnings(self, task: Task) -> list[str]:
+        """What is odd about the masks of a task, which the log says as well, once."""
+        layers = zip(task.replacements, task.replacement_clouds, strict=False)
+        found = [self.of(task), *(self.of_replacement(layer.dataset, clouds) for layer, clouds in layers)]
+        return [one.warning for one in found if one is not None and one.warning is not None]
+
     def warn(self, task: Task) -> None:
-        """Warn the client of the running request if the task's mask marks nothing or everything."""
-        found = self.of(task)
-        if found is not None and found.warning is not None:
-            warn(found.warning)
+        """Warn the client of the running request of masks that mark nothing or everything."""
+        for text in self.warnings(task):
+            warn(text)
 
 
 def _marked(sources: Sources, mask: Dataset, target: Dataset, remap: Remap | None, rule: str) -> Marked:

@@ -73,6 +73,7 @@ def check_overlap(target: Dataset, other: Dataset, what: str = "replacement") ->
         for raster in (target, other)
     )
     raise ParameterError(
-        f"{what} {other.url!r} covers {there} and does not overlap the target, {here}: "
+        f"{what} {other.url!r} covers {there} and does not overlap "
+        f"{'its replacement' if what == 'replacement_mask' else 'the target'}, {here}: "
         f"give {'another date' if what == 'replacement' else 'one'} of the same place"
     )

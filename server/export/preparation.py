@@ -133,7 +133,7 @@ def prepare_export(job: ExportJob, settings: Settings) -> PreparedExport:
     task = make_task(job.request, sources, job.algorithm, shown=shown)
     _check_target(sources, task.target.dataset)
     # Logged before hours of work: a mask that marks nothing, pixels too fine for the model, clouds not looked for.
-    MarkedMasks(sources).of(task)
+    MarkedMasks(sources).warnings(task)
     warn_unmasked(task)
     if task.clouds.model is not None:
         model_warnings(task.clouds.model, task.target.dataset)

@@ -52,7 +52,7 @@ def _described(request: Request, sources: Sources, analysis: Analysis) -> dict[s
     except (BandError, ModelError) as error:
         chosen = f"none: {error}"
     follows = request.mask is not None
-    described = {
+    described: dict[str, Any] = {
         "bands": target.names,
         "level": target.level,
         "model": chosen,
@@ -68,40 +68,50 @@ def _described(request: Request, sources: Sources, analysis: Analysis) -> dict[s
         },
         "replacements": request.replacements,
     }
-    if request.replacements:
-        described["replacement_clouds"] = _replacement_clouds(request, sources, target)
     if follows:
-        return described | _described_mask(request, sources, analysis, described)
+        unsure = []  # no network looks at the target
+    if request.replacements:
+        described["replacement_clouds"], odd = _replacement_clouds(request, sources, analysis, target)
+        unsure += odd
+    if follows:
+        found, warning = _described_mask(request, sources, analysis, described)
+        described["mask"] = found
+        unsure += warning
     return described | ({"warnings": unsure} if unsure else {})
 
 
-def _replacement_clouds(request: Request, sources: Sources, target: Dataset) -> list[str]:
-    """Where the clouds of each replacement come from; of one that cannot be had why not."""
-    found = []
+def _replacement_clouds(
+    request: Request, sources: Sources, analysis: Analysis, target: Dataset
+) -> tuple[list[str], list[str]]:
+    """Where the clouds of each replacement come from, or why it cannot be had; and what is odd about their masks."""
+    found, odd = [], []
     for position in range(len(request.replacements)):
         try:
             other = request.replacement_dataset(sources, position, target)
-            found.append(_cloud_source(replacement_clouds(request, sources, position, target, other)))
+            clouds = replacement_clouds(request, sources, position, target, other)
+            found.append(_cloud_source(clouds))
+            marked = analysis.marked.of_replacement(other, clouds)
+            odd += [marked.warning] if marked is not None and marked.warning is not None else []
         except (SourceError, OSError) as error:
             found.append(f"unknown: {error}")
-    return found
+    return found, odd
 
 
 def _described_mask(
     request: Request, sources: Sources, analysis: Analysis, described: dict[str, Any]
-) -> dict[str, Any]:
-    """What is understood of the user's mask; with the rest of what is described."""
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """What is understood of the user's mask, and what is odd about it; with the rest of what is described."""
     alone = replace(request, replacements=(), replacement_masks=())
     task = make_task(alone, sources, CloudOptions(), "classes")
     analysis.marked.warn(task)
     found = analysis.marked.of(task)
     if found is None:  # `auto` without any
-        return {"mask": None}
+        return None, []
     mask: dict[str, Any] = {"source": found.mask, "rule": found.rule, "values": found.values, "nodata": found.nodata}
     mask |= {"fraction": round(found.fraction, 4), "step": found.step}
     if request.replacements:
         mask["replacements"] = described["replacement_clouds"]
-    return {"mask": mask, "warnings": [found.warning] if found.warning else []}
+    return mask, [found.warning] if found.warning else []
 
 
 def _cloud_source(clouds: CloudSource) -> str:

@@ -11,7 +11,7 @@ from starlette.datastructures import QueryParams
 from algorithms.bands import ROLES
 from algorithms.models import known_models
 from algorithms.removal import CLOUD_ALGORITHMS
-from server.analysis.clouds import is_preset
+from server.analysis.clouds import is_preset, paired
 from server.analysis.request import Request
 from server.http.asgi import Scope
 from server.http.params import queried_request, shown_bands
@@ -84,12 +84,15 @@ def _all_bands(request: Request, sources: Sources, url: str) -> str:
 
 def _own_masks(request: Request, sources: Sources) -> list[str]:
     """States of the masks that come with the scenes, where the request takes them."""
-    if request.mask is None or not is_preset(request.mask):
-        return []
+    given = paired(request.replacements, request.replacement_masks)
+    followed = request.mask if is_preset(request.mask) else None
+    masks = given or (followed,) * len(request.replacements)
     found = []
-    for url in (request.target, *request.replacements):
+    for url, mask in zip((request.target, *request.replacements), (request.mask, *masks), strict=True):
+        if mask is None or not is_preset(mask):
+            continue
         scene = request.scene(sources, url)
-        masks = {mask.kind: mask for mask in (scene.masks if scene is not None else ())}
-        if masks or request.mask != AUTO:
-            found.append(sources.mask_version(masks[chosen_kind(request.mask, list(masks), repr(url))]))
+        own = {one.kind: one for one in (scene.masks if scene is not None else ())}
+        if own or mask != AUTO:
+            found.append(sources.mask_version(own[chosen_kind(mask, list(own), repr(url))]))
     return found

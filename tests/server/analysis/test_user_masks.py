@@ -172,3 +172,36 @@ def test_info_tells_how_a_mask_is_understood(
     assert told["mask"]["values"] == [0, 255]
     assert told["mask"]["fraction"] == pytest.approx(pair.mask.mean(), abs=1e-4)
     assert "everything but 0" in told["mask"]["rule"]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0, "marks none of the"), (1, "marks all of the"), (21824, "name the bits that mean cloud"), (None, None)],
+)
+def test_odd_masks_of_replacements_are_named_too(
+    client: TestClient, folder: Path, files: dict[str, str], pair: Pair, value: int | None, said: str | None
+) -> None:
+    """In the header, in `/info` and in the log; a mask that marks a part is not."""
+    values = np.full(pair.mask.shape, value or 0, np.uint16)
+    if value not in (0, 1):
+        values[:50] = 22280 if value else 1
+    mask = write_raster(folder / f"other_{value}.tif", values[None], nodata=None)
+    target = write_raster(folder / "own.tif", pair.mask.astype(np.uint8)[None])
+    asked = {**files, "mask": target, "replacement_mask": mask}
+    heard = client.get("/cog/preview.tif", params=asked).headers.get("x-clearsky-warning", "")
+    told = " ".join(client.get("/cog/info", params=asked).json()["clearsky"]["warnings"])
+    for text in (heard, told):
+        assert ("other_" in text) == (said is not None), text
+        assert said is None or said in text
+
+
+def test_a_mask_of_another_place_than_its_replacement_is_refused(
+    client: TestClient, folder: Path, files: dict[str, str], pair: Pair
+) -> None:
+    away = from_origin(ORIGIN.c + 2e5, ORIGIN.f, 10, 10)
+    mask = write_raster(folder / "away.tif", pair.mask.astype(np.uint8)[None], transform=away)
+    target = write_raster(folder / "own.tif", pair.mask.astype(np.uint8)[None])
+    answer = client.get("/cog/preview.tif", params={**files, "mask": target, "replacement_mask": mask})
+    assert answer.status_code == 400
+    assert "away.tif" in answer.json()["detail"]
+    assert "does not overlap its replacement" in answer.json()["detail"]

@@ -92,6 +92,9 @@ CASES: Final[list[tuple[dict[str, str], set[str]]]] = [
     (FILLED | {"assets": "rededge1"}, {"cloudy/B05.tif", "clear/B05.tif"}),
     (FILLED | {"mask": "auto"}, {"cloudy/SCL.tif", "clear/SCL.tif"}),
     (FILLED | {"mask": "mask.tif", "replacement_mask": "none"}, {"mask.tif", "clear/B04.tif"}),
+    (FILLED | {"mask": "mask.tif", "replacement_mask": "scl"}, {"mask.tif", "clear/SCL.tif"}),
+    (FILLED | {"mask": "mask.tif", "replacement_mask": "auto"}, {"clear/SCL.tif"}),
+    (FILLED | {"replacement_mask": "none"}, {"cloudy/SCL.tif", "clear/B04.tif"}),
     ({"algorithm": "cloud_mask", "mask": "scl"}, {"cloudy/SCL.tif"}),
 ]
 
@@ -113,6 +116,15 @@ def test_every_file_of_an_answer_changes_its_tag(
         assert after.headers["etag"] != before.headers["etag"]
         if not file.startswith("clear/SCL"):  # shows only where the target is cloudy and the replacement was not
             assert after.content != before.content, file
+
+
+def test_replacements_need_no_masks_of_a_kind_that_is_not_taken_from_them(client: TestClient, folder: Path) -> None:
+    """A list of files has none."""
+    clear = f"{folder}/clear/{{B02,B03,B04,B08,B11,B12}}.tif"
+    params = {"url": str(folder / "cloudy/item.json"), "replacement": clear, "mask": "scl"}
+    answer = client.get("/stac/preview.npy", params=params | {"replacement_mask": "none"})
+    assert answer.status_code == 200, answer.text
+    assert "etag" in answer.headers
 
 
 @pytest.mark.parametrize(
