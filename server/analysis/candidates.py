@@ -47,6 +47,8 @@ class SearchTarget:
     """The target's date and place."""
     collections: tuple[str, ...]
     """Collections to look in, one after the other until one has anything."""
+    bands: tuple[str, ...] = ()
+    """Common names of the target's bands, all that a request may show."""
 
 
 @dataclass(slots=True)
@@ -104,7 +106,8 @@ def search_target(scene: Scene | None, url: str, api: str | None) -> SearchTarge
     collections = own if own and api is None else tuple(dict.fromkeys([*own, *known]))
     if not collections:
         raise ParameterError(f"replacement=auto: {url[:200]!r} names no collection to search in; name the replacements")
-    return SearchTarget(where, acquisition, collections)
+    bands = tuple(dict.fromkeys(band.name for band in scene.bands if band.name is not None))
+    return SearchTarget(where, acquisition, collections, bands)
 
 
 def search_candidates(sources: Sources, wanted: SearchTarget) -> SearchResult:

@@ -19,6 +19,7 @@ from algorithms.errors import ClearSkyError, InputError, ParameterError
 from server.analysis.candidates import search_candidates, search_target
 from server.analysis.clearness import Clearness
 from server.analysis.clouds import is_raster
+from server.analysis.completeness import LACKING_TEXT
 from server.analysis.engine import Analysis
 from server.analysis.offers import Ranking
 from server.analysis.ranking import made_ranking
@@ -29,7 +30,7 @@ from server.raster.sources import Sources
 from server.remote.transfer import again
 from server.scenes.acquisition import Box
 from server.work.flight import Flights
-from server.work.trace import note_replacements
+from server.work.trace import note_replacements, warn
 
 KEPT_CHOICES: Final = 128
 """Choices that are remembered, each of up to 150 kB."""
@@ -95,6 +96,8 @@ class Chooser:
             )
         ranking = self.ranking(request)
         note_replacements(ranking.ids)
+        if ranking.lacking:
+            warn(LACKING_TEXT.format(", ".join(ranking.lacking)))
         admitted = [self._sources.check(offer.found) for offer in ranking.chosen]
         urls = [url for named in request.replacements for url in (admitted if named == AUTO_REPLACEMENT else [named])]
         return replace(request, replacements=tuple(dict.fromkeys(urls)))

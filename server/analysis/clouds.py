@@ -160,9 +160,10 @@ def unmasked_warnings(replacements: Sequence[tuple[str, CloudSource]]) -> list[s
 
 
 def warn_unmasked(task: Task) -> None:
-    """Tell the client of the running request, and once the log, that clouds of replacements are not looked for."""
+    """Tell the client of the running request, and once the log, which clouds are not looked for, or not refined."""
     urls = [layer.dataset.url for layer in task.replacements]
-    for text in unmasked_warnings(list(zip(urls, task.replacement_clouds, strict=True))):
+    unrefined = [] if task.unrefined is None else [task.unrefined]
+    for text in (*unmasked_warnings(list(zip(urls, task.replacement_clouds, strict=True))), *unrefined):
         warn(text)
         _log_once(task.target.dataset.url, text)
 

@@ -11,6 +11,7 @@ from server.analysis.detection import replacement_clouds
 from server.analysis.matching import check_overlap, lacking_bands, paired_bands, paired_by_name
 from server.analysis.plausibility import ReflectanceChecks
 from server.analysis.request import Request
+from server.analysis.unrefined import unrefined_warning
 from server.raster.dataset import Dataset
 from server.raster.sources import Sources
 
@@ -73,14 +74,18 @@ def _positions(target: Dataset, other: Dataset) -> Iterable[tuple[int, int, str 
 
 
 def _unmasked(request: Request, sources: Sources, target: Dataset, there: Mapping[int, Dataset]) -> list[str]:
-    """Warnings of replacements, by position, whose clouds nobody looks for."""
+    """Warnings of replacements, by position: clouds that nobody looks for, and a mask not refined for their sake."""
     found = []
     for position, other in there.items():
         if unusable(target, other) is not None:
             continue
         with suppress(ClearSkyError, OSError):  # a mask that cannot be had: an image says so
-            found.append((other.url, replacement_clouds(request, sources, position, target, other)))
-    return unmasked_warnings(found)
+            found.append((other, replacement_clouds(request, sources, position, target, other)))
+    texts = unmasked_warnings([(other.url, clouds) for other, clouds in found])
+    if request.mask is not None:  # is never refined
+        return texts
+    unrefined = unrefined_warning(target, [other for other, _ in found], [clouds for _, clouds in found])
+    return texts if unrefined is None else [*texts, unrefined]
 
 
 def _apart(target: Dataset, other: Dataset) -> str | None:

@@ -50,6 +50,8 @@ class Ranking:
     """Items that are no candidates, and why."""
     warnings: tuple[str, ...]
     """What may be better elsewhere."""
+    lacking: tuple[str, ...] = ()
+    """Bands of the target that the chosen lack; no date that helps has them all then."""
     provisional: bool = False
     """Whether a candidate could not be looked at just then, so that the choice is made again soon."""
 

@@ -17,6 +17,7 @@ from rasterio.errors import RasterioError
 from algorithms.errors import ClearSkyError
 from server.analysis.candidates import SearchResult, SearchTarget
 from server.analysis.clearness import Clearness, CloudedGround
+from server.analysis.completeness import LACKING_TEXT, alike_in_bands, lacking_names
 from server.analysis.offers import Offer, Ranking
 from server.errors import CancelledWorkError, SourceFaultError, SourceMissingError
 from server.raster.sources import Sources
@@ -78,6 +79,7 @@ class _Choice:
         self._left_out: dict[str, str] = {item.id: item.reason for item in found.left_out}
         self._clear: dict[str, npt.NDArray[np.bool_]] = {}
         self._unseen: list[str] = []
+        self._lacking = {name: lacking_names(wanted.bands, scene) for name, scene in found.scenes.items()}
 
     def made(self) -> Ranking:
         """The choice.
@@ -89,20 +91,40 @@ class _Choice:
         self._explain(candidates)
         if not candidates:
             raise self._nothing("is another date of the same ground")
-        without = any(not self._scenes[c.acquisition.id].masks for c in candidates[:ROUND_CANDIDATES])
+        groups = alike_in_bands(candidates, self._lacking)
+        first = [candidate for _, group in groups for candidate in group][:ROUND_CANDIDATES]
+        without = any(not self._scenes[c.acquisition.id].masks for c in first)
         ground = self._clearness.ground(sampled=without)
         most = MOST_DETECTED if without else MOST_MEASURED
-        chosen: tuple[Candidate, ...] = ()
-        until = time.monotonic() + CHOICE_SECONDS
-        for start in range(0, min(most, len(candidates)), ROUND_CANDIDATES):
-            self._measure(ground, candidates[start : start + ROUND_CANDIDATES])
-            chosen = self._chosen(ground)
-            if (chosen and self._covered(ground, chosen) >= COVERED_SHARE) or time.monotonic() > until:
-                break
+        lacking, chosen = self._first_chosen(ground, groups, most)
         self._explain_cloudy()
         if not chosen:
             raise self._nothing("is clear under the target's clouds and can be read")
-        return self._ranking(ground, chosen)
+        return self._ranking(ground, chosen, lacking)
+
+    def _first_chosen(
+        self, ground: CloudedGround, groups: Sequence[tuple[tuple[str, ...], list[Candidate]]], most: int
+    ) -> tuple[tuple[str, ...], tuple[Candidate, ...]]:
+        """Dates of the first group that has any, and the bands that they lack.
+
+        Args:
+            ground: the target's.
+            groups: the most complete first.
+            most: candidates that are looked at.
+        """
+        until = time.monotonic() + CHOICE_SECONDS
+        for lacking, group in groups:
+            chosen: tuple[Candidate, ...] = ()
+            looked_at = group[:most]
+            most -= len(looked_at)
+            for start in range(0, len(looked_at), ROUND_CANDIDATES):
+                self._measure(ground, looked_at[start : start + ROUND_CANDIDATES])
+                chosen = self._chosen(ground, lacking)
+                if (chosen and self._covered(ground, chosen) >= COVERED_SHARE) or time.monotonic() > until:
+                    break
+            if chosen or time.monotonic() > until:
+                return lacking, chosen
+        return (), ()
 
     def _acquisitions(self) -> list[Acquisition]:
         return [scene.acquisition for scene in self._scenes.values() if scene.acquisition is not None]
@@ -158,10 +180,11 @@ class _Choice:
         shares = {name: float(pixels.mean()) for name, pixels in self._clear.items() if pixels.size}
         return ranked(self._target, self._acquisitions(), clear=shares)
 
-    def _chosen(self, ground: CloudedGround) -> tuple[Candidate, ...]:
-        """The first few that cover the clouds, each found to be usable."""
+    def _chosen(self, ground: CloudedGround, lacking: tuple[str, ...]) -> tuple[Candidate, ...]:
+        """The first few that cover the clouds, each found to be usable, of those that lack some bands."""
         while True:
-            ranking = [c for c in self._ranked() if c.acquisition.id in self._clear]
+            names = {name for name in self._clear if self._lacking[name] == lacking}
+            ranking = [c for c in self._ranked() if c.acquisition.id in names]
             if ground.cloudy.any():
                 chosen = covering(ranking, self._clear, most=MOST_CHOSEN, enough=COVERED_SHARE, gain=LEAST_GAIN)
             else:  # nothing to fill: one, so that the answer is an image
@@ -182,10 +205,12 @@ class _Choice:
             return 1.0
         return float(np.logical_or.reduce([self._clear[c.acquisition.id] for c in chosen]).mean())
 
-    def _ranking(self, ground: CloudedGround, chosen: tuple[Candidate, ...]) -> Ranking:
+    def _ranking(self, ground: CloudedGround, chosen: tuple[Candidate, ...], lacking: tuple[str, ...]) -> Ranking:
         offers = {candidate.acquisition.id: self._offer(candidate) for candidate in self._ranked()}
         taken = tuple(offers[candidate.acquisition.id] for candidate in chosen)
         listed = tuple(offers.values())[:LISTED_CANDIDATES]
+        unseen = [_UNSEEN.format(name) for name in self._unseen]
+        incomplete = [LACKING_TEXT.format(", ".join(lacking))] if lacking else []
         return Ranking(
             target=self._target,
             api=self._wanted.api,
@@ -196,7 +221,8 @@ class _Choice:
             chosen=taken,
             offers=(*listed, *(offer for offer in taken if offer not in listed)),
             left_out=tuple(LeftOut(*item) for item in self._left_out.items())[:LISTED_CANDIDATES],
-            warnings=tuple(dict.fromkeys([*self._found.warnings, *(_UNSEEN.format(name) for name in self._unseen)])),
+            warnings=tuple(dict.fromkeys([*self._found.warnings, *unseen, *incomplete])),
+            lacking=lacking,
             provisional=bool(self._unseen),
         )
 
@@ -205,6 +231,8 @@ class _Choice:
         pixels = self._clear.get(name)
         clear = None if pixels is None or not pixels.size else float(pixels.mean())
         about, score, reasons = candidate.acquisition, candidate.score, candidate.reasons
+        if lacking := self._lacking[name]:
+            reasons = (*reasons, f"lacks {', '.join(lacking)}")
         return Offer(self._scenes[name].url, about, score, clear, reasons, self._addresses[name])
 
     def _nothing(self, what: str) -> SourceMissingError:

@@ -75,6 +75,8 @@ class Task:
     """The adjustment."""
     refine: bool = False
     """Whether the replacements help to find the target's clouds."""
+    unrefined: str | None = None
+    """What to say of a mask that only some of them could refine; None where nothing is to be said."""
 
     @property
     def indexes(self) -> range:

@@ -13,6 +13,7 @@ from server.analysis.detection import replacement_clouds, seen_replacement, seen
 from server.analysis.matching import check_overlap, match_bands, paired_bands, shared_bands
 from server.analysis.request import MOST_REPLACEMENTS, Request
 from server.analysis.task import Task
+from server.analysis.unrefined import unrefined_warning
 from server.raster.layer import Layer
 from server.raster.sources import Sources
 
@@ -68,6 +69,7 @@ def make_task(
         for position, other in enumerate(others)
     ]
     # Where its clouds are not known, another date does not show the ground.
+    unrefined = unrefined_warning(own, others, elsewhere) if refine else None
     refine = refine and refines(shared.names) and all(each.unsought is None for each in elsewhere)
     if not fills and not refine:
         shared, others, elsewhere = own, [], []
@@ -84,4 +86,5 @@ def make_task(
         buffer=options.buffer,
         options=FillOptions.of(options),
         refine=refine,
+        unrefined=unrefined,
     )

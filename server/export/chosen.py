@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from algorithms.errors import BandError
+from server.analysis.completeness import lacking_names
 
 if TYPE_CHECKING:
     from server.analysis.choosing import Chooser
     from server.analysis.request import Request
     from server.raster.sources import Sources
     from server.settings import Settings
+
+logger = logging.getLogger("clearsky")
 
 
 def own_apis(settings: Settings) -> tuple[str, ...]:
@@ -40,3 +47,35 @@ def with_replacements(request: Request, settings: Settings, sources: Sources) ->
         return request
     with own_chooser(settings, sources) as chooser:
         return chooser.resolved(request)
+
+
+def fillable(request: Request, sources: Sources) -> Request:
+    """The same request with `assets` that its replacements have, where it names none: for dates that were chosen.
+
+    Nobody has named the bands that are left out; the log, on the terminal, says which.
+
+    Args:
+        request: with dates in place of `auto`.
+        sources: what knows scenes.
+
+    Raises:
+        BandError: no band is left.
+    """
+    target = request.scene(sources, request.target)
+    others = [scene for url in request.replacements if (scene := request.scene(sources, url)) is not None]
+    if request.assets or target is None:
+        return request
+    names = [band.name for band in target.bands if band.name is not None]
+    lost = {name for other in others for name in lacking_names(names, other)}
+    if not lost:
+        return request
+    kept = tuple(dict.fromkeys(name for name in names if name not in lost))  # those without names are not paired
+    said = ", ".join(band.name or band.asset for band in target.bands if band.name not in kept)
+    if not kept:
+        raise BandError(f"the chosen replacements have no band of {request.target!r}; name others with --replacement")
+    logger.warning(
+        "%s: written without %s, which the chosen replacements lack; --assets chooses bands, --replacement other dates",
+        request.target,
+        said,
+    )
+    return replace(request, assets=kept)

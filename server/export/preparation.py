@@ -19,7 +19,7 @@ from server.analysis.task import Task
 from server.analysis.tasking import make_task
 from server.export.bandfiller import BandFiller
 from server.export.bands import own_bands, written_bands
-from server.export.chosen import own_apis, with_replacements
+from server.export.chosen import fillable, own_apis, with_replacements
 from server.export.folder import is_masked
 from server.export.job import ExportJob
 from server.export.mosaic import GDAL_TYPES
@@ -124,7 +124,10 @@ def prepare_export(job: ExportJob, settings: Settings) -> PreparedExport:
             "file: leave them out, or write its bands one by one with --per-asset"
         )
     chosen = with_replacements(request, settings, sources)
-    named = replace(job.request, replacements=chosen.replacements) if request.automatic else job.request
+    named = job.request
+    if request.automatic:
+        chosen = fillable(chosen, sources)
+        named = replace(named, replacements=chosen.replacements, assets=chosen.assets)
     job = replace(job, request=chosen.whole(sources))
     shown = written_bands(job.request, sources) if job.per_asset or job.request.assets else None
     task = make_task(job.request, sources, job.algorithm, shown=shown)

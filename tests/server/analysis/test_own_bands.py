@@ -35,6 +35,7 @@ SENTINEL: Final = (
 SETS: Final = {"rgb": RGB, "four": FOUR, "six": ROLES, "all": SENTINEL}
 WARNING: Final = "x-clearsky-warning"
 UNSOUGHT: Final = "clouds of the replacements are not looked for in"
+UNREFINED: Final = "the target's mask is not refined by"
 NO_BUFFER: Final = {"algorithm_params": json.dumps({"buffer": 0})}
 SHOWN: Final = {"assets": "red,green,blue"}
 CLEAR: Final = "none: clear wherever it has data"
@@ -158,7 +159,9 @@ def test_descriptions_say_which_network_looks_at_which_raster(
     for position, url in enumerate(params["replacement"]):
         assert any(url in text for text in texts) == (position in unsought)
     answer = good(client.get("/cog/preview.tif", params=params | SHOWN))
-    assert answer.headers.get(WARNING, "") == "; ".join(texts)
+    unrefined = [text for text in info.get("warnings", []) if UNREFINED in text]
+    assert bool(unrefined) == (0 < len(unsought) < len(others))
+    assert answer.headers.get(WARNING, "") == "; ".join([*texts, *unrefined])
 
 
 def test_order_of_the_replacements_holds(client: TestClient, folder: Path) -> None:
@@ -217,3 +220,25 @@ def test_a_recipe_and_an_export_fill_alike(tmp_path: Path, folder: Path) -> None
     assert result.exit_code == 0, result.output
     with rasterio.open(out) as src:
         assert_allclose(src.read(), filled[:3], atol=1)  # its pieces are rounded otherwise
+
+
+def test_pictures_of_the_same_bands_used_agree(tmp_path: Path, client: TestClient, folder: Path) -> None:
+    """Whichever of the six are shown; with the same further bands; and what an export of these writes."""
+    params = asked(folder, "cloudy-all", "clear-all", form="item", other="item")
+
+    def filled(*names: str) -> dict[str, np.ndarray]:
+        found = pixels(client.get("/cog/preview.npy", params=params | {"assets": ",".join(names)}))
+        return dict(zip(names, found, strict=False))
+
+    for further in ((), ("coastal",), SENTINEL[4:7]):
+        one, other = filled("red", "nir", *further), filled("swir22", *further, "green", "red")
+        for name in ("red", *further):
+            assert_array_equal(one[name], other[name])
+    url, [replacement] = params["url"], params["replacement"]
+    for names in (("red", "coastal"), SENTINEL):
+        out = tmp_path / f"{len(names)}.tif"
+        chosen = ["--assets", ",".join(names)] if names != SENTINEL else []
+        result = CliRunner().invoke(export, [url, str(out), "--replacement", replacement, "--buffer", "0", *chosen])
+        assert result.exit_code == 0, result.output
+        with rasterio.open(out) as src:
+            assert_allclose(src.read(), np.stack(list(filled(*names).values())), atol=1)
