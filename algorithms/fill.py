@@ -27,6 +27,8 @@ EXPLAINED_DECAY: Final = 1 / 12
 """Decay per native pixel of the share of the standard deviation."""
 LONELY_GROWTH: Final = 0.25
 """Growth of the expected error where no ground in the narrowest window is clear."""
+LEAST_CONFIDENCE_PERCENT: Final = 1
+"""Of what is filled, however wrong it is expected to be: 0 says that a cloud is not filled."""
 UNFILLED: Final = 255
 """Fill source of pixels without data, and of cloud no replacement could fill."""
 
@@ -80,7 +82,7 @@ class FillFields:
     offset: Image
     """(B, h, w), so that gain * r + offset is the finished fill at cells; the target itself where it is clear."""
     confidence: npt.NDArray[np.uint8]
-    """(h, w) 0-100."""
+    """(h, w) in percent: `LEAST_CONFIDENCE_PERCENT` to 99 where it is filled, 100 elsewhere."""
     meets: Mask
     """(h, w), cells of the target at which the residual is known."""
 
@@ -100,7 +102,7 @@ def _confidence(support: Image, error: Image, known: Mask, wanted: Mask, factor:
         * np.sqrt(1 - EXPLAINED_AT_BORDER * np.exp(-2 * EXPLAINED_DECAY * factor * depth))
         * (1 + LONELY_GROWTH * (1 - support))
     )
-    percent = np.rint(100 * np.exp(-expected)).clip(0, 99)
+    percent = np.rint(100 * np.exp(-expected)).clip(LEAST_CONFIDENCE_PERCENT, 99)
     return np.where(wanted, percent, 100).astype(np.uint8)
 
 
@@ -194,6 +196,7 @@ def padded(array: npt.NDArray[Scalar], alignment: int) -> npt.NDArray[Scalar]:
 
 
 __all__ = [
+    "LEAST_CONFIDENCE_PERCENT",
     "UNFILLED",
     "FillFields",
     "FillOptions",

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from algorithms.border import Border
-from algorithms.fill import UNFILLED
+from algorithms.fill import LEAST_CONFIDENCE_PERCENT, UNFILLED
 from server.analysis.task import ReplacementIndex
 from server.raster.grid import Box
 
@@ -41,7 +41,7 @@ class BlockFill:
     source: npt.NDArray[np.uint8]
     """(h, w): 0 original, k filled from the k-th replacement, 255 nodata or not filled."""
     confidence: npt.NDArray[np.uint8]
-    """(h, w) 0-100."""
+    """(h, w) 0-100, 0 only where `source` is 255."""
     data: npt.NDArray[np.uint8]
     """(h, w), how much data the target has: `NO_DATA`, `SOME_DATA` or `ALL_DATA`."""
     lacking: npt.NDArray[np.uint8]
@@ -54,7 +54,8 @@ def reduce_fill(fill: BlockFill, block: Box, power: int) -> BlockFill:
     """The fill with squares of 2^`power` cells reduced to one, those cut by the scene's border included.
 
     A square with any cloud in it is filled, from the first replacement that fills any of it; its confidence is the
-    least of its cells, its fields are their means. Cells without data do not count.
+    least of its cells, but `LEAST_CONFIDENCE_PERCENT` if it is filled; its fields are their means. Cells without data
+    do not count.
     """
     size = 1 << power
     missing = fill.data == NO_DATA
@@ -64,6 +65,7 @@ def reduce_fill(fill: BlockFill, block: Box, power: int) -> BlockFill:
     whole = _reduce(fill.data, size, np.min, ALL_DATA) == ALL_DATA
     data = np.where(whole, ALL_DATA, np.minimum(most, SOME_DATA)).astype(np.uint8)
     confidence = _reduce(np.where(missing, 100, fill.confidence).astype(np.uint8), size, np.min, 100)
+    confidence = np.where(ranked < 254, np.maximum(confidence, LEAST_CONFIDENCE_PERCENT), confidence)
     box = block.parts(size)
     return BlockFill(
         source=np.where(ranked < 254, ranked, np.where((unfilled > 0) | (data == NO_DATA), UNFILLED, 0)).astype(

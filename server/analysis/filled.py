@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.fill import UNFILLED, FillFields, Ground
+from algorithms.fill import LEAST_CONFIDENCE_PERCENT, UNFILLED, FillFields, Ground
 from algorithms.masks import dilate
 from server.analysis.pairs import Pair
 from server.analysis.task import ReplacementIndex
@@ -37,7 +37,7 @@ class FilledBox:
     source: Bytes
     """(h, w): 0 original, k filled from the k-th replacement, 255 nodata or not filled."""
     confidence: Bytes
-    """(h, w) 0-100."""
+    """(h, w) 0-100, 0 only where nothing is there or filled."""
     data: Bytes
     """(h, w), how much data the target has, as in `BlockFill`."""
     lacking: Bytes
@@ -93,7 +93,9 @@ class FillSoFar:
         taken, had = wanted[at], source == k
         source[place][taken] = k
         self._filled.lacking[place][taken] = ~ground.usable[at][taken]
-        self._filled.confidence[place][taken] = fit.confidence[at][taken] // (2 if doubtful else 1)
+        self._filled.confidence[place][taken] = np.maximum(
+            fit.confidence[at][taken] // (2 if doubtful else 1), LEAST_CONFIDENCE_PERCENT
+        )
         fields = np.zeros((*source.shape, 2 * len(fit.gain)), np.float32)
         fields[place] = np.moveaxis(np.concatenate([fit.gain, fit.offset])[(slice(None), *at)], 0, -1)
         meets = np.zeros(source.shape, bool)

@@ -149,6 +149,25 @@ def test_provenance(client: TestClient, files: dict[str, str], pair: Pair) -> No
     np.testing.assert_array_equal(sent[:, source == 0], plain[:, source == 0])
 
 
+def test_only_unfilled_cloud_has_no_confidence(client: TestClient, folder: Path, pair: Pair) -> None:
+    """With no clear ground to compare the dates on nothing supports the fill; it is filled all the same."""
+    holed = pair.replacement.copy()
+    holed[:, 100:161, 100:173] = 0
+    asked = CLEAR_REPLACEMENTS | {
+        "url": write_raster(folder / "overcast.tif", pair.target),
+        "replacement": write_raster(folder / "holed.tif", holed),
+        "mask": write_mask(folder / "overcast_mask.tif", np.ones_like(pair.mask)),
+    }
+    for size in (300, 75, 20, 7):
+        source, confidence = (
+            raster(client.get("/cog/preview.tif", params=asked | {"max_size": size, "algorithm": name}).content)[0]
+            for name in ("fill_source", "fill_confidence")
+        )
+        assert set(np.unique(source)) == {1, 255}, size
+        np.testing.assert_array_equal(confidence == 0, source == 255)
+        assert confidence[source == 1].max() < 25
+
+
 def test_several_replacements_in_order(client: TestClient, folder: Path, files: dict[str, str], pair: Pair) -> None:
     """The first that has data fills; the rest goes to the next, and the two meet without a step."""
     half = pair.replacement.copy()

@@ -148,7 +148,8 @@ def test_a_reduced_fill_is_that_of_its_squares(power: int) -> None:
             found = set(source[square][there].tolist())
             filled = found - {0, UNFILLED}
             assert small.source[i, j] == (min(filled) if filled else max(found, default=UNFILLED))
-            assert small.confidence[i, j] == (confidence[square][there].min() if there.any() else 0)
+            least = confidence[square][there].min() if there.any() else 0
+            assert small.confidence[i, j] == (max(1, least) if filled else least)  # 0 is for what is not filled
             assert small.lacking[i, j] == lacking[square].any()
             if (data[square] == ALL_DATA).all():
                 assert small.data[i, j] == ALL_DATA
