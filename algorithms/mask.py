@@ -13,8 +13,8 @@ from scipy import ndimage
 
 from algorithms.bands import common_names, role_indexes
 from algorithms.cells import cell_means, check_factor, on_pixels
-from algorithms.errors import ParameterError, ShapeError
-from algorithms.labelled import takes_labelled
+from algorithms.errors import BandError, ParameterError, ShapeError
+from algorithms.labelled import Labels, takes_labelled
 from algorithms.masks import CLEAR, CLOUD, NODATA, SHADOW
 from algorithms.models import INPUT_CELLS, CloudModel, select_model
 from algorithms.networks import covered_probabilities
@@ -29,6 +29,16 @@ MOST_REFLECTANCE: Final = 2.0
 """Median beyond which values cannot be reflectance."""
 FAINTNESS: Final = 3.3
 """Power of the size by which the odds of cloud fall beyond: at 60 m to a tenth (docs/masks.md)."""
+CLASS_LABELS: Final = Labels(
+    "cloud_mask",
+    {
+        "long_name": "cloud mask",
+        "flag_values": np.array([CLEAR, CLOUD, SHADOW], np.uint8),
+        "flag_meanings": "clear cloud cloud_shadow",
+        "_FillValue": np.uint8(NODATA),
+    },
+)
+"""What a mask says of its classes, in CF's terms."""
 
 
 def reflect_invalid(values: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
@@ -197,10 +207,10 @@ def cloud_probability(
     return look.probabilities(), look.valid
 
 
-@takes_labelled
+@takes_labelled(CLASS_LABELS, names="bands")
 def cloud_mask(
     reflectance: npt.ArrayLike,
-    bands: Sequence[str],
+    bands: Sequence[str] | None = None,
     *,
     level: str = "l1c",
     model: str | None = None,
@@ -216,7 +226,7 @@ def cloud_mask(
     Args:
         reflectance: (B, H, W) float, 0..1; NaN or masked where there is no data.
         bands: B names, `blue`, `B02`, `SR_B2`, ...; the model needs blue, green, red and nir, and uses
-            swir16 and swir22 where both are there.
+            swir16 and swir22 where both are there. Of a labelled array by default the names in its `band` coordinate.
         level: `l1c` (top of atmosphere) or `l2a` (surface reflectance).
         model: id of a model instead of the choice by bands and level.
         sensitivity: 0-100, how readily the mask takes ground; see `covered_from`.
@@ -228,11 +238,13 @@ def cloud_mask(
 
     Raises:
         ShapeError: not three-dimensional, empty, or not one name per band.
-        BandError: a band the model needs is missing.
+        BandError: a band the model needs is missing, or the bands have no names.
         ParameterError: unknown level; sensitivity or factor out of range.
         ModelError: unknown model, or its file is missing or damaged.
     """
     OPTIONS["sensitivity"].check(sensitivity)
+    if bands is None:
+        raise BandError('name the bands in their order, for example bands=["blue", "green", "red", "nir"]')
     look, factor = _Look.at(reflectance, bands, level, model), check_factor(analysis_factor)
     cells = look.on_cells(factor)
     classes = on_pixels(classify(cells.probabilities(), cells.valid, sensitivity=sensitivity), factor, look.valid.shape)

@@ -57,7 +57,7 @@ def _cloudy(mask: npt.ArrayLike) -> Mask:
     return np.asarray(cloudy & ~np.ma.getmaskarray(np.ma.asanyarray(mask)))
 
 
-@takes_labelled
+@takes_labelled()
 def fill_clouds(
     target: npt.ArrayLike,
     replacement: npt.ArrayLike,

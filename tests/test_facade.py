@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-import xarray as xr
 from PIL import Image
 
 import clearsky
-from algorithms.errors import BandError, ParameterError, ShapeError
+from algorithms.errors import BandError, ParameterError
 from server.errors import SourceMissingError
-from tests.helpers.scenes import Pair, make_pair, write_mask, write_raster
+from tests.helpers.scenes import make_pair, write_mask, write_raster
 from tests.helpers.service import application
 
 PAIR = make_pair(size=(90, 80))
@@ -179,46 +178,6 @@ def test_cards_are_read_by_a_folders_name(tmp_path: Path) -> None:
     with pytest.raises(clearsky.ClearSkyError, match="cannot be read as a folder"):
         clearsky.use_models(str(tmp_path / "nowhere"))
     clearsky.use_models(None)
-
-
-def labelled(pair: Pair) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
-    rows, cols = pair.mask.shape
-    places = {"y": np.arange(rows)[::-1] * 10.0, "x": np.arange(cols) * 10.0}
-    names = ["blue", "green", "red", "nir", "swir16", "swir22"]
-    coords = {"band": names, **places, "spatial_ref": ((), 0, {"crs_wkt": "EPSG:32633"})}
-    dims, attrs = ("band", "y", "x"), {"units": "1"}
-    target = xr.DataArray(pair.target.astype(np.float32), dims=dims, coords=coords, attrs=attrs, name="cloudy")
-    replacement = xr.DataArray(pair.replacement.astype(np.float32), dims=dims, coords=coords)
-    return target, replacement, xr.DataArray(pair.mask, dims=("y", "x"), coords=places)
-
-
-def test_labelled_arrays_come_back_labelled() -> None:
-    target, replacement, mask = labelled(PAIR)
-    filled = clearsky.fill_clouds(target, replacement, mask)
-    assert isinstance(filled, xr.DataArray)
-    assert filled.name == "cloudy"
-    assert filled.attrs == target.attrs
-    assert filled.coords.equals(target.coords)
-    plain = clearsky.fill_clouds(target.values, replacement.values, mask.values)
-    np.testing.assert_array_equal(filled.values, plain)
-    assert isinstance(plain, np.ndarray)
-
-
-def test_a_labelled_mask_has_the_places_of_its_scene() -> None:
-    target, _, _ = labelled(PAIR)
-    classes = clearsky.cloud_mask(target / 10_000, list(target.band.values))
-    assert isinstance(classes, xr.DataArray)
-    assert classes.dims == ("y", "x")
-    assert classes.spatial_ref.attrs == target.spatial_ref.attrs
-    assert "band" not in classes.coords
-    np.testing.assert_array_equal(classes.x, target.x)
-    assert set(np.unique(classes)) <= {0, 1, 2, 255}
-
-
-def test_labelled_arrays_of_other_places_are_refused() -> None:
-    target, replacement, mask = labelled(PAIR)
-    with pytest.raises(ShapeError, match="reproject_match"):
-        clearsky.fill_clouds(target, replacement.assign_coords(x=replacement.x + 5), mask)
 
 
 def test_digital_numbers_are_no_reflectance() -> None:
