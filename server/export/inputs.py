@@ -23,8 +23,8 @@ def _own_file(name: str) -> str:
     that make GDAL open anything but the one raster named are still refused.
 
     Raises:
-        ParameterError: an empty or virtual file name, a connection string or an unknown scheme. SourceMissingError: no such file.
-        SourceUnreadableError: a folder that is no product.
+        ParameterError: an empty or virtual file name, a connection string or an unknown scheme.
+        SourceMissingError: no such file. SourceUnreadableError: a folder that is no product.
     """
     if not name.strip():
         raise ParameterError("the name of a raster is empty: give its path or address")
