@@ -23,9 +23,11 @@ def _own_file(name: str) -> str:
     that make GDAL open anything but the one raster named are still refused.
 
     Raises:
-        ParameterError: a virtual file name, a connection string or an unknown scheme. SourceMissingError: no such file.
-        SourceUnreadableError: a folder that is no product.
+        ParameterError: an empty or virtual file name, a connection string or an unknown scheme.
+        SourceMissingError: no such file. SourceUnreadableError: a folder that is no product.
     """
+    if not name.strip():
+        raise ParameterError("the name of a raster is empty: give its path or address")
     if "\0" in name or name.lower().startswith("/vsi"):
         raise ParameterError(f"{name!r} is one of GDAL's virtual file names; give a path or an https or s3 address")
     if "://" in name and not name.startswith("file://"):
