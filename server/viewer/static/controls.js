@@ -105,6 +105,9 @@ export function fillLegend(page) {
     swatch.style.backgroundColor = colour;
     return make("li", {}, swatch, make("span", { textContent: text }));
   });
+  if (shown.includes("cloud_mask") && count && state.parameters.buffer) {
+    entries.push(make("li", { textContent: "Buffer not shown" }));
+  }
   if (lacking.length) entries.push(make("li", { textContent: "Needs a replacement" }));
   $("legend").hidden = !shown.length;
   $("legend").replaceChildren(...entries);

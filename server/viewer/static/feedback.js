@@ -19,6 +19,22 @@ export function showError(text) {
   $("error").hidden = !text;
 }
 
+/**
+ * Say how a search goes, next to what started it.
+ * @param {string} id of the message
+ * @param {string} text
+ * @param {boolean} failed whether it is why there is nothing
+ */
+export function showNote(id, text, failed = false) {
+  $(id).textContent = text;
+  $(id).classList.toggle("failed", failed);
+}
+
+/** Take away what no longer holds once something has changed: why a search has failed. */
+export function clearFailures() {
+  for (const note of document.querySelectorAll(".note.failed")) showNote(note.id, "");
+}
+
 /** Show an error, unless it is only that a request is no longer wanted. */
 export function report(error) {
   if (error.name !== "AbortError") showError(error.message);

@@ -1,7 +1,7 @@
 /** The search for scenes in a STAC API, and for other dates to fill one from. */
 
 import { $, make } from "./dom.js";
-import { busy } from "./feedback.js";
+import { busy, showNote } from "./feedback.js";
 import { ask } from "./server.js";
 import { day, thumb } from "./thumbs.js";
 
@@ -9,6 +9,15 @@ import { day, thumb } from "./thumbs.js";
 const OF_TARGET = new Set(["mask", "mask_bits", "mask_remap", "model", "level", "bands", "reflectance_scale",
   "reflectance_offset"]);
 const MOST_CANDIDATES = 12;
+
+/** The server speaks of a request's parameters; here they are fields. */
+const FIELD_NAMES = [
+  [/^replacement=auto: /, ""],
+  [/ as `url`/, " as “Cloudy image”"],
+  [/ with `api=`/, " in the field “STAC API”"],
+  [/^bbox=/, "Place "],
+  [/^datetime=/, "From and to "],
+];
 
 /** Put the edges of the map into the field for the place, unless somebody has written there. */
 function fillPlace({ map, scene, offered }) {
@@ -21,14 +30,19 @@ function fillPlace({ map, scene, offered }) {
   field.value = edges.map((edge) => edge.toFixed(3)).join(", ");
 }
 
+/** @returns {string} a message of the server in the words of the page */
+function inFields(message) {
+  return FIELD_NAMES.reduce((text, [parameter, field]) => text.replace(parameter, field), message);
+}
+
 /** Wait for an answer and say so, or why there is none. */
 async function waiting(note, work) {
   busy(work, true);
-  $(note).textContent = "Searching…";
+  showNote(note, "Searching…");
   try {
-    $(note).textContent = await work();
+    showNote(note, await work());
   } catch (error) {
-    $(note).textContent = error.message;
+    showNote(note, inFields(error.message), true);
   } finally {
     busy(work, false);
   }

@@ -73,7 +73,8 @@ async function look({ state, defaults, scene }, place, signal) {
   ]);
   const indices = [before, after].map((values) => (values.length ? ndvi(scene, numbers, values) : null));
   if (indices[0] !== null) rows.push(["NDVI", shown(indices[0], 3), fills ? shown(indices[1], 3) : ""]);
-  const facts = [["Mask", CLASSES[mask] ?? "no data"]];
+  const buffered = mask === 0 && source > 0 && source !== UNFILLED;
+  const facts = [["Mask", buffered ? "clear, in the buffer of a cloud" : CLASSES[mask] ?? "no data"]];
   if (fills && before.some((value) => value !== null)) {
     facts.push(["From", sourceText(source, scene)]);
     if (source !== UNFILLED) facts.push(["Confidence", `${shown(confidence)} %`]);

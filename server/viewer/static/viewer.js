@@ -6,7 +6,7 @@ import { chooseColours, connectColours, fillColours } from "./colours.js";
 import { connectControls, fillFields, fillLegend, fillOutputs, fillViews, makeOptions, sideLabels } from "./controls.js";
 import { connectCopy } from "./copy.js";
 import { $, later } from "./dom.js";
-import { busy, failing, report, showError, showFigures } from "./feedback.js";
+import { busy, clearFailures, failing, report, showError, showFigures } from "./feedback.js";
 import { connectFind } from "./find.js";
 import { TILE_PIXELS } from "./layers.js";
 import { connectLibrary } from "./library.js";
@@ -48,6 +48,7 @@ async function load(view) {
   running = new AbortController();
   const { signal } = running;
   showError("");
+  clearFailures();
   $("hint").hidden = Boolean(state.url);
   if (page.scene?.url !== state.url) clear();
   busy(signal, true);
@@ -127,6 +128,7 @@ const redrawSoon = later(async () => {
  */
 function changed(restretch = false) {
   stale ||= restretch;
+  clearFailures();
   busy(redrawSoon, true);
   fillOutputs(page.options, page.state);
   redrawSoon();

@@ -25,6 +25,9 @@ const VIEWS = {
 /** The replacement that the server chooses. */
 const AUTO = "auto";
 
+/** The mask that is filled depends on the replacements and on these options; its buffer is not part of it. */
+const MASK_OPTIONS = new Set(["sensitivity", "refine"]);
+
 /** Parameters of the target that say how a replacement is read, too. */
 const OF_ANY_DATE = new Set(["bands", "level", "nodata", "assets"]);
 
@@ -91,12 +94,11 @@ export function viewQuery(name, state, defaults, scene, shown) {
     const kept = state.extra.filter(([key]) => OF_ANY_DATE.has(key));
     return [["url", other.url], ...colourQuery(state, shown, alike(shown.bands, scene.names, other.names)), ...kept];
   }
-  const fills = Boolean(VIEWS[name]?.filled);
+  const fills = Boolean(VIEWS[name]?.filled) || (name === "cloud_mask" && state.replacement.length > 0);
   const colours = isClasses(name) ? [["algorithm", name]] : colourQuery(state, shown);
   const extra = state.extra.filter(([key]) => fills || !key.startsWith("replacement_"));
-  if (!fills) return [["url", state.url], ...maskOptions(name, state, defaults), ...colours, ...extra];
-  const replacements = state.replacement.map((url) => ["replacement", url]);
-  return [["url", state.url], ...replacements, ...colours, ...optionsQuery(changedParameters(state, defaults)), ...extra];
+  const replacements = fills ? state.replacement.map((url) => ["replacement", url]) : [];
+  return [["url", state.url], ...replacements, ...colours, ...optionsQuery(optionsOf(name, state, defaults)), ...extra];
 }
 
 /** Defaults are left out, so that a plain link and a default setting share the caches between here and the server. */
@@ -104,10 +106,11 @@ function optionsQuery(changed) {
   return changed.length ? [["algorithm_params", JSON.stringify(Object.fromEntries(changed))]] : [];
 }
 
-/** Of the options the mask alone takes the sensitivity. */
-function maskOptions(name, state, defaults) {
-  if (name !== "cloud_mask") return [];
-  return optionsQuery(changedParameters(state, defaults).filter(([key]) => key === "sensitivity"));
+/** @returns {[string, unknown][]} the options that a view depends on, where they are not the defaults */
+function optionsOf(name, state, defaults) {
+  const changed = changedParameters(state, defaults);
+  if (name === "cloud_mask") return changed.filter(([key]) => MASK_OPTIONS.has(key));
+  return VIEWS[name]?.filled ? changed : [];
 }
 
 /**

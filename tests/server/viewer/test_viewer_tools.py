@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from importlib.resources import files
+from io import BytesIO
 from urllib.parse import urlencode, urlsplit
 
 import httpx2
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.warp import transform
+from scipy.ndimage import distance_transform_edt
 
 from algorithms.options import OPTIONS
 from tests.helpers.browser import Browser
@@ -21,6 +23,7 @@ from tests.helpers.viewing import (
     address_query,
     choose,
     colour_at,
+    place_of,
     screen,
     settle,
     tile_queries,
@@ -37,6 +40,14 @@ def _drop(browser: Browser, text: str, on: str = "map") -> None:
         document.getElementById(id).dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true}));
     })(%s, %s)"""
     browser.evaluate(script % (json.dumps(text), json.dumps(on)))
+
+
+def _facts(browser: Browser) -> dict[str, str]:
+    """What the page says of the place that was clicked, below the values."""
+    return browser.evaluate(
+        "Object.fromEntries([...document.querySelectorAll('#place dt')].map(e => \
+        [e.textContent, e.nextElementSibling.textContent]))"
+    )
 
 
 def test_any_two_views_are_compared(page: Browser, scene: ViewedScene) -> None:
@@ -69,10 +80,7 @@ def test_a_place_shows_the_values_before_and_after(page: Browser, scene: ViewedS
     rows = page.evaluate(
         "[...document.querySelectorAll('#place tbody tr')].map(r => [...r.children].map(c => c.textContent))"
     )
-    facts = page.evaluate(
-        "Object.fromEntries([...document.querySelectorAll('#place dt')].map(e => \
-        [e.textContent, e.nextElementSibling.textContent]))"
-    )
+    facts = _facts(page)
     # The page asks for the place that was clicked; the file itself has the original's values there.
     lat, lon = map(float, page.evaluate("document.querySelector('#place-values p').textContent").split(", "))
     with rasterio.open(scene.url) as file:
@@ -96,6 +104,75 @@ def test_a_place_shows_the_values_before_and_after(page: Browser, scene: ViewedS
     page.press("Enter", on="#map")  # of the middle of the map
     page.wait("!document.getElementById('place').hidden")
     settle(page)
+
+
+def test_the_mask_is_the_one_that_is_filled(page: Browser, server: str, scene: ViewedScene) -> None:
+    """Refined by the replacement as the fill is, by the same switch; of the buffer the page says that it is there."""
+    page.evaluate("document.getElementById('advanced').open = true")
+    choose(page, "right", "original")  # no fills, which take longer
+    choose(page, "left", "cloud_mask")
+    settle(page)
+    page.click("#refine")
+    settle(page)
+    legend = "document.getElementById('legend').innerText.includes('Buffer not shown')"
+    for key in ("Home", "End"):
+        page.press(key, on="#buffer")
+        settle(page)
+        assert page.evaluate(legend) == (key == "End")
+    asked = [query for query in tile_queries(page) if query.get("algorithm") == ["cloud_mask"]]
+    assert {tuple(query.get("replacement", [])) for query in asked} == {(scene.replacement,)}
+    # The buffer is not part of the mask: for another one it is not asked for again.
+    assert {query.get("algorithm_params", ["{}"])[0] for query in asked} == {"{}", '{"refine":false}'}
+    query = scene.query + "&algorithm_params=" + json.dumps({"refine": False, "buffer": 15})
+    mask, source = (
+        np.load(BytesIO(httpx2.get(f"{server}/cog/preview.npy?{query}&algorithm={name}", timeout=60).content))[0]
+        for name in ("cloud_mask", "fill_source")
+    )
+    depth = distance_transform_edt((mask == 0) & (source == 1))
+    with rasterio.open(scene.url) as file:
+        assert mask.shape == file.shape
+        place = place_of(file.crs, file.transform, *divmod(int(depth.argmax()), depth.shape[1]))
+    at = screen(page, place)
+    page.drag(at, at)
+    page.wait("document.querySelector('#place dl')")
+    facts = _facts(page)
+    assert (facts["Mask"], facts["From"]) == ("clear, in the buffer of a cloud", "replacement 1 (clear.tif)")
+
+
+def test_a_search_that_fails_says_so_in_the_pages_words_until_the_next_change(page: Browser) -> None:
+    page.evaluate("document.getElementById('find').open = true")
+    for note, start, words in (
+        ("suggest-note", lambda: page.click("#suggest"), "as “Cloudy image”"),
+        ("find-note", lambda: page.press("Enter", on="#find-place"), "in the field “STAC API”"),
+    ):
+        start()
+        text = f"document.getElementById('{note}').textContent"
+        page.wait(f"{text}.includes({json.dumps(words)})")
+        settle(page)
+        assert not any(word in page.evaluate(text) for word in ("`", "=", "auto"))
+        colours = f"['error', '{note}'].map(id => getComputedStyle(document.getElementById(id)).color)"
+        assert len(set(page.evaluate(colours))) == 1  # an error, and no hint
+        assert page.evaluate("(e => e.scrollWidth <= e.clientWidth)(document.getElementById('settings'))")
+        page.click("#residual")
+        page.wait(f"{text} === ''")
+        settle(page)
+    assert {problem.split(":")[0] for problem in page.problems} == {"Failed to load resource"}
+    page.problems.clear()
+
+
+def test_messages_break_long_paths(page: Browser) -> None:
+    overflowing = page.evaluate("""(() => {
+        document.querySelectorAll('details').forEach((one) => { one.open = true });
+        document.getElementById('place').hidden = false;
+        document.getElementById('place-values').append(document.createElement('p'));
+        const settings = document.getElementById('settings');
+        return [...document.querySelectorAll('#error, #hint, .note, .about, #place-values p')].filter((message) => {
+            message.hidden = false;
+            message.textContent = '/folder-without-a-blank'.repeat(20);
+            return [message, message.parentElement, settings].some((box) => box.scrollWidth > box.clientWidth);
+        }).map((message) => message.id || message.className || message.tagName);
+    })()""")
+    assert overflowing == []
 
 
 def test_the_figures_are_those_of_the_view(page: Browser, server: str) -> None:
