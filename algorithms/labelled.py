@@ -22,7 +22,7 @@ EXTENT: Final = frozenset({"valid_min", "valid_max", "valid_range", "actual_rang
 
 
 @dataclass(frozen=True, slots=True)
-class Labels:
+class OwnLabels:
     """What a result of another kind than its input says of itself."""
 
     name: str
@@ -32,7 +32,7 @@ class Labels:
 
 
 def takes_labelled(
-    own: Labels | None = None, *, names: str | None = None
+    own: OwnLabels | None = None, *, names: str | None = None
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Let a function of arrays take `DataArray`s; the result is one where its first argument is.
 
@@ -105,7 +105,7 @@ def _check_places(first: Any, other: Any) -> None:
             )
 
 
-def _relabelled(result: Any, first: Any, own: Labels | None) -> Any:
+def _relabelled(result: Any, first: Any, own: OwnLabels | None) -> Any:
     if not isinstance(result, np.ndarray) or result.ndim not in (2, 3) or result.ndim > first.ndim:
         return result
     like = first if result.ndim == first.ndim else first.isel({first.dims[0]: 0}, drop=True)

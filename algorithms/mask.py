@@ -14,7 +14,7 @@ from scipy import ndimage
 from algorithms.bands import common_names, role_indexes
 from algorithms.cells import cell_means, check_factor, on_pixels
 from algorithms.errors import BandError, ParameterError, ShapeError
-from algorithms.labelled import Labels, takes_labelled
+from algorithms.labelled import OwnLabels, takes_labelled
 from algorithms.masks import CLEAR, CLOUD, NODATA, SHADOW
 from algorithms.models import INPUT_CELLS, CloudModel, select_model
 from algorithms.networks import covered_probabilities
@@ -29,7 +29,7 @@ MOST_REFLECTANCE: Final = 2.0
 """Median beyond which values cannot be reflectance."""
 FAINTNESS: Final = 3.3
 """Power of the size by which the odds of cloud fall beyond: at 60 m to a tenth (docs/masks.md)."""
-CLASS_LABELS: Final = Labels(
+CLASS_LABELS: Final = OwnLabels(
     "cloud_mask",
     {
         "long_name": "cloud mask",

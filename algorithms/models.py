@@ -227,6 +227,12 @@ def known_models() -> dict[str, CloudModel]:
     return MODELS | {RGB_RULES.id: RGB_RULES} | _added
 
 
+def model_choices() -> str:
+    """Every model by its id, and how there come to be others, for a message."""
+    others = "" if _added else "; cards in the folder CLEARSKY_MODELS add others"
+    return ", ".join(known_models()) + others
+
+
 def select_model(names: Sequence[str | None], *, level: str = "l1c", model: str | None = None) -> CloudModel:
     """The model named, or the best for the bands and the processing level: 6 bands where both SWIR bands exist.
 
@@ -243,7 +249,7 @@ def select_model(names: Sequence[str | None], *, level: str = "l1c", model: str 
     if model is not None:
         known = known_models()
         if model not in known:
-            raise ModelError(f"cloud model {model!r} is unknown: choose from {', '.join(known)}")
+            raise ModelError(f"cloud model {model!r} is unknown: choose from {model_choices()}")
         chosen = known[model]
     else:
         count = 6 if all(role in names for role in ROLES) else 4
@@ -251,9 +257,12 @@ def select_model(names: Sequence[str | None], *, level: str = "l1c", model: str 
     try:
         role_indexes(names, chosen.bands)
     except BandError as error:
-        if model is not None or not set(VISIBLE_BANDS) <= set(names):
+        named = set(VISIBLE_BANDS) <= set(names)
+        if model is not None or not (named or len(names) == len(VISIBLE_BANDS)):
             raise
+        bands = "" if named else " with `bands=red,green,blue`"
         raise BandError(
-            f"{error}; for pictures of no more bands there is a degraded mask by colour alone, `model={RGB_RULES.id}`"
+            f"{error}; for pictures of no more bands there is a degraded mask by colour alone, "
+            f"`model={RGB_RULES.id}`{bands}"
         ) from error
     return chosen

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rio_tiler.models import ImageData
 
+from clearsky.extras import extra_package
 from server.raster.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -23,9 +24,11 @@ def labelled_image(image: ImageData, dataset: Dataset, *, name: str) -> xarray.D
 
     Returns:
         (band, y, x) with the bands' names, coordinates of the pixels' centres, `spatial_ref` as rioxarray has it.
-    """
-    import xarray as xr  # noqa: PLC0415  (an extra)
 
+    Raises:
+        MissingPackageError: xarray is not installed.
+    """
+    xr = extra_package("xarray")
     assert image.bounds is not None and image.crs is not None  # noqa: S101, PT018  (of a raster with a place)
     west, south, east, north = image.bounds
     rows, cols = image.array.shape[1:]
@@ -45,10 +48,11 @@ def labelled_image(image: ImageData, dataset: Dataset, *, name: str) -> xarray.D
     elif missing:
         values = np.ma.filled(image.array.astype(np.float32), np.nan)
     names = [label or f"b{i}" for i, label in enumerate(image.band_descriptions or image.band_names, start=1)]
-    return xr.DataArray(
+    found: xarray.DataArray = xr.DataArray(
         values,
         dims=("band", "y", "x"),
         coords={"band": names, "y": y, "x": x, "spatial_ref": ((), 0, reference)},
         attrs=attributes,
         name=name,
     )
+    return found

@@ -12,14 +12,14 @@ from urllib.parse import urlencode
 import numpy as np
 import numpy.typing as npt
 from rasterio.crs import CRS
-from rasterio.errors import CRSError
 from rio_tiler.models import ImageData
 from titiler.core.resources.enums import ImageType
 
-from algorithms.errors import ParameterError, check_choice, whole_number
+from algorithms.errors import ClearSkyError, ParameterError, check_choice, whole_number
 from algorithms.options import WHOLE_ADJUSTMENT, check_tiled
 from algorithms.removal import CloudAlgorithm, CloudMask, CloudRemoval
 from algorithms.styles import DEFAULT_STYLE, STYLES
+from clearsky.boxes import check_box, read_crs
 from clearsky.labelled import labelled_image
 from clearsky.pictures import PathOrUrl, Picture
 from clearsky.tiles import BBox, LocalTiles, serve_tiles
@@ -32,6 +32,7 @@ from server.export.stepwise import fill_image
 from server.http.reader import open_request
 from server.http.render import render
 from server.raster.dataset import Dataset, dataset_crs
+from server.remote.redaction import redacted
 from server.scenes.bandlist import files_of
 from server.settings import Settings
 
@@ -66,6 +67,17 @@ class Scene:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        """What it is of, what fills it, its bands and size; nothing is read for it that is not known."""
+        parts = [repr(self._named.target), f"replacements={list(self.replacements)}"]
+        try:
+            dataset = self._dataset
+            names = [name or f"b{k}" for k, name in enumerate(dataset.names, start=1)]
+            parts += [f"bands={names}", f"shape={dataset.shape}"]
+        except (ClearSkyError, OSError) as error:
+            parts.append(f"cannot be read: {error}")
+        return f"<Scene {redacted(', '.join(parts))}>"
 
     def close(self) -> None:
         """Stop the threads, and tiles that are still served."""
@@ -147,7 +159,8 @@ class Scene:
             rio-tiler's `ImageData`: `.array` (bands, rows, cols) masked, `.bounds`, `.crs`, `.band_descriptions`.
 
         Raises:
-            ParameterError: a box or CRS that cannot be used. TooLargeError: more pixels than the settings allow.
+            ParameterError: a CRS that cannot be used, or a box off the scene.
+            TooLargeError: more pixels than the settings allow.
         """
         process = self._filler if filled else None
         if process is not None and process.adjustment == WHOLE_ADJUSTMENT and bbox is None and size is None:
@@ -179,7 +192,9 @@ class Scene:
         return labelled_image(image, self._dataset, name=Path(self._named.target).stem)
 
     def _read(self, process: CloudAlgorithm | None, bbox: BBox | None, crs: Any, size: int | None) -> ImageData:
-        size = None if size is None else _pixels(size)
+        size, box_crs = None if size is None else _pixels(size), read_crs(crs)
+        if bbox is not None:
+            check_box(bbox, box_crs, bounds=self.bounds, scene_crs=self.crs)
         look, request = self._scenery, self._scenery.request
         if process is None:
             request = replace(request, replacements=(), replacement_masks=())
@@ -190,7 +205,7 @@ class Scene:
             if bbox is None:
                 image = reader.read(**sized)
             else:
-                image = reader.part(bbox, bounds_crs=_crs(crs), dst_crs=self.crs, **sized)
+                image = reader.part(bbox, bounds_crs=box_crs, dst_crs=self.crs, **sized)
         return image if process is None else process(image)
 
     def export(self, out: PathOrUrl, **options: Any) -> dict[str, Any]:
@@ -238,10 +253,3 @@ class Scene:
 
 def _pixels(size: object) -> int:
     return whole_number(size, least=1, most=None, message=f"size {size!r} is no whole number of pixels from 1 on")
-
-
-def _crs(value: Any) -> CRS:
-    try:
-        return CRS.from_user_input(value)
-    except (CRSError, ValueError, TypeError) as error:
-        raise ParameterError(f"crs {value!r} cannot be read; give for example EPSG:4326") from error

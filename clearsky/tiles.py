@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from algorithms.errors import ParameterError
+from clearsky.extras import extra_package
 from server.settings import Settings
 
 BBox = tuple[float, float, float, float]
@@ -36,16 +37,22 @@ class LocalTiles:
         self._stop()
 
     def to_ipyleaflet(self, **options: Any) -> Any:
-        """A layer for `ipyleaflet.Map` and `leafmap`, which must be installed."""
-        from ipyleaflet import TileLayer  # noqa: PLC0415  (a notebook's own package)
+        """A layer for `ipyleaflet.Map` and `leafmap`.
 
-        return TileLayer(url=self.url, max_zoom=self.zooms[1] + 2, **options)
+        Raises:
+            MissingPackageError: ipyleaflet is not installed.
+        """
+        return extra_package("ipyleaflet").TileLayer(url=self.url, max_zoom=self.zooms[1] + 2, **options)
 
     def to_folium(self, **options: Any) -> Any:
-        """A layer for `folium.Map`, which must be installed."""
-        from folium import TileLayer  # noqa: PLC0415  (a notebook's own package)
+        """A layer for `folium.Map`.
 
-        return TileLayer(tiles=self.url, attr="ClearSky", overlay=True, max_zoom=self.zooms[1] + 2, **options)
+        Raises:
+            MissingPackageError: folium is not installed.
+        """
+        return extra_package("folium").TileLayer(
+            tiles=self.url, attr="ClearSky", overlay=True, max_zoom=self.zooms[1] + 2, **options
+        )
 
 
 def serve_tiles(settings: Settings, own: Sequence[str], query: str) -> LocalTiles:

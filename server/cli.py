@@ -167,15 +167,20 @@ def main() -> None:
     if logging.lastResort is not None:  # prints warnings where no logs are configured
         logging.lastResort.setFormatter(FlagFormatter())
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="clearsky", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()  # the help, in lines
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        _fail(error.format_message() + " (see `clearsky --help`)")
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        _fail(f"{error.format_message()} (see `{context.command_path if context else 'clearsky'} --help`)")
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.Abort:
         sys.exit(130)
     except (ClearSkyError, OSError) as error:
         _fail(in_flags(redacted(str(error))))
+
+
+if __name__ == "__main__":
+    main()

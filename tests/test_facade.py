@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -209,3 +210,37 @@ def test_the_ring_form_is_read_and_exported_whole(folder: Path, tmp_path: Path) 
         write_raster(Path(band), PAIR.target[k : k + 1], descriptions=(Path(band).stem,))
     with clearsky.open(bands, replacement=other, **given, adjustment="stepwise") as scene:
         np.testing.assert_array_equal(scene.read().array.data, image.array.data[[2, 1, 0]])
+
+
+def test_what_a_program_prints_is_short(scene: clearsky.Scene) -> None:
+    assert re.fullmatch(r"<Picture: PNG, 57 x 64 pixels, [\d.]+ kB>", repr(scene.preview(64)))
+    said = repr(scene)
+    assert len(said) < 600
+    for part in ("target.tif", "other.tif", "'nir'", "(90, 80)"):
+        assert part in said
+
+
+@pytest.mark.parametrize(
+    ("box", "crs", "says"),
+    [
+        ((500_000, 4_600_000, 500_100, 4_600_100), "EPSG:4326", r"not in degrees.*crs="),
+        ((0, 0, 1, 1), "EPSG:4326", r"off the scene, which covers .* in crs=EPSG:4326.*`crs`"),
+        ((0, 0, 1, 1), "EPSG:3857", r"off the scene.* in crs=EPSG:3857"),
+        ((1, 2), "EPSG:4326", "west, south, east, north"),
+        ("here", "EPSG:4326", "west, south, east, north"),
+        ((1, 1, 0, 0), "EPSG:4326", "no area"),
+    ],
+)
+def test_boxes_that_are_no_part_of_the_scene(scene: clearsky.Scene, box: Any, crs: str, says: str) -> None:
+    for use in (scene.read, scene.mask, scene.to_xarray):
+        with pytest.raises(ParameterError, match=says):
+            use(box, crs=crs)
+
+
+def test_packages_of_the_extra_are_named(scene: clearsky.Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("folium", "ipyleaflet", "xarray"):
+        monkeypatch.setitem(sys.modules, name, None)
+    layer = clearsky.LocalTiles("http://127.0.0.1/{z}/{x}/{y}", (0, 0, 1, 1), (3, 9), None)
+    for use, name in ((layer.to_folium, "folium"), (layer.to_ipyleaflet, "ipyleaflet"), (scene.to_xarray, "xarray")):
+        with pytest.raises(clearsky.ClearSkyError, match=rf"{name} is not installed: pip install {name}"):
+            use()

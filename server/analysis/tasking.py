@@ -47,7 +47,7 @@ def make_task(
     """
     fills = needs != "classes"
     if fills and not request.replacements:
-        raise ParameterError("this algorithm needs a `replacement`: give the URL of another date of the same place")
+        raise ParameterError("there is no `replacement` to fill the clouds from: give another date of the same place")
     if len(request.replacements) > MOST_REPLACEMENTS:
         raise ParameterError(f"{len(request.replacements)} replacements are given; up to {MOST_REPLACEMENTS} are used")
     own = request.target_dataset(sources)

@@ -110,7 +110,7 @@ def _distributed() -> Any:
     try:
         import distributed  # noqa: PLC0415  (an extra)
     except ImportError as error:
-        raise ClusterError("--scheduler needs dask.distributed: pip install 'clearsky[dask]'") from error
+        raise ClusterError("`scheduler` needs dask.distributed: pip install 'clearsky[dask]'") from error
     return distributed
 
 

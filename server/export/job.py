@@ -59,11 +59,11 @@ class ExportJob:
             self._check_whole()
         if self.per_asset and self.provenance is not None:
             raise ParameterError(
-                f"provenance {str(self.provenance)!r}: the folder of --per-asset holds it already; leave it out"
+                f"provenance {str(self.provenance)!r}: the folder of `per_asset` holds it already; leave it out"
             )
 
     def _check_whole(self) -> None:
-        for given, option in ((self.per_asset, "--per-asset"), (self.scheduler, "--scheduler")):
+        for given, option in ((self.per_asset, "`per_asset`"), (self.scheduler, "`scheduler`")):
             if given:
                 raise ParameterError(
                     f"adjustment={WHOLE_ADJUSTMENT} fills the raster as one array in this process: leave {option} out"

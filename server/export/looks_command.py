@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ from server.export.terminal import one_line
 
 PANEL_PIXELS: Final = 768
 """Longer side of a panel of `clearsky picture` unless its user says otherwise."""
+MASK_OPTIONS: Final = ("sensitivity", "refine")
+"""Options that a mask depends on; the others are about buffer and fill."""
 PICTURE_STYLES: Final = tuple(name for name, style in STYLES.items() if style.scaling != "none")
 """Styles that a picture can have."""
 
@@ -38,7 +41,7 @@ def _given(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--probability", is_flag=True, help="The model's probability of cloud in percent instead of classes.")
 @request_options
-@algorithm_options
+@partial(algorithm_options, used=MASK_OPTIONS)
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 def mask(scene: str, out: Path, *, probability: bool, overwrite: bool, **options: Any) -> None:
     """Write the cloud mask of IN: 0 clear, 1 cloud, 2 cloud shadow, 255 no data.
@@ -77,7 +80,7 @@ def mask(scene: str, out: Path, *, probability: bool, overwrite: bool, **options
     "--size", default=PANEL_PIXELS, show_default=True, type=click.IntRange(64, 4096), help="Longer side of a panel."
 )
 @request_options
-@algorithm_options
+@partial(algorithm_options, tiled=True)
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 def picture(scene: str, out: Path, *, style: str, size: int, overwrite: bool, **options: Any) -> None:
     """Write IN, its clouds, and IN without them side by side as OUT.png."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import click
@@ -26,14 +26,22 @@ def request_options(command: Command) -> Command:
     return command
 
 
-def algorithm_options(command: Command) -> Command:
-    """Every option of the algorithm; one that is left out keeps the recipe's value or its default."""
-    for option in reversed(list(OPTIONS.values())):
+def algorithm_options(command: Command, *, used: Collection[str] = tuple(OPTIONS), tiled: bool = False) -> Command:
+    """Every option of the algorithm; one that is left out keeps the recipe's value or its default.
+
+    Args:
+        command: what gets them.
+        used: those that it has a use for.
+        tiled: whether only values for parts of a raster are of use.
+    """
+    for option in reversed([each for each in OPTIONS.values() if each.name in used]):
         flag, text = option.name.replace("_", "-"), f"{option.description}."
         if option.type is bool:
             command = click.option(f"--{flag}/--no-{flag}", default=None, help=text)(command)
         elif (values := option.range) is not None:
             command = click.option(f"--{flag}", type=int, metavar=f"{values.least}-{values.most}", help=text)(command)
         else:
-            command = click.option(f"--{flag}", metavar="|".join(option.choices), help=text)(command)
+            command = click.option(
+                f"--{flag}", metavar="|".join(option.tiled_choices if tiled else option.choices), help=text
+            )(command)
     return command

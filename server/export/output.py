@@ -64,7 +64,7 @@ def check_length(path: Path) -> None:
 
 def exists_already(path: Path) -> ParameterError:
     """The error for an output that already exists."""
-    return ParameterError(f"{str(path)!r} already exists; give another name, or --overwrite")
+    return ParameterError(f"{str(path)!r} already exists; give another name, or `overwrite=True`")
 
 
 def check_parent(given: Path, path: Path) -> None:

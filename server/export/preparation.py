@@ -121,7 +121,7 @@ def prepare_export(job: ExportJob, settings: Settings) -> PreparedExport:
     if request.assets and not job.per_asset and request.scene(sources, request.target) is None:
         raise ParameterError(
             f"assets {','.join(request.assets)!r} choose among the files of a scene, and {request.target!r} is one "
-            "file: leave them out, or write its bands one by one with --per-asset"
+            "file: leave them out, or write its bands one by one with `per_asset=True`"
         )
     chosen = with_replacements(request, settings, sources)
     named = job.request

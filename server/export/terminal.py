@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from server.export.textfile import ProgressFile
     from server.settings import Settings
 
-_NAMES: Final = "|".join(sorted([*PARAMETERS, *OPTIONS], key=len, reverse=True))
-_NAMED: Final = re.compile(rf"`({_NAMES})`|(?<![\w/.?&'\"-])({_NAMES})=(?=\S)")
+_SWITCHES: Final = "overwrite|per_asset|provenance|scheduler"
+_NAMES: Final = "|".join(sorted([*PARAMETERS, *OPTIONS, *_SWITCHES.split("|")], key=len, reverse=True))
+_NAMED: Final = re.compile(rf"`({_NAMES})=?(?:True)?`|(?<![\w/.?&'\"-])({_NAMES})=(?=[^\s`])")
 _OF_A_FILE: Final = re.compile(r"\S+:\d+: ")
 """How messages about lines of a file begin, which has keys of its own."""
 
@@ -53,9 +54,12 @@ def one_line() -> Iterator[None]:
 
     try:
         yield
+    except click.UsageError as error:
+        error.ctx = error.ctx or click.get_current_context(silent=True)  # whose help is named
+        raise
     except ValidationError as error:
         parts = [f"--{'.'.join(map(str, e['loc']))} {e.get('input')}: {e['msg']}" for e in error.errors()]
-        raise click.UsageError("; ".join(parts)) from error
+        raise click.UsageError("; ".join(parts), click.get_current_context(silent=True)) from error
     except (RasterioError, RioTilerError, CPLE_BaseError) as error:
         raise click.ClickException(f"{_innermost(error)}; check the rasters, then run the command again") from error
     except MemoryError as error:

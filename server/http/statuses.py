@@ -153,6 +153,7 @@ async def _invalid_request(_: Request, error: Exception) -> Response:
         where = ".".join(str(p) for p in item["loc"][1:]) or str(item["loc"][0])
         missing = item["type"] == "missing"
         parts.append(f"`{where}` is missing" if missing else f"{where}={repr(item.get('input'))[:200]}: {item['msg']}")
+    parts = list(dict.fromkeys(parts))  # two dependencies may declare one parameter
     return JSONResponse({"detail": redacted("; ".join(parts))[:LONGEST_DETAIL]}, status_code=400)
 
 

@@ -25,7 +25,7 @@ from rio_tiler.expression import parse_expression
 from rio_tiler.types import RIOResampling, WarpResampling
 from titiler.core.validation import validate_color_formula
 
-from algorithms.models import ProcessingLevel, known_models
+from algorithms.models import ProcessingLevel, known_models, model_choices
 from algorithms.options import OPTIONS
 from algorithms.reclassify import Remap
 from algorithms.removal import CloudAlgorithm
@@ -45,7 +45,7 @@ def _remap(text: object) -> Remap:
 
 def _model(name: str) -> str:
     if name != "auto" and name not in known_models():
-        raise ValueError(f"unknown model; choose from auto, {', '.join(known_models())}")
+        raise ValueError(f"unknown model; choose from auto, {model_choices()}")
     return name
 
 

@@ -1,4 +1,4 @@
-"""Labelled arrays: what `cloud_mask` and `fill_clouds` make of xarray's `DataArray`s, and what these say of themselves."""
+"""Labelled arrays: what `cloud_mask` and `fill_clouds` make of `DataArray`s, and what these say of themselves."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_mask_says_what_its_own_values_mean() -> None:
     scene = (target / 10_000).assign_attrs({**target.attrs, **PACKED, "grid_mapping": "spatial_ref"})
     scene[:, :5] = np.nan
     scene.encoding = {"dtype": "int16", **PACKED}
-    classes = clearsky.cloud_mask(scene)
+    classes: Any = clearsky.cloud_mask(scene)
     assert (classes.name, classes.dtype) == ("cloud_mask", np.uint8)
     assert classes.attrs["flag_meanings"].split() == ["clear", "cloud", "cloud_shadow"]
     assert classes.attrs["flag_values"].tolist() == [0, 1, 2]
@@ -85,14 +85,15 @@ def test_a_fill_keeps_the_packing_that_still_holds(scale: float, kept: set[str])
     """Scale and offset hold for digital numbers, and no longer for the reflectance made of them."""
     target, replacement, mask = labelled(PAIR)
     stored = target.astype(np.uint16) if scale == 1 else target * scale
-    filled = clearsky.fill_clouds(stored.assign_attrs({**PACKED, "units": "1"}), replacement * scale, mask)
+    filled: Any = clearsky.fill_clouds(stored.assign_attrs({**PACKED, "units": "1"}), replacement * scale, mask)
     assert set(filled.attrs) == kept | {"units"}
 
 
 def test_a_labelled_mask_takes_the_names_of_its_bands() -> None:
     target, _, _ = labelled(PAIR)
     scene, names = target / 10_000, list(target.band.values)
-    xr.testing.assert_identical(clearsky.cloud_mask(scene), clearsky.cloud_mask(reflectance=scene, bands=names))
+    found: Any = clearsky.cloud_mask(scene)
+    xr.testing.assert_identical(found, clearsky.cloud_mask(reflectance=scene, bands=names))
     for nameless in (scene.drop_vars("band"), scene.assign_coords(band=range(1, 7)), scene.values):
         with pytest.raises(BandError, match=r"bands=\["):
             clearsky.cloud_mask(nameless)

@@ -77,3 +77,12 @@ def test_unknown_level_lists_the_levels() -> None:
 def test_missing_bands_are_an_error(names: tuple[str, ...], model: str | None) -> None:
     with pytest.raises(BandError, match="swir16, swir22 not found" if model else "nir not found"):
         select_model(names, model=model)
+
+
+def test_what_else_there_is_to_find_clouds_with_is_named() -> None:
+    """In pictures of three bands, named or not, the rules; for an unknown model, where others come from."""
+    for names in (["red", "green", "blue"], [None, None, None]):
+        with pytest.raises(BandError, match="model=rgb-rules"):
+            select_model(names)
+    with pytest.raises(ModelError, match="CLEARSKY_MODELS"):
+        select_model(["red"], model="tiny")

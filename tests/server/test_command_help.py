@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import sys
 from collections.abc import Iterator
 
@@ -11,6 +12,7 @@ import pytest
 from server.cli import cli, main
 from server.export.command import export
 from server.export.job import RESOLUTIONS
+from server.export.terminal import in_flags
 from server.recipes.command import recipe
 
 
@@ -67,3 +69,59 @@ def test_every_command_has_examples_that_it_understands(monkeypatch: pytest.Monk
 def test_every_option_with_few_values_lists_them() -> None:
     options = {option.name: option for option in export.params if isinstance(option, click.Option)}
     assert options["analysis_resolution"].metavar == "|".join(RESOLUTIONS)
+
+
+def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The one line of a command that fails."""
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/anything", *words])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    line = capsys.readouterr().err
+    assert len(line.splitlines()) == 1
+    return line
+
+
+@pytest.mark.parametrize(
+    ("words", "help_of"),
+    [
+        ("expor", "clearsky"),
+        ("export", "clearsky export"),
+        ("mask --levl", "clearsky mask"),
+        ("mask a.tif b.tif --window 80", "clearsky mask"),
+        ("picture a.tif b.png", "clearsky picture"),
+        ("export a.tif b.tif --window 7", "clearsky export"),
+        ("recipe check", "clearsky recipe check"),
+    ],
+)
+def test_errors_name_the_help_of_their_command(
+    words: str, help_of: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert f"(see `{help_of} --help`)" in said(monkeypatch, capsys, *words.split())
+
+
+def test_a_command_lists_the_options_that_it_uses() -> None:
+    told = {name: command.get_help(click.Context(command)) for name, command in cli.commands.items()}
+    for flag in ("--window", "--adjustment", "--unfilled", "--buffer", "--residual"):
+        assert flag in told["export"]
+        assert flag in told["picture"]
+        assert flag not in told["mask"]
+    assert "--sensitivity" in told["mask"]
+    assert ("stepwise" in told["export"], "|stepwise" in told["picture"]) == (True, False)
+
+
+def test_messages_for_programs_are_in_flags_on_a_terminal() -> None:
+    assert in_flags("give another name, or `overwrite=True`") == "give another name, or --overwrite"
+    assert in_flags("leave `per_asset` out; `bands=`, `model=rgb-rules`") == (
+        "leave --per-asset out; --bands, `--model rgb-rules`"
+    )
+
+
+@pytest.mark.parametrize("module", ["clearsky", "server.cli"])
+def test_modules_are_the_command(
+    module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [module, "--version"])
+    monkeypatch.delitem(sys.modules, "server.cli", raising=False)
+    runpy.run_module(module, run_name="__main__")
+    assert capsys.readouterr().out.startswith("clearsky, version")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from algorithms.errors import ClearSkyError, InputError
 from server.errors import CancelledWorkError, SourceError, UnwritableError
 from server.http.statuses import STATUS
-from tests.helpers.service import ROOT
+from tests.helpers.scenes import make_pair, write_raster
+from tests.helpers.service import ROOT, application
 
 BRANCHES = (InputError, SourceError, CancelledWorkError, UnwritableError)
 
@@ -57,3 +59,11 @@ def test_no_error_is_a_fault_of_the_server(error: type[Exception]) -> None:
         CancelledWorkError: {499, 503},
     }
     assert status(error) in next(codes for branch, codes in expected.items() if issubclass(error, branch))
+
+
+def test_an_unknown_style_is_refused_once(tmp_path: Path) -> None:
+    write_raster(tmp_path / "any.tif", make_pair(size=(32, 32)).target)
+    with application(tmp_path) as client:
+        answer = client.get("/cog/preview.png", params={"url": str(tmp_path / "any.tif"), "style": "nvdi"})
+    assert answer.status_code == 400
+    assert answer.json()["detail"].count("nvdi") == 1

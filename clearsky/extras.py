@@ -1,0 +1,27 @@
+"""Packages of the extra `notebook`, which are imported where they are asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from algorithms.errors import ClearSkyError
+
+
+class MissingPackageError(ClearSkyError, ImportError):
+    """A package that is not installed; the message says how it is."""
+
+
+def extra_package(name: str) -> Any:
+    """A package of the extra.
+
+    Raises:
+        MissingPackageError: it, or one that it needs, is not installed.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        lacking = "" if error.name == name else f" needs {error.name}, which"
+        raise MissingPackageError(
+            f"{name}{lacking} is not installed: pip install {error.name or name}, or pip install 'clearsky[notebook]'"
+        ) from error
