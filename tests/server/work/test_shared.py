@@ -320,9 +320,7 @@ def test_a_request_waits_for_all_claims_together_for_a_bounded_time(
     assert 0.3 < ticket.waited < 2  # rather than 20 times as long
 
 
-def test_an_answer_to_an_earlier_question_is_no_recovery(
-    folder: FolderStore, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_answer_to_an_earlier_question_is_no_recovery(folder: FolderStore, caplog: pytest.LogCaptureFixture) -> None:
     """Nor does a failure known since make the rest longer."""
     store = Troubled(folder)
     cache = cache_on(store)
