@@ -49,10 +49,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[Hashable, Any]:
     shared = SharedCache(FolderStore(folder / "shared"), Codec(SHARED_TYPES), name_of, noted)
     analysis = Analysis(sources, cache_bytes=1 << 28, threads=1, shared=shared)
     urls = (written["replacement"],)
-    for adjustment, replacements in (("regression", urls), ("joint", (*urls, written["url"]))):
-        task = make_task(
-            Request(written["url"], replacements), sources, CloudOptions(adjustment=adjustment, refine=True)
-        )
+    for options, replacements in (
+        (CloudOptions(adjustment="regression", refine=True), urls),
+        (CloudOptions(adjustment="joint", refine=True), (*urls, written["url"])),
+    ):
+        task = make_task(Request(written["url"], replacements), sources, options)
         plane = Plane(task, fine_grid(task.target.dataset))
         for power in (0, 3):
             analysis.blocks(plane, [(0, 0)], power=power)

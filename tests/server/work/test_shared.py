@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -335,7 +335,7 @@ def test_an_answer_to_an_earlier_question_is_no_recovery(folder: FolderStore, ca
         refused()
 
     with ThreadPoolExecutor(4) as pool:
-        asking = []
+        asking: list[Future[Any]] = []
         for trouble in (waits, fails, fails):
             store.trouble = trouble
             asking.append(pool.submit(cache.find, [len(asking)]))
