@@ -67,7 +67,7 @@ class Services:
 
         def look_up() -> Figures:
             caches = (*analysis.cache_figures, sources.remotes.pieces.figures, answers.figures)
-            works = None if analysis.shared is None else analysis.shared.state.trouble is None
+            works = None if analysis.shared is None else analysis.shared.state.working
             return Figures(caches, analysis.waiting, SESSIONS.provider, works)
 
         metrics = Metrics(__version__, look_up)

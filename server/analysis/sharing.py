@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import numpy as np
 import rasterio
 
 from algorithms.bend import Bend
@@ -22,9 +21,8 @@ from algorithms.models import MODELS
 from algorithms.scene import SceneFit
 from algorithms.sessions import SESSIONS
 from server import __version__
+from server.analysis.admissible import SHARED_KEYS, fits
 from server.analysis.blocks import BlockFields, BlockFill
-from server.analysis.choosing import ChoiceKey
-from server.analysis.keys import FillKey, FirstFitKey, SceneKey, ShiftKey, WindowKey
 from server.analysis.offers import Offer, Ranking
 from server.raster.dataset import Dataset
 from server.raster.grid import Box
@@ -37,18 +35,6 @@ from server.work.redisstore import RedisStore
 from server.work.shared import NamedKey, SharedCache
 from server.work.store import Store
 
-_KINDS: Final[dict[type, tuple[type, ...]]] = {
-    NamedKey: (tuple,),
-    ChoiceKey: (Ranking,),
-    WindowKey: (np.ndarray,),
-    FirstFitKey: (SceneFit, type(None)),
-    ShiftKey: (tuple,),
-    SceneKey: (SceneFit,),
-    FillKey: (BlockFill,),
-}
-"""What each kind of key stands for."""
-SHARED_KEYS: Final = tuple(_KINDS)
-"""Keys of what takes inference, many cells or many requests; all else is made from these, or read, in less time."""
 SHARED_TYPES: Final = (Acquisition, Bend, BlockFields, BlockFill, Border, Box, LeftOut, Offer, Ranking, SceneFit)
 """What their values consist of, next to arrays and numbers."""
 _COMPUTING: Final = (
@@ -105,13 +91,6 @@ def name_of(key: Hashable) -> str | None:
         return None
     kind = key.kind if isinstance(key, NamedKey) else type(key).__name__
     return f"clearsky:{software()}:{kind}:{_digest(_text(key), SESSIONS.identity)}"
-
-
-def fits(key: Hashable, value: object) -> bool:
-    """Whether a value is of the kind that a shared key stands for."""
-    if isinstance(key, ShiftKey) and isinstance(value, tuple):
-        return [type(part) for part in value] == [float, float]
-    return isinstance(value, _KINDS[type(key)])
 
 
 @cache

@@ -14,6 +14,7 @@ from typing import Final
 import cachetools
 from anyio import to_thread
 from starlette.datastructures import Headers, MutableHeaders
+from titiler.core.resources.enums import ImageType
 
 from server.http.asgi import Message, Send
 from server.work.figures import CacheFigures
@@ -25,6 +26,26 @@ ENTRY_BYTES: Final = 512
 """What an answer counts on top of its body and headers."""
 GIVEN_UP: Final = frozenset({499, 503})
 """Statuses of requests that ended for reasons of their own: the next one makes the answer."""
+
+
+SHARED_HEADERS: Final = frozenset(
+    {
+        b"cache-control",
+        b"content-bbox",
+        b"content-crs",
+        b"content-crs-json",
+        b"content-length",
+        b"content-type",
+        b"etag",
+        b"server-timing",
+        b"x-clearsky-cloud-fraction",
+        b"x-clearsky-filled-fraction",
+        b"x-clearsky-replacements",
+        b"x-clearsky-warning",
+    }
+)
+"""Headers that an image from another process may have: those that this service gives it."""
+_SHARED_CONTENT: Final = frozenset(kind.mediatype.encode() for kind in ImageType if kind.mediatype.startswith("image/"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +155,7 @@ class Answers:
                 if flight.done():
                     return
                 del self._flights[key]
-                if isinstance(result, Answer):
+                if isinstance(result, Answer) and result.nbytes <= self._largest:
                     self._kept[key] = result
             flight.set_result(result)
 
@@ -146,8 +167,9 @@ class Answers:
             recorder = _Recorder(send, end, self._largest)
             await make(recorder)
             if self._shared is not None and recorder.answer is not None and recorder.answer.is_image:
-                value = recorder.answer.headers, recorder.answer.body
-                await to_thread.run_sync(self._shared.put, _shared_key(key), value)
+                answer = recorder.answer
+                headers = tuple((name.lower(), value) for name, value in answer.headers)
+                await to_thread.run_sync(self._shared.put, _shared_key(key), (headers, answer.body))
         except Exception:
             end(_End.UNSHARED)
             raise
@@ -164,22 +186,29 @@ class Answers:
 
 
 def _stored(value: object) -> Answer | None:
-    """What another process has left; None for what is no answer."""
+    """What another process has left; None for what is no answer of this service's making."""
     match value:
         case (tuple(headers), bytes(body)) if all(map(_is_header, headers)):
-            return Answer(headers, body)
+            named = dict(headers)
+            length = named.get(b"content-length", b"%d" % len(body))
+            if len(named) == len(headers) and length == b"%d" % len(body) and b"content-type" in named:
+                return Answer(headers, body)
     return None
 
 
 def _is_header(value: object) -> bool:
     match value:
-        case (bytes(), bytes()):
-            return True
+        case (bytes(name), bytes(text)) if name in SHARED_HEADERS and all(32 <= c < 127 for c in text):
+            return name != b"content-type" or text in _SHARED_CONTENT
     return False
 
 
+def _is_answer(value: object) -> bool:
+    return _stored(value) is not None
+
+
 def _shared_key(key: Hashable) -> NamedKey:
-    return NamedKey("Answer", (repr(key),))
+    return NamedKey("Answer", (repr(key),), _is_answer)
 
 
 class _Recorder:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -20,7 +20,7 @@ from server.work.heartbeat import MOST_CLAIMED_SECONDS, Heartbeat
 from server.work.pool import stepped_aside
 from server.work.readiness import Dependency
 from server.work.store import MOST_STORED_BYTES, Store, StoreFailedError
-from server.work.ticket import check_wanted
+from server.work.ticket import Ticket, check_wanted, current_ticket
 
 V = TypeVar("V")
 
@@ -53,9 +53,13 @@ class SharedState:
     store: str
     """Where it is, without secrets."""
     working: bool
-    """Whether it is used at the moment."""
+    """Whether it answers in time, as far as is known."""
     trouble: str | None
     """The last failure, until the next success."""
+
+
+def _always(_: object) -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +70,8 @@ class NamedKey:
     """What is kept under such keys: a word."""
     words: tuple[str, ...]
     """All that the value depends on."""
-
-
-def _always(_: object) -> bool:
-    return True
+    fits: Callable[[object], bool] = field(default=_always, compare=False, repr=False)
+    """Whether what is found can be its value."""
 
 
 def _any_fits(_key: Hashable, _value: object) -> bool:
@@ -107,6 +109,7 @@ class SharedCache:
         self._resting_until = 0.0
         self._rest = REST_SECONDS[0]
         self._slow = 0
+        self._left = 0
         self._trouble: str | None = None
         self._held = 0
         self._weighed = -WEIGHED_SECONDS
@@ -119,7 +122,7 @@ class SharedCache:
     def state(self) -> SharedState:
         """How it is doing."""
         with self._lock:
-            return SharedState(self._store.describe(), time.monotonic() >= self._resting_until, self._trouble)
+            return SharedState(self._store.describe(), self._trouble is None, self._trouble)
 
     @property
     def figures(self) -> CacheFigures:
@@ -173,25 +176,27 @@ class SharedCache:
             value: V = found[key]
             return value
         token = secrets.token_hex(8)
-        until = time.monotonic() + MOST_CLAIMED_SECONDS
+        ticket = current_ticket.get() or Ticket()
         while True:
             claim = self._ask(lambda: self._store.claim(name, token, CLAIM_SECONDS))
             if claim == "there" and key in (found := self.find([key], counted=False)):
                 late: V = found[key]
                 return late
             # Without an answer, or with garbage in place of the value, there is nobody to wait for.
-            if claim != "taken" or time.monotonic() > until:
-                return self._computed(name, token, compute, lasting)
-            with stepped_aside():
+            if claim != "taken" or ticket.waited > MOST_CLAIMED_SECONDS:
+                return self._computed(key, name, token, compute, lasting)
+            with stepped_aside(), ticket.waiting():
                 time.sleep(CLAIM_POLL_SECONDS)
             check_wanted()
 
-    def _computed(self, name: str, token: str, compute: Callable[[], V], lasting: Callable[[V], bool]) -> V:
+    def _computed(
+        self, key: Hashable, name: str, token: str, compute: Callable[[], V], lasting: Callable[[V], bool]
+    ) -> V:
         try:
             with self._heartbeat.holding(name, token):
                 value = compute()
             if lasting(value):
-                self._put(name, value)
+                self._put(key, name, value)
             return value
         finally:
             self._ask(lambda: self._store.release(name, token))
@@ -202,11 +207,11 @@ class SharedCache:
     def put(self, key: Hashable, value: object) -> None:
         """Share a value."""
         if (name := self._name(key)) is not None:
-            self._put(name, value)
+            self._put(key, name, value)
 
-    def _put(self, name: str, value: object) -> None:
+    def _put(self, key: Hashable, name: str, value: object) -> None:
         data = self._codec.encode(value)
-        if len(data) > MOST_STORED_BYTES:
+        if len(data) > MOST_STORED_BYTES or not self._fits(key, value):  # others would drop it
             return
 
         def write() -> None:
@@ -241,34 +246,40 @@ class SharedCache:
         with self._lock:
             if time.monotonic() < self._resting_until:
                 return None
+            left = self._left
         start = time.monotonic()
         try:
             answer = ask()
         except StoreFailedError as error:
-            self._leave(str(error))
+            self._leave(str(error), left)
             return None
+        late = time.monotonic() - start > SLOW_SECONDS * max(1, patience)
         with self._lock:
-            self._slow = self._slow + 1 if time.monotonic() - start > SLOW_SECONDS * max(1, patience) else 0
-            slow = self._slow >= MOST_SLOW
-            recovered = self._trouble is not None and not slow
+            if left != self._left:  # asked before the store was left alone: says nothing of how it does since
+                return answer
+            self._slow = self._slow + 1 if late else 0
+            slow = self._slow >= (MOST_SLOW if self._trouble is None else 1)
+            recovered = self._trouble is not None and not late
             if recovered:
                 self._trouble, self._rest = None, REST_SECONDS[0]
-        if recovered:
-            logger.warning("the shared cache %s works again", self._store.describe())
+                logger.warning("the shared cache %s works again", self._store.describe())
         if slow:
-            self._leave(f"{MOST_SLOW} answers in a row took more than {SLOW_SECONDS:g} s")
+            self._leave(f"answers took more than {SLOW_SECONDS:g} s", left)
         return answer
 
-    def _leave(self, trouble: str) -> None:
-        """Leave the store alone for a while."""
+    def _leave(self, trouble: str, left: int) -> None:
+        """Leave the store alone for a while, unless that was done since it had been `left` so often."""
         with self._lock:
+            if left != self._left:
+                return
+            self._left += 1
             first = self._trouble is None
             self._trouble, self._slow = trouble, 0
             self._resting_until = time.monotonic() + self._rest
             self._rest = min(2 * self._rest, REST_SECONDS[1])
+            if first:  # within the lock, so that the log has both in their order
+                logger.warning("going on without the shared cache %s: %s", self._store.describe(), trouble)
         self._count("failures")
-        if first:
-            logger.warning("going on without the shared cache %s: %s", self._store.describe(), trouble)
 
     def _count(self, what: str) -> None:
         with self._lock:

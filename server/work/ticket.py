@@ -30,6 +30,8 @@ class Ticket:
         self._deadline = None if seconds is None else time.monotonic() + seconds
         self._lock = threading.Lock()
         self._holders = 0
+        self._waiters = 0
+        self._waited = self._waiting_since = 0.0
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -47,6 +49,26 @@ class Ticket:
         """Whether a thread still works for the request."""
         with self._lock:
             return self._holders > 0
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """A thread waits meanwhile for what another process computes for itself."""
+        with self._lock:
+            self._waiting_since = self._waiting_since if self._waiters else time.monotonic()
+            self._waiters += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiters -= 1
+                if not self._waiters:
+                    self._waited += time.monotonic() - self._waiting_since
+
+    @property
+    def waited(self) -> float:
+        """Seconds in which any thread waited for other processes."""
+        with self._lock:
+            return self._waited + (time.monotonic() - self._waiting_since if self._waiters else 0.0)
 
     @property
     def seconds_left(self) -> float | None:

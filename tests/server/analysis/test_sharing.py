@@ -17,11 +17,12 @@ from algorithms.models import MODELS
 from algorithms.options import CloudOptions
 from algorithms.providers import Runtime
 from algorithms.sessions import SESSIONS
+from server.analysis.admissible import SHARED_KEYS
 from server.analysis.choosing import ChoiceKey
 from server.analysis.keys import FillKey, FirstFitKey, SceneKey, ShiftKey, WindowKey
 from server.analysis.plane import Plane
 from server.analysis.request import Request
-from server.analysis.sharing import SHARED_KEYS, name_of
+from server.analysis.sharing import name_of
 from server.analysis.tasking import make_task
 from server.raster.cache import PixelsKey
 from server.raster.grid import fine_grid

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -302,3 +302,76 @@ def test_redis_killed_and_started_again_under_load(server: RedisServer, monkeypa
     assert caches[1].find([10**6]) == {10**6: 7}
     assert caches[0].state.working
     assert caches[0].counts["failures"] > 0
+
+
+def test_a_request_waits_for_all_claims_together_for_a_bounded_time(
+    folder: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared, "MOST_CLAIMED_SECONDS", 0.3)
+    for key in range(20):
+        folder.claim(f"n:{key}", "never ends", 30)
+    ticket = Ticket()
+    token = current_ticket.set(ticket)
+    try:
+        for key in range(20):
+            assert cache_on(folder).get(key, Counting()) == (1, "value")
+    finally:
+        current_ticket.reset(token)
+    assert 0.3 < ticket.waited < 2  # rather than 20 times as long
+
+
+def test_an_answer_to_an_earlier_question_is_no_recovery(folder: FolderStore, caplog: pytest.LogCaptureFixture) -> None:
+    """Nor does a failure known since make the rest longer."""
+    store = Troubled(folder)
+    cache = cache_on(store)
+    asked, go_on = threading.Semaphore(0), threading.Event()
+
+    def waits() -> None:
+        asked.release()
+        go_on.wait(10)
+
+    def fails() -> None:
+        waits()
+        refused()
+
+    with ThreadPoolExecutor(4) as pool:
+        asking: list[Future[Any]] = []
+        for trouble in (waits, fails, fails):
+            store.trouble = trouble
+            asking.append(pool.submit(cache.find, [len(asking)]))
+            asked.acquire()
+        store.trouble = refused
+        cache.find([9])
+        go_on.set()
+        for each in asking:
+            each.result()
+    assert not cache.state.working
+    assert cache.state.trouble == "refused"
+    assert cache.counts["failures"] == 1
+    assert [record.message for record in caplog.records] == ["going on without the shared cache somewhere: refused"]
+
+
+def test_a_store_that_stays_slow_has_not_recovered(
+    folder: FolderStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(shared, "SLOW_SECONDS", 0.02)
+    monkeypatch.setattr(shared, "REST_SECONDS", (0.0, 0.0))
+    store = Troubled(folder)
+    store.trouble = lambda: time.sleep(0.05)
+    cache = cache_on(store)
+    for key in range(shared.MOST_SLOW + 3):
+        cache.find([key])
+    assert not cache.state.working
+    assert cache.dependency().state == "degraded"
+    assert len(caplog.records) == 1
+    store.trouble = lambda: None
+    monkeypatch.setattr(shared, "SLOW_SECONDS", 10)
+    cache.find([99])
+    assert cache.state.working
+    assert [record.message.split()[0] for record in caplog.records] == ["going", "the"]
+
+
+def test_what_would_be_dropped_is_not_written(folder: FolderStore) -> None:
+    cache = SharedCache(folder, Codec([]), named, lambda _, value: value != 7)
+    assert cache.get(1, lambda: 7) == 7
+    assert cache_on(folder).find([1]) == {}
