@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from algorithms.errors import ClearSkyError, InputError
 from server.errors import CancelledWorkError, SourceError, UnwritableError
-from server.http.statuses import STATUS
+from server.http.statuses import STATUS, error_response
 from tests.helpers.service import ROOT
 
 BRANCHES = (InputError, SourceError, CancelledWorkError, UnwritableError)
@@ -57,3 +58,38 @@ def test_no_error_is_a_fault_of_the_server(error: type[Exception]) -> None:
         CancelledWorkError: {499, 503},
     }
     assert status(error) in next(codes for branch, codes in expected.items() if issubclass(error, branch))
+
+
+def raised_within(*modules: str) -> Exception:
+    """An error raised by code of the last module, which that of the one before has called, and so on."""
+    run: Callable[[], object] | None = None
+    for module in reversed(modules):
+        names: dict[str, Any] = {"__name__": module, "called": run}
+        exec("def run():\n    if called is None: raise TypeError('unsupported array dtype')\n    called()", names)
+        run = names["run"]
+    assert run is not None
+    with pytest.raises(TypeError) as caught:
+        run()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("modules", "status"),
+    [
+        (("titiler.core.factory", "rio_tiler.reader"), 400),
+        (("server.http.reader", "rio_tiler.reader", "numpy.lib.shape"), 400),
+        (("titiler.core.factory", "server.http.expressions", "numpy"), 400),
+        (("server.analysis.view", "rasterio.warp"), 400),
+        (("algorithms.shift", "rasterio.warp"), 400),
+        (("algorithms.fill", "numba.core.dispatcher"), 500),
+        (("server.http.reader", "server.analysis.engine", "algorithms.clouds", "onnxruntime.capi.session"), 500),
+        (("server.http.reader", "server.analysis.blocks", "numpy.lib.shape"), 500),
+        (("rio_tiler.reader", "algorithms.removal"), 500),
+        (("rio_tiler.reader", "server.http.reader"), 500),
+    ],
+)
+def test_faults_within_the_algorithms_are_the_servers(modules: tuple[str, ...], status: int) -> None:
+    answer = error_response(raised_within(*modules))
+    assert answer.status_code == status
+    assert (b"change them" in answer.body) == (status == 400)
+    assert (b"dtype" in answer.body) == (status == 400)
