@@ -161,15 +161,11 @@ def test_whoever_answers_the_route_is_known(folder: Path, root: str) -> None:
         first, second = (good(client.get(path, params=params)) for _ in range(2))
         assert second.headers["server-timing"].startswith("kept")
         good(client.head(path, params=params))
-        for send, status in (
-            (lambda: client.get(path, params=params, headers={"If-None-Match": first.headers["etag"]}), 304),
-            (lambda: client.get(f"{path}?{'x=1&' * 5000}"), 400),
-            (
-                lambda: client.options(path, headers={"Origin": "https://a.b", "Access-Control-Request-Method": "GET"}),
-                200,
-            ),
-        ):
-            assert send().status_code == status
+        known = {"If-None-Match": first.headers["etag"]}
+        preflight = {"Origin": "https://a.example", "Access-Control-Request-Method": "GET"}
+        assert client.get(path, params=params, headers=known).status_code == 304
+        assert client.get(f"{path}?{'x=1&' * 5000}").status_code == 400
+        assert client.options(path, headers=preflight).status_code == 200
         counted = samples(client.get("/metrics").text)
     found = {
         (labels["method"], labels["status"]): count
