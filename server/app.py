@@ -27,7 +27,7 @@ from server.http.looks import PictureParams
 from server.http.matrices import MATRIX_SETS
 from server.http.middleware import ImageHeaders, PathPrefix
 from server.http.nearmiss import warn_of_near_misses
-from server.http.observation import observe
+from server.http.observation import RouteNote, observe
 from server.http.openapi import PAGE_OR_JSON, declare_errors
 from server.http.pages import TEMPLATES, PagePolicy, add_pages
 from server.http.params import ALGORITHMS, ReaderParams, asked_request, process
@@ -195,6 +195,7 @@ def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> 
             "X-Request-Id",
         ],
     )
+    app.add_middleware(RouteNote)
     if settings.root_path.strip("/"):
         app.add_middleware(PathPrefix, prefix=settings.root_path)
     observe(app, app.state.services.metrics)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn, get_args
 
 import click
+from pydantic import ValidationError
 
 from algorithms.errors import ClearSkyError
 from server import __version__
@@ -21,7 +22,7 @@ from server.export.replacements import replacements
 from server.export.terminal import FlagFormatter, in_flags
 from server.recipes.command import recipe
 from server.remote.redaction import redacted
-from server.settings import LogLevel
+from server.settings import LogLevel, bad_settings
 
 _NOT_LISTED = " (not on CLEARSKY_ALLOWED_SOURCES: nobody can name what is there)"
 
@@ -178,6 +179,10 @@ def main() -> None:
         sys.exit(stop.exit_code)
     except click.Abort:
         sys.exit(130)
+    except ValidationError as error:
+        if (why := bad_settings(error)) is None:
+            raise
+        _fail(redacted(why))
     except (ClearSkyError, OSError) as error:
         _fail(in_flags(redacted(str(error))))
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from server.work.cores import usable_cores
@@ -116,3 +116,21 @@ class Settings(BaseSettings):
     @classmethod
     def _lists(cls, value: object) -> object:
         return _split(value)
+
+
+def bad_settings(error: ValidationError) -> str | None:
+    """Which variables have values that cannot be used, and why; None for an error that is not about settings."""
+    if error.title != Settings.__name__:
+        return None
+    prefix = Settings.model_config.get("env_prefix", "")
+    parts = [
+        f"{prefix}{'.'.join(map(str, one['loc'])).upper()}={str(one['input'])[:200]!r}: {_remedy(one['msg'])}"
+        for one in error.errors()
+    ]
+    return f"{'; '.join(parts)}; change it in the environment or in .env, or leave it out"
+
+
+def _remedy(message: str) -> str:
+    """A message of pydantic as an advice, `must be ...`."""
+    message = message.removeprefix("Value error, ")
+    return message.replace("Input should be", "it must be", 1)

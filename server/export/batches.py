@@ -17,7 +17,7 @@ from server.errors import CancelledWorkError
 from server.export.batch import BatchScene
 from server.export.job import ExportJob
 from server.export.scene import ExportReport
-from server.export.terminal import one_line
+from server.export.terminal import figures_in_words, one_line
 from server.export.work import partial_folder
 from server.remote.redaction import redacted
 from server.work.ticket import Ticket, current_ticket
@@ -38,6 +38,12 @@ class SceneOutcome:
     """Why it failed."""
     report: ExportReport | None = None
     """What was done."""
+
+    def in_words(self) -> str:
+        """What became of it as one line, for a terminal."""
+        if self.error is not None:
+            return f"failed: {self.error}"
+        return "there already" if self.report is None else figures_in_words(self.report)
 
     def summary(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -84,7 +90,7 @@ def run_batch(
         scenes: what to export.
         job_of: what is asked for of one of them.
         export_one: exports it.
-        tell: called with a line before each, and after each that fails.
+        tell: called with a line before each, and with one of what became of it after each.
         at_once: scenes that are exported at a time; more than one each in a thread of its own, under a ticket that is
             taken back where the batch ends early.
         counted: called with the number of scenes by state, before the first and after each.
@@ -96,8 +102,7 @@ def run_batch(
         where = f"[{number}/{len(scenes)}]"
         tell(f"{where} {scene.out}")
         outcome = _exported(scene, job_of, export_one)
-        if outcome.error is not None:
-            tell(f"{where} failed: {outcome.error}")
+        tell(f"{where} {outcome.in_words()}")
         return outcome
 
     def count(outcome: SceneOutcome) -> None:

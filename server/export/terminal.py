@@ -35,11 +35,17 @@ def in_words(report: ExportReport) -> str:
     wrote = f"Wrote {', '.join(done['outputs'])}"
     if report.replacements and done["filled"] != 0:
         wrote += f"\nFilled from {', '.join(origin.label for origin in report.replacements)}"
+    return wrote if done["cloud"] is None else f"{wrote}\n{figures_in_words(report)}"
+
+
+def figures_in_words(report: ExportReport) -> str:
+    """What was cloud and what of it is filled, and the time it took, as one line."""
+    done = report.summary()
     if done["cloud"] is None:
-        return wrote
+        return f"Cloud not known: an earlier run found it; {done['seconds']:.1f} s"
     confidence = "" if done["mean_confidence"] is None else f" (mean confidence {done['mean_confidence']:.0f} %)"
     return (
-        f"{wrote}\nCloud {done['cloud']:.1%}: filled {done['filled']:.1%}{confidence}, "
+        f"Cloud {done['cloud']:.1%}: filled {done['filled']:.1%}{confidence}, "
         f"unfilled {done['unfilled']:.1%}; {done['seconds']:.1f} s"
     )
 
@@ -52,12 +58,16 @@ def one_line() -> Iterator[None]:
     from rasterio.errors import RasterioError  # noqa: PLC0415
     from rio_tiler.errors import RioTilerError  # noqa: PLC0415
 
+    from server.settings import bad_settings  # noqa: PLC0415
+
     try:
         yield
     except click.UsageError as error:
         error.ctx = error.ctx or click.get_current_context(silent=True)  # whose help is named
         raise
     except ValidationError as error:
+        if bad_settings(error) is not None:  # no option's value: the command reports it
+            raise
         parts = [f"--{'.'.join(map(str, e['loc']))} {e.get('input')}: {e['msg']}" for e in error.errors()]
         raise click.UsageError("; ".join(parts), click.get_current_context(silent=True)) from error
     except (RasterioError, RioTilerError, CPLE_BaseError) as error:

@@ -16,8 +16,8 @@ from server.work.trace import request_id
 logger = logging.getLogger("clearsky")
 
 HEADER: Final = "X-Request-Id"
-_GIVEN: Final = re.compile(r"[A-Za-z0-9_.-]{8,64}")
-"""What a proxy may give as a request's number."""
+_GIVEN: Final = re.compile(r"[A-Za-z0-9_.:+/=@-]{1,64}")
+"""What a proxy may give as a request's number: one word for the log, without quotes."""
 
 
 class Failsafe:

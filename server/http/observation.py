@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from starlette.datastructures import Headers
-from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
 
 from server.http.access import Access, log_access
 from server.http.asgi import Message, Receive, Scope, Send, below_root
@@ -19,39 +22,48 @@ GONE: Final = 499
 
 
 class RouteNote:
-    """The innermost middleware: notes which route answers, as a template, so that it can label figures."""
+    """Middleware inside the path prefix: notes the template of the path, so that it labels figures whoever answers."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
+        self._templates: Templates | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the request, and look at what the router has found."""
-        try:
-            await self.app(scope, receive, send)
-        finally:
-            trace = current.get()
-            if trace is not None and (route := scope.get("route")) is not None:
-                trace.route = route_template(below_root(scope), route.path_format, scope.get("path_params", {}))
+        """Look the template up, then run the request."""
+        if scope["type"] == "http" and (trace := current.get()) is not None:
+            if self._templates is None:  # the first request: all routes are there
+                self._templates = Templates(scope["app"].routes)
+            trace.route = self._templates.find(below_root(scope), scope["method"])
+        await self.app(scope, receive, send)
 
 
-def route_template(path: str, template: str, values: dict[str, Any]) -> str:
-    """The whole template of a path of which a router may know only the end.
+class Templates:
+    """The templates of an application's paths, by their first segment."""
 
-    Args:
-        path: what was asked for, `/recipes/lazio/info`.
-        template: the end of it as its router has it, `/info`.
-        values: of the parameters of the whole path, `{"name": "lazio"}`.
-    """
-    end = template
-    for name, value in values.items():
-        end = end.replace(f"{{{name}}}", str(value))
-    if not path.endswith(end):
-        return template
-    segments = path[: len(path) - len(end)].split("/")
-    for name, value in values.items():
-        if f"{{{name}}}" not in template and str(value) in segments[1:]:
-            segments[len(segments) - 1 - segments[::-1].index(str(value))] = f"{{{name}}}"
-    return "/".join(segments) + template
+    def __init__(self, routes: Sequence[BaseRoute]) -> None:
+        self._by_segment: dict[str, list[tuple[re.Pattern[str], frozenset[str], str]]] = {}
+        for route in iter_route_contexts(routes):
+            methods = frozenset(route.methods or ())
+            entry = route.path_regex, methods, str(route.path_format)
+            self._by_segment.setdefault(_first_segment(entry[2]), []).append(entry)
+
+    def find(self, path: str, method: str) -> str:
+        """The template of a path as the router finds it; empty where no route has the path.
+
+        A route that takes the method goes before one that does not: its path is asked for, whatever the answer.
+        """
+        method = "GET" if method == "HEAD" else method
+        other = ""
+        for pattern, methods, template in self._by_segment.get(_first_segment(path), ()):
+            if pattern.match(path):
+                if method in methods:
+                    return template
+                other = other or template
+        return other
+
+
+def _first_segment(path: str) -> str:
+    return path.split("/", 2)[1] if path.startswith("/") else ""
 
 
 class Observed:
@@ -91,6 +103,5 @@ class Observed:
 
 
 def observe(app: FastAPI, metrics: Metrics) -> None:
-    """Put an application between both; its own middleware and routes have been added."""
-    app.user_middleware.append(Middleware(RouteNote))
+    """Put an application inside the middleware that observes it; its own has been added."""
     app.add_middleware(Observed, metrics=metrics)

@@ -76,6 +76,10 @@ LONGEST_DETAIL: Final = 2000
 _REFUSALS: Final = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, AssertionError, RecursionError)
 """Errors that libraries raise when a request's values make no sense to them."""
 _OURS: Final = frozenset({"server", "algorithms"})
+_CHECKED: Final = ("algorithms.", "server.analysis.")
+"""What computes with values that have been checked."""
+_COMPUTING: Final = frozenset({"numpy", "numba", "llvmlite", "scipy", "onnxruntime"})
+"""What it computes with."""
 _NO_WAY: Final = re.compile(r"coordinate operation|transformation|reprojection|\bPROJ\b", re.IGNORECASE)
 _PATH: Final = re.compile(r"(?:/[^\s/:;,'\"()]+){2,}/?")
 
@@ -92,14 +96,25 @@ def _without_paths(text: str) -> str:
     return _PATH.sub("...", text)
 
 
-def _raised_by_library(error: Exception) -> bool:
-    """Whether the innermost frame of Python belongs to a library that our code, or TiTiler, handed values to."""
+def _refused_by_library(error: Exception) -> bool:
+    """Whether a library raised this at values of the request that our code, or TiTiler, handed on to it.
+
+    The algorithms and the analysis check what a request says before they compute: where numpy and the like fail below
+    them, that is a fault of the server.
+    """
     trace: TracebackType | None = error.__traceback__
-    if trace is None:
-        return False
-    while trace.tb_next is not None:
+    modules: list[str] = []
+    while trace is not None:
+        modules.append(str(trace.tb_frame.f_globals.get("__name__", "")))
         trace = trace.tb_next
-    return str(trace.tb_frame.f_globals.get("__name__", "")).split(".")[0] not in _OURS
+    if not modules or _package(modules[-1]) in _OURS:
+        return False
+    caller = next((module for module in reversed(modules) if _package(module) in _OURS), "")
+    return not (_package(modules[-1]) in _COMPUTING and caller.startswith(_CHECKED))
+
+
+def _package(module: str) -> str:
+    return module.split(".", maxsplit=1)[0]
 
 
 def _detail(error: Exception, status: int) -> str:
@@ -118,10 +133,10 @@ def error_response(error: Exception) -> Response:
     """The answer for an error; one that is the server's own fault is logged, once, with the request's number.
 
     An error of a library at values that no check foresaw is the request's fault: 400, and logged, so that the check can
-    be written.
+    be written. One from within the algorithms is the server's.
     """
     status = status_of(error)
-    if status == 500 and isinstance(error, _REFUSALS) and _raised_by_library(error):
+    if status == 500 and isinstance(error, _REFUSALS) and _refused_by_library(error):
         logger.warning("%s: unexpected: %r", request_id.get(), error, exc_info=error)
         detail = (
             f"the request's values cannot be used together: {redacted(_without_paths(str(error)))[:200]}; change them"

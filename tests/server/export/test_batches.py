@@ -13,8 +13,10 @@ from server.analysis.request import Request
 from server.errors import SourceMissingError
 from server.export.batch import BatchScene
 from server.export.batches import BatchOutcome, run_batch
+from server.export.figures import FillFigures
 from server.export.job import ExportJob
 from server.export.scene import ExportReport
+from server.export.terminal import figures_in_words, in_words
 from server.work.ticket import check_wanted
 
 SCENES = [BatchScene(f"line {k}", f"{k}.tif", Path(f"/nowhere/{k}-out.tif")) for k in range(6)]
@@ -49,7 +51,9 @@ def test_so_many_are_exported_at_a_time_and_told_in_their_order(at_once: int) ->
     assert most == at_once
     assert [one.scene for one in outcome.scenes] == SCENES
     assert [one.report and one.report.outputs for one in outcome.scenes] == [(scene.out,) for scene in SCENES]
-    assert sorted(lines) == [f"[{k + 1}/6] {scene.out}" for k, scene in enumerate(SCENES)]
+    assert sorted(line for line in lines if "Cloud" not in line) == [
+        f"[{k + 1}/6] {scene.out}" for k, scene in enumerate(SCENES)
+    ]
 
 
 @pytest.mark.parametrize("at_once", [1, 2])
@@ -89,3 +93,31 @@ def test_a_batch_that_is_interrupted_stops_what_is_running() -> None:
     with pytest.raises(KeyboardInterrupt):
         run_batch(SCENES, job_of, export_one, lambda _: None, at_once=2, counted=counted)
     assert len(begun) < len(SCENES)
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_after_each_scene_one_line_says_what_became_of_it(tmp_path: Path, at_once: int) -> None:
+    done = FillFigures(pixels=1000, filled=200, unfilled=50, confidence=200 * 87, rated=200)
+    reports = {
+        "0.tif": (done, "Cloud 25.0%: filled 20.0% (mean confidence 87 %), unfilled 5.0%; 12.3 s"),
+        "1.tif": (FillFigures(pixels=1000), "Cloud 0.0%: filled 0.0%, unfilled 0.0%; 12.3 s"),
+        "2.tif": (None, "Cloud not known: an earlier run found it; 12.3 s"),
+    }
+
+    def export_one(job: ExportJob) -> ExportReport:
+        if job.request.target not in reports:
+            raise SourceMissingError("it is\ngone")
+        return ExportReport((job.out,), reports[job.request.target][0], 12.34)
+
+    kept = tmp_path / "kept.tif"
+    kept.touch()
+    lines: list[str] = []
+    run_batch([*SCENES[:4], BatchScene("line 9", "9.tif", kept)], job_of, export_one, lines.append, at_once=at_once)
+    ends = [*(words for _, words in reports.values()), "failed: it is gone", "there already"]
+    begins = [*(str(scene.out) for scene in SCENES[:4]), str(kept)]
+    expected = [f"[{k}/5] {text}" for k, pair in enumerate(zip(begins, ends, strict=True), start=1) for text in pair]
+    assert (lines if at_once == 1 else sorted(lines)) == (expected if at_once == 1 else sorted(expected))
+    assert (
+        figures_in_words(ExportReport((kept,), done, 12.34))
+        == in_words(ExportReport((kept,), done, 12.34)).splitlines()[-1]
+    )

@@ -178,8 +178,9 @@ def test_validate_tells_what_rio_cogeo_tells(client: TestClient, folder: Path) -
 def test_every_request_has_a_number(client: TestClient, folder: Path) -> None:
     numbers = [client.get(path).headers["x-request-id"] for path in ("/healthz", "/healthz", "/none", "/cog/info")]
     assert len(set(numbers)) == 4
-    assert client.get("/healthz", headers={"X-Request-Id": "proxy-0123"}).headers["x-request-id"] == "proxy-0123"
-    for odd in ("a", "x" * 100, "semi;colon-here", "new\tline-here"):
+    for given in ("a", "abc123", "proxy-0123", "x" * 64, "Root=1-67891233-abcdef012345678912345678", "a/b+c==:1@x"):
+        assert client.get("/healthz", headers={"X-Request-Id": given}).headers["x-request-id"] == given
+    for odd in ("", "x" * 65, "semi;colon-here", "new\tline-here", "two words", '"quoted"', "{x}", "a,b"):
         assert client.get("/healthz", headers={"X-Request-Id": odd}).headers["x-request-id"] != odd
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import APIRouter, FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from server.http.observation import route_template
+from server.http.observation import Templates
 from tests.helpers.scenes import make_pair, write_raster
 from tests.helpers.service import application, good
 
@@ -151,22 +152,46 @@ def test_clients_cannot_add_labels(client: TestClient, folder: Path) -> None:
     assert known() == before
 
 
-@pytest.mark.parametrize(
-    ("path", "end", "values", "whole"),
-    [
-        ("/healthz", "/healthz", {}, "/healthz"),
-        ("/cog/tiles/3/4", "/tiles/{z}/{x}", {"z": "3", "x": "4"}, "/cog/tiles/{z}/{x}"),
-        ("/cog/tiles/3/4", "/cog/tiles/{z}/{x}", {"z": 3, "x": 4}, "/cog/tiles/{z}/{x}"),
-        ("/recipes/a/info", "/info", {"name": "a"}, "/recipes/{name}/info"),
-        ("/recipes/recipes/info", "/info", {"name": "recipes"}, "/recipes/{name}/info"),
-        ("/recipes/info/info", "/info", {"name": "info"}, "/recipes/{name}/info"),
-        ("/recipes/3/tiles/3", "/tiles/{z}", {"name": "3", "z": 3}, "/recipes/{name}/tiles/{z}"),
-        ("/recipes/{z}/tiles/3", "/tiles/{z}", {"name": "{z}", "z": 3}, "/recipes/{name}/tiles/{z}"),
-        ("/something/else", "/info", {}, "/info"),
-    ],
-)
-def test_a_template_is_completed(path: str, end: str, values: dict[str, Any], whole: str) -> None:
-    assert route_template(path, end, values) == whole
+@pytest.mark.parametrize("root", ["", "/sky"])
+def test_whoever_answers_the_route_is_known(folder: Path, root: str) -> None:
+    """Kept answers, 304, preflights and refusals of middleware never reach the router."""
+    route = "/cog/preview.{format}"
+    path, params = f"{root}/cog/preview.png", {"url": str(folder / "target.tif"), "bidx": "1"}
+    with application(folder, root_path=root) as client:
+        first, second = (good(client.get(path, params=params)) for _ in range(2))
+        assert second.headers["server-timing"].startswith("kept")
+        good(client.head(path, params=params))
+        known = {"If-None-Match": first.headers["etag"]}
+        preflight = {"Origin": "https://a.example", "Access-Control-Request-Method": "GET"}
+        assert client.get(path, params=params, headers=known).status_code == 304
+        assert client.get(f"{path}?{'x=1&' * 5000}").status_code == 400
+        assert client.options(path, headers=preflight).status_code == 200
+        counted = samples(client.get("/metrics").text)
+    found = {
+        (labels["method"], labels["status"]): count
+        for name, given in counted
+        if name == "clearsky_requests_total" and (labels := dict(given))["route"] == route
+        for count in [counted[name, given]]
+    }
+    assert found == {
+        ("GET", "2xx"): 2, ("HEAD", "2xx"): 1, ("GET", "3xx"): 1, ("GET", "4xx"): 1, ("OPTIONS", "2xx"): 1
+    }  # fmt: skip
+    assert not [given for name, given in counted if name == "clearsky_requests_total" and ("route", "other") in given]
+
+
+def test_a_route_that_takes_the_method_goes_first() -> None:
+    app = FastAPI()
+    inner = APIRouter()
+    app.post("/a/new")(lambda: None)
+    app.get("/a/{name}")(lambda name: None)
+    inner.get("/{z}/{x}.{format}")(lambda: None)
+    app.include_router(inner, prefix="/b/{name}")
+    templates = Templates(app.routes)
+    assert [templates.find("/a/new", method) for method in ("GET", "HEAD", "POST", "PUT")] == [
+        "/a/{name}", "/a/{name}", "/a/new", "/a/new"
+    ]  # fmt: skip
+    assert templates.find("/b/b/1/2.png", "GET") == "/b/{name}/{z}/{x}.{format}"
+    assert [templates.find(path, "GET") for path in ("/b/1/2.png", "/a", "/", "", "a/new")] == [""] * 5
 
 
 def test_openmetrics_where_it_is_asked_for(client: TestClient) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from algorithms.errors import ClearSkyError, InputError
 from server.errors import CancelledWorkError, SourceError, UnwritableError
-from server.http.statuses import STATUS
+from server.http.statuses import STATUS, error_response
 from tests.helpers.scenes import make_pair, write_raster
 from tests.helpers.service import ROOT, application
 
@@ -67,3 +68,38 @@ def test_an_unknown_style_is_refused_once(tmp_path: Path) -> None:
         answer = client.get("/cog/preview.png", params={"url": str(tmp_path / "any.tif"), "style": "nvdi"})
     assert answer.status_code == 400
     assert answer.json()["detail"].count("nvdi") == 1
+
+
+def raised_within(*modules: str) -> Exception:
+    """An error raised by code of the last module, which that of the one before has called, and so on."""
+    run: Callable[[], object] | None = None
+    for module in reversed(modules):
+        names: dict[str, Any] = {"__name__": module, "called": run}
+        exec("def run():\n    if called is None: raise TypeError('unsupported array dtype')\n    called()", names)
+        run = names["run"]
+    assert run is not None
+    with pytest.raises(TypeError) as caught:
+        run()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("modules", "status"),
+    [
+        (("titiler.core.factory", "rio_tiler.reader"), 400),
+        (("server.http.reader", "rio_tiler.reader", "numpy.lib.shape"), 400),
+        (("titiler.core.factory", "server.http.expressions", "numpy"), 400),
+        (("server.analysis.view", "rasterio.warp"), 400),
+        (("algorithms.shift", "rasterio.warp"), 400),
+        (("algorithms.fill", "numba.core.dispatcher"), 500),
+        (("server.http.reader", "server.analysis.engine", "algorithms.clouds", "onnxruntime.capi.session"), 500),
+        (("server.http.reader", "server.analysis.blocks", "numpy.lib.shape"), 500),
+        (("rio_tiler.reader", "algorithms.removal"), 500),
+        (("rio_tiler.reader", "server.http.reader"), 500),
+    ],
+)
+def test_faults_within_the_algorithms_are_the_servers(modules: tuple[str, ...], status: int) -> None:
+    answer = error_response(raised_within(*modules))
+    assert answer.status_code == status
+    assert (b"change them" in answer.body) == (status == 400)
+    assert (b"dtype" in answer.body) == (status == 400)
