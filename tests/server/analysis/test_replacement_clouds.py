@@ -66,7 +66,7 @@ def source(client: TestClient, params: dict[str, Any]) -> np.ndarray:
     """Where the pixels come from that the user's mask marks."""
     answer = client.get("/cog/preview.tif", params=params)
     assert answer.status_code == 200, answer.text
-    assert WARNING not in answer.headers
+    assert (WARNING in answer.headers) == (ALL in str(params.get("replacement_mask")))  # one that marks everything
     return raster(answer.content)[0][FILLED]
 
 

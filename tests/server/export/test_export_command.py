@@ -132,7 +132,7 @@ def test_an_odd_mask_is_named_on_the_terminal(bad: Path, pair: Pair, tmp_path: P
     """Before hours of work: an archive's bits taken for a mask, and a mask that marks nothing."""
     bits = write_raster(tmp_path / "QA_PIXEL.tif", np.where(pair.mask, 22280, 21824)[None].astype(np.uint16))
     empty = write_mask(tmp_path / "empty.tif", np.zeros_like(pair.mask))
-    for mask, words in ((bits, ("marks all", "`mask_bits=1,2,3,4`")), (empty, ("marks none", "check `mask_remap`"))):
+    for mask, words in ((bits, ("marks all", "--mask-bits 1,2,3,4")), (empty, ("marks none", "--mask-remap"))):
         process = start(
             bad / "target.tif",
             tmp_path / f"{Path(mask).stem}-out.tif",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from io import BytesIO
 from urllib.parse import urlencode, urlsplit
@@ -141,10 +141,11 @@ def test_the_mask_is_the_one_that_is_filled(page: Browser, server: str, scene: V
 
 def test_a_search_that_fails_says_so_in_the_pages_words_until_the_next_change(page: Browser) -> None:
     page.evaluate("document.getElementById('find').open = true")
-    for note, start, words in (
+    asking: list[tuple[str, Callable[[], object], str]] = [
         ("suggest-note", lambda: page.click("#suggest"), "as “Cloudy image”"),
         ("find-note", lambda: page.press("Enter", on="#find-place"), "in the field “STAC API”"),
-    ):
+    ]
+    for note, start, words in asking:
         start()
         text = f"document.getElementById('{note}').textContent"
         page.wait(f"{text}.includes({json.dumps(words)})")
