@@ -2,7 +2,7 @@
 
 Every sum is taken over the same tables and in the same order as in `algorithms.growing_sums`, whose layout this
 follows; products and sums are not contracted, so that both give the same bits. One band at a time: its tables stay in
-the processor's cache. numba is not needed to run ClearSky (the extra ``fast`` brings it); only this module imports it.
+the processor's cache. numba is not needed to run ClearSky (the extra ``fast`` brings it).
 """
 
 from collections.abc import Callable

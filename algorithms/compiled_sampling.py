@@ -81,6 +81,15 @@ def _corner(position, size):  # type: ignore[no-untyped-def]
     return first, np.float32(at - first)
 
 
+@_inline
+def _corners(row, col, height, width):  # type: ignore[no-untyped-def]
+    """Row and column of the first of the four cells around a position, and the weights of all four, row by row."""
+    y, fy = _corner(row, height)
+    x, fx = _corner(col, width)
+    gy, gx = np.float32(1) - fy, np.float32(1) - fx
+    return y, x, gy * gx, gy * fx, fy * gx, fy * fx
+
+
 @_compiled(
     types.void(
         types.float32[:, ::1],
@@ -96,14 +105,10 @@ def compiled_sample_fields(result, rows, cols, bounds, fields, columns, top, lef
     """See `algorithms.sampling.numpy_sample_fields`."""
     height, width = fields.shape[0], fields.shape[1]
     right, below = (1 if width > 1 else 0), (1 if height > 1 else 0)
-    one = np.float32(1)
     for p in range(len(rows)):
         if not (bounds[0] <= rows[p] < bounds[1] and bounds[2] <= cols[p] < bounds[3]):
             continue
-        y, fy = _corner(rows[p] / size - top, height)
-        x, fx = _corner(cols[p] / size - left, width)
-        gy, gx = one - fy, one - fx
-        w0, w1, w2, w3 = gy * gx, gy * fx, fy * gx, fy * fx
+        y, x, w0, w1, w2, w3 = _corners(rows[p] / size - top, cols[p] / size - left, height, width)
         for n in range(len(columns)):
             c = columns[n]
             total = w0 * fields[y, x, c]
@@ -134,7 +139,7 @@ def compiled_add_border(result, rows, cols, bounds, at_rows, at_cols, values, ba
     for k in range(len(at_rows)):
         number[at_rows[k] - top, at_cols[k] - left] = k + 1
     right, below = (1 if width > 1 else 0), (1 if height > 1 else 0)
-    one, zero = np.float32(1), np.float32(0)
+    zero = np.float32(0)
     count = len(bands)
     for p in range(len(rows)):
         if not (bounds[0] <= rows[p] < bounds[1] and bounds[2] <= cols[p] < bounds[3]):
@@ -144,10 +149,7 @@ def compiled_add_border(result, rows, cols, bounds, at_rows, at_cols, values, ba
             continue
         if number[int(row - top), int(col - left)] == 0:
             continue
-        y, fy = _corner(row - top, height)
-        x, fx = _corner(col - left, width)
-        gy, gx = one - fy, one - fx
-        w0, w1, w2, w3 = gy * gx, gy * fx, fy * gx, fy * fx
+        y, x, w0, w1, w2, w3 = _corners(row - top, col - left, height, width)
         n0, n1 = number[y, x], number[y, x + right]
         n2, n3 = number[y + below, x], number[y + below, x + right]
         for n in range(count):
