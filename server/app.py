@@ -63,7 +63,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings = services.settings
     anyio.to_thread.current_default_thread_limiter().total_tokens = settings.request_threads
     await anyio.to_thread.run_sync(preload, settings.model_preload)
-    async with kept_current(services.metrics):
+    async with kept_current(services.metrics), services.warm_start.around(app):
         yield
     services.close()
 
@@ -198,7 +198,7 @@ def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> 
     app.add_middleware(RouteNote)
     if settings.root_path.strip("/"):
         app.add_middleware(PathPrefix, prefix=settings.root_path)
-    observe(app, app.state.services.metrics)
+    observe(app, app.state.services.metrics, app.state.services.recent)
     if settings.telemetry:
         add_telemetry(app)
     return app
