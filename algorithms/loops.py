@@ -21,20 +21,24 @@ class _Loading:
 
     def __init__(self) -> None:
         self.loops: Any = None
-        if find_spec("numba") is not None:
-            # numba takes a second to load, and longer where nothing is compiled yet. No daemon, though the thread that
-            # asks first may be one: a compiler that the end of the interpreter cuts off takes the process down.
-            threading.Thread(target=self._load, name="compiled-loops", daemon=False).start()
+        # numba takes a second to load, and longer where nothing is compiled yet. No daemon, though the thread that
+        # asks first may be one: a compiler that the end of the interpreter cuts off takes the process down.
+        self._thread = threading.Thread(target=self._load, name="compiled-loops", daemon=False)
+        self._thread.start()
 
     def _load(self) -> None:
+        if find_spec("numba") is None:
+            return
         try:
             modules = [import_module(name) for name in COMPILED_MODULES]
         except Exception:  # an installation of numba that does not fit Python or numpy
-            _logger.warning(
-                "numba cannot be used, and warm tiles take longer; install clearsky[fast] again", exc_info=True
-            )
+            _logger.warning("numba cannot be used, and tiles take longer; install clearsky[fast] again", exc_info=True)
             return
         self.loops = SimpleNamespace(**{name: value for module in modules for name, value in vars(module).items()})
+
+    def wait(self) -> None:
+        """Wait until they are there, or it is known that there are none."""
+        self._thread.join()
 
 
 compiled_loops = cache(_Loading)
