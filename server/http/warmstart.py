@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 import anyio
 from anyio import to_thread
 
-from algorithms.sampling import compiled_loops
+from algorithms.loops import compiled_loops
 from server.http.asgi import REPLAYED, Message, Scope
 from server.http.recent import RecentViews
 from server.work.metrics import Metrics
