@@ -85,6 +85,7 @@ class LayerPieces:
 
     def over(self, box: Box) -> tuple[Bands, Doubtful]:
         """See `PixelPieces`."""
+        self.rasters.announce_pixels(self.layer, box)
         pixels = self.rasters.pixels(self.layer, box, bands=self.positions)
         guessed = pixels.valid & ~pixels.whole  # bands without a number, for the analysis
         return pixels.values, guessed if guessed.any() else None
@@ -111,7 +112,7 @@ def outline_of(rasters: RasterCache, dataset: Dataset) -> Outline:
 def pieces_of(
     rasters: RasterCache, dataset: Dataset, bands: tuple[int, ...], overview: int | None
 ) -> PixelPieces | None:
-    """PixelPieces of a raster, or of one of its overviews; None where they would take more of remote files than an image.
+    """Pieces of a raster, or of one of its overviews; None where they would take more of remote files than an image.
 
     Args:
         rasters: what is cached.
