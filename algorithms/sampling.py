@@ -30,12 +30,17 @@ class _Loading:
 
     def __init__(self) -> None:
         self.loops: Any = None
-        if find_spec("numba") is not None:
-            # numba takes a second to load, and longer where nothing is compiled yet.
-            threading.Thread(target=self._load, name="compiled-sampling").start()
+        # numba takes a second to load, and longer where nothing is compiled yet.
+        self._thread = threading.Thread(target=self._load, name="compiled-sampling")
+        self._thread.start()
 
     def _load(self) -> None:
-        self.loops = import_module("algorithms.compiled_sampling")
+        if find_spec("numba") is not None:
+            self.loops = import_module("algorithms.compiled_sampling")
+
+    def wait(self) -> None:
+        """Wait until they are there, or it is known that there are none."""
+        self._thread.join()
 
 
 compiled_loops = cache(_Loading)

@@ -18,7 +18,7 @@ from server.analysis.engine import Analysis
 from server.analysis.footing import WARPED, has_data_in, stand_on_data
 from server.analysis.task import ReplacementIndex, Task
 from server.analysis.view import View, cells_under, look_at, standing_pixels
-from server.raster.cache import assemble
+from server.raster.assembling import assemble
 from server.raster.grid import BlockNumber, Box, Grid
 from server.raster.sampling import OutputGrid
 from server.work.trace import stage

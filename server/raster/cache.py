@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any, Final
 
 import cachetools
 import numpy as np
 import numpy.typing as npt
-from rasterio.windows import Window
 
 from algorithms.cells import Cells, bilinear, cell_means
 from algorithms.shift import NO_SHIFT, SHIFT_MARGIN, Shift, move
-from server.raster.announcing import block_spans
+from server.raster.assembling import READ_PIXELS, assemble
 from server.raster.composite import mixed
 from server.raster.grid import BlockNumber, Box, Grid
 from server.raster.layer import Layer
 from server.raster.pixels import Pixels
 from server.raster.reading import READ_CELLS, read_cells, read_pixels
 from server.raster.sources import Sources
-from server.raster.stack import Level
-from server.remote.files import is_remote
+from server.raster.stored import StoredPixels
 from server.work.cache import TileCache
 
-READ_PIXELS: Final = 512
-"""Side in pixels of the blocks in which pixels are read and kept: the tile of a common COG."""
 EXPECTED_BLOCKS: Final = 4096
 """Most blocks remembered as needed in pixels, too."""
 
@@ -44,17 +38,6 @@ class PixelsKey:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredKey:
-    """The cache key of a block of pixels as they are stored, of some bands of a raster or one of its overviews."""
-
-    url: str
-    version: str
-    overview: int | None
-    bands: tuple[int, ...]
-    number: BlockNumber
-
-
-@dataclass(frozen=True, slots=True)
 class CellsKey:
     """The cache key of a block of cells."""
 
@@ -64,42 +47,14 @@ class CellsKey:
     number: BlockNumber
 
 
-def assemble(
-    fetch: Callable[[BlockNumber], npt.NDArray[np.generic]],
-    box: Box,
-    grid: Grid,
-    size: int,
-    bands: tuple[int, ...] | None = None,
-) -> npt.NDArray[np.generic]:
-    """Put an array over a box together from blocks of `size` cells; the last two axes are rows and columns.
-
-    Args:
-        fetch: gives the array of a block.
-        box: what to put together.
-        grid: the blocks'.
-        size: of a block.
-        bands: 0-based positions on the first of three axes; None: all there are.
-    """
-    leading: tuple[Any, ...] = (...,) if bands is None else (list(bands),)
-    result: npt.NDArray[np.generic] | None = None
-    for number in box.blocks(size):
-        block = grid.block(number, size)
-        part = fetch(number)
-        if result is None:
-            first = part.shape[:-2] if bands is None else (len(bands),)
-            result = np.empty((*first, *box.shape), part.dtype)
-        cut = box.intersection(block)
-        result[(..., *cut.within(box))] = part[(*leading, *cut.within(block))]
-    assert result is not None  # noqa: S101  (a box touches at least one block)
-    return result
-
-
 class RasterCache:
     """Reads rasters in blocks, each once however many places need it."""
 
     def __init__(self, sources: Sources, tiles: TileCache) -> None:
         self.sources: Final = sources
         """What opens the rasters."""
+        self.stored: Final = StoredPixels(sources, tiles)
+        """Pixels as they are stored."""
         self._cache = tiles
         self._expected: cachetools.LRUCache[PixelsKey, bool] = cachetools.LRUCache(EXPECTED_BLOCKS)
         self._lock = threading.Lock()
@@ -129,38 +84,6 @@ class RasterCache:
         at = box.within(wide)
         moved = move(pixels.clean, pixels.valid, shift)[(slice(None), *at)]
         return Pixels(moved, pixels.valid[at], pixels.whole[at])
-
-    def stored(
-        self, url: str, version: str, overview: int | None, size: Level, bands: tuple[int, ...], box: Box
-    ) -> npt.NDArray[Any]:
-        """Pixels as they are stored in a raster of one file or in one of its overviews: (B, h, w) over a box inside it.
-
-        Args:
-            url: the raster.
-            version: its state.
-            overview: which of its overviews, from 0; None for the raster itself.
-            size: of the raster or overview.
-            bands: 1-based.
-            box: the pixels.
-        """
-        grid = Grid(factor=1, rows=size.height, cols=size.width)
-        keys = {number: StoredKey(url, version, overview, bands, number) for number in box.blocks(READ_PIXELS)}
-        with ExitStack() as stack:
-
-            @cache
-            def opened() -> Any:
-                src = stack.enter_context(self.sources.open(url, version, overview=overview))
-                if is_remote(url):
-                    missing = [grid.block(number, READ_PIXELS) for number in keys if not self._cache.peek(keys[number])]
-                    self.sources.announce(url, version, block_spans(src, bands, missing))
-                return src
-
-            def read(number: BlockNumber) -> npt.NDArray[Any]:
-                part = grid.block(number, READ_PIXELS)
-                values: npt.NDArray[Any] = opened().read(bands, window=Window(part.left, part.top, *part.shape[::-1]))
-                return values
-
-            return assemble(lambda n: self._cache.get(keys[n], partial(read, n)), box, grid, READ_PIXELS)
 
     def cells(self, layer: Layer, grid: Grid, box: Box, shift: Shift = NO_SHIFT) -> Cells:
         """Values of a layer moved by `shift` over a box of cells inside the scene."""
