@@ -111,7 +111,7 @@ def outline_of(rasters: RasterCache, dataset: Dataset) -> Outline:
 def pieces_of(
     rasters: RasterCache, dataset: Dataset, bands: tuple[int, ...], overview: int | None
 ) -> PixelPieces | None:
-    """PixelPieces of a raster, or of one of its overviews; None where they would take more of remote files than an image.
+    """Pieces of a raster, or of one of its overviews; None where they would take more of remote files than an image.
 
     Args:
         rasters: what is cached.
