@@ -101,7 +101,7 @@ class Observed:
             current.reset(token)
             seconds = time.perf_counter() - start
             self._metrics.request(scope["method"], status, seconds, trace)
-            if status == 200 and scope["method"] == "GET" and not trace.replacements:  # chosen ones may be elsewhere
+            if status == 200 and scope["method"] == "GET" and not trace.remote:
                 self._recent.note(scope["path"], scope["query_string"])
             log_access(Access.of(scope, number=number, status=status, seconds=seconds, sent=sent, trace=trace))
 

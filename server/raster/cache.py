@@ -15,6 +15,7 @@ import numpy.typing as npt
 from algorithms.cells import Cells, bilinear, cell_means
 from algorithms.pixels import sample_pixels
 from algorithms.shift import NO_SHIFT, SHIFT_MARGIN, Shift, move
+from server.raster.announcing import announce
 from server.raster.assembling import READ_PIXELS, assemble
 from server.raster.composite import mixed
 from server.raster.grid import BlockNumber, Box, Grid
@@ -23,6 +24,7 @@ from server.raster.pixels import Pixels
 from server.raster.reading import READ_CELLS, read_cells, read_pixels
 from server.raster.sources import Sources
 from server.raster.stored import StoredPixels
+from server.remote.files import is_remote
 from server.work.cache import TileCache
 
 EXPECTED_BLOCKS: Final = 4096
@@ -66,6 +68,16 @@ class RasterCache:
         numbers = list(box.clip(layer.target.shape).blocks(READ_PIXELS))
         with self._lock:
             self._expected.update((PixelsKey(layer, number), True) for number in numbers)
+
+    def announce_pixels(self, layer: Layer, box: Box) -> None:
+        """Announce that native pixels under a box inside the target will be read, where remote files lack some."""
+        dataset = layer.dataset
+        if not any(map(is_remote, (part.url for part in dataset.parts) if dataset.parts else (dataset.url,))):
+            return
+        native = _native(layer)
+        numbers = box.blocks(READ_PIXELS)
+        if missing := [number for number in numbers if not self._cache.peek(PixelsKey(layer, number))]:
+            announce(self.sources, layer, native, [native.block(number, READ_PIXELS) for number in missing])
 
     def _pixels(self, layer: Layer, number: BlockNumber) -> Pixels:
         """A block of native pixels."""

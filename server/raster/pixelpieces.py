@@ -85,6 +85,7 @@ class LayerPieces:
 
     def over(self, box: Box) -> tuple[Bands, Doubtful]:
         """See `PixelPieces`."""
+        self.rasters.announce_pixels(self.layer, box)
         pixels = self.rasters.pixels(self.layer, box, bands=self.positions)
         guessed = pixels.valid & ~pixels.whole  # bands without a number, for the analysis
         return pixels.values, guessed if guessed.any() else None
