@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from algorithms.cells import Cells, bilinear, cell_means
+from algorithms.pixels import sample_pixels
 from algorithms.shift import NO_SHIFT, SHIFT_MARGIN, Shift, move
 from server.raster.announcing import announce
 from server.raster.assembling import READ_PIXELS, assemble
@@ -146,35 +148,45 @@ class RasterCache:
         return expected or self._cache.peek(key)
 
     def sample(
-        self, layer: Layer, shift: Shift, rows: Floats, cols: Floats, *, bands: tuple[int, ...], smooth: bool
+        self,
+        layer: Layer,
+        shift: Shift,
+        rows: Floats,
+        cols: Floats,
+        *,
+        bands: tuple[int, ...],
+        smooth: bool,
+        factor: int = 1,
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
         """Values of a layer moved by `shift` at points.
 
         Args:
             layer: what to read.
             shift: how it is moved.
-            rows: (p,) positions in native pixels, pixel k from k to k + 1.
-            cols: (p,) positions in native pixels.
+            rows: (p,) positions in cells of `factor` native pixels, cell k from k to k + 1.
+            cols: (p,) positions in cells.
             bands: 0-based positions of the bands.
             smooth: whether to interpolate between pixels where all around have data.
+            factor: native pixels per cell.
 
         Returns:
             (bands, p) values and (p,) validity.
         """
         height, width = layer.target.shape
-        row, col = (np.floor(axis).astype(np.intp) for axis in (rows, cols))
-        inside = (row >= 0) & (row < height) & (col >= 0) & (col < width)
-        row, col = row.clip(0, height - 1), col.clip(0, width - 1)
-        box = Box(int(row.min()), int(row.max()) + 1, int(col.min()), int(col.max()) + 1).pad(1).clip((height, width))
+        (top, bottom), (left, right) = (
+            (
+                min(max(math.floor(axis.min() * factor), 0), size - 1),
+                min(max(math.floor(axis.max() * factor), 0), size - 1),
+            )
+            for axis, size in ((rows, height), (cols, width))
+        )
+        box = Box(top, bottom + 1, left, right + 1).pad(1).clip((height, width))
         pixels = self.pixels(layer, box, shift, bands)
-        at = (row - box.top) * box.shape[1] + (col - box.left)
-        there = pixels.valid.ravel().take(at)
-        values = pixels.values.reshape(len(pixels.values), -1).take(at, axis=1)
-        values = np.where(there, values, 0).astype(np.float32)
-        valid = there & inside
+        corner = box.top, box.left
+        values, valid = sample_pixels(pixels.values, pixels.valid, rows, cols, factor, corner, (height, width))
         if smooth:
             planes = np.moveaxis(np.concatenate([pixels.clean, pixels.valid[None].astype(np.float32)]), 0, -1)
-            between = bilinear(planes, rows - box.top, cols - box.left).T
+            between = bilinear(planes, rows * factor - box.top, cols * factor - box.left).T
             values = np.where(between[-1] > 1 - 1e-6, between[:-1], values)
         return values, valid
 
