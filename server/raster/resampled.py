@@ -41,7 +41,7 @@ def resampled(
         only where none has.
     """
     bands, rows, cols = values.shape
-    alpha = nodata is None
+    alpha = int(nodata is None)
     profile = {"driver": "GTiff", "height": rows, "width": cols, "dtype": values.dtype, "nodata": nodata}
     with warnings.catch_warnings(), MemoryFile() as memory:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -53,6 +53,6 @@ def resampled(
                 dst.write((there * OPAQUE).astype(values.dtype), 1 + bands)
         with memory.open() as src:
             found = src.read(out_shape=(src.count, height, width), resampling=Resampling[method])
-    if alpha:
+    if nodata is None:
         return np.ma.MaskedArray(found[:-1], np.broadcast_to(found[-1] != OPAQUE, found[:-1].shape).copy())
     return np.ma.MaskedArray(found, np.isnan(found) if np.isnan(nodata) else found == nodata)
