@@ -18,10 +18,11 @@ from server.raster.distant import Bounds
 from server.raster.grid import Box
 from server.raster.outline import Outline
 from server.raster.pixelpieces import LayerPieces, PixelPieces, outline_of, pieces_of
-from server.raster.warper import VirtualRaster, WarpedPixels, warped_pixels
+from server.raster.resampled import can_resample, resampled
+from server.raster.warper import MOST_VIRTUAL, VirtualRaster, WarpedPixels, warped_pixels
 
 RESAMPLING_OPTIONS: Final = frozenset({"resampling_method", "reproject_method"})
-"""Options of rio-tiler that may say `nearest`; any other option with a value is left to it."""
+"""Options of rio-tiler that are followed, as far as `_can_gather` allows; any other one with a value is left to it."""
 POLE_DEGREES: Final = 85.06
 """Latitude from which rio-tiler cuts rasters off in maps of the world."""
 
@@ -43,7 +44,7 @@ class Wanted:
 
 
 def _can_gather(outline: Outline, wanted: Wanted, options: dict[str, Any]) -> bool:
-    """Whether an image is one that `gathered` makes: nearest pixels of a plain raster, warped to another CRS.
+    """Whether an image may be one that `gathered` makes: a plain raster's, warped to another CRS by nearest pixels.
 
     Args:
         outline: the raster.
@@ -57,7 +58,7 @@ def _can_gather(outline: Outline, wanted: Wanted, options: dict[str, Any]) -> bo
         and outline.crs != wanted.dst_crs
         and (nodata is None or nodata == outline.nodata)
         and given.keys() <= RESAMPLING_OPTIONS
-        and set(given.values()) <= {"nearest"}
+        and given.get("reproject_method", "nearest") == "nearest"
         and _within_map(outline)
     )
 
@@ -93,14 +94,25 @@ def gathered(
     virtual = VirtualRaster.of(outline, wanted.dst_crs, wanted.bounds, wanted.width, wanted.height)
     if virtual is None:
         return None
-    overview = virtual.overview(outline, wanted.width, wanted.height)
+    method = options.get("resampling_method") or "nearest"
+    size = wanted.width, wanted.height
+    every = len(bands) == len(outline.dtypes)
+    overview = virtual.overview(outline, *size, nearest=method == "nearest")
+    if every or (virtual.width, virtual.height) == size:
+        method = "nearest"  # the virtual pixels are the image's: there is nothing to resample
     pieces: PixelPieces | None = shared if overview is None and shared is not None and shared.fit(outline) else None
     pieces = pieces or pieces_of(rasters, dataset, bands, overview)
     if pieces is None:
         return None
-    every = len(bands) == len(outline.dtypes)
-    pixels = warped_pixels(dataset, pieces.level, virtual, wanted.dst_crs, wanted.width, wanted.height, every=every)
-    values = None if pixels is None else _taken(pieces, len(bands), pixels, outline, wanted.only)
+    made, only = size, wanted.only
+    if method != "nearest":
+        made, only = virtual.at(dataset, pieces.level), None
+        if not can_resample(method, outline.nodata) or max(made[0] / size[0], made[1] / size[1]) > MOST_VIRTUAL:
+            return None
+    pixels = warped_pixels(dataset, pieces.level, virtual, wanted.dst_crs, *made, every=every)
+    values = None if pixels is None else _taken(pieces, len(bands), pixels, outline, only)
+    if values is not None and made != size:
+        values = resampled(values, outline.nodata, *size, method)
     return None if values is None else _image(values, outline, dataset, bands, wanted)
 
 
