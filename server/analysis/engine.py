@@ -97,6 +97,11 @@ class Analysis:
         return figures if self.shared is None else (*figures, self.shared.figures)
 
     @property
+    def cache_share(self) -> float:
+        """Share of its bound that the fuller of the caches holds."""
+        return max(cache.share for cache in self._caches)
+
+    @property
     def waiting(self) -> int:
         """Inferences and fills that wait for a worker."""
         return self._pool.waiting

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -71,6 +72,8 @@ class StackBand:
     """Where scale and offset come from."""
     masked: bool = False
     """Whether a mask in the file says which pixels have data."""
+    blocks: tuple[tuple[int, int], ...] = ()
+    """Rows and columns of a block of the file, for each of `levels`."""
 
     @property
     def width(self) -> int:
@@ -158,10 +161,45 @@ def stack_nodata(bands: Sequence[StackBand]) -> float | None:
 
 
 def common_levels(bands: Sequence[StackBand]) -> tuple[Level, ...]:
-    """Levels of the finest grid that every band of that grid has."""
+    """The finest grid, and those of its coarser levels that every band of that grid has."""
     base = finest(bands)
     shared = set(base.levels)
     for band in bands:
         if place(band, base).same:
             shared &= set(band.levels)
-    return tuple(level for level in base.levels if level in shared)
+    return (base.levels[0], *(level for level in base.levels[1:] if level in shared))
+
+
+@dataclass(frozen=True, slots=True)
+class StackForm:
+    """What a stack is as a raster: a grid, a type and a value without data, whichever of its bands are read."""
+
+    base: StackBand
+    """The band whose grid is the stack's."""
+    levels: tuple[Level, ...]
+    """The grid itself, then those of the stack's overviews."""
+    dtype: str
+    """Type of the values."""
+    nodata: float | None
+    """Value without data."""
+
+    @classmethod
+    def of(cls, bands: Sequence[StackBand]) -> StackForm:
+        """That of some bands. Raises as `place` and `stack_type` do."""
+        return cls(finest(bands), common_levels(bands), stack_type(bands), stack_nodata(bands))
+
+    def source_level(self, band: StackBand, level: Level) -> int:
+        """Which of a band's own levels one of the stack's takes its pixels from: the nearest that is not coarser."""
+        at = place(band, self.base)
+        ratio = max(at.across, at.down)
+        return max((k for k, own in enumerate(band.levels) if own.factor * ratio <= level.factor), default=0)
+
+    def copied(self, band: StackBand, level: Level) -> bool:
+        """Whether a band's pixels on one of the levels are those of its file, none of them interpolated."""
+        return place(band, self.base).same and band.levels[self.source_level(band, level)] == level
+
+
+@lru_cache(maxsize=256)
+def stack_form(bands: tuple[StackBand, ...]) -> StackForm:
+    """What bands are together; remembered. Raises as `StackForm.of` does."""
+    return StackForm.of(bands)

@@ -18,6 +18,7 @@ from affine import Affine
 from rasterio.crs import CRS
 from rasterio.transform import from_bounds
 
+from algorithms.sampling import follow_lines
 from server.raster.dataset import Dataset
 from server.raster.distant import Bounds, native_pixel
 from server.raster.outline import Outline
@@ -112,9 +113,7 @@ def warped_pixels(
         first, last = np.searchsorted(at_col, (start, end))
         along = (at_col[first:last] - start).astype(np.float64)
         for result, (begin, step) in zip(found, lines, strict=True):
-            position = step[:, None] * along
-            position += begin[:, None] + NEARLY
-            result[:, first:last] = np.floor(position, out=position)
+            follow_lines(result, int(first), begin + NEARLY, step, along)
     return WarpedPixels(*found)
 
 
