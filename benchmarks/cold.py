@@ -30,7 +30,7 @@ import rasterio
 from rasterio.warp import transform_bounds
 from starlette.testclient import TestClient
 
-from algorithms.sampling import compiled_loops
+from algorithms.loops import compiled_loops
 from algorithms.sessions import SESSIONS
 from benchmarks.machine import machine
 from benchmarks.scene import NATIVE, inner_tiles
@@ -90,9 +90,7 @@ def ready(folder: str, other: Params, tile: morecantile.Tile) -> None:
     """All that a process does once has been done: libraries and compiled loops loaded, another raster filled."""
     with application(folder) as client:
         client.get(tile_path(tile, "webp"), params=other)
-    until = time.monotonic() + 60
-    while compiled_loops().loops is None and time.monotonic() < until:
-        time.sleep(0.1)
+    compiled_loops().wait()
 
 
 def row(name: str, costs: Sequence[Cost], reads: Cost, one: Cost) -> None:

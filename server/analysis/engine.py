@@ -166,6 +166,7 @@ class Analysis:
         """Do in the request's own thread what would keep the workers waiting for each other."""
         masked = plane.masks
         self.announce(plane, numbers)
+        self.pairs.announce(plane)
         radius = plane.rim + masked.buffer
         boxes = [plane.mask_cells(plane.block(n)).pad(radius).clip(masked.shape) for n in numbers]
         with stage("mask"):
