@@ -10,7 +10,11 @@ from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any, Final
 
-COMPILED_MODULES: Final = ("algorithms.compiled_sampling", "algorithms.compiled_pixels")
+COMPILED_MODULES: Final = (
+    "algorithms.compiled_sampling",
+    "algorithms.compiled_pixels",
+    "algorithms.compiled_taking",
+)
 """Where they are."""
 
 _logger = logging.getLogger(__name__)
