@@ -14,6 +14,7 @@ COMPILED_MODULES: Final = (
     "algorithms.compiled_sampling",
     "algorithms.compiled_pixels",
     "algorithms.compiled_relaxation",
+    "algorithms.compiled_taking",
 )
 """Where they are."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -10,16 +11,18 @@ import numpy.typing as npt
 from rasterio.crs import CRS
 from rio_tiler.models import ImageData
 
+from algorithms.taking import take_pixels, taken_extent, within
 from server.raster.cache import RasterCache
 from server.raster.dataset import Dataset
 from server.raster.distant import Bounds
 from server.raster.grid import Box
 from server.raster.outline import Outline
 from server.raster.pixelpieces import LayerPieces, PixelPieces, outline_of, pieces_of
-from server.raster.warper import VirtualRaster, WarpedPixels, warped_pixels
+from server.raster.resampled import can_resample, resampled
+from server.raster.warper import MOST_VIRTUAL, VirtualRaster, WarpedPixels, warped_pixels
 
 RESAMPLING_OPTIONS: Final = frozenset({"resampling_method", "reproject_method"})
-"""Options of rio-tiler that may say `nearest`; any other option with a value is left to it."""
+"""Options of rio-tiler that are followed, as far as `_can_gather` allows; any other one with a value is left to it."""
 POLE_DEGREES: Final = 85.06
 """Latitude from which rio-tiler cuts rasters off in maps of the world."""
 
@@ -41,7 +44,7 @@ class Wanted:
 
 
 def _can_gather(outline: Outline, wanted: Wanted, options: dict[str, Any]) -> bool:
-    """Whether an image is one that `gathered` makes: nearest pixels of a plain raster, warped to another CRS.
+    """Whether an image may be one that `gathered` makes: a plain raster's, warped to another CRS by nearest pixels.
 
     Args:
         outline: the raster.
@@ -55,7 +58,7 @@ def _can_gather(outline: Outline, wanted: Wanted, options: dict[str, Any]) -> bo
         and outline.crs != wanted.dst_crs
         and (nodata is None or nodata == outline.nodata)
         and given.keys() <= RESAMPLING_OPTIONS
-        and set(given.values()) <= {"nearest"}
+        and given.get("reproject_method", "nearest") == "nearest"
         and _within_map(outline)
     )
 
@@ -91,14 +94,25 @@ def gathered(
     virtual = VirtualRaster.of(outline, wanted.dst_crs, wanted.bounds, wanted.width, wanted.height)
     if virtual is None:
         return None
-    overview = virtual.overview(outline, wanted.width, wanted.height)
+    method = options.get("resampling_method") or "nearest"
+    size = wanted.width, wanted.height
+    every = len(bands) == len(outline.dtypes)
+    overview = virtual.overview(outline, *size, nearest=method == "nearest")
+    if every or (virtual.width, virtual.height) == size:
+        method = "nearest"  # the virtual pixels are the image's: there is nothing to resample
     pieces: PixelPieces | None = shared if overview is None and shared is not None and shared.fit(outline) else None
     pieces = pieces or pieces_of(rasters, dataset, bands, overview)
     if pieces is None:
         return None
-    every = len(bands) == len(outline.dtypes)
-    pixels = warped_pixels(dataset, pieces.level, virtual, wanted.dst_crs, wanted.width, wanted.height, every=every)
-    values = None if pixels is None else _taken(pieces, len(bands), pixels, outline, wanted.only)
+    made, only = size, wanted.only
+    if method != "nearest":
+        made, only = virtual.at(dataset, pieces.level), None
+        if not can_resample(method, outline.nodata) or max(made[0] / size[0], made[1] / size[1]) > MOST_VIRTUAL:
+            return None
+    pixels = warped_pixels(dataset, pieces.level, virtual, wanted.dst_crs, *made, every=every)
+    values = None if pixels is None else _taken(pieces, len(bands), pixels, outline, only)
+    if values is not None and made != size:
+        values = resampled(values, outline.nodata, *size, method)
     return None if values is None else _image(values, outline, dataset, bands, wanted)
 
 
@@ -106,45 +120,23 @@ def _taken(
     pieces: PixelPieces, count: int, pixels: WarpedPixels, outline: Outline, only: npt.NDArray[np.bool_] | None
 ) -> np.ma.MaskedArray[Any, Any] | None:
     """(B, H, W) pixels of `count` bands, masked where there is none; None where what is kept is not what is stored."""
-    rows, cols, nodata, level = pixels.rows, pixels.cols, outline.nodata, pieces.level
-    box = Box(int(rows.min()), int(rows.max()) + 1, int(cols.min()), int(cols.max()) + 1)
-    if box == box.clip((level.height, level.width)) and only is None:
-        if (values := _at(pieces, rows, cols, box)) is None:
-            return None
-        outside = np.zeros(rows.shape, bool)
-    else:
-        inside = (rows >= 0) & (rows < level.height) & (cols >= 0) & (cols < level.width)
-        inside &= True if only is None else only
-        values = np.full((count, *rows.shape), 0 if nodata is None else nodata, outline.dtypes[0])
-        at = np.flatnonzero(inside)
-        if len(at):
-            row, col = rows.ravel().take(at), cols.ravel().take(at)
-            box = Box(int(row.min()), int(row.max()) + 1, int(col.min()), int(col.max()) + 1)
-            if (found := _at(pieces, row, col, box)) is None:
+    rows, cols, nodata, shape = pixels.rows, pixels.cols, outline.nodata, (pieces.level.height, pieces.level.width)
+    extent, inside = taken_extent(rows, cols, shape, only)
+    void = 0 if nodata is None else nodata
+    make = np.empty if inside == rows.size else partial(np.full, fill_value=void)
+    values: npt.NDArray[Any] = make((count, *rows.shape), dtype=outline.dtypes[0])
+    if inside:
+        bands, doubtful = pieces.over(Box(*extent))
+        if doubtful is not None:
+            doubt = np.zeros((1, *rows.shape), bool)
+            take_pixels(doubt, [doubtful], rows, cols, extent, only)
+            if doubt.any():
                 return None
-            for band, some in zip(values, found, strict=True):
-                band.put(at, some)
-        outside = ~inside
+        take_pixels(values, bands, rows, cols, extent, only)
     if nodata is None:
+        outside = np.zeros(rows.shape, bool) if inside == rows.size else ~within(rows, cols, shape, only)
         return np.ma.MaskedArray(values, np.broadcast_to(outside, values.shape).copy())
     return np.ma.MaskedArray(values, np.isnan(values) if np.isnan(nodata) else values == nodata)
-
-
-def _at(
-    pieces: PixelPieces, rows: npt.NDArray[np.intp], cols: npt.NDArray[np.intp], box: Box
-) -> npt.NDArray[Any] | None:
-    """(B, ...) pixels in a box; None as above."""
-    at = rows * (box.right - box.left)
-    at += cols
-    at -= box.top * (box.right - box.left) + box.left
-    bands, doubtful = pieces.over(box)
-    if doubtful is not None and doubtful.ravel()[at].any():
-        return None
-    values = np.empty((len(bands), *at.shape), bands[0].dtype)
-    for band, taken in zip(bands, values, strict=True):
-        # Any place is within: `clip` saves numpy a second look at each.
-        band.ravel().take(at, mode="clip", out=taken)
-    return values
 
 
 def _image(

@@ -134,10 +134,18 @@ def place(band: StackBand, base: StackBand) -> BandPlace:
     """
     if band.crs != base.crs:
         raise BandError(f"{band.url!r} has another coordinate reference system than {base.url!r}; warp it (gdalwarp)")
-    at = ~base.affine @ band.affine
+    if (found := _place(band.transform, base.transform)) is None:
+        raise BandError(f"{band.url!r} is turned against {base.url!r}; bring the bands onto one grid (gdalwarp)")
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _place(band: tuple[float, ...], base: tuple[float, ...]) -> BandPlace | None:
+    """Where one grid lies on another, by their affine coefficients; None where it is turned."""
+    at = ~Affine(*base) @ Affine(*band)
     slack = 1e-6 * max(abs(at.a), abs(at.e))
     if abs(at.b) > slack or abs(at.d) > slack or at.a <= 0 or at.e <= 0:
-        raise BandError(f"{band.url!r} is turned against {base.url!r}; bring the bands onto one grid (gdalwarp)")
+        return None
     across, down = (_near(value, 1e-6 * max(1.0, value)) for value in (at.a, at.e))
     return BandPlace(_near(at.c, _ALIGNED), _near(at.f, _ALIGNED), across, down)
 

@@ -70,11 +70,16 @@ class VirtualRaster:
         across, down = min(across, (right - left) / width), min(down, (top - bottom) / height)
         return cls(bounds, max(1, round((right - left) / across)), max(1, round((top - bottom) / down)))
 
-    def overview(self, src: Outline, width: int, height: int) -> int | None:
+    def overview(self, src: Outline, width: int, height: int, *, nearest: bool = True) -> int | None:
         """Number of the source's overview that GDAL takes for an image of so many pixels; None for the source."""
-        ratio = min(self.width / width, self.height / height)
-        fitting = [(factor, number) for number, factor in enumerate(src.factors) if factor < 1.2 * ratio + 0.1]
+        ratio, coarser = min(self.width / width, self.height / height), 1.2 if nearest else 1.0
+        fitting = [(factor, number) for number, factor in enumerate(src.factors) if factor < coarser * ratio + 0.1]
         return max(fitting)[1] if fitting and ratio > 1 else None
+
+    def at(self, dataset: Dataset, level: Level) -> tuple[int, int]:
+        """Its columns and rows where it is made from an overview of a raster."""
+        ratio = dataset.width / level.width  # GDAL takes that of the columns for rows, too
+        return max(1, int(self.width / ratio + 0.5)), max(1, int(self.height / ratio + 0.5))
 
 
 def warped_pixels(
@@ -91,8 +96,7 @@ def warped_pixels(
         height: the image's rows.
         every: whether all bands are read at once.
     """
-    ratio = dataset.width / level.width  # GDAL takes that of the columns for rows, too
-    cols, rows = (max(1, int(size / ratio + 0.5)) for size in (virtual.width, virtual.height))
+    cols, rows = virtual.at(dataset, level)
     if cols > MOST_VIRTUAL * width or rows > MOST_VIRTUAL * height:
         return None
     if every:
