@@ -1,37 +1,19 @@
 """The loops of `algorithms.sampling`, compiled by numba: the same bytes in less time, and without Python's lock.
 
-Products and sums are taken in the same order and are not contracted, so that both give the same bits. numba is not
-needed to run ClearSky (the extra ``fast`` brings it); only this module and `algorithms.compiled_rings` import it.
+Products and sums are taken in the same order and are not contracted, so that both give the same bits.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numba
 import numpy as np
 from numba import types
 
+from algorithms.compiling import compiled, read_only
 from algorithms.sampling import EDGE_CELLS, STEPS_PER_CELL
 
 
-def _given(kind: Any, dimensions: int = 1) -> Any:
-    """An array that is read alone: one that another process has computed cannot be written to."""
-    return types.Array(kind, dimensions, "C", readonly=True)
-
-
-def _compiled(*signatures: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Compile at once; kept on disk where there is a place to keep it."""
-
-    def compile_now(function: Callable[..., Any]) -> Any:
-        try:
-            return numba.njit([*signatures], cache=True, nogil=True)(function)
-        except RuntimeError:  # pragma: no cover - an installation that cannot be written, and no home
-            return numba.njit([*signatures], nogil=True)(function)
-
-    return compile_now
-
-
-@_compiled(types.float64[:, ::1](_given(types.float64, 2), *4 * [types.int64]))
+@compiled(types.float64[:, ::1](read_only(types.float64, 2), *4 * [types.int64]))
 def compiled_spread_nodes(nodes, spacing, height, width, factor):  # type: ignore[no-untyped-def]
     """See `algorithms.sampling.numpy_spread_nodes`."""
     across = np.empty(nodes.shape[1], np.float64)
@@ -54,8 +36,10 @@ def compiled_spread_nodes(nodes, spacing, height, width, factor):  # type: ignor
     return result
 
 
-@_compiled(
-    types.uint8[:, ::1](_given(types.uint8, 2), _given(types.float64, 2), _given(types.float64, 2), *6 * [types.int64])
+@compiled(
+    types.uint8[:, ::1](
+        read_only(types.uint8, 2), read_only(types.float64, 2), read_only(types.float64, 2), *6 * [types.int64]
+    )
 )
 def compiled_look_up(cells, rows, cols, top, left, height, width, pooled, outside):  # type: ignore[no-untyped-def]
     """See `algorithms.sampling.numpy_look_up`."""
@@ -90,14 +74,14 @@ def _corners(row, col, height, width):  # type: ignore[no-untyped-def]
     return y, x, gy * gx, gy * fx, fy * gx, fy * fx
 
 
-@_compiled(
+@compiled(
     types.void(
         types.float32[:, ::1],
-        _given(types.float64),
-        _given(types.float64),
-        _given(types.int64),
-        _given(types.float32, 3),
-        _given(types.int64),
+        read_only(types.float64),
+        read_only(types.float64),
+        read_only(types.int64),
+        read_only(types.float32, 3),
+        read_only(types.int64),
         *3 * [types.int64],
     )
 )
@@ -118,16 +102,16 @@ def compiled_sample_fields(result, rows, cols, bounds, fields, columns, top, lef
             result[n, p] = total
 
 
-@_compiled(
+@compiled(
     types.void(
         types.float32[:, ::1],
-        _given(types.float64),
-        _given(types.float64),
-        _given(types.int64),
-        _given(types.int32),
-        _given(types.int32),
-        _given(types.float32, 2),
-        _given(types.int64),
+        read_only(types.float64),
+        read_only(types.float64),
+        read_only(types.int64),
+        read_only(types.int32),
+        read_only(types.int32),
+        read_only(types.float32, 2),
+        read_only(types.int64),
         types.int64,
     )
 )
@@ -159,3 +143,11 @@ def compiled_add_border(result, rows, cols, bounds, at_rows, at_cols, values, ba
             total += w2 * (values[n2 - 1, b] if n2 > 0 else zero)
             total += w3 * (values[n3 - 1, b] if n3 > 0 else zero)
             result[count + n, p] += total
+
+
+@compiled(types.void(types.int64[:, ::1], types.int64, *3 * [read_only(types.float64)]))
+def compiled_follow_lines(result, first, begin, step, along):  # type: ignore[no-untyped-def]
+    """See `algorithms.sampling.numpy_follow_lines`."""
+    for i in range(len(begin)):
+        for j in range(len(along)):
+            result[i, first + j] = np.int64(np.floor(step[i] * along[j] + begin[i]))

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from algorithms.models import INPUT_CELLS
-from algorithms.windows import window_count, window_start
+from algorithms.windows import window_count
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -18,35 +18,57 @@ SQUARES: Final = 12
 """Inference windows up to which a scene is taken whole; squares sampled from a larger one."""
 SQUARE_CELLS: Final = 80
 """Side in cells of a sampled square."""
+PLOT_CELLS: Final = INPUT_CELLS // 2
+"""Side in cells of the plot around a square that a network sees of it: four plots to a window."""
+
+Place = tuple[slice, slice]
+"""Rows and columns of cells."""
+MOSAIC: Final[tuple[Place, ...]] = tuple(
+    (slice(y, y + PLOT_CELLS), slice(x, x + PLOT_CELLS)) for y in (0, PLOT_CELLS) for x in (0, PLOT_CELLS)
+)
+"""Where the plots of one window lie in it."""
 
 
-def sample_squares(shape: tuple[int, int]) -> list[tuple[slice, slice]] | None:
-    """Squares of cells from which the scene stage is fitted; None for the whole of a small scene.
+def sample_plots(shape: tuple[int, int]) -> list[Place] | None:
+    """Plots of cells that the clouds of a scene's sample are found in; None for the whole of a small scene.
 
-    A fixed sample keeps the first tile of a large scene quick. Each square lies in the middle of an inference window,
-    and the squares are spread evenly over the scene, no two of them overlapping.
+    Four of them are inferred in one window: next to other ground, cut off by its edges, a network takes 1 % of a
+    square's cells for something else, for a quarter of the time. They are spread evenly over the scene, none of them
+    overlapping, and begin at multiples of `PLOT_CELLS`, as blocks of pixels do.
 
     Args:
         shape: rows and columns of the scene in cells.
     """
-    counts = [window_count(n) for n in shape]
-    if counts[0] * counts[1] <= SQUARES:
+    if window_count(shape[0]) * window_count(shape[1]) <= SQUARES:
         return None
+    counts = [max(1, length // PLOT_CELLS) for length in shape]
     side = round(math.sqrt(SQUARES))
     rows = min(counts[0], max(side, SQUARES // min(counts[1], side)))
     cols = min(counts[1], SQUARES // rows)
 
-    def spread(wanted: int, length: int) -> list[slice]:
-        count = window_count(length)
-        picked = sorted({round((k + 0.5) * count / wanted - 0.5) for k in range(wanted)})
-        starts = [window_start(k, length) + (INPUT_CELLS - SQUARE_CELLS) // 2 for k in picked]
-        # A strip may be narrower than half a window: its squares still lie inside, cut where it is narrower than they.
-        starts = [max(0, min(s, length - SQUARE_CELLS)) for s in starts]
-        # The last window may overlap the one before by more than usual; squares must not.
-        apart = [s for before, s in zip([-SQUARE_CELLS, *starts], starts, strict=False) if s - before >= SQUARE_CELLS]
-        return [slice(s, min(s + SQUARE_CELLS, length)) for s in apart]
+    def spread(wanted: int, count: int, length: int) -> list[slice]:
+        starts = [PLOT_CELLS * round((k + 0.5) * count / wanted - 0.5) for k in range(wanted)]
+        return [slice(start, min(start + PLOT_CELLS, length)) for start in starts]
 
-    return [(y, x) for y in spread(rows, shape[0]) for x in spread(cols, shape[1])]
+    return [(y, x) for y in spread(rows, counts[0], shape[0]) for x in spread(cols, counts[1], shape[1])]
+
+
+def sample_squares(shape: tuple[int, int]) -> list[Place] | None:
+    """Squares of cells from which the scene stage is fitted, in the middle of the plots; None for all of a small scene.
+
+    A fixed sample keeps the first tile of a large scene quick.
+
+    Args:
+        shape: rows and columns of the scene in cells.
+    """
+    plots = sample_plots(shape)
+    return None if plots is None else [(_middle(y), _middle(x)) for y, x in plots]
+
+
+def _middle(side: slice) -> slice:
+    """`SQUARE_CELLS` in the middle of a plot's side, all of a shorter one."""
+    start = side.start + max(0, (side.stop - side.start - SQUARE_CELLS) // 2)
+    return slice(start, min(start + SQUARE_CELLS, side.stop))
 
 
 def sampled(array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-from functools import cache
-from importlib import import_module
-from importlib.util import find_spec
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from algorithms.border import Border, sample_border
 from algorithms.cells import bilinear
+from algorithms.loops import compiled_loops
 
 STEPS_PER_CELL: Final = 4096
 """Positions per cell. Whole steps rid a tile and its quarters of the last bits in which their transforms differ."""
@@ -23,23 +20,6 @@ Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 Float32s = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
-
-
-class _Loading:
-    """The compiled loops: loaded next to the first requests, which take numpy's and give the same bytes."""
-
-    def __init__(self) -> None:
-        self.loops: Any = None
-        if find_spec("numba") is not None:
-            # numba takes a second to load, and longer where nothing is compiled yet.
-            threading.Thread(target=self._load, name="compiled-sampling").start()
-
-    def _load(self) -> None:
-        self.loops = import_module("algorithms.compiled_sampling")
-
-
-compiled_loops = cache(_Loading)
-"""The compiled loops of this process, `loops` None until they are there."""
 
 
 def spread_nodes(nodes: Floats, spacing: int, height: int, width: int, factor: int) -> Floats:
@@ -219,3 +199,26 @@ def numpy_add_border(
 def _within(rows: Floats, cols: Floats, bounds: tuple[int, int, int, int]) -> npt.NDArray[np.intp]:
     top, bottom, left, right = bounds
     return np.flatnonzero((rows >= top) & (rows < bottom) & (cols >= left) & (cols < right))
+
+
+def follow_lines(result: Integers, first: int, begin: Floats, step: Floats, along: Floats) -> None:
+    """Whole numbers at or below positions on straight lines, one line a row.
+
+    Args:
+        result: (H, W), changed in place from column `first` on.
+        first: see above.
+        begin: (H,) where each line begins.
+        step: (H,) its step.
+        along: (n,) steps from there.
+    """
+    if (loops := compiled_loops().loops) is None:
+        numpy_follow_lines(result, first, begin, step, along)
+    else:
+        loops.compiled_follow_lines(result, first, *map(np.ascontiguousarray, (begin, step, along)))
+
+
+def numpy_follow_lines(result: Integers, first: int, begin: Floats, step: Floats, along: Floats) -> None:
+    """`follow_lines` in numpy."""
+    position = step[:, None] * along
+    position += begin[:, None]
+    result[:, first : first + len(along)] = np.floor(position, out=position)

@@ -9,19 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from algorithms.fill import UNFILLED
-
-
-def to_dtype(values: npt.NDArray[np.float32], dtype: np.dtype[Any], nodata: Any) -> npt.NDArray[Any]:
-    """Round and clip to a data type, never to wrap; a value that falls on nodata moves to the next one."""
-    if not np.issubdtype(dtype, np.integer):
-        return values.astype(dtype)
-    limits = np.iinfo(dtype)
-    # float32 holds every 16-bit number exactly; wider types need more.
-    exact = values if dtype.itemsize <= 2 else values.astype(np.float64)
-    whole = np.clip(np.rint(exact), limits.min, limits.max).astype(dtype)
-    if nodata is not None and np.isfinite(nodata) and (clash := whole == nodata).any():
-        whole[clash] = dtype.type(nodata + 1 if nodata < limits.max else nodata - 1)
-    return whole
+from algorithms.pixels import write_fill
 
 
 def hidden_pixels(img: Any) -> npt.NDArray[np.bool_]:
@@ -43,10 +31,8 @@ Needs = Literal["classes", "provenance", "fill"]
 class PixelFill:
     """The fill of an image's cloudy pixels: `gain * replacement + offset`."""
 
-    rows: npt.NDArray[np.intp]
-    """(p,) image rows of the pixels."""
-    cols: npt.NDArray[np.intp]
-    """(p,) image columns."""
+    at: npt.NDArray[np.intp]
+    """(p,) numbers of the pixels, counted row by row of the image."""
     gain: npt.NDArray[np.float32]
     """(B, p)."""
     offset: npt.NDArray[np.float32]
@@ -67,15 +53,8 @@ class PixelFill:
             hidden: (H, W), pixels that the image does not have.
             nodata: the image's nodata value, which no filled pixel takes; or None.
         """
-        values = to_dtype(self.gain * self.replacement + self.offset, data.dtype, nodata)
-        rows, cols = self.rows, self.cols
-        if hidden.any():
-            seen = ~hidden[rows, cols]
-            rows, cols, values = rows[seen], cols[seen], values[:, seen]
-        at = rows * data.shape[2] + cols
-        for band, filled in zip(range(len(data)) if self.bands is None else self.bands, values, strict=True):
-            data[band].put(at, filled)
-            masked[band].put(at, False)
+        bands = tuple(range(len(data))) if self.bands is None else self.bands
+        write_fill(data, masked, hidden, self.at, (self.gain, self.offset, self.replacement), bands, nodata)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from algorithms.models import INPUT_CELLS
 
-STRIDE: Final = 192
-"""Cells between the starts of neighbouring windows; the overlap of 64 cells is blended."""
+STRIDE: Final = 224
+"""Cells between the starts of neighbouring windows; the overlap of 32 cells is blended. Closer ones are no nearer to
+the truth (docs/masks.md)."""
 
 _RAMP: Final = np.sin(np.pi / 2 * (np.arange(INPUT_CELLS - STRIDE) + 0.5) / (INPUT_CELLS - STRIDE)) ** 2
 _PROFILE: Final = np.concatenate([_RAMP, np.ones(2 * STRIDE - INPUT_CELLS), _RAMP[::-1]]).astype(np.float32)

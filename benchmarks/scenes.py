@@ -5,8 +5,9 @@
 The demo scene as two files of six bands, and as two STAC Items with a file per band: once all bands on one grid, once
 the short-wave infrared ones at 20 m. Costs are times of computing, on all threads, of local files, turn by turn,
 medians of the rounds: *cold* of the first native tile of an application with empty caches, *warm* the median of the
-tiles around it, asked for again. Requests and bytes are those of a local server that counts, for one native tile in
-natural colour: *stock* is `STACReader.tile` on GDAL's own `/vsicurl/` with the options TiTiler recommends.
+tiles around it, asked for again; *stock TiTiler* is its own factory on the same Items. Requests and bytes are those of
+a local server that counts, for one native tile in natural colour: *stock* is `STACReader.tile` on GDAL's own
+`/vsicurl/` with the options TiTiler recommends.
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ from unittest import mock
 import numpy as np
 import rasterio
 from affine import Affine
+from fastapi import FastAPI
 from morecantile import Tile
 from rasterio.shutil import copy as copy_raster
 from rasterio.warp import transform_bounds
 from rio_tiler.io import STACReader
+from starlette.testclient import TestClient
+from titiler.core.factory import MultiBaseTilerFactory
 
 from benchmarks.machine import machine
 from benchmarks.remote import PLAIN, middle_tile
@@ -101,6 +105,13 @@ def timed(client: Any, tile: Tile, target: str, replacement: str | None) -> floa
     return 1000 * (time.process_time() - start)
 
 
+def stock_client() -> TestClient:
+    """Of stock TiTiler for STAC Items."""
+    app = FastAPI()
+    app.include_router(MultiBaseTilerFactory(reader=STACReader, router_prefix="/stac").router, prefix="/stac")
+    return TestClient(app)
+
+
 def costs(folder: Path, pairs: dict[str, tuple[str, str]], tile: Tile, rounds: int) -> None:
     """Print what pairs cost, cold and warm, against the first one."""
     around = [Tile(tile.x + dx, tile.y + dy, tile.z) for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
@@ -115,14 +126,20 @@ def costs(folder: Path, pairs: dict[str, tuple[str, str]], tile: Tile, rounds: i
                         timed(client, place, target, other)
                     warm = median(timed(client, place, target, other) for place in around * 2)
                     found.setdefault((name, what), []).append(warm)
+        for name, (target, _) in pairs.items():
+            if target.endswith(".json"):
+                with stock_client() as client:
+                    timed(client, tile, target, None)
+                    warm = median(timed(client, place, target, None) for place in around)
+                    found.setdefault((f"{name}: stock TiTiler", "warm, no replacement"), []).append(warm)
     print("| native tile | scene | ms of computing | / stacked | goal |\n| --- | --- | --- | --- | --- |")
     first = next(iter(pairs))
     for what in ("cold", "warm", "warm, no replacement"):
-        for name in pairs:
+        for name in dict.fromkeys(name for name, kind in found if kind == what):
             middle = median(found[name, what])
             # Turn by turn: what else the machine does weighs on both.
             ratio = median(a / b for a, b in zip(found[name, what], found[first, what], strict=True))
-            goal = "" if name == first else f"{SCENE_GOAL}"
+            goal = "" if name == first or name not in pairs else f"{SCENE_GOAL}"
             print(f"| {what} | {name} | {middle:.1f} | {ratio:.2f} | {goal} |")
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from functools import cache
 
 import anyio.to_thread
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 from morecantile.errors import PointOutsideTMSBounds
 from rio_tiler.errors import NoOverviewWarning
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import BaseRoute
 from titiler.core.dependencies import BidxExprParams, ColorMapParams, DatasetParams, TileParams
 from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TilerFactory, TMSFactory
 
@@ -26,11 +28,11 @@ from server.http.logs import configure_logs
 from server.http.looks import PictureParams
 from server.http.matrices import MATRIX_SETS
 from server.http.middleware import ImageHeaders, PathPrefix
-from server.http.nearmiss import warn_of_near_misses
 from server.http.observation import RouteNote, observe
 from server.http.openapi import PAGE_OR_JSON, declare_errors
 from server.http.pages import TEMPLATES, PagePolicy, add_pages
 from server.http.params import ALGORITHMS, ReaderParams, asked_request, process
+from server.http.prepared import EVERY_ROUTE, add_prepared, prepared_routes
 from server.http.reader import open_request
 from server.http.render import render
 from server.http.replacements import add_replacements
@@ -63,7 +65,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings = services.settings
     anyio.to_thread.current_default_thread_limiter().total_tokens = settings.request_threads
     await anyio.to_thread.run_sync(preload, settings.model_preload)
-    async with kept_current(services.metrics):
+    async with kept_current(services.metrics), services.warm_start.around(app):
         yield
     services.close()
 
@@ -103,6 +105,29 @@ def _tiles(prefix: str, *, telemetry: bool) -> TilerFactory:
     )
 
 
+@cache
+def _tile_routes(*, telemetry: bool) -> tuple[tuple[BaseRoute, ...], frozenset[str]]:
+    """Routes below `/cog` and `/stac`, and the conformance classes that TiTiler states for them."""
+    cog, stac = (_tiles(prefix, telemetry=telemetry) for prefix in ("/cog", "/stac"))
+    routes = prepared_routes(
+        (cog.router, "/cog", "Cloud-free rasters"), (stac.router, "/stac", "Cloud-free scenes of several files")
+    )
+    return routes, frozenset(cog.conforms_to)
+
+
+@cache
+def _reference_routes() -> tuple[BaseRoute, ...]:
+    """Routes that describe what other routes take."""
+    matrices = TMSFactory(supported_tms=MATRIX_SETS, templates=TEMPLATES)
+    algorithms = AlgorithmFactory(supported_algorithm=ALGORITHMS, templates=TEMPLATES)
+    colormaps = ColorMapFactory(templates=TEMPLATES)
+    return prepared_routes(
+        (matrices.router, "", "Tile matrix sets"),
+        (algorithms.router, "", "Algorithms"),
+        (colormaps.router, "", "Colour maps"),
+    )
+
+
 def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> FastAPI:
     """Build the application.
 
@@ -125,25 +150,19 @@ def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> 
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,
-        dependencies=[Depends(warn_of_near_misses)],
+        dependencies=EVERY_ROUTE,
     )
     redact_logs()
     app.state.services = Services.of(settings, own)
-    cog, stac = (_tiles(prefix, telemetry=settings.telemetry) for prefix in ("/cog", "/stac"))
-    matrices = TMSFactory(supported_tms=MATRIX_SETS, templates=TEMPLATES)
-    algorithms = AlgorithmFactory(supported_algorithm=ALGORITHMS, templates=TEMPLATES)
-    colormaps = ColorMapFactory(templates=TEMPLATES)
-    app.include_router(cog.router, prefix="/cog", tags=["Cloud-free rasters"])
-    app.include_router(stac.router, prefix="/stac", tags=["Cloud-free scenes of several files"])
+    tiles, conforms_to = _tile_routes(telemetry=settings.telemetry)
+    add_prepared(app, tiles)
     add_replacements(app)
     add_search(app)
     add_recipes(app)
     add_collections(app)
-    app.include_router(matrices.router, tags=["Tile matrix sets"])
-    app.include_router(algorithms.router, tags=["Algorithms"])
-    app.include_router(colormaps.router, tags=["Colour maps"])
+    add_prepared(app, _reference_routes())
     # Of OGC API - Tiles what holds for recipes: no description of a set of tiles by TiTiler has the `item` link.
-    maps = {name for name in cog.conforms_to if "/ogcapi-maps-1/" in name}
+    maps = {name for name in conforms_to if "/ogcapi-maps-1/" in name}
     common = "http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core"
     conformance = sorted({common, *COLLECTION_CLASSES} | maps)
 
@@ -198,7 +217,7 @@ def create_app(settings: Settings | None = None, *, own: Iterable[str] = ()) -> 
     app.add_middleware(RouteNote)
     if settings.root_path.strip("/"):
         app.add_middleware(PathPrefix, prefix=settings.root_path)
-    observe(app, app.state.services.metrics)
+    observe(app, app.state.services.metrics, app.state.services.recent)
     if settings.telemetry:
         add_telemetry(app)
     return app

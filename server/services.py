@@ -12,7 +12,9 @@ from server.analysis.choosing import Chooser
 from server.analysis.engine import Analysis
 from server.analysis.state import make_analysis, make_chooser, models_state, provider_state
 from server.http.answers import Answers
+from server.http.recent import RecentViews
 from server.http.stuck import StuckThreads
+from server.http.warmstart import WarmStart
 from server.raster.sources import Sources
 from server.recipes.store import RecipeFolder
 from server.settings import Settings
@@ -46,6 +48,10 @@ class Services:
     """The requests under way."""
     stuck: StuckThreads
     """Threads whose requests were given up."""
+    recent: RecentViews
+    """Tiles lately asked for."""
+    warm_start: WarmStart
+    """What is loaded at start."""
 
     @classmethod
     def of(cls, settings: Settings, own: Iterable[str] = ()) -> Services:
@@ -72,6 +78,11 @@ class Services:
 
         metrics = Metrics(__version__, look_up)
         SESSIONS.watch(metrics)
+        warm = settings.warm_start_seconds
+        recent = RecentViews(analysis.shared if warm else None, settings.allowed_sources)
+        warm_start = WarmStart(
+            recent, seconds=warm, busy=lambda: activity.busy, filled=lambda: analysis.cache_share, metrics=metrics
+        )
         readiness = Readiness()
         readiness.add("models", partial(models_state, settings.model_preload))
         readiness.add("provider", provider_state)
@@ -80,7 +91,21 @@ class Services:
         readiness.add("threads", stuck.state)
         if (shared := analysis.shared) is not None:
             readiness.add("shared cache", shared.dependency)
-        return cls(settings, sources, analysis, recipes, chooser, answers, metrics, readiness, activity, stuck)
+            readiness.add("warm start", warm_start.state)
+        return cls(
+            settings,
+            sources,
+            analysis,
+            recipes,
+            chooser,
+            answers,
+            metrics,
+            readiness,
+            activity,
+            stuck,
+            recent,
+            warm_start,
+        )
 
     def close(self) -> None:
         """Stop the threads."""

@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     """Memory for mask and adjustment tiles per process."""
     cache_url: str | None = None
     """Cache shared by processes: `redis://HOST:PORT/0`, or a folder, `file:///FOLDER?max_bytes=BYTES`."""
+    warm_start_seconds: float = Field(default=10.0, ge=0, le=60)
+    """Seconds within which a process that starts loads what was lately looked at, as `cache_url` has it; 0: never."""
     answer_cache_bytes: int = Field(default=64 << 20, ge=0)
     """Memory for finished answers per process; 0 keeps and shares none."""
     source_cache_bytes: int = Field(default=128 << 20, ge=1 << 20)

@@ -33,8 +33,9 @@ RASTER_SHARE: Final = 1 / 3
 """Share of the caches' memory for what is read from the rasters."""
 CHUNK_BLOCKS: Final = 8
 """Blocks per worker that a large image prepares at a time, so that what they share is still in the cache."""
-SQUARE_BLOCKS: Final = 4
-"""Blocks per side of the squares that a whole scene is computed in."""
+GROUP_BLOCKS: Final = (2, 4)
+"""Rows and columns of blocks that are computed together of a whole scene: few rows, for what lies around all that are
+next to each other is kept."""
 
 
 class Analysis:
@@ -94,6 +95,11 @@ class Analysis:
         """Figures of the caches of what is computed and what is read for it."""
         figures = tuple(cache.figures for cache in self._caches)
         return figures if self.shared is None else (*figures, self.shared.figures)
+
+    @property
+    def cache_share(self) -> float:
+        """Share of its bound that the fuller of the caches holds."""
+        return max(cache.share for cache in self._caches)
 
     @property
     def waiting(self) -> int:
@@ -179,19 +185,19 @@ class Analysis:
         """Announce which blocks will be requested, so that their pixels are read with their cells."""
         self._filling.announce(plane, [plane.block(n) for n in numbers])
 
-    def squares(self, plane: Plane, numbers: list[BlockNumber]) -> None:
-        """Compute the fills of blocks, and of those around them, in squares of `SQUARE_BLOCKS`, and keep them.
+    def groups(self, plane: Plane, numbers: list[BlockNumber]) -> None:
+        """Compute the fills of blocks, and of those around them, in groups of `GROUP_BLOCKS`, and keep them.
 
         For a whole scene this saves most of what blocks read around themselves; the values are the same but for
         rounding.
         """
-        missing = [n for n in numbers if not self._kept(plane, n, 0)]
-        wanted = sorted({(i // SQUARE_BLOCKS, j // SQUARE_BLOCKS) for i, j in missing})
-        cores = [plane.grid.block(number, SQUARE_BLOCKS * plane.grid.side) for number in wanted]
+        rows, cols = GROUP_BLOCKS
+        wanted = sorted({(i // rows * rows, j // cols * cols) for i, j in numbers if not self._kept(plane, (i, j), 0)})
+        cores = [plane.block((i, j)).union(plane.block((i + rows - 1, j + cols - 1))) for i, j in wanted]
         self._prepare(plane, [n for core in cores for n in plane.blocks(core)])
-        self._pool.run([partial(self._square, plane, core) for core in cores])
+        self._pool.run([partial(self._group, plane, core) for core in cores])
 
-    def _square(self, plane: Plane, core: Box) -> None:
+    def _group(self, plane: Plane, core: Box) -> None:
         filled = self._filling.fill(DirectPairs(plane, self.pairs), core)
         for number in plane.blocks(core):
             block = partial(self._filling.block, plane, filled, plane.block(number))

@@ -20,13 +20,14 @@ from server.raster.layer import Layer
 
 @dataclass(frozen=True, slots=True)
 class WindowKey:
-    """Probabilities of one inference window."""
+    """Probabilities of one inference."""
 
     layer: Layer
     model: str
     """Fingerprint of its card, which names the network by its checksum."""
     grid: Grid
-    window: Window
+    window: Window | int
+    """Of the lattice, or the number of a mosaic of the scene's sample."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from itertools import product
 from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.bands import role_indexes
 from algorithms.cells import cell_any, on_pixels
-from algorithms.mask import classify, window_probabilities
+from algorithms.mask import classify
 from algorithms.masks import NODATA, dilate
-from algorithms.models import INPUT_CELLS, CloudModel
 from algorithms.moments import box_sums
 from algorithms.reclassify import MODEL_REMAP, marked, reclassify
-from algorithms.windows import Window, blend, window_start, windows_over
-from server.analysis.keys import BlendedKey, UserMaskKey, WindowKey
+from server.analysis.inference import Inference, Inferences
+from server.analysis.keys import BlendedKey, UserMaskKey
 from server.analysis.plane import LayerClouds, Plane
 from server.analysis.task import CloudSource
-from server.raster.announcing import announce
 from server.raster.cache import RasterCache
 from server.raster.classes import read_classes
 from server.raster.dataset import Dataset
 from server.raster.grid import BLOCK_CELLS, BlockNumber, Box, Grid, fine_grid, ground_resolution
-from server.raster.layer import Layer
 from server.work.cache import TileCache
 from server.work.pool import FairPool
 
@@ -61,36 +56,6 @@ def join_blocks(box: Box, fetch: Callable[[BlockNumber], tuple[Box, MaskTile]]) 
     return MaskTile(classes, probabilities)
 
 
-@dataclass(frozen=True, slots=True)
-class _Inference:
-    """A network at work on a layer."""
-
-    layer: Layer
-    model: CloudModel
-    grid: Grid
-    sensitivity: int
-
-    @classmethod
-    def of(cls, clouds: LayerClouds) -> _Inference | None:
-        """The inference that finds the clouds, on the level that they are on; None where a user's mask gives them."""
-        source = clouds.source
-        return None if source.model is None else cls(clouds.seen, source.model, clouds.grid, source.sensitivity)
-
-    def key(self, window: Window) -> WindowKey:
-        """The cache key of a window's probabilities."""
-        return WindowKey(self.layer, self.model.fingerprint, self.grid, window)
-
-    def cells(self, window: Window) -> Box:
-        """The cells under a window."""
-        top, left = window_start(window[0], self.grid.rows), window_start(window[1], self.grid.cols)
-        return Box(top, top + INPUT_CELLS, left, left + INPUT_CELLS).clip(self.grid.shape)
-
-    def windows(self, box: Box) -> Iterator[Window]:
-        """Windows over a box inside the scene."""
-        rows, cols = self.grid.shape
-        return product(windows_over(box.top, box.bottom, rows), windows_over(box.left, box.right, cols))
-
-
 @lru_cache(maxsize=256)
 def _model_grid(target: Dataset) -> Grid:
     """The finest level that a network looks at."""
@@ -121,47 +86,20 @@ class Masks:
     def __init__(self, rasters: RasterCache, cache: TileCache, pool: FairPool) -> None:
         self._rasters = rasters
         self._cache = cache
-        self._pool = pool
-
-    def _window(self, inference: _Inference, window: Window) -> npt.NDArray[np.uint8]:
-        """Probabilities of one inference window, from the cache or the network."""
-        layer, model = inference.layer, inference.model
-
-        def compute() -> npt.NDArray[np.uint8]:
-            cells = self._rasters.cells(layer, inference.grid, inference.cells(window))
-            target = layer.target
-            picked = list(role_indexes(target.names, model.bands))
-            scale, offset = (
-                np.asarray(v, np.float32)[:, None, None]
-                for v in zip(*((target.scales[band], target.offsets[band]) for band in picked), strict=True)
-            )
-            return window_probabilities(cells.values[picked] * scale + offset, cells.valid, model)
-
-        return self._cache.get(inference.key(window), compute)
+        self._inferences = Inferences(rasters, cache, pool)
 
     def prefetch(self, wanted: Iterable[tuple[LayerClouds, Box]]) -> None:
-        """Run the networks on every window that the boxes need, side by side; tiles then find them in the cache."""
-        missing: dict[WindowKey, tuple[_Inference, Window]] = {}
-        for clouds, box in (_on_model_level(*each) for each in wanted):
-            if (inference := _Inference.of(clouds)) is not None:
-                windows = self._missing(inference, box.clip(clouds.grid.shape))
-                missing |= {inference.key(window): (inference, window) for window in windows}
-        self._cache.load(missing)
-        missing = {key: wanted for key, wanted in missing.items() if not self._cache.peek(key)}
-        self._announce(missing.values())
-        self._pool.run([partial(self._window, inference, window) for inference, window in missing.values()])
+        """Run the networks on all that the boxes need, side by side; tiles then find it in the cache."""
+        placed = (_on_model_level(*each) for each in wanted)
+        found = ((Inference.of(clouds), box.clip(clouds.grid.shape)) for clouds, box in placed)
+        self._inferences.prefetch((inference, box) for inference, box in found if inference is not None)
 
-    def _announce(self, windows: Iterable[tuple[_Inference, Window]]) -> None:
-        """Announce which inference windows will be read, so that the bytes of remote rasters come in few requests."""
-        boxes: dict[tuple[Layer, Grid], list[Box]] = {}
-        for inference, window in windows:
-            boxes.setdefault((inference.layer, inference.grid), []).append(inference.cells(window))
-        for (layer, grid), wanted in boxes.items():
-            announce(self._rasters.sources, layer, grid, wanted)
-
-    def _missing(self, inference: _Inference, box: Box) -> Iterator[Window]:
-        """Windows over a box inside the scene that are not cached yet."""
-        return (window for window in inference.windows(box) if not self._cache.peek(inference.key(window)))
+    def inferred(self, wanted: Iterable[tuple[LayerClouds, Box]]) -> bool:
+        """Whether boxes inside the scene take no inference that is not cached."""
+        placed = (_on_model_level(*each) for each in wanted)
+        found = ((Inference.of(clouds), box) for clouds, box in placed)
+        missing = (self._inferences.missing(each, box) for each, box in found if each is not None)
+        return next((look for looks in missing for look in looks), None) is None
 
     def tile(self, clouds: LayerClouds, box: Box) -> MaskTile:
         """Classes and probabilities over a box inside the scene.
@@ -173,8 +111,10 @@ class Masks:
         if coarser is not clouds:
             tile, size = self.tile(coarser, cells), coarser.grid.factor // clouds.grid.factor
             return MaskTile(*(_finer(each, box, cells, size) for each in (tile.classes, tile.probabilities)))
-        if (inference := _Inference.of(clouds)) is not None:
-            self.prefetch([(clouds, box)])
+        if (inference := Inference.of(clouds)) is not None:
+            self._inferences.prefetch([(inference, box)])
+            if inference.plot is not None:
+                return self._in_plot(inference, inference.plot, box)
             return join_blocks(box, lambda number: self._block(inference, number, box))
         if clouds.source.classes is None:
             clear = np.where(self._rasters.valid(clouds.layer, clouds.grid, box), 0, NODATA).astype(np.uint8)
@@ -182,19 +122,27 @@ class Masks:
         read = partial(self._read_tile, clouds, clouds.source.classes)
         return join_blocks(box, lambda number: (clouds.grid.block(number), read(number)))
 
-    def _block(self, inference: _Inference, number: BlockNumber, box: Box) -> tuple[Box, MaskTile]:
+    def _block(self, inference: Inference, number: BlockNumber, box: Box) -> tuple[Box, MaskTile]:
         """A block by the model, or the part of it in a box if the block needs windows that are not cached."""
         block = inference.grid.block(number)
         key = BlendedKey(inference.layer, inference.model.fingerprint, inference.sensitivity, inference.grid, number)
-        if self._cache.peek(key) or next(self._missing(inference, block), None) is None:
+        if self._cache.peek(key) or next(self._inferences.missing(inference, block), None) is None:
             return block, self._cache.get(key, partial(self._blended, inference, block))
         part = box.intersection(block)
         return part, self._blended(inference, part)
 
-    def _blended(self, inference: _Inference, box: Box) -> MaskTile:
+    def _in_plot(self, inference: Inference, plot: Box, box: Box) -> MaskTile:
+        """A box by the mosaic that a plot is part of; beyond the plot nothing is known."""
+        classes, probabilities = np.full(box.shape, NODATA, np.uint8), np.zeros((2, *box.shape), np.uint8)
+        cut = box.intersection(plot)
+        if cut.area:
+            tile, here = self._blended(inference, cut), cut.within(box)
+            classes[here], probabilities[(slice(None), *here)] = tile.classes, tile.probabilities
+        return MaskTile(classes, probabilities)
+
+    def _blended(self, inference: Inference, box: Box) -> MaskTile:
         layer, grid = inference.layer, inference.grid
-        window = partial(self._window, inference)
-        probabilities = blend(window, (box.top, box.bottom), (box.left, box.right), grid.shape)
+        probabilities = self._inferences.probabilities(inference, box)
         valid, metres = self._rasters.valid(layer, grid, box), _cell_metres(layer.target, grid.factor)
         return MaskTile(classify(probabilities, valid, sensitivity=inference.sensitivity, metres=metres), probabilities)
 

@@ -183,8 +183,9 @@ def completed(clouds: CloudSidecar, hidden: npt.NDArray[np.bool_]) -> CloudSidec
         source = hidden * np.uint8(NODATA)
         clouds = replace(clouds, source=source, confidence=~hidden * np.uint8(100))
     if (trace := current.get()) is not None:
-        count = max(int((~hidden).sum()), 1)
         cloudy = (source != 0) & ~hidden
-        trace.cloud_fraction = float(cloudy.sum() / count)
-        trace.filled_fraction = float((cloudy & (source != NODATA)).sum() / count)
+        count = max(hidden.size - int(np.count_nonzero(hidden)), 1)
+        trace.cloud_fraction = float(np.count_nonzero(cloudy) / count)
+        cloudy &= source != NODATA
+        trace.filled_fraction = float(np.count_nonzero(cloudy) / count)
     return clouds

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -15,11 +15,12 @@ from algorithms.masks import dilate
 from algorithms.narrow import with_narrow
 from algorithms.sample import in_a_row
 from algorithms.scene import SceneFit, fit_scene
-from algorithms.shift import NO_SHIFT, Shift, estimate_shift, shift_patches
+from algorithms.shift import NO_SHIFT, Shift, estimate_shift
 from server.analysis.keys import SceneKey, ShiftKey
 from server.analysis.masks import Masks, MaskTile, counted, spread
-from server.analysis.plane import Plane
-from server.analysis.refinement import Refinement, sample_boxes
+from server.analysis.plane import LayerClouds, Plane
+from server.analysis.refinement import Refinement
+from server.analysis.sampled import SampleView, patch_views, sample_views
 from server.analysis.task import ReplacementIndex
 from server.raster.cache import RasterCache
 from server.raster.grid import Box
@@ -133,6 +134,17 @@ class Pairs:
         others = map(level.replacement_clouds, level.task.members(k))
         self._masks.prefetch(product((level.target_clouds, *others), wide))
 
+    def _prefetch(self, k: ReplacementIndex, views: list[SampleView]) -> None:
+        """The same for a scene's sample."""
+        wanted: list[tuple[LayerClouds, Box]] = []
+        for plane, box in views:
+            level, wide = plane.masks, plane.mask_cells(box).pad(plane.masks.buffer)
+            others = map(level.replacement_clouds, level.task.members(k))
+            wanted += [(clouds, wide) for clouds in (level.target_clouds, *others)]
+        self._masks.prefetch(wanted)
+        if level.task.refine:
+            self._refinement.fit(level)
+
     def pair(self, plane: Plane, k: ReplacementIndex, box: Box) -> Pair:
         """The target and the k-th replacement over a box."""
         return self._pair(plane, k, box, [self.shift(plane, member) for member in plane.task.members(k)])
@@ -149,23 +161,23 @@ class Pairs:
 
     def shift(self, plane: Plane, k: ReplacementIndex) -> Shift:
         """By how many native pixels the k-th replacement is moved; not at all on the coarse level."""
-        level = plane.masks
+        level = replace(plane.masks, plot=None)
         if not level.moved:
             return NO_SHIFT
 
         def compute() -> Shift:
-            patches = [Box(y.start, y.stop, x.start, x.stop) for y, x in shift_patches(level.shape, level.factor)]
-            boxes = [patch.parts(level.factor) for patch in patches]
-            self.prefetch(level, k, boxes)
+            views = patch_views(level)
+            self._prefetch(k, views)
+            patches = [box.times(level.factor).clip(level.target.dataset.shape) for _, box in views]
             jobs = [
-                partial(read_pixels, self._rasters.sources, layer, patch.clip(level.target.dataset.shape))
+                partial(read_pixels, self._rasters.sources, layer, patch)
                 for patch in patches
                 for layer in (level.target, level.replacement(k))
             ]
             pixels = self._pool.run(jobs)
             clear = [
-                on_pixels(self._pair(level, k, box, [NO_SHIFT]).clear, level.factor, target.valid.shape)
-                for box, target in zip(boxes, pixels[::2], strict=True)
+                on_pixels(self._pair(view, k, box, [NO_SHIFT]).clear, level.factor, target.valid.shape)
+                for (view, box), target in zip(views, pixels[::2], strict=True)
             ]
             return estimate_shift(
                 [(t.clean, r.clean, c) for t, r, c in zip(pixels[::2], pixels[1::2], clear, strict=True)]
@@ -175,13 +187,14 @@ class Pairs:
 
     def scene(self, plane: Plane, k: ReplacementIndex) -> SceneFit:
         """The scene stage of the k-th replacement: the same whichever tile is requested first."""
+        whole = replace(plane, plot=None)
 
         def compute() -> SceneFit:
-            boxes = sample_boxes(plane.grid)
-            self.prefetch(plane, k, boxes)
-            pairs = [self.pair(plane, k, box) for box in boxes]
+            views = sample_views(whole)
+            self._prefetch(k, views)
+            pairs = self._pool.run([partial(self.pair, view, k, box) for view, box in views])
             parts = [(pair.target.values, pair.other.values, pair.clear) for pair in pairs]
-            target, other, clear = (in_a_row(list(each)) for each in zip(*parts, strict=True))
+            target, other, clear = (in_a_row(each) for each in zip(*parts, strict=True))
             return with_narrow(fit_scene(target, other, clear), parts, plane.factor)
 
-        return self._cache.get(SceneKey.of(plane, k), compute)
+        return self._cache.get(SceneKey.of(whole, k), compute)

@@ -30,6 +30,9 @@ class LayerClouds:
     """Where they come from."""
     grid: Grid
     """The level."""
+    plot: Box | None = None
+    """The plot of the scene's sample that a network looks at, see `server.analysis.sampled`; None: the lattice's
+    windows."""
 
     @property
     def seen(self) -> Layer:
@@ -45,6 +48,8 @@ class Plane:
     """What to analyse."""
     grid: Grid
     """The level."""
+    plot: Box | None = None
+    """The plot of the scene's sample that clouds are looked for in, as in `LayerClouds`."""
 
     def __hash__(self) -> int:
         # Cached fills are looked up by it: what tells planes apart nearly always, half as long as all of it.
@@ -72,11 +77,11 @@ class Plane:
     @property
     def target_clouds(self) -> LayerClouds:
         """The target's clouds, on this level."""
-        return LayerClouds(self.target, self.task.clouds, self.grid)
+        return LayerClouds(self.target, self.task.clouds, self.grid, self.plot)
 
     def replacement_clouds(self, k: ReplacementIndex) -> LayerClouds:
         """The k-th replacement's clouds, on this level."""
-        return LayerClouds(self.replacement(k), self.task.replacement_clouds[k - 1], self.grid)
+        return LayerClouds(self.replacement(k), self.task.replacement_clouds[k - 1], self.grid, self.plot)
 
     @property
     def masks(self) -> Plane:

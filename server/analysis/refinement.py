@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +12,15 @@ import numpy.typing as npt
 from algorithms.cells import Cells
 from algorithms.deck import DECK_RADIUS, bright_as_cloud, with_decks
 from algorithms.refine import ENOUGH_FIT_CELLS, FIT_BUFFER, LIKELY, fit_cells, refine_mask, trusted
-from algorithms.sample import in_a_row, sample_squares
+from algorithms.sample import in_a_row
 from algorithms.scene import SceneFit, fit_scene
 from server.analysis.keys import FirstFitKey, RefinedKey
 from server.analysis.masks import Masks, MaskTile, join_blocks
 from server.analysis.plane import Plane
+from server.analysis.sampled import sample_views
 from server.analysis.task import ReplacementIndex
 from server.raster.cache import RasterCache
-from server.raster.grid import BLOCK_CELLS, BlockNumber, Box, Grid
+from server.raster.grid import BLOCK_CELLS, BlockNumber, Box
 from server.work.cache import TileCache
 from server.work.pool import FairPool
 
@@ -41,14 +42,6 @@ def _with_decks(
     """Classes with decks and their shadows, see `algorithms.deck`; both dates in the target's units."""
     seen, below = _reflectance(plane, target), _reflectance(plane, ground)
     return with_decks(classes, seen, below, usable, bands=plane.target.dataset.names)
-
-
-def sample_boxes(grid: Grid) -> list[Box]:
-    """Boxes of cells that a scene stage is fitted on."""
-    squares = sample_squares(grid.shape)
-    if squares is None:
-        return [Box(0, grid.rows, 0, grid.cols)]
-    return [Box(y.start, y.stop, x.start, x.stop) for y, x in squares]
 
 
 class Refinement:
@@ -87,6 +80,10 @@ class Refinement:
             jobs.append(partial(self._masks.prefetch, others))
             self._pool.run(jobs)
 
+    def fit(self, plane: Plane) -> None:
+        """Fit the scene stages that refined masks rest on."""
+        self._pool.run([partial(self._first_fit, plane, k) for k in plane.helpers])
+
     def _doubtful(self, plane: Plane, box: Box) -> bool:
         """Whether there may be cloud in a box: elsewhere nothing can be given back, and nothing can join.
 
@@ -104,9 +101,26 @@ class Refinement:
     def tile(self, plane: Plane, box: Box) -> MaskTile:
         """Refined classes over a box inside the scene; the model's probabilities with them.
 
-        From the blocks if all are cached, else for just this box and not kept: the same, bit for bit.
+        Block by block and kept where all inferences for a block are there, else for just this box: the same bits.
         """
-        return self._joined(plane, box) if self._kept(plane, box) else self._refined(plane, box)
+        if plane.plot is not None:
+            return self._refined(plane, box)
+
+        def fetch(number: BlockNumber) -> tuple[Box, MaskTile]:
+            block = plane.grid.block(number)
+            if self._cache.peek(RefinedKey.of(plane, number)) or self._ready(plane, block):
+                return block, self._block(plane, number)
+            part = box.intersection(block)
+            return part, self._refined(plane, part)
+
+        return join_blocks(box, fetch)
+
+    def _ready(self, plane: Plane, block: Box) -> bool:
+        """Whether refining a block takes no inference that is not there already."""
+        wide = block.pad(plane.refinement_reach).clip(plane.shape)
+        wanted = [(plane.target_clouds, wide)]
+        wanted += [(plane.replacement_clouds(k), wide.pad(FIT_BUFFER).clip(plane.shape)) for k in plane.helpers]
+        return self._masks.inferred(wanted)
 
     def _refined(self, plane: Plane, block: Box) -> MaskTile:
         wide = block.pad(plane.refinement_reach).clip(plane.shape)
@@ -142,18 +156,22 @@ class Refinement:
 
         It rests on the model's masks and on no slider.
         """
+        whole = replace(plane, plot=None)
 
         def compute() -> SceneFit | None:
-            boxes = sample_boxes(plane.grid)
-            wide = [box.pad(2 * FIT_BUFFER + DECK_RADIUS) for box in boxes]
-            self._masks.prefetch(product((plane.target_clouds, plane.replacement_clouds(k)), wide))
+            views = sample_views(whole)
+            self._masks.prefetch(
+                (clouds, box.pad(2 * FIT_BUFFER + DECK_RADIUS))
+                for view, box in views
+                for clouds in (view.target_clouds, view.replacement_clouds(k))
+            )
             targets, others, clears, doubts = [], [], [], []
-            for box in boxes:
-                around = box.pad(FIT_BUFFER + DECK_RADIUS).clip(plane.shape)
+            for view, box in views:
+                around = box.pad(FIT_BUFFER + DECK_RADIUS).clip(view.shape)
                 core = box.within(around)
-                tile = self._masks.tile(plane.target_clouds, around)
-                target, other, usable = self._usable(plane, k, around)
-                classes = _with_decks(plane, tile.classes, target.values, other.values, usable)
+                tile = self._masks.tile(view.target_clouds, around)
+                target, other, usable = self._usable(view, k, around)
+                classes = _with_decks(view, tile.classes, target.values, other.values, usable)
                 clear, doubtful = fit_cells(classes, tile.probabilities, usable)
                 doubtful &= classes == tile.classes  # decks are beyond doubt
                 targets.append(target.values[(slice(None), *core)])
@@ -169,4 +187,4 @@ class Refinement:
             )
             return fit if trusted(fit, doubtful=few) else None
 
-        return self._cache.get(FirstFitKey.of(plane, k), compute)
+        return self._cache.get(FirstFitKey.of(whole, k), compute)

@@ -18,7 +18,7 @@ from server.analysis.engine import Analysis
 from server.analysis.footing import WARPED, has_data_in, stand_on_data
 from server.analysis.task import ReplacementIndex, Task
 from server.analysis.view import View, cells_under, look_at, standing_pixels
-from server.raster.cache import assemble
+from server.raster.assembling import assemble
 from server.raster.grid import BlockNumber, Box, Grid
 from server.raster.sampling import OutputGrid
 from server.work.trace import stage
@@ -98,17 +98,18 @@ def fill_sidecar(
             source_px = cells_under(view, source, box, rows, cols, UNFILLED)
         source_px[lost] = 0
 
-    def replaced(k: ReplacementIndex, y: npt.NDArray[np.intp], x: npt.NDArray[np.intp]) -> Sampled:
+    def replaced(k: ReplacementIndex, at: npt.NDArray[np.intp]) -> Sampled:
         layer = task.replacement(k)
         shift = analysis.pairs.shift(view.plane, k)
         # Pixels on the target's lattice are at hand without a warp; moved ones are to be had nowhere else.
         at_hand = shift != NO_SHIFT or (not smooth and layer.dataset.same_grid(layer.target) is not None)
         if read_replacement is not None and not (view.shows_pixels and at_hand):
             values, valid = read_replacement(k)
-            return values[:, y, x], valid[y, x]
-        at, factor = y * rows.shape[1] + x, view.plane.factor
-        at_row, at_col = (axis.ravel().take(at) * factor for axis in (rows, cols))
-        return analysis.rasters.sample(layer, shift, at_row, at_col, bands=bands, smooth=smooth)
+            return values.reshape(len(values), -1).take(at, axis=1), valid.ravel().take(at)
+        at_row, at_col = (axis.ravel().take(at) for axis in (rows, cols))
+        return analysis.rasters.sample(
+            layer, shift, at_row, at_col, bands=bands, smooth=smooth, factor=view.plane.factor
+        )
 
     if needs != "fill":
         confidence = cells_under(view, _assembled(view, box, lambda n: fills[n].confidence), box, rows, cols, 0)
@@ -116,9 +117,10 @@ def fill_sidecar(
         lacking = cells_under(view, _assembled(view, box, lambda n: fills[n].lacking), box, rows, cols, 0) > 0
         for k in np.unique(source_px[lacking]).tolist() if read_replacement is not None else ():
             if k in task.indexes:  # the replacement may have no data under some of these pixels
-                y, x = np.nonzero(lacking & (source_px == k))
-                _, valid = replaced(k, y, x)
-                source_px[y[~valid], x[~valid]], confidence[y[~valid], x[~valid]] = UNFILLED, 0
+                at = np.flatnonzero(lacking & (source_px == k))
+                _, valid = replaced(k, at)
+                source_px.put(at[~valid], UNFILLED)
+                confidence.put(at[~valid], 0)
         return CloudSidecar(source=source_px, confidence=confidence)
     fill = _pixel_fill(view, fills, source_px, rows, cols, bands, replaced)
     return CloudSidecar(source=source_px, fill=fill)
@@ -139,24 +141,23 @@ def _pixel_fill(
     rows: npt.NDArray[np.float64],
     cols: npt.NDArray[np.float64],
     bands: tuple[int, ...],
-    replaced: Callable[[ReplacementIndex, npt.NDArray[np.intp], npt.NDArray[np.intp]], Sampled],
+    replaced: Callable[[ReplacementIndex, npt.NDArray[np.intp]], Sampled],
 ) -> PixelFill | None:
     """Gain, offset and replacement under every pixel to fill; marks pixels the replacement lacks in `source`."""
     parts: list[PixelFill] = []
     present = np.flatnonzero(np.bincount(source.ravel(), minlength=UNFILLED + 1)).tolist()
     for k in sorted(set(present) - {0, UNFILLED}):
-        y, x = np.nonzero(source == k)
-        values, valid = replaced(k, y, x)
+        at = np.flatnonzero(source == k)
+        values, valid = replaced(k, at)
         with stage("adjust"):
             if not valid.all():
-                source[y[~valid], x[~valid]] = UNFILLED
-                y, x, values = y[valid], x[valid], values[:, valid]
-            if len(y) == 0:
+                source.put(at[~valid], UNFILLED)
+                at, values = at[valid], values[:, valid]
+            if len(at) == 0:
                 continue
-            at = y * rows.shape[1] + x
             at_row, at_col = (axis.ravel().take(at) + EDGE_CELLS for axis in (rows, cols))
             gain, offset = _sample(view, fills, k, at_row, at_col, bands)
-            parts.append(PixelFill(y, x, gain, offset, values))
+            parts.append(PixelFill(at, gain, offset, values))
     if not parts:
         return None
     if len(parts) == 1:
@@ -164,8 +165,7 @@ def _pixel_fill(
     gain, offset, replacement = (
         np.concatenate([getattr(p, name) for p in parts], axis=1) for name in ("gain", "offset", "replacement")
     )
-    y, x = (np.concatenate([getattr(p, name) for p in parts]) for name in ("rows", "cols"))
-    return PixelFill(y, x, gain, offset, replacement)
+    return PixelFill(np.concatenate([p.at for p in parts]), gain, offset, replacement)
 
 
 def _sample(

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from algorithms.fill import UNFILLED
 from algorithms.masks import NODATA
-from algorithms.sidecar import to_dtype
+from algorithms.pixels import to_dtype
 from server.analysis.task import ReplacementIndex
 from server.export.bands import OwnBand
 from server.export.figures import FillFigures
@@ -194,12 +194,12 @@ class _BandFill:
         if fill is None:
             none = np.zeros(0, np.float32)
             return cls(cells, np.zeros(0, np.intp), np.zeros(0, np.uint8), none, none, none)
-        flat = cells.flat[fill.rows, fill.cols]
-        kept = (flat != NONE_FLAT) & ~looked.hidden[fill.rows, fill.cols]
+        flat = cells.flat.ravel().take(fill.at)
+        kept = (flat != NONE_FLAT) & ~looked.hidden.ravel().take(fill.at)
         return cls(
             cells,
             flat[kept],
-            looked.source[fill.rows, fill.cols][kept],
+            looked.source.ravel().take(fill.at)[kept],
             *(np.asarray(part)[position][kept] for part in (fill.gain, fill.offset, fill.replacement)),
         )
 

@@ -115,11 +115,11 @@ class PieceFiller:
         self.analysis.announce(self.plane, blocks_under(self.plane, pieces))
 
     def prepare(self, pieces: list[Piece]) -> None:
-        """Compute and keep what filling pieces needs: masks first, which squares would otherwise make around each."""
+        """Compute and keep what filling pieces needs: masks first, or each group of blocks would make its own."""
         numbers = blocks_under(self.plane, pieces)
         around = self.plane.mask_cells(ground_around(self.plane, numbers))
         self.analysis.pairs.classes(self.plane.masks, around)
-        self.analysis.squares(self.plane, numbers)
+        self.analysis.groups(self.plane, numbers)
 
     def read(self, box: Box) -> tuple[ImageData, OutputGrid, npt.NDArray[np.bool_]]:
         """A box of the target's pixels as they are, the box as an output grid, and which pixels have no data."""

@@ -8,17 +8,16 @@ from typing import Final
 import numpy as np
 from rasterio.windows import Window
 
-from server.analysis.engine import SQUARE_BLOCKS
+from server.analysis.engine import GROUP_BLOCKS
 from server.analysis.plane import Plane
 from server.raster.grid import BlockNumber, Box
 
 PIECE_PIXELS: Final = (512, 1024)
 """Rows and columns of pixels of a piece: whole tiles of a common COG, and little memory."""
-KEPT_ROWS: Final = 1024
-"""Rows of cells of every raster that a strip in work keeps in the cache: its own, and those its windows look at."""
-DETAILED_ROWS: Final = 512
-"""Rows of cells whose pixels are kept, too."""
-EXPORT_RASTER_SHARE: Final = 0.55
+KEPT_ROWS: Final = 832
+"""Rows of cells of every raster, and of their pixels, that a strip in work keeps in the cache: its own, and those its
+windows look at."""
+EXPORT_RASTER_SHARE: Final = 0.6
 """Share of the cache that goes to what is read of the rasters; more, and fills and windows would be made twice."""
 
 
@@ -54,11 +53,11 @@ def _swath_width(plane: Plane, cache_bytes: int) -> int:
     """Columns of pixels, whole pieces, whose part of the analysis is still in the cache when the next row wants it."""
     dataset = plane.target.dataset
     bands, rasters = len(dataset.indexes), 1 + len(plane.task.replacements)
-    # Bytes of cache per column of cells: its part for what is read, and that for gains and offsets of the squares in
-    # work and those in use, with as much again for borders in pixels, windows and masks.
-    pixels = np.dtype(dataset.dtype).itemsize * plane.factor**2 * DETAILED_ROWS
-    read = rasters * bands * (4 * KEPT_ROWS + pixels)
-    filled = 2 * 4 * bands * 2 * 2 * SQUARE_BLOCKS * plane.grid.side
+    # Bytes of cache per column of cells: its part for what is read, and that for gains and offsets of the groups in
+    # work, those in use and those begun, with as much again for borders in pixels, windows and masks.
+    pixels = np.dtype(dataset.dtype).itemsize * plane.factor**2
+    read = rasters * bands * (4 + pixels) * KEPT_ROWS
+    filled = 2 * 4 * bands * 2 * 3 * GROUP_BLOCKS[0] * plane.grid.side
     column = max(read / EXPORT_RASTER_SHARE, filled / (1 - EXPORT_RASTER_SHARE))
     swaths = -(-dataset.width // max(PIECE_PIXELS[1], int(cache_bytes / column) * plane.factor))
     return -(-dataset.width // (swaths * PIECE_PIXELS[1])) * PIECE_PIXELS[1]
@@ -106,7 +105,13 @@ def blocks_under(plane: Plane, pieces: list[Piece]) -> list[BlockNumber]:
 
 
 def ground_around(plane: Plane, numbers: list[BlockNumber]) -> Box:
-    """Cells that the squares over blocks of fills can look at."""
+    """Cells that the groups over blocks of fills can look at."""
     rows, cols = zip(*numbers, strict=True)
-    blocks = Box(min(rows), max(rows) + 1, min(cols), max(cols) + 1).align(SQUARE_BLOCKS)
+    down, across = GROUP_BLOCKS
+    blocks = Box(
+        min(rows) // down * down,
+        (max(rows) // down + 1) * down,
+        min(cols) // across * across,
+        (max(cols) // across + 1) * across,
+    )
     return plane.farthest(blocks.times(plane.grid.side))

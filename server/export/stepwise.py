@@ -15,8 +15,9 @@ from algorithms.errors import ParameterError
 from algorithms.fill import UNFILLED
 from algorithms.masks import NODATA, buffer_mask
 from algorithms.options import WHOLE_ADJUSTMENT
+from algorithms.pixels import to_dtype
 from algorithms.removal import CloudRemoval
-from algorithms.sidecar import CloudSidecar, hidden_pixels, to_dtype
+from algorithms.sidecar import CloudSidecar, hidden_pixels
 from algorithms.stepwise import stepwise_adjustment
 from server.analysis.engine import Analysis
 from server.analysis.masks import counted

@@ -15,6 +15,9 @@ Receive = Callable[[], Awaitable[Message]]
 PROBED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """What machines ask for every few seconds: answered by the event loop, and all the more when threads are stuck."""
 
+REPLAYED: Final = "clearsky.replayed"
+"""In the scope of a request that the process makes of itself; no client can put it there."""
+
 
 def below_root(scope: Scope) -> str:
     """The path; behind a proxy that keeps its prefix, it begins with that."""

@@ -7,7 +7,7 @@ import logging
 from typing import Any, Final
 
 from server.errors import BusyError
-from server.http.asgi import PROBED, Message, Receive, Scope, Send, below_root, respond
+from server.http.asgi import PROBED, REPLAYED, Message, Receive, Scope, Send, below_root, respond
 from server.http.statuses import error_response
 from server.http.stuck import StuckThreads
 from server.work.activity import Activity
@@ -53,7 +53,7 @@ class Claims:
             busy = BusyError(f"{count} reads that were given up have not ended yet; try again later")
             await respond(error_response(busy), scope, receive, send)
             return
-        ticket = Ticket(self._timeout, signatures={})
+        ticket = Ticket(self._timeout, signatures={}, local=REPLAYED in scope)
         token = current_ticket.set(ticket)
         try:
             await self._run(ticket, scope, receive, send)

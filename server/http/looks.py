@@ -17,6 +17,7 @@ from rio_tiler.types import ColorMapType
 from titiler.core.dependencies import ImageRenderingParams
 
 from algorithms.errors import ParameterError, check_choice
+from algorithms.pixels import look_up_tones
 from algorithms.styles import DEFAULT_STYLE, STYLES, Style
 from algorithms.tone import natural_tones, without_haze
 from server.analysis.task import Task
@@ -207,10 +208,9 @@ class Look:
         exposure = self.style.exposure
         if image.array.dtype != np.uint16:
             return natural_tones(self.reflectance(image), self.names, level=self.level, exposure=exposure)
-        bands = zip(image.array.data, self.scales, self.offsets, self.names, strict=True)
-        tones = np.stack([_tone_table(s, o, name, self.level, exposure)[band] for band, s, o, name in bands])
-        tones[np.ma.getmaskarray(image.array)] = 0
-        return tones
+        bands = zip(self.scales, self.offsets, self.names, strict=True)
+        tables = np.stack([_tone_table(s, o, name, self.level, exposure) for s, o, name in bands])
+        return look_up_tones(image.array.data, np.ma.getmaskarray(image.array), tables)
 
     def _index(self, image: ImageData) -> tuple[ImageData, ColorMapType | None]:
         first, second = self.reflectance(image)

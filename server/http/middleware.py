@@ -14,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from algorithms.errors import ClearSkyError
 from server import __version__
 from server.http.answers import Answers
-from server.http.asgi import Message, Receive, Scope, Send, below_root
+from server.http.asgi import REPLAYED, Message, Receive, Scope, Send, below_root
 from server.http.states import Resolver
 from server.remote.redaction import redacted
 from server.work.ticket import holding
@@ -129,8 +129,8 @@ class ImageHeaders:
             return
         if tag and "*" in known:
             send = _unless_there(send)
-        # Admitted to all files, or there would be no tag.
-        key = None if tag is None else (tag, *_addressed(scope))
+        # Admitted to all files, or there would be no tag. What is made again at start is to load what answers rest on.
+        key = None if tag is None or REPLAYED in scope else (tag, *_addressed(scope))
         await self._answers.respond(key, lambda answer: self._run(scope, receive, answer, tag, resolve), send)
 
     async def _run(self, scope: Scope, receive: Receive, send: Send, tag: str | None, resolve: Resolver) -> None:

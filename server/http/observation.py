@@ -13,7 +13,8 @@ from starlette.datastructures import Headers
 from starlette.routing import BaseRoute
 
 from server.http.access import Access, log_access
-from server.http.asgi import Message, Receive, Scope, Send, below_root
+from server.http.asgi import REPLAYED, Message, Receive, Scope, Send, below_root
+from server.http.recent import RecentViews
 from server.work.metrics import Metrics
 from server.work.trace import Trace, current
 
@@ -69,13 +70,14 @@ def _first_segment(path: str) -> str:
 class Observed:
     """The outermost middleware: whatever is answered, and by whom, is measured and logged here."""
 
-    def __init__(self, app: Any, *, metrics: Metrics) -> None:
+    def __init__(self, app: Any, *, metrics: Metrics, recent: RecentViews) -> None:
         self.app = app
         self._metrics = metrics
+        self._recent = recent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the request with a trace."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or REPLAYED in scope:
             await self.app(scope, receive, send)
             return
         trace, start = Trace(), time.perf_counter()
@@ -99,9 +101,11 @@ class Observed:
             current.reset(token)
             seconds = time.perf_counter() - start
             self._metrics.request(scope["method"], status, seconds, trace)
+            if status == 200 and scope["method"] == "GET" and not trace.remote:
+                self._recent.note(scope["path"], scope["query_string"])
             log_access(Access.of(scope, number=number, status=status, seconds=seconds, sent=sent, trace=trace))
 
 
-def observe(app: FastAPI, metrics: Metrics) -> None:
+def observe(app: FastAPI, metrics: Metrics, recent: RecentViews) -> None:
     """Put an application inside the middleware that observes it; its own has been added."""
-    app.add_middleware(Observed, metrics=metrics)
+    app.add_middleware(Observed, metrics=metrics, recent=recent)

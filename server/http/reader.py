@@ -36,6 +36,7 @@ from server.raster.gathered import Wanted, gathered
 from server.raster.layer import Layer
 from server.raster.mounting import check_unchanged
 from server.raster.outline import Outline
+from server.raster.pixelpieces import LayerPieces
 from server.raster.usable import check_crs, check_place, check_statistics
 from server.work.trace import stage
 
@@ -106,10 +107,16 @@ class PairReader(StyledReader):
         """The image from cached pixels, without opening the target; None where it has to be warped."""
         if wanted is None or not isinstance(self._raster, Outline):
             return None
-        dataset = self.sources.dataset(self.input)
-        check_unchanged(self.input, self._version, dataset.version)
-        shared = layer if layer is not None and set(bands) <= set(layer.indexes) else None
-        return gathered(self.analysis.rasters, dataset, bands, replace(wanted, only=only), options, shared)
+        dataset, numbers = self._part(bands)
+        if dataset is None:
+            dataset = self.sources.dataset(self.input)
+            check_unchanged(self.input, self._version, dataset.version)
+        shared = None
+        if layer is not None:
+            own = self._within(layer.dataset, bands)
+            if set(own) <= set(layer.indexes):
+                shared = LayerPieces(self.analysis.rasters, layer, tuple(map(layer.indexes.index, own)))
+        return gathered(self.analysis.rasters, dataset, numbers, replace(wanted, only=only), options, shared)
 
     def read(self, indexes: Any = None, expression: str | None = None, **kwargs: Any) -> ImageData:
         """Read the whole dataset and attach its side-car."""

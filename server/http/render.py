@@ -16,6 +16,7 @@ from algorithms.palettes import colour_table
 from server.http.encoders import WEBP_METHOD, encoded_picture
 from server.http.looks import pictured
 from server.http.paletted import colour_map, palette_name, paletted_png
+from server.http.rescaling import rescaled
 from server.work.trace import stage
 
 PNG_FORMATS: Final = (None, ImageType.png, ImageType.pngraw)
@@ -55,7 +56,7 @@ def render(
         image, colours = pictured(image)
         options |= {"colormap": colours} if colours else {}
         if rescale:
-            image.rescale(rescale)
+            rescaled(image, rescale)
         if color_formula:
             try:
                 image.apply_color_formula(color_formula)

@@ -25,9 +25,9 @@ from server.http.checks import MOST_ZOOM
 from server.http.choice import Choice, choose
 from server.http.geojson import check_shape
 from server.http.grids import bounds_in, tile_limits
-from server.raster.composite import to_open
+from server.raster.composite import to_show
 from server.raster.dataset import Dataset, band_texts
-from server.raster.outline import Outline
+from server.raster.outline import Outline, stack_outline
 from server.raster.sources import Sources
 from server.raster.upright import hull, is_north_up, read_upright
 from server.raster.usable import check_crs, check_georeference, check_place
@@ -77,9 +77,12 @@ class TargetReader(Reader):
         self._numbers = self.request.numbers(self.sources, analysed=self._clouds_wanted)
         self._described = self.request.dataset(self.sources, self.input, self._numbers)
         self._version = self._described.version
-        return self._ctx_stack.enter_context(self.sources.open_described(self._described))
+        outline = stack_outline(self._described.parts)
+        return outline if outline.plain else self._opened()
 
     def _opened(self) -> Any:
+        if self._described is not None:
+            return self._ctx_stack.enter_context(self.sources.open_described(self._described))
         return self._ctx_stack.enter_context(self.sources.open(self.input, self._version))
 
     def _open(self) -> None:
@@ -228,6 +231,12 @@ class TargetReader(Reader):
         image.assets = [self.input]
         return image
 
+    def _part(self, places: tuple[int, ...]) -> tuple[Dataset | None, tuple[int, ...]]:
+        """The part of a scene that an image of some bands is read from, and their numbers in it; None for one file."""
+        if self._scene is None or self._described is None:
+            return None, places
+        return to_show(self._described, places, count=len(self._scene.bands))
+
     @contextmanager
     def _looking(
         self, seen: Callable[..., AbstractContextManager[Any]], places: tuple[int, ...], kwargs: dict[str, Any]
@@ -236,15 +245,15 @@ class TargetReader(Reader):
 
         Gives where they are in what is open then, and the options to read them with.
         """
-        self._open()
         own = self.dataset
         method = kwargs.get("resampling_method") or "nearest"
         with ExitStack() as stack:
-            raster = own
-            if self._scene is not None and self._described is not None:
-                part, numbers = to_open(self._described, places, count=len(self._scene.bands))
-                if part.transform == self._described.transform and part.shape == self._described.shape:
-                    raster, places = stack.enter_context(self.sources.open_described(part)), numbers
+            part, places = self._part(places)
+            if part is None or part is self._described:
+                self._open()
+                raster = own = self.dataset
+            else:
+                raster = stack.enter_context(self.sources.open_described(part))
             self.dataset, options = stack.enter_context(seen(raster, indexes=places, resampling=method))
             unpadded = {"padding": 0} if options and "padding" in kwargs else {}  # no seams between other pixels
             try:

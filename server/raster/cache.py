@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache, partial
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 import cachetools
 import numpy as np
 import numpy.typing as npt
-from rasterio.windows import Window
 
 from algorithms.cells import Cells, bilinear, cell_means
+from algorithms.pixels import sample_pixels
 from algorithms.shift import NO_SHIFT, SHIFT_MARGIN, Shift, move
-from server.raster.announcing import block_spans
+from server.raster.announcing import announce
+from server.raster.assembling import READ_PIXELS, assemble
+from server.raster.compact import CompactCells, joined_cells
 from server.raster.composite import mixed
 from server.raster.grid import BlockNumber, Box, Grid
 from server.raster.layer import Layer
 from server.raster.pixels import Pixels
 from server.raster.reading import READ_CELLS, read_cells, read_pixels
 from server.raster.sources import Sources
-from server.raster.stack import Level
+from server.raster.stored import StoredPixels
 from server.remote.files import is_remote
 from server.work.cache import TileCache
 
-READ_PIXELS: Final = 512
-"""Side in pixels of the blocks in which pixels are read and kept: the tile of a common COG."""
 EXPECTED_BLOCKS: Final = 4096
 """Most blocks remembered as needed in pixels, too."""
 
@@ -44,17 +43,6 @@ class PixelsKey:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredKey:
-    """The cache key of a block of pixels as they are stored, of some bands of a raster or one of its overviews."""
-
-    url: str
-    version: str
-    overview: int | None
-    bands: tuple[int, ...]
-    number: BlockNumber
-
-
-@dataclass(frozen=True, slots=True)
 class CellsKey:
     """The cache key of a block of cells."""
 
@@ -64,42 +52,14 @@ class CellsKey:
     number: BlockNumber
 
 
-def assemble(
-    fetch: Callable[[BlockNumber], npt.NDArray[np.generic]],
-    box: Box,
-    grid: Grid,
-    size: int,
-    bands: tuple[int, ...] | None = None,
-) -> npt.NDArray[np.generic]:
-    """Put an array over a box together from blocks of `size` cells; the last two axes are rows and columns.
-
-    Args:
-        fetch: gives the array of a block.
-        box: what to put together.
-        grid: the blocks'.
-        size: of a block.
-        bands: 0-based positions on the first of three axes; None: all there are.
-    """
-    leading: tuple[Any, ...] = (...,) if bands is None else (list(bands),)
-    result: npt.NDArray[np.generic] | None = None
-    for number in box.blocks(size):
-        block = grid.block(number, size)
-        part = fetch(number)
-        if result is None:
-            first = part.shape[:-2] if bands is None else (len(bands),)
-            result = np.empty((*first, *box.shape), part.dtype)
-        cut = box.intersection(block)
-        result[(..., *cut.within(box))] = part[(*leading, *cut.within(block))]
-    assert result is not None  # noqa: S101  (a box touches at least one block)
-    return result
-
-
 class RasterCache:
     """Reads rasters in blocks, each once however many places need it."""
 
     def __init__(self, sources: Sources, tiles: TileCache) -> None:
         self.sources: Final = sources
         """What opens the rasters."""
+        self.stored: Final = StoredPixels(sources, tiles)
+        """Pixels as they are stored."""
         self._cache = tiles
         self._expected: cachetools.LRUCache[PixelsKey, bool] = cachetools.LRUCache(EXPECTED_BLOCKS)
         self._lock = threading.Lock()
@@ -110,10 +70,20 @@ class RasterCache:
         with self._lock:
             self._expected.update((PixelsKey(layer, number), True) for number in numbers)
 
+    def announce_pixels(self, layer: Layer, box: Box) -> None:
+        """Announce that native pixels under a box inside the target will be read, where remote files lack some."""
+        dataset = layer.dataset
+        if not any(map(is_remote, (part.url for part in dataset.parts) if dataset.parts else (dataset.url,))):
+            return
+        native = _native(layer)
+        numbers = box.blocks(READ_PIXELS)
+        if missing := [number for number in numbers if not self._cache.peek(PixelsKey(layer, number))]:
+            announce(self.sources, layer, native, [native.block(number, READ_PIXELS) for number in missing])
+
     def _pixels(self, layer: Layer, number: BlockNumber) -> Pixels:
         """A block of native pixels."""
         box = _native(layer).block(number, READ_PIXELS)
-        return self._cache.get(PixelsKey(layer, number), partial(read_pixels, self.sources, layer, box))
+        return self._cache.get(PixelsKey(layer, number), lambda: read_pixels(self.sources, layer, box).compact)
 
     def pixels(self, layer: Layer, box: Box, shift: Shift = NO_SHIFT, bands: tuple[int, ...] | None = None) -> Pixels:
         """A layer's pixels over a box inside its target, the layer moved by `shift`; all bands or some of them."""
@@ -130,45 +100,10 @@ class RasterCache:
         moved = move(pixels.clean, pixels.valid, shift)[(slice(None), *at)]
         return Pixels(moved, pixels.valid[at], pixels.whole[at])
 
-    def stored(
-        self, url: str, version: str, overview: int | None, size: Level, bands: tuple[int, ...], box: Box
-    ) -> npt.NDArray[Any]:
-        """Pixels as they are stored in a raster of one file or in one of its overviews: (B, h, w) over a box inside it.
-
-        Args:
-            url: the raster.
-            version: its state.
-            overview: which of its overviews, from 0; None for the raster itself.
-            size: of the raster or overview.
-            bands: 1-based.
-            box: the pixels.
-        """
-        grid = Grid(factor=1, rows=size.height, cols=size.width)
-        keys = {number: StoredKey(url, version, overview, bands, number) for number in box.blocks(READ_PIXELS)}
-        with ExitStack() as stack:
-
-            @cache
-            def opened() -> Any:
-                src = stack.enter_context(self.sources.open(url, version, overview=overview))
-                if is_remote(url):
-                    missing = [grid.block(number, READ_PIXELS) for number in keys if not self._cache.peek(keys[number])]
-                    self.sources.announce(url, version, block_spans(src, bands, missing))
-                return src
-
-            def read(number: BlockNumber) -> npt.NDArray[Any]:
-                part = grid.block(number, READ_PIXELS)
-                values: npt.NDArray[Any] = opened().read(bands, window=Window(part.left, part.top, *part.shape[::-1]))
-                return values
-
-            return assemble(lambda n: self._cache.get(keys[n], partial(read, n)), box, grid, READ_PIXELS)
-
     def cells(self, layer: Layer, grid: Grid, box: Box, shift: Shift = NO_SHIFT) -> Cells:
         """Values of a layer moved by `shift` over a box of cells inside the scene."""
-
-        def joined(name: str) -> npt.NDArray[Any]:
-            return assemble(lambda n: getattr(self._cells(layer, grid, n, shift), name), box, grid, READ_CELLS)
-
-        return Cells(joined("values"), joined("valid"), joined("full"))
+        fetch = partial(self._cells, layer, grid, shift=shift)
+        return joined_cells(fetch, box, grid, size=READ_CELLS, bands=len(layer.indexes))
 
     def valid(self, layer: Layer, grid: Grid, box: Box) -> npt.NDArray[np.bool_]:
         """Cells of a layer with any data over a box inside the scene."""
@@ -189,15 +124,15 @@ class RasterCache:
             bool, copy=False
         )
 
-    def _cells(self, layer: Layer, grid: Grid, number: BlockNumber, shift: Shift = NO_SHIFT) -> Cells:
+    def _cells(self, layer: Layer, grid: Grid, number: BlockNumber, shift: Shift = NO_SHIFT) -> CompactCells:
         """A block of cells: from pixels where these are kept anyway, the same bit for bit, else from the raster."""
         block = grid.block(number, READ_CELLS)
 
-        def compute() -> Cells:
+        def compute() -> CompactCells:
             if shift == NO_SHIFT and not self._from_pixels(layer, grid, number):
-                return read_cells(self.sources, layer, grid, block)
+                return CompactCells.of(read_cells(self.sources, layer, grid, block))
             pixels = self.pixels(layer, block.times(grid.factor).clip(layer.target.shape), shift)
-            return cell_means(pixels.values, pixels.valid, grid.factor, whole=pixels.whole)
+            return CompactCells.of(cell_means(pixels.values, pixels.valid, grid.factor, whole=pixels.whole))
 
         return self._cache.get(CellsKey(layer, shift, grid, number), compute)
 
@@ -211,35 +146,45 @@ class RasterCache:
         return expected or self._cache.peek(key)
 
     def sample(
-        self, layer: Layer, shift: Shift, rows: Floats, cols: Floats, *, bands: tuple[int, ...], smooth: bool
+        self,
+        layer: Layer,
+        shift: Shift,
+        rows: Floats,
+        cols: Floats,
+        *,
+        bands: tuple[int, ...],
+        smooth: bool,
+        factor: int = 1,
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
         """Values of a layer moved by `shift` at points.
 
         Args:
             layer: what to read.
             shift: how it is moved.
-            rows: (p,) positions in native pixels, pixel k from k to k + 1.
-            cols: (p,) positions in native pixels.
+            rows: (p,) positions in cells of `factor` native pixels, cell k from k to k + 1.
+            cols: (p,) positions in cells.
             bands: 0-based positions of the bands.
             smooth: whether to interpolate between pixels where all around have data.
+            factor: native pixels per cell.
 
         Returns:
             (bands, p) values and (p,) validity.
         """
         height, width = layer.target.shape
-        row, col = (np.floor(axis).astype(np.intp) for axis in (rows, cols))
-        inside = (row >= 0) & (row < height) & (col >= 0) & (col < width)
-        row, col = row.clip(0, height - 1), col.clip(0, width - 1)
-        box = Box(int(row.min()), int(row.max()) + 1, int(col.min()), int(col.max()) + 1).pad(1).clip((height, width))
+        (top, bottom), (left, right) = (
+            (
+                min(max(math.floor(axis.min() * factor), 0), size - 1),
+                min(max(math.floor(axis.max() * factor), 0), size - 1),
+            )
+            for axis, size in ((rows, height), (cols, width))
+        )
+        box = Box(top, bottom + 1, left, right + 1).pad(1).clip((height, width))
         pixels = self.pixels(layer, box, shift, bands)
-        at = (row - box.top) * box.shape[1] + (col - box.left)
-        there = pixels.valid.ravel().take(at)
-        values = pixels.values.reshape(len(pixels.values), -1).take(at, axis=1)
-        values = np.where(there, values, 0).astype(np.float32)
-        valid = there & inside
+        corner = box.top, box.left
+        values, valid = sample_pixels(pixels.values, pixels.valid, rows, cols, factor, corner, (height, width))
         if smooth:
             planes = np.moveaxis(np.concatenate([pixels.clean, pixels.valid[None].astype(np.float32)]), 0, -1)
-            between = bilinear(planes, rows - box.top, cols - box.left).T
+            between = bilinear(planes, rows * factor - box.top, cols * factor - box.left).T
             values = np.where(between[-1] > 1 - 1e-6, between[:-1], values)
         return values, valid
 

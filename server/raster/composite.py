@@ -97,6 +97,23 @@ def to_open(dataset: Dataset, indexes: Sequence[int], *, count: int | None = Non
     return part, tuple(wanted.index(index) + 1 for index in indexes)
 
 
+def to_show(dataset: Dataset, indexes: Sequence[int], *, count: int) -> tuple[Dataset, tuple[int, ...]]:
+    """What an image of some bands of a scene is read from: these alone, where that leaves the grid as it is.
+
+    Args:
+        dataset: the scene.
+        indexes: 1-based numbers out of `dataset.indexes`.
+        count: bands of the whole.
+
+    Returns:
+        The description, and the numbers of the bands in it.
+    """
+    part, numbers = to_open(dataset, indexes, count=count)
+    if part.transform == dataset.transform and part.shape == dataset.shape:
+        return part, numbers
+    return dataset, tuple(indexes)
+
+
 def resolution_groups(layer: Layer, factor: int) -> dict[int, tuple[int, ...]]:
     """Which bands of a layer are read together for cells of `factor` native pixels of its target.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -10,18 +11,18 @@ import numpy.typing as npt
 from rasterio.crs import CRS
 from rio_tiler.models import ImageData
 
-from server.raster.cache import READ_PIXELS, RasterCache
+from algorithms.taking import take_pixels, taken_extent, within
+from server.raster.cache import RasterCache
 from server.raster.dataset import Dataset
 from server.raster.distant import Bounds
 from server.raster.grid import Box
-from server.raster.layer import Layer
 from server.raster.outline import Outline
-from server.raster.stack import Level
-from server.raster.warper import VirtualRaster, WarpedPixels, warped_pixels
-from server.remote.files import is_remote
+from server.raster.pixelpieces import LayerPieces, PixelPieces, outline_of, pieces_of
+from server.raster.resampled import can_resample, resampled
+from server.raster.warper import MOST_VIRTUAL, VirtualRaster, WarpedPixels, warped_pixels
 
 RESAMPLING_OPTIONS: Final = frozenset({"resampling_method", "reproject_method"})
-"""Options of rio-tiler that may say `nearest`; any other option with a value is left to it."""
+"""Options of rio-tiler that are followed, as far as `_can_gather` allows; any other one with a value is left to it."""
 POLE_DEGREES: Final = 85.06
 """Latitude from which rio-tiler cuts rasters off in maps of the world."""
 
@@ -43,7 +44,7 @@ class Wanted:
 
 
 def _can_gather(outline: Outline, wanted: Wanted, options: dict[str, Any]) -> bool:
-    """Whether an image is one that `gathered` makes: nearest pixels of a plain raster, warped to another CRS.
+    """Whether an image may be one that `gathered` makes: a plain raster's, warped to another CRS by nearest pixels.
 
     Args:
         outline: the raster.
@@ -57,7 +58,7 @@ def _can_gather(outline: Outline, wanted: Wanted, options: dict[str, Any]) -> bo
         and outline.crs != wanted.dst_crs
         and (nodata is None or nodata == outline.nodata)
         and given.keys() <= RESAMPLING_OPTIONS
-        and set(given.values()) <= {"nearest"}
+        and given.get("reproject_method", "nearest") == "nearest"
         and _within_map(outline)
     )
 
@@ -75,7 +76,7 @@ def gathered(
     bands: tuple[int, ...],
     wanted: Wanted,
     options: dict[str, Any],
-    layer: Layer | None = None,
+    shared: LayerPieces | None = None,
 ) -> ImageData | None:
     """An image as rio-tiler's `part` gives it; None where it takes a warp.
 
@@ -85,80 +86,57 @@ def gathered(
         bands: 1-based.
         wanted: the image.
         options: rio-tiler's, apart from the image's bounds and size.
-        layer: the raster as it is analysed, whose cached pixels are shared.
+        shared: native pixels of these bands that are kept for the analysis anyway.
     """
-    outline = None if dataset.parts else rasters.sources.outline(dataset.url, dataset.version)
-    if outline is None or not _can_gather(outline, wanted, options):
+    outline = outline_of(rasters, dataset)
+    if not _can_gather(outline, wanted, options):
         return None
     virtual = VirtualRaster.of(outline, wanted.dst_crs, wanted.bounds, wanted.width, wanted.height)
     if virtual is None:
         return None
-    overview = virtual.overview(outline, wanted.width, wanted.height)
-    seen = outline if overview is None else rasters.sources.outline(dataset.url, dataset.version, overview)
-    if is_remote(dataset.url) and seen.block != (READ_PIXELS, READ_PIXELS):  # pieces are no blocks: more to fetch
-        return None
-    level = Level(1 if overview is None else outline.factors[overview], seen.width, seen.height)
+    method = options.get("resampling_method") or "nearest"
+    size = wanted.width, wanted.height
     every = len(bands) == len(outline.dtypes)
-    pixels = warped_pixels(dataset, level, virtual, wanted.dst_crs, wanted.width, wanted.height, every=every)
-    stored = _Stored(rasters, dataset, overview, level, bands, layer if overview is None else None)
-    values = None if pixels is None else stored.at(pixels, outline, wanted.only)
+    overview = virtual.overview(outline, *size, nearest=method == "nearest")
+    if every or (virtual.width, virtual.height) == size:
+        method = "nearest"  # the virtual pixels are the image's: there is nothing to resample
+    pieces: PixelPieces | None = shared if overview is None and shared is not None and shared.fit(outline) else None
+    pieces = pieces or pieces_of(rasters, dataset, bands, overview)
+    if pieces is None:
+        return None
+    made, only = size, wanted.only
+    if method != "nearest":
+        made, only = virtual.at(dataset, pieces.level), None
+        if not can_resample(method, outline.nodata) or max(made[0] / size[0], made[1] / size[1]) > MOST_VIRTUAL:
+            return None
+    pixels = warped_pixels(dataset, pieces.level, virtual, wanted.dst_crs, *made, every=every)
+    values = None if pixels is None else _taken(pieces, len(bands), pixels, outline, only)
+    if values is not None and made != size:
+        values = resampled(values, outline.nodata, *size, method)
     return None if values is None else _image(values, outline, dataset, bands, wanted)
 
 
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    """Where pixels are taken from."""
-
-    rasters: RasterCache
-    dataset: Dataset
-    overview: int | None
-    level: Level
-    bands: tuple[int, ...]
-    layer: Layer | None
-
-    def at(
-        self, pixels: WarpedPixels, outline: Outline, only: npt.NDArray[np.bool_] | None
-    ) -> np.ma.MaskedArray[Any, Any] | None:
-        """(B, H, W) pixels, masked where there is no data; None where what is kept is not what is stored."""
-        rows, cols, nodata = pixels.rows, pixels.cols, outline.nodata
-        box = Box(int(rows.min()), int(rows.max()) + 1, int(cols.min()), int(cols.max()) + 1)
-        if box == box.clip((self.level.height, self.level.width)) and only is None:
-            if (values := self._taken(rows, cols, box)) is None:
+def _taken(
+    pieces: PixelPieces, count: int, pixels: WarpedPixels, outline: Outline, only: npt.NDArray[np.bool_] | None
+) -> np.ma.MaskedArray[Any, Any] | None:
+    """(B, H, W) pixels of `count` bands, masked where there is none; None where what is kept is not what is stored."""
+    rows, cols, nodata, shape = pixels.rows, pixels.cols, outline.nodata, (pieces.level.height, pieces.level.width)
+    extent, inside = taken_extent(rows, cols, shape, only)
+    void = 0 if nodata is None else nodata
+    make = np.empty if inside == rows.size else partial(np.full, fill_value=void)
+    values: npt.NDArray[Any] = make((count, *rows.shape), dtype=outline.dtypes[0])
+    if inside:
+        bands, doubtful = pieces.over(Box(*extent))
+        if doubtful is not None:
+            doubt = np.zeros((1, *rows.shape), bool)
+            take_pixels(doubt, [doubtful], rows, cols, extent, only)
+            if doubt.any():
                 return None
-            outside = np.zeros(rows.shape, bool)
-        else:
-            inside = (rows >= 0) & (rows < self.level.height) & (cols >= 0) & (cols < self.level.width)
-            inside &= True if only is None else only
-            values = np.full((len(self.bands), *rows.shape), 0 if nodata is None else nodata, outline.dtypes[0])
-            at = np.flatnonzero(inside)
-            if len(at):
-                row, col = rows.ravel().take(at), cols.ravel().take(at)
-                box = Box(int(row.min()), int(row.max()) + 1, int(col.min()), int(col.max()) + 1)
-                if (found := self._taken(row, col, box)) is None:
-                    return None
-                for band, some in zip(values, found, strict=True):
-                    band.put(at, some)
-            outside = ~inside
-        if nodata is None:
-            return np.ma.MaskedArray(values, np.broadcast_to(outside, values.shape).copy())
-        return np.ma.MaskedArray(values, np.isnan(values) if np.isnan(nodata) else values == nodata)
-
-    def _taken(self, rows: npt.NDArray[np.intp], cols: npt.NDArray[np.intp], box: Box) -> npt.NDArray[Any] | None:
-        """(B, ...) pixels of a box; None as above."""
-        at = rows * (box.right - box.left)
-        at += cols
-        at -= box.top * (box.right - box.left) + box.left
-        if self.layer is None:
-            dataset = self.dataset
-            values = self.rasters.stored(dataset.url, dataset.version, self.overview, self.level, self.bands, box)
-        else:
-            pixels = self.rasters.pixels(self.layer, box, bands=tuple(map(self.layer.indexes.index, self.bands)))
-            guessed = pixels.valid & ~pixels.whole  # bands without a number, for the analysis
-            if guessed.any() and guessed.ravel()[at].any():
-                return None
-            values = pixels.values
-        # Any place is within: `clip` saves numpy a second look at each.
-        return values.reshape(len(self.bands), -1).take(at, axis=1, mode="clip")
+        take_pixels(values, bands, rows, cols, extent, only)
+    if nodata is None:
+        outside = np.zeros(rows.shape, bool) if inside == rows.size else ~within(rows, cols, shape, only)
+        return np.ma.MaskedArray(values, np.broadcast_to(outside, values.shape).copy())
+    return np.ma.MaskedArray(values, np.isnan(values) if np.isnan(nodata) else values == nodata)
 
 
 def _image(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from pyproj import CRS, Geod
@@ -151,6 +152,7 @@ class Grid:
         return Box(i * size, (i + 1) * size, j * size, (j + 1) * size).clip(self.shape)
 
 
+@lru_cache(maxsize=256)
 def ground_resolution(dataset: Dataset) -> float:
     """Ground size of a pixel in metres at the middle of the dataset (geometric mean of both sides)."""
     affine = dataset.affine

@@ -22,6 +22,7 @@ from server.remote.localfile import LocalFile
 from server.remote.remotefile import RemoteFile
 from server.remote.vsi import mounted
 from server.scenes.scene import Member
+from server.work.trace import current
 
 logger = logging.getLogger("clearsky")
 
@@ -36,6 +37,8 @@ def file_version(url: str, remotes: Remotes) -> str:
         OSError: a local file that is not there. Errors of `Remotes.identity`: a remote one that cannot be had.
     """
     if is_remote(url):
+        if (trace := current.get()) is not None:
+            trace.remote = True
         return remotes.identity(url).version
     sidecars = {suffix: found for suffix in SIDECARS if (found := _lstat(url + suffix)) is not None}
     return _local_version(Path(url).stat(), sidecars)

@@ -16,8 +16,8 @@ from server.raster.checking import open_checked, raise_fault
 from server.raster.gdal import UNTRUSTED
 from server.raster.mounting import mount
 from server.raster.partial import Watched, whole_tiles
-from server.raster.stack import StackBand
-from server.raster.stackxml import stack_xml
+from server.raster.stack import Level, StackBand, StackForm
+from server.raster.stackxml import level_xml, stack_xml
 from server.remote.files import Remotes, is_remote
 from server.remote.vsi import mounted
 from server.scenes.scene import Member
@@ -61,13 +61,19 @@ def open_raster(
 
 @contextmanager
 def open_stack(
-    url: str, bands: Sequence[StackBand], *, remotes: Remotes, vouched: Callable[[str], bool]
+    url: str,
+    bands: Sequence[StackBand],
+    level: tuple[StackForm, Level] | None = None,
+    *,
+    remotes: Remotes,
+    vouched: Callable[[str], bool],
 ) -> Iterator[Any]:
     """Open bands of several files as one dataset; see `stack_xml`. A file is opened when something is read of it.
 
     Args:
         url: what the whole is called.
         bands: each of a file that was opened in the same state before, when it was described.
+        level: of which stack they are, and the level of it that is opened; see `level_xml`.
         remotes: what reads addresses.
         vouched: whether the operator names where a file comes from.
 
@@ -84,9 +90,14 @@ def open_stack(
                 files += found.files
         if not all(vouched(file) for file, _ in names):
             stack.enter_context(rasterio.Env(DummySession(), **UNTRUSTED))
-        text = stack_xml(
-            bands, lambda band: names[band.url, band.member], lambda xml: stack.enter_context(mounted(Text(xml)))
-        )
+
+        def name_of(band: StackBand) -> str:
+            return names[band.url, band.member]
+
+        if level is None:
+            text = stack_xml(bands, name_of, lambda xml: stack.enter_context(mounted(Text(xml))))
+        else:
+            text = level_xml(bands, *level, name_of)
         stack.enter_context(whole_tiles(url, files[0]))
         named = {name: file for (file, _), name in names.items()}
         with _failures_named(url, named, files, remotes), rasterio.open(text, driver="VRT") as src:

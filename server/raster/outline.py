@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from affine import Affine
 from rasterio.coords import BoundingBox
@@ -11,9 +13,12 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.transform import array_bounds
 
+from server.raster.stack import StackBand, StackForm
 from server.raster.upright import is_north_up
 from server.raster.usable import EXTREMES, unreadable_extreme
 
+STACK_BLOCK: Final = (128, 128)
+"""Rows and columns of a block of GDAL's virtual rasters."""
 _OWN_PIXELS = ({MaskFlags.nodata}, {MaskFlags.all_valid})
 """Flags of masks that the pixels themselves are."""
 
@@ -84,6 +89,33 @@ class Outline:
             and all(band in _OWN_PIXELS for band in flags),
         )
 
+    @classmethod
+    def of_stack(cls, bands: Sequence[StackBand]) -> Outline:
+        """That of several files' bands as one raster (see `stack_xml`), without opening a file."""
+        form, count = StackForm.of(bands), len(bands)
+        base, nodata = form.base, form.nodata
+        masked = nodata is None and bands[0].masked
+        # Without overviews of its own, a virtual raster has what GDAL makes of those of the first file.
+        whole = len(form.levels) > 1 or all(len(band.levels) == 1 for band in bands)
+        flags = [MaskFlags.per_dataset] if masked else [MaskFlags.all_valid if nodata is None else MaskFlags.nodata]
+        return cls(
+            crs=CRS.from_wkt(base.crs),
+            transform=base.affine,
+            width=base.width,
+            height=base.height,
+            dtypes=(form.dtype,) * count,
+            nodata=nodata,
+            descriptions=tuple(band.name or None for band in bands),
+            scales=tuple(band.scale for band in bands),
+            offsets=tuple(band.offset for band in bands),
+            colorinterp=(ColorInterp.undefined,) * count,
+            mask_flag_enums=(flags,) * count,
+            factors=tuple(level.factor for level in form.levels[1:]),
+            block=STACK_BLOCK,
+            statistics=({},) * count,
+            plain=is_north_up(base.affine) and whole and not masked,
+        )
+
     @property
     def indexes(self) -> tuple[int, ...]:
         """1-based numbers of the bands."""
@@ -126,3 +158,9 @@ def _extremes(statistics: dict[str, str]) -> tuple[float, float] | None:
         return None
     low, high = (float(statistics[name]) for name in EXTREMES)
     return low, high
+
+
+@lru_cache(maxsize=256)
+def stack_outline(bands: tuple[StackBand, ...]) -> Outline:
+    """What bands of several files say of themselves together; remembered. Raises as `StackForm.of` does."""
+    return Outline.of_stack(bands)

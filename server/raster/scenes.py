@@ -45,10 +45,11 @@ def describe_band(src: Any, band: SceneBand, url: str, version: str) -> StackBan
         raise BandError(f"{url!r} is placed by ground control points; warp it first (gdalwarp)")
     if not 1 <= band.index <= src.count:
         raise BandError(f"{url!r} has no band {band.index}; it has {src.count}: correct the Item, or name its files")
-    levels = [Level(1, src.width, src.height)]
+    levels, blocks = [Level(1, src.width, src.height)], [src.block_shapes[band.index - 1]]
     for k, factor in enumerate(src.overviews(band.index)):
         with rasterio.open(src.name, driver=src.driver, overview_level=k) as overview:
             levels.append(Level(factor, overview.width, overview.height))
+            blocks.append(overview.block_shapes[band.index - 1])
     dtype = src.dtypes[band.index - 1]
     scales, offsets, source = reflectance_of(src, (band.index,), label=file_label(url))
     if (band.scale is not None or band.offset is not None) and not (band.whole_only and dtype.startswith("float")):
@@ -71,6 +72,7 @@ def describe_band(src: Any, band: SceneBand, url: str, version: str) -> StackBan
         member=band.member,
         source=source,
         masked=bool(rasterio.enums.MaskFlags.per_dataset in src.mask_flag_enums[band.index - 1]),
+        blocks=tuple(blocks),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -20,7 +20,7 @@ from server.raster.opening import open_raster, open_stack
 from server.raster.outline import Outline
 from server.raster.places import FilePlaces
 from server.raster.scenes import describe_band, describe_scene
-from server.raster.stack import StackBand
+from server.raster.stack import Level, StackBand, StackForm
 from server.raster.upright import georeferenced
 from server.remote.allowlist import AllowList
 from server.remote.files import Remotes, is_remote
@@ -164,6 +164,20 @@ class Sources:
             return
         with self.open(dataset.url, dataset.version) as src, georeferenced(src) as ground:
             yield ground
+
+    @contextmanager
+    def open_level(self, url: str, bands: Sequence[StackBand], form: StackForm, level: Level) -> Iterator[Any]:
+        """Open bands of a scene on one level of its grid, for their pixels only. Raises as `open` does.
+
+        Args:
+            url: what the scene is called.
+            bands: some of its bands.
+            form: the scene's.
+            level: one of `form.levels`.
+        """
+        vouched = self.allowed.vouched_for
+        with open_stack(url, bands, (form, level), remotes=self.remotes, vouched=vouched) as src:
+            yield src
 
     def scene(self, url: str) -> Scene | None:
         """The scene of several files that a name stands for; None for a raster of one file.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -71,6 +72,8 @@ class StackBand:
     """Where scale and offset come from."""
     masked: bool = False
     """Whether a mask in the file says which pixels have data."""
+    blocks: tuple[tuple[int, int], ...] = ()
+    """Rows and columns of a block of the file, for each of `levels`."""
 
     @property
     def width(self) -> int:
@@ -131,10 +134,18 @@ def place(band: StackBand, base: StackBand) -> BandPlace:
     """
     if band.crs != base.crs:
         raise BandError(f"{band.url!r} has another coordinate reference system than {base.url!r}; warp it (gdalwarp)")
-    at = ~base.affine @ band.affine
+    if (found := _place(band.transform, base.transform)) is None:
+        raise BandError(f"{band.url!r} is turned against {base.url!r}; bring the bands onto one grid (gdalwarp)")
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _place(band: tuple[float, ...], base: tuple[float, ...]) -> BandPlace | None:
+    """Where one grid lies on another, by their affine coefficients; None where it is turned."""
+    at = ~Affine(*base) @ Affine(*band)
     slack = 1e-6 * max(abs(at.a), abs(at.e))
     if abs(at.b) > slack or abs(at.d) > slack or at.a <= 0 or at.e <= 0:
-        raise BandError(f"{band.url!r} is turned against {base.url!r}; bring the bands onto one grid (gdalwarp)")
+        return None
     across, down = (_near(value, 1e-6 * max(1.0, value)) for value in (at.a, at.e))
     return BandPlace(_near(at.c, _ALIGNED), _near(at.f, _ALIGNED), across, down)
 
@@ -158,10 +169,45 @@ def stack_nodata(bands: Sequence[StackBand]) -> float | None:
 
 
 def common_levels(bands: Sequence[StackBand]) -> tuple[Level, ...]:
-    """Levels of the finest grid that every band of that grid has."""
+    """The finest grid, and those of its coarser levels that every band of that grid has."""
     base = finest(bands)
     shared = set(base.levels)
     for band in bands:
         if place(band, base).same:
             shared &= set(band.levels)
-    return tuple(level for level in base.levels if level in shared)
+    return (base.levels[0], *(level for level in base.levels[1:] if level in shared))
+
+
+@dataclass(frozen=True, slots=True)
+class StackForm:
+    """What a stack is as a raster: a grid, a type and a value without data, whichever of its bands are read."""
+
+    base: StackBand
+    """The band whose grid is the stack's."""
+    levels: tuple[Level, ...]
+    """The grid itself, then those of the stack's overviews."""
+    dtype: str
+    """Type of the values."""
+    nodata: float | None
+    """Value without data."""
+
+    @classmethod
+    def of(cls, bands: Sequence[StackBand]) -> StackForm:
+        """That of some bands. Raises as `place` and `stack_type` do."""
+        return cls(finest(bands), common_levels(bands), stack_type(bands), stack_nodata(bands))
+
+    def source_level(self, band: StackBand, level: Level) -> int:
+        """Which of a band's own levels one of the stack's takes its pixels from: the nearest that is not coarser."""
+        at = place(band, self.base)
+        ratio = max(at.across, at.down)
+        return max((k for k, own in enumerate(band.levels) if own.factor * ratio <= level.factor), default=0)
+
+    def copied(self, band: StackBand, level: Level) -> bool:
+        """Whether a band's pixels on one of the levels are those of its file, none of them interpolated."""
+        return place(band, self.base).same and band.levels[self.source_level(band, level)] == level
+
+
+@lru_cache(maxsize=256)
+def stack_form(bands: tuple[StackBand, ...]) -> StackForm:
+    """What bands are together; remembered. Raises as `StackForm.of` does."""
+    return StackForm.of(bands)

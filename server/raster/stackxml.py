@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from xml.sax.saxutils import escape
 
+from affine import Affine
+
 from server.raster.stack import (
     GDAL_TYPE_NAMES,
     BandPlace,
     Level,
     StackBand,
-    common_levels,
-    finest,
+    StackForm,
     place,
-    stack_nodata,
-    stack_type,
 )
 
 
@@ -34,40 +33,55 @@ def stack_xml(bands: Sequence[StackBand], name_of: Callable[[StackBand], str], m
     Raises:
         BandError: they do not fit onto one grid.
     """
-    base, levels = finest(bands), common_levels(bands)
-    own = base.levels[0]
-    dtype, nodata = GDAL_TYPE_NAMES[stack_type(bands)], stack_nodata(bands)
-    places = [place(band, base) for band in bands]
-
-    def single(k: int, level: Level) -> str:
-        return _source(bands[k], places[k], own, level, name_of(bands[k]), nodata)
-
-    def raster(level: Level, parts: Sequence[str], around: str = "") -> str:
-        head = f'<VRTDataset rasterXSize="{level.width}" rasterYSize="{level.height}">{around}'
-        missing = f"<NoDataValue>{nodata!r}</NoDataValue>" if nodata is not None else ""
-        return (
-            head
-            + "".join(
-                f'<VRTRasterBand dataType="{dtype}" band="{number}">{missing}{part}</VRTRasterBand>'
-                for number, part in enumerate(parts, start=1)
-            )
-            + "</VRTDataset>"
-        )
-
+    form = StackForm.of(bands)
+    own = form.levels[0]
     described = []
-    for k, band in enumerate(bands):
-        coarser = (mount(raster(level, [single(k, level)])) for level in levels[1:])
+    for band in bands:
+        coarser = (mount(level_xml([band], form, level, name_of)) for level in form.levels[1:])
         overviews = "".join(
             f'<Overview><SourceFilename relativeToVRT="0">{escape(name)}</SourceFilename>'
             "<SourceBand>1</SourceBand></Overview>"
             for name in coarser
         )
         numbers = f"<Scale>{band.scale!r}</Scale><Offset>{band.offset!r}</Offset>"
-        described.append(f"<Description>{escape(band.name)}</Description>{numbers}{overviews}{single(k, own)}")
-    ground = f"<SRS>{escape(base.crs)}</SRS><GeoTransform>{', '.join(map(repr, base.affine.to_gdal()))}</GeoTransform>"
-    if nodata is None and bands[0].masked:
-        ground += _mask(bands[0], places[0], own, name_of(bands[0]))
-    return raster(own, described, ground)
+        source = _source(band, form, own, name_of(band))
+        described.append(f"<Description>{escape(band.name)}</Description>{numbers}{overviews}{source}")
+    mask = ""
+    if form.nodata is None and bands[0].masked:
+        mask = _mask(bands[0], place(bands[0], form.base), own, name_of(bands[0]))
+    return _raster(form, own, described, mask)
+
+
+def level_xml(bands: Sequence[StackBand], form: StackForm, level: Level, name_of: Callable[[StackBand], str]) -> str:
+    """Some bands of a stack on one level of it: their pixels only.
+
+    Args:
+        bands: some of the stack's.
+        form: the stack's.
+        level: one of `form.levels`.
+        name_of: gives the name under which GDAL opens a band's file.
+
+    Raises:
+        BandError: they do not fit onto the stack's grid.
+    """
+    return _raster(form, level, [_source(band, form, level, name_of(band)) for band in bands])
+
+
+def _raster(form: StackForm, level: Level, bands: Sequence[str], mask: str = "") -> str:
+    """A virtual raster of bands, given by what is in each, that lies on one level of a stack."""
+    base = form.base
+    affine = base.affine @ Affine.scale(base.width / level.width, base.height / level.height)
+    missing = "" if form.nodata is None else f"<NoDataValue>{form.nodata!r}</NoDataValue>"
+    kind = GDAL_TYPE_NAMES[form.dtype]
+    return (
+        f'<VRTDataset rasterXSize="{level.width}" rasterYSize="{level.height}"><SRS>{escape(base.crs)}</SRS>'
+        f"<GeoTransform>{', '.join(map(repr, affine.to_gdal()))}</GeoTransform>{mask}"
+        + "".join(
+            f'<VRTRasterBand dataType="{kind}" band="{number}">{missing}{band}</VRTRasterBand>'
+            for number, band in enumerate(bands, start=1)
+        )
+        + "</VRTDataset>"
+    )
 
 
 def _mask(band: StackBand, at: BandPlace, base: Level, name: str) -> str:
@@ -80,16 +94,16 @@ def _mask(band: StackBand, at: BandPlace, base: Level, name: str) -> str:
     )
 
 
-def _source(band: StackBand, at: BandPlace, base: Level, level: Level, name: str, nodata: float | None) -> str:
+def _source(band: StackBand, form: StackForm, level: Level, name: str) -> str:
     """A band's pixels as one level of the stack takes them: of its own level that is nearest, yet not coarser."""
-    ratio = max(at.across, at.down)
-    number = max((k for k, own in enumerate(band.levels) if own.factor * ratio <= level.factor), default=0)
+    at, base = place(band, form.base), form.levels[0]
+    ratio, number = max(at.across, at.down), form.source_level(band, level)
     own = band.levels[number]
     if at.same and own.factor == level.factor:
         method = ""
     else:
         method = ' resampling="average"' if own.factor * ratio < level.factor else ' resampling="bilinear"'
-    differs = band.nodata is not None and band.nodata != nodata
+    differs = band.nodata is not None and band.nodata != form.nodata
     kind = "ComplexSource" if differs else "SimpleSource"
     return (
         f'<{kind}{method}><SourceFilename relativeToVRT="0" shared="0">{escape(name)}</SourceFilename>'

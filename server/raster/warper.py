@@ -18,6 +18,7 @@ from affine import Affine
 from rasterio.crs import CRS
 from rasterio.transform import from_bounds
 
+from algorithms.sampling import follow_lines
 from server.raster.dataset import Dataset
 from server.raster.distant import Bounds, native_pixel
 from server.raster.outline import Outline
@@ -69,11 +70,16 @@ class VirtualRaster:
         across, down = min(across, (right - left) / width), min(down, (top - bottom) / height)
         return cls(bounds, max(1, round((right - left) / across)), max(1, round((top - bottom) / down)))
 
-    def overview(self, src: Outline, width: int, height: int) -> int | None:
+    def overview(self, src: Outline, width: int, height: int, *, nearest: bool = True) -> int | None:
         """Number of the source's overview that GDAL takes for an image of so many pixels; None for the source."""
-        ratio = min(self.width / width, self.height / height)
-        fitting = [(factor, number) for number, factor in enumerate(src.factors) if factor < 1.2 * ratio + 0.1]
+        ratio, coarser = min(self.width / width, self.height / height), 1.2 if nearest else 1.0
+        fitting = [(factor, number) for number, factor in enumerate(src.factors) if factor < coarser * ratio + 0.1]
         return max(fitting)[1] if fitting and ratio > 1 else None
+
+    def at(self, dataset: Dataset, level: Level) -> tuple[int, int]:
+        """Its columns and rows where it is made from an overview of a raster."""
+        ratio = dataset.width / level.width  # GDAL takes that of the columns for rows, too
+        return max(1, int(self.width / ratio + 0.5)), max(1, int(self.height / ratio + 0.5))
 
 
 def warped_pixels(
@@ -90,8 +96,7 @@ def warped_pixels(
         height: the image's rows.
         every: whether all bands are read at once.
     """
-    ratio = dataset.width / level.width  # GDAL takes that of the columns for rows, too
-    cols, rows = (max(1, int(size / ratio + 0.5)) for size in (virtual.width, virtual.height))
+    cols, rows = virtual.at(dataset, level)
     if cols > MOST_VIRTUAL * width or rows > MOST_VIRTUAL * height:
         return None
     if every:
@@ -112,9 +117,7 @@ def warped_pixels(
         first, last = np.searchsorted(at_col, (start, end))
         along = (at_col[first:last] - start).astype(np.float64)
         for result, (begin, step) in zip(found, lines, strict=True):
-            position = step[:, None] * along
-            position += begin[:, None] + NEARLY
-            result[:, first:last] = np.floor(position, out=position)
+            follow_lines(result, int(first), begin + NEARLY, step, along)
     return WarpedPixels(*found)
 
 

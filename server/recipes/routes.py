@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from html import escape
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.datastructures import QueryParams
+from starlette.routing import BaseRoute
 from titiler.core.dependencies import TileParams
 from titiler.core.factory import TilerFactory
 
@@ -17,6 +19,7 @@ from server.http.inloop import in_loop, no_environment
 from server.http.matrices import MATRIX_SETS
 from server.http.openapi import PAGE_OR_JSON
 from server.http.pages import TEMPLATES
+from server.http.prepared import add_prepared, prepared_routes
 from server.http.render import render
 from server.http.scenes import SceneExtension
 from server.http.shared import chooser_of, sources_of
@@ -140,6 +143,13 @@ def add_recipes(app: FastAPI) -> None:
         app: The application to add the routes to.
     """
     recipes_of(app)
+    app.get("/recipes", tags=["Recipes"], response_class=HTMLResponse, responses=PAGE_OR_JSON)(list_recipes)
+    add_prepared(app, _recipe_routes())
+
+
+@cache
+def _recipe_routes() -> tuple[BaseRoute, ...]:
+    """Routes of one recipe."""
     dependencies: dict[str, Any] = {  # functions, where TiTiler's annotations name classes
         "reader": open_recipe,
         "reader_dependency": in_loop(RecipeParams),
@@ -167,5 +177,4 @@ def add_recipes(app: FastAPI) -> None:
         ],
         **dependencies,
     )
-    app.get("/recipes", tags=["Recipes"], response_class=HTMLResponse, responses=PAGE_OR_JSON)(list_recipes)
-    app.include_router(factory.router, prefix="/recipes/{name}", tags=["Recipes"])
+    return prepared_routes((factory.router, "/recipes/{name}", "Recipes"))

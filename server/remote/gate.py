@@ -11,8 +11,9 @@ from typing import Final
 
 from cachetools import TTLCache
 
-from server.errors import SourceBusyError, SourceTimeoutError
+from server.errors import AbandonedError, SourceBusyError, SourceTimeoutError
 from server.work.pool import stepped_aside
+from server.work.ticket import current_ticket
 
 REMEMBERED: Final = 1024
 """Hosts known not to have answered."""
@@ -56,7 +57,10 @@ class Gate:
 
         Raises:
             SourceBusyError: too many wait already, and nobody gets an answer.
+            AbandonedError: the running request reads nothing remote.
         """
+        if (ticket := current_ticket.get()) is not None and ticket.local:
+            raise AbandonedError(f"{host} is not asked for what no client wants now")
         with self._freed:
             room = self._rooms.setdefault(host, _Room(self._per_host, moved=time.monotonic()))
             if host in self._silent and room.inside:

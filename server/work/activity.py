@@ -37,6 +37,12 @@ class Activity:
                 self._running -= 1
                 self._since = time.monotonic()
 
+    @property
+    def busy(self) -> bool:
+        """Whether any request is being answered."""
+        with self._lock:
+            return self._running > 0
+
     def lend(self) -> Ticket | None:
         """A ticket that holds until the next request; None while there is no quiet."""
         with self._lock:

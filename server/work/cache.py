@@ -113,6 +113,12 @@ class TileCache:
             return int(self._entries.currsize)
 
     @property
+    def share(self) -> float:
+        """Share of its bound that it holds now."""
+        with self._lock:
+            return float(self._entries.currsize / self._entries.maxsize)
+
+    @property
     def figures(self) -> CacheFigures:
         """Bytes held now, and how often a value was there."""
         with self._lock:

@@ -86,6 +86,9 @@ class Metrics:
         self._misses = Counter(
             "clearsky_cache_misses", "Values not found in a cache.", ["cache", "tier"], registry=registry
         )
+        self._warm_views = Counter(
+            "clearsky_warm_views", "Views that were loaded at start, or could not be.", ["result"], registry=registry
+        )
         self._shared_up = self._gauge(
             "shared_cache_up", "1 while what workers share can be had, 0 while not.", ["cache"], mode="livemin"
         )
@@ -138,6 +141,10 @@ class Metrics:
         """Count an inference: of a watcher of `algorithms.sessions.Sessions`."""
         self._inferences.labels(model).inc()
         self._inference_seconds.observe(seconds)
+
+    def warmed(self, *, loaded: bool) -> None:
+        """Count a view that was to be loaded at start."""
+        self._warm_views.labels("loaded" if loaded else "failed").inc()
 
     def sample(self) -> None:
         """Bring what is looked up to the present."""

@@ -15,13 +15,18 @@ from server.errors import AbandonedError, OverdueError
 class Ticket:
     """Carried by a request into every thread that works for it."""
 
-    def __init__(self, seconds: float | None = None, *, signatures: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, seconds: float | None = None, *, signatures: dict[str, str] | None = None, local: bool = False
+    ) -> None:
         """Make one.
 
         Args:
             seconds: until the answer is due; None: it may take any time.
             signatures: the value of `signatures`.
+            local: the value of `local`.
         """
+        self.local: Final = local
+        """Whether nothing remote is read for the request."""
         self.signatures: Final = signatures
         """By a remote file's name the address, signed or not, that the request's client has given for it; filled by
         `server.remote.signatures`. None: work of the process itself, which may use any that is known."""

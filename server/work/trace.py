@@ -29,6 +29,9 @@ class Trace:
     replacements: tuple[str, ...] = ()
     """Ids of the scenes that were chosen to fill from."""
 
+    remote: bool = False
+    """Whether the state of a remote file was asked for."""
+
     route: str = ""
     """Template of the path that was asked for; empty where no route has it."""
 

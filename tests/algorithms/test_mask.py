@@ -20,6 +20,7 @@ from algorithms.mask import (
 )
 from algorithms.models import INPUT_CELLS, MODELS, CloudModel
 from algorithms.sessions import SESSIONS, Sessions
+from algorithms.windows import STRIDE
 
 Raster = Callable[..., np.ndarray]
 MODEL = MODELS["ukis-6b-l1c"]
@@ -125,11 +126,12 @@ def test_whole_array_is_assembled_from_anchored_windows(inputs: list[np.ndarray]
     values = scene((300, 500))
     classes = cloud_mask(values, ROLES)
     assert len(inputs) == 2 * 3
-    starts = [(y, x) for y in (0, 44) for x in (0, 192, 244)]
+    starts = [(y, x) for y in (0, 44) for x in (0, STRIDE, 244)]
     for (y, x), window in zip(starts, inputs, strict=True):
         np.testing.assert_array_equal(window, values[:, y : y + 256, x : x + 256])
-    ramp = np.sin(np.pi / 2 * (np.arange(64) + 0.5) / 64) ** 2
-    profile = np.concatenate([ramp, np.ones(128), ramp[::-1]])
+    overlap = 256 - STRIDE
+    ramp = np.sin(np.pi / 2 * (np.arange(overlap) + 0.5) / overlap) ** 2
+    profile = np.concatenate([ramp, np.ones(256 - 2 * overlap), ramp[::-1]])
     total, weight = np.zeros((2, 300, 500)), np.zeros((300, 500))
     for (y, x), window in zip(starts, list(inputs), strict=True):
         probabilities = np.rint(255 * SESSIONS.probabilities(MODEL, window, np.ones((256, 256), bool))[1:])

@@ -11,7 +11,7 @@ from scipy import ndimage
 from algorithms import sampling
 from algorithms.border import Border
 
-LOOPS = ("spread_nodes", "look_up", "sample_fields", "add_border")
+LOOPS = ("spread_nodes", "look_up", "sample_fields", "add_border", "follow_lines")
 POINTS = 700
 
 
@@ -61,7 +61,10 @@ def calls(loops: Any) -> list[np.ndarray]:
         found.append(sampled)
     added = rng.standard_normal((4, POINTS)).astype(np.float32)
     loops["add_border"](added, rows, cols, (0, 32, 8, 64), border(), np.array([2, 0]), 2)
-    return [*found, added]
+    lines = np.zeros((20, 40), np.intp)
+    along = np.arange(30) + 0.5
+    loops["follow_lines"](lines, 4, rng.uniform(-50, 9, 20), rng.uniform(0, 2, 20), along)
+    return [*found, added, lines]
 
 
 def test_compiled_loops_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:

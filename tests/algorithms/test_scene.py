@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from algorithms import fill_clouds
-from algorithms.models import INPUT_CELLS
-from algorithms.sample import SQUARE_CELLS, SQUARES, sample_squares, sampled
+from algorithms.sample import PLOT_CELLS, SQUARE_CELLS, SQUARES, sample_plots, sample_squares, sampled
 from algorithms.scene import FEW_BEND, SAMPLE_CELLS, SceneFit, fit_scene
-from algorithms.windows import window_count, window_start, windows_over
+from algorithms.windows import window_count
 
 MIX = np.array([[0.9, 0.2, -0.1], [0.1, 0.7, 0.3], [-0.2, 0.4, 1.1]])
 OFFSET = np.array([150.0, -80.0, 400.0])
@@ -218,23 +217,25 @@ lengths = st.one_of(st.integers(1, 3000), st.integers(256, 12000))
 @example(2369, 1)
 @example(100, 3000)
 @example(2500, 150)
-def test_squares_stand_in_single_windows_apart_from_each_other(rows: int, cols: int) -> None:
-    squares = sample_squares((rows, cols))
+def test_squares_stand_in_plots_apart_from_each_other(rows: int, cols: int) -> None:
+    squares, plots = sample_squares((rows, cols)), sample_plots((rows, cols))
     if window_count(rows) * window_count(cols) <= SQUARES:
-        assert squares is None
+        assert squares is plots is None
         return
     assert squares is not None
-    assert 4 <= len(squares) <= SQUARES
-    for y, x in squares:
-        assert (y.stop - y.start, x.stop - x.start) == (min(SQUARE_CELLS, rows), min(SQUARE_CELLS, cols))
-        assert 0 <= y.start < y.stop <= rows
-        assert 0 <= x.start < x.stop <= cols
-    for axis, length in ((0, rows), (1, cols)):
-        sides = sorted({(square[axis].start, square[axis].stop) for square in squares})
-        assert all(one[1] <= two[0] for one, two in pairwise(sides)), "squares overlap"
-        for start, stop in sides:
-            # Only beside the last window, which overlaps the one before by more than usual, there may be a second.
-            assert len(windows_over(start, stop, length)) <= 2
+    assert plots is not None
+    assert 4 <= len(squares) == len(plots) <= SQUARES
+    for square, plot in zip(squares, plots, strict=True):
+        for side, around, length in zip(square, plot, (rows, cols), strict=True):
+            assert side.stop - side.start == min(SQUARE_CELLS, length)
+            assert around.stop - around.start == min(PLOT_CELLS, length)
+            assert around.start % PLOT_CELLS == 0
+            assert 0 <= around.start <= side.start < side.stop <= around.stop <= length
+            before, after = side.start - around.start, around.stop - side.stop
+            assert 0 <= after - before <= 1, "a square has as much around it on every side"
+    for axis in (0, 1):
+        sides = sorted({(plot[axis].start, plot[axis].stop) for plot in plots})
+        assert all(one[1] <= two[0] for one, two in pairwise(sides)), "plots overlap"
 
 
 @pytest.mark.parametrize("width", [1, 60, 100])
@@ -275,8 +276,6 @@ def test_sample_of_the_clear_cells() -> None:
         np.testing.assert_array_equal(part.reshape(SQUARE_CELLS, SQUARE_CELLS), large[square])
     several = sampled(np.stack([large, ~large]))
     np.testing.assert_array_equal(several, np.stack([chosen, ~chosen]))
-    assert window_start(0, 1100) == 0
-    assert INPUT_CELLS >= 2 * SQUARE_CELLS
 
 
 def two_covers(n: int = 120) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from algorithms.models import INPUT_CELLS
 from algorithms.windows import STRIDE, Window, blend, window_count, window_start, windows_over
 
-SHAPES = [(100, 700), (256, 256), (257, 449), (448, 641), (650, 300), (1, 1)]
+SHAPES = [(100, 700), (256, 256), (257, 481), (480, 705), (650, 300), (1, 1)]
 
 
 @cache
@@ -92,9 +92,9 @@ def test_blend_is_the_mean_under_squared_sine_weights(shape: tuple[int, int]) ->
     profile = np.ones(INPUT_CELLS)
     profile[:overlap], profile[-overlap:] = ramp, ramp[::-1]
     total, weight = np.zeros((2, *shape)), np.zeros(shape)
-    for i in range(max(1, math.ceil((shape[0] - 256) / 192) + 1)):
-        for j in range(max(1, math.ceil((shape[1] - 256) / 192) + 1)):
-            y, x = (min(k * 192, max(0, n - 256)) for k, n in zip((i, j), shape, strict=True))
+    for i in range(max(1, math.ceil((shape[0] - 256) / STRIDE) + 1)):
+        for j in range(max(1, math.ceil((shape[1] - 256) / STRIDE) + 1)):
+            y, x = (min(k * STRIDE, max(0, n - 256)) for k, n in zip((i, j), shape, strict=True))
             h, w = min(256, shape[0]), min(256, shape[1])
             part = np.outer(profile, profile)[:h, :w]
             total[:, y : y + h, x : x + w] += part * content((i, j))[:, :h, :w]
@@ -104,21 +104,26 @@ def test_blend_is_the_mean_under_squared_sine_weights(shape: tuple[int, int]) ->
 
 
 def test_outside_the_overlaps_a_cell_has_its_windows_own_value() -> None:
-    result = whole((448, 641))
-    np.testing.assert_array_equal(result[:, :192, :192], content((0, 0))[:, :192, :192])
-    np.testing.assert_array_equal(result[:, 256:, 256:384], content((1, 1))[:, 64:, 64:192])
+    overlap = INPUT_CELLS - STRIDE
+    result = whole((INPUT_CELLS + STRIDE, INPUT_CELLS + 2 * STRIDE))
+    np.testing.assert_array_equal(result[:, :STRIDE, :STRIDE], content((0, 0))[:, :STRIDE, :STRIDE])
+    inner = np.s_[:, overlap:, overlap:STRIDE]
+    np.testing.assert_array_equal(result[:, 256:, 256 : 2 * STRIDE], content((1, 1))[inner])
 
 
 def test_overlaps_go_smoothly_from_one_window_to_the_other() -> None:
     def step(window: Window) -> np.ndarray:
         return np.full((2, INPUT_CELLS, INPUT_CELLS), 255 * (window[1] % 2), np.uint8)
 
-    line = blend(step, (0, 1), (0, 448), (1, 448))[0, 0].astype(int)
-    assert (line[:192] == 0).all()
-    assert (line[256:] == 255).all()
+    length = INPUT_CELLS + STRIDE
+    line = blend(step, (0, 1), (0, length), (1, length))[0, 0].astype(int)
+    assert (line[:STRIDE] == 0).all()
+    assert (line[INPUT_CELLS:] == 255).all()
     assert (np.diff(line) >= 0).all()
-    assert np.diff(line).max() <= 7
-    np.testing.assert_allclose(line[192:256] + line[192:256][::-1], 255, atol=1)
+    overlap = INPUT_CELLS - STRIDE
+    assert np.diff(line).max() <= 255 * np.pi / 2 / overlap + 1  # the steepest a squared sine gets
+    ramp = line[STRIDE:INPUT_CELLS]
+    np.testing.assert_allclose(ramp + ramp[::-1], 255, atol=1)
 
 
 def test_only_the_windows_that_touch_the_rectangle_are_fetched() -> None:
@@ -131,5 +136,5 @@ def test_only_the_windows_that_touch_the_rectangle_are_fetched() -> None:
     blend(fetch, (0, 100), (256, 384), (2000, 2000))
     assert fetched == [(0, 1)]
     fetched.clear()
-    blend(fetch, (191, 193), (191, 192), (2000, 2000))
+    blend(fetch, (STRIDE - 1, STRIDE + 1), (STRIDE - 1, STRIDE), (2000, 2000))
     assert fetched == [(0, 0), (1, 0)]

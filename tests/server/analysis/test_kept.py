@@ -64,9 +64,9 @@ def test_a_box_from_kept_blocks_is_the_box_itself(analysis: Analysis, plane: Pla
     assert SESSIONS.inferences() == runs
 
 
-def test_squares_find_all_masks_they_look_at(analysis: Analysis, plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_groups_find_all_masks_they_look_at(analysis: Analysis, plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (server.analysis.engine, server.export.plan):
-        monkeypatch.setattr(module, "SQUARE_BLOCKS", 1)
+        monkeypatch.setattr(module, "GROUP_BLOCKS", (1, 1))
     numbers = [(0, 1), (1, 1)]
     around = ground_around(plane, numbers)
     assert around.shape < plane.shape
@@ -81,5 +81,5 @@ def test_squares_find_all_masks_they_look_at(analysis: Analysis, plane: Plane, m
     analysis.pairs.scene(plane, 1)
     assert refined
     refined.clear()
-    analysis.squares(plane, numbers)
+    analysis.groups(plane, numbers)
     assert refined == []

@@ -15,9 +15,9 @@ from tests.helpers.service import application, raster
 
 def test_a_sampled_scene_is_the_same_whichever_part_is_asked_first(tmp_path: Path) -> None:
     """A scene too large to be fitted whole, half of it under one cloud; three bands, so that no network runs."""
-    size = 1296
+    size = 1440
     assert sample_squares((size // 2, size // 2)) is not None
-    part = make_pair(size=(324, 324), bands=3)
+    part = make_pair(size=(360, 360), bands=3)
     ground, other = (np.tile(image, (1, 4, 4)) for image in (part.truth, part.replacement))
     ground[:, :, 600:] += 200  # so that the scene's squares differ
     mask = np.zeros((size, size), bool)

@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 
 from server.http.logs import configure_logs
 from server.http.observation import Observed
+from server.http.recent import RecentViews
 from server.settings import LogFormat, LogLevel
 from server.work.figures import Figures
 from server.work.metrics import Metrics
@@ -166,7 +167,7 @@ def observed(app: Any, lines: Log) -> tuple[str, str]:
         return
 
     async def ask() -> None:
-        await Observed(app, metrics=metrics)(scope, receive, send)
+        await Observed(app, metrics=metrics, recent=RecentViews(None, ()))(scope, receive, send)
 
     with suppress(RuntimeError):
         anyio.run(ask)

@@ -106,6 +106,47 @@ def test_the_image_is_that_of_rio_tiler(tmp_path: Path, profile: dict[str, Any])
     assert different < 1e-4 * total
 
 
+@pytest.mark.parametrize(
+    ("profile", "methods"),
+    [
+        ({"overviews": (2, 4)}, ("bilinear", "cubic", "cubic_spline", "lanczos", "average")),
+        ({"overviews": (2, 4), "nodata": None}, ("bilinear", "average")),
+        ({"dtype": "float32", "nodata": float("nan")}, ("bilinear", "cubic")),
+        ({"count": 1, "overviews": (3,), **DEGREES}, ("bilinear", "lanczos")),
+    ],
+    ids=str,
+)
+def test_so_are_smoothly_resampled_images(tmp_path: Path, profile: dict[str, Any], methods: tuple[str, ...]) -> None:
+    """Coarser than the raster they are averages; finer ones are its pixels, whatever the method."""
+    url = write(tmp_path / "raster.tif", **profile)
+    rasters, total, different, smooth = cached(url), 0, 0, 0
+    dataset, every = rasters.sources.dataset(url), tuple(range(1, 1 + profile.get("count", 3)))
+    with Reader(url) as reader:
+        for zoom in (12, 13, 15):
+            tile = tiles(url, zoom)[0]
+            nearest = gathered(rasters, dataset, (1,), wanted_tile(tile), {})
+            for bands, method in [*((every[:1], method) for method in methods), (every, methods[0])]:
+                image = gathered(rasters, dataset, bands, wanted_tile(tile), {"resampling_method": method})
+                stock = reader.tile(*tile, indexes=bands, resampling_method=method)
+                assert image is not None
+                assert nearest is not None
+                assert (image.bounds, image.array.dtype) == (stock.bounds, stock.array.dtype)
+                hidden = np.ma.getmaskarray(image.array) != np.ma.getmaskarray(stock.array)
+                different += int(((image.array.filled(199) != stock.array.filled(199)) | hidden).sum())
+                total += hidden.size
+                smooth += int((image.array[0].filled(199) != nearest.array[0].filled(199)).any())
+    assert smooth or profile.get("count") == 1  # all bands are read otherwise, at the image's resolution
+    assert different < 5e-4 * total  # a pixel as above enters into all around it
+
+
+@pytest.mark.parametrize(("method", "nodata"), [("mode", 0), ("gauss", 0), ("cubic", None)])
+def test_other_methods_are_left_to_rio_tiler(tmp_path: Path, method: str, nodata: float | None) -> None:
+    url = write(tmp_path / "raster.tif", nodata=nodata)
+    rasters = cached(url)
+    wanted = wanted_tile(tiles(url, 13)[0])
+    assert gathered(rasters, rasters.sources.dataset(url), (1,), wanted, {"resampling_method": method}) is None
+
+
 def test_a_row_that_is_bent_is_divided_as_gdal_does(tmp_path: Path) -> None:
     """Far from the middle of its zone a row of a coarse raster is no straight line of it."""
     transform = Affine(400, 0, 300000, 0, -400, 8000000)
@@ -139,7 +180,7 @@ def test_pieces_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("options", "crs"),
     [
-        ({"resampling_method": "bilinear"}, 3857),
+        ({"reproject_method": "bilinear"}, 3857),
         ({"reproject_method": "cubic"}, 3857),
         ({"nodata": 7}, 3857),
         ({"unscale": True}, 3857),

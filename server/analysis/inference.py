@@ -1,0 +1,149 @@
+"""Cached inferences: windows of a scene's lattice, and mosaics of the plots of its sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+
+from algorithms.bands import role_indexes
+from algorithms.mask import window_probabilities
+from algorithms.models import INPUT_CELLS, CloudModel
+from algorithms.sample import MOSAIC
+from algorithms.windows import Window, blend, window_start, windows_over
+from server.analysis.keys import WindowKey
+from server.analysis.plane import LayerClouds
+from server.analysis.sampled import plots
+from server.raster.announcing import announce
+from server.raster.cache import RasterCache
+from server.raster.grid import Box, Grid
+from server.raster.layer import Layer
+from server.work.cache import TileCache
+from server.work.pool import FairPool
+
+InferencePlace = Window | int
+"""A window of the lattice, or the number of a mosaic: whatever takes one inference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """A network at work on a layer."""
+
+    layer: Layer
+    """What it looks at."""
+    model: CloudModel
+    """The network."""
+    grid: Grid
+    """The level."""
+    sensitivity: int
+    """How readily a cell counts as covered."""
+    plot: Box | None
+    """The plot of the sample that is looked at; None: the scene's lattice."""
+
+    @classmethod
+    def of(cls, clouds: LayerClouds) -> Inference | None:
+        """The inference that finds the clouds, on the level that they are on; None where a user's mask gives them."""
+        source = clouds.source
+        if source.model is None:
+            return None
+        return cls(clouds.seen, source.model, clouds.grid, source.sensitivity, clouds.plot)
+
+    def key(self, look: InferencePlace) -> WindowKey:
+        """The cache key of a look's probabilities."""
+        return WindowKey(self.layer, self.model.fingerprint, self.grid, look)
+
+    def cells(self, look: InferencePlace) -> list[Box]:
+        """The cells that a look is at: one box, or those of a mosaic, see `MOSAIC`."""
+        if isinstance(look, int):
+            return plots(self.grid)[look * len(MOSAIC) : (look + 1) * len(MOSAIC)]
+        top, left = window_start(look[0], self.grid.rows), window_start(look[1], self.grid.cols)
+        return [Box(top, top + INPUT_CELLS, left, left + INPUT_CELLS).clip(self.grid.shape)]
+
+    def looks(self, box: Box) -> Iterator[InferencePlace]:
+        """What has to be looked at for a box inside the scene."""
+        if self.plot is not None:
+            return iter([self.place[0]])
+        rows, cols = self.grid.shape
+        return product(windows_over(box.top, box.bottom, rows), windows_over(box.left, box.right, cols))
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """The mosaic that the plot is in, and which of its plots it is."""
+        assert self.plot is not None  # noqa: S101  (asked of a plot)
+        return divmod(plots(self.grid).index(self.plot), len(MOSAIC))
+
+
+class Inferences:
+    """Probabilities of any layer, each computed once and kept in a byte-bounded cache."""
+
+    def __init__(self, rasters: RasterCache, cache: TileCache, pool: FairPool) -> None:
+        self._rasters = rasters
+        self._cache = cache
+        self._pool = pool
+
+    def _look(self, inference: Inference, look: InferencePlace) -> npt.NDArray[np.uint8]:
+        """Probabilities of one look, from the cache or the network."""
+        layer, model = inference.layer, inference.model
+
+        def compute() -> npt.NDArray[np.uint8]:
+            target = layer.target
+            picked = list(role_indexes(target.names, model.bands))
+            scale, offset = (
+                np.asarray(v, np.float32)[:, None, None]
+                for v in zip(*((target.scales[band], target.offsets[band]) for band in picked), strict=True)
+            )
+            boxes = inference.cells(look)
+            parts = [self._rasters.cells(layer, inference.grid, box) for box in boxes]
+            values, valid = [part.values[picked] * scale + offset for part in parts], [part.valid for part in parts]
+            if isinstance(look, int):
+                return window_probabilities(*_mosaic(values, valid), model)
+            return window_probabilities(values[0], valid[0], model)
+
+        return self._cache.get(inference.key(look), compute)
+
+    def prefetch(self, wanted: Iterable[tuple[Inference, Box]]) -> None:
+        """Run the networks on everything that the boxes inside the scene need, side by side."""
+        missing: dict[WindowKey, tuple[Inference, InferencePlace]] = {}
+        for inference, box in wanted:
+            missing |= {inference.key(look): (inference, look) for look in self.missing(inference, box)}
+        self._cache.load(missing)
+        missing = {key: wanted for key, wanted in missing.items() if not self._cache.peek(key)}
+        self._announce(missing.values())
+        self._pool.run([partial(self._look, inference, look) for inference, look in missing.values()])
+
+    def _announce(self, looks: Iterable[tuple[Inference, InferencePlace]]) -> None:
+        """Announce what will be read, so that the bytes of remote rasters come in few requests."""
+        boxes: dict[tuple[Layer, Grid], list[Box]] = {}
+        for inference, look in looks:
+            boxes.setdefault((inference.layer, inference.grid), []).extend(inference.cells(look))
+        for (layer, grid), wanted in boxes.items():
+            announce(self._rasters.sources, layer, grid, wanted)
+
+    def missing(self, inference: Inference, box: Box) -> Iterator[InferencePlace]:
+        """Looks for a box inside the scene that are not cached yet."""
+        return (look for look in inference.looks(box) if not self._cache.peek(inference.key(look)))
+
+    def probabilities(self, inference: Inference, box: Box) -> npt.NDArray[np.uint8]:
+        """(2, h, w) probabilities of cloud and of shadow, 255 = 1, over a box inside the scene, or inside the plot."""
+        if (plot := inference.plot) is None:
+            fetch = partial(self._look, inference)
+            return blend(fetch, (box.top, box.bottom), (box.left, box.right), inference.grid.shape)
+        number, place = inference.place
+        part = self._look(inference, number)[(slice(None), *MOSAIC[place])]
+        return part[(slice(None), *box.within(plot))]
+
+
+def _mosaic(
+    values: list[npt.NDArray[np.float32]], valid: list[npt.NDArray[np.bool_]]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """The window (B, 256, 256) that plots make together, and where it has data."""
+    seen = np.zeros((len(values[0]), INPUT_CELLS, INPUT_CELLS), np.float32)
+    there = np.zeros(seen.shape[1:], bool)
+    for (rows, cols), part, has in zip(MOSAIC, values, valid, strict=False):
+        at = slice(rows.start, rows.start + has.shape[0]), slice(cols.start, cols.start + has.shape[1])
+        seen[(slice(None), *at)], there[at] = part, has
+    return seen, there
