@@ -96,7 +96,7 @@ def asked(client: TestClient, tile: morecantile.Tile, params: Params) -> Cost:
 
 def ready(folder: str, other: Params, tile: morecantile.Tile) -> None:
     """All that a process does once has been done: libraries and compiled loops loaded, another raster filled."""
-    with application(folder) as client:
+    with application(folder, request_timeout=3600) as client:
         client.get(tile_path(tile, "webp"), params=other)
     compiled_loops().wait()
 
@@ -151,12 +151,12 @@ def main() -> None:
 
         def first(tile: morecantile.Tile, wanted: Params) -> tuple[Cost, Cost]:
             """The first tile of a scene, and the same once more."""
-            with application(str(folder)) as client:
+            with application(str(folder), request_timeout=3600) as client:
                 return asked(client, tile, wanted), asked(client, tile, wanted)
 
         row("first of a scene", [first(tile, params)[0] for tile in tiles[: args.firsts]], read, unit())
         if args.places:
-            with application(str(folder)) as client:
+            with application(str(folder), request_timeout=3600) as client:
                 asked(client, tiles[0], params)
                 places = [asked(client, tile, params) for tile in tiles[args.firsts :]]
             row("at a new place", places, read, unit())
