@@ -134,12 +134,12 @@ def _of_window(
     method: str,
     shared: LayerPieces | None,
 ) -> ImageData | None:
-    """An image in the raster's own CRS; None as above, for the rim of a raster, and for scenes.
+    """An image in the raster's own CRS; None as above, for the rim of a raster, with a mask, and for scenes.
 
     Of several files GDAL takes another overview now and then, and interpolates between grids at the image's resolution.
     """
     window = WindowOfRaster.of(outline, wanted.bounds)
-    if window is None or method != "nearest" or dataset.parts:
+    if window is None or method != "nearest" or dataset.parts or outline.masked:
         return None
     level_of = partial(overview_level, rasters, dataset)
     overview = window.overview(level_of, len(outline.factors), wanted.width, wanted.height)
@@ -157,22 +157,23 @@ def _taken(
     rows, cols, nodata, level = pixels.rows, pixels.cols, outline.nodata, pieces.level
     box = Box(int(rows.min()), int(rows.max()) + 1, int(cols.min()), int(cols.max()) + 1)
     if box == box.clip((level.height, level.width)) and only is None:
-        if (values := _at(pieces, rows, cols, box)) is None:
+        if (found := _at(pieces, rows, cols, box)) is None:
             return None
-        outside = np.zeros(rows.shape, bool)
+        values, outside = found
     else:
         inside = (rows >= 0) & (rows < level.height) & (cols >= 0) & (cols < level.width)
         inside &= True if only is None else only
         values = np.full((count, *rows.shape), 0 if nodata is None else nodata, outline.dtypes[0])
+        outside = ~inside
         at = np.flatnonzero(inside)
         if len(at):
             row, col = rows.ravel().take(at), cols.ravel().take(at)
             box = Box(int(row.min()), int(row.max()) + 1, int(col.min()), int(col.max()) + 1)
             if (found := _at(pieces, row, col, box)) is None:
                 return None
-            for band, some in zip(values, found, strict=True):
+            for band, some in zip(values, found[0], strict=True):
                 band.put(at, some)
-        outside = ~inside
+            outside.put(at, found[1])
     if nodata is None:
         return np.ma.MaskedArray(values, np.broadcast_to(outside, values.shape).copy())
     return np.ma.MaskedArray(values, np.isnan(values) if np.isnan(nodata) else values == nodata)
@@ -180,8 +181,8 @@ def _taken(
 
 def _at(
     pieces: PixelPieces, rows: npt.NDArray[np.intp], cols: npt.NDArray[np.intp], box: Box
-) -> npt.NDArray[Any] | None:
-    """(B, ...) pixels in a box; None as above."""
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]] | None:
+    """(B, ...) pixels in a box, 0 where a mask hides them, and where it does; None as above."""
     at = rows * (box.right - box.left)
     at += cols
     at -= box.top * (box.right - box.left) + box.left
@@ -192,7 +193,11 @@ def _at(
     for band, taken in zip(bands, values, strict=True):
         # Any place is within: `clip` saves numpy a second look at each.
         band.ravel().take(at, mode="clip", out=taken)
-    return values
+    if (masked := pieces.hidden(box)) is None:
+        return values, np.zeros(at.shape, bool)
+    hidden = masked.ravel().take(at)
+    values[:, hidden] = 0
+    return values, hidden
 
 
 def _image(
