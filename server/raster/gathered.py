@@ -135,12 +135,12 @@ def _of_window(
     method: str,
     shared: LayerPieces | None,
 ) -> ImageData | None:
-    """An image in the raster's own CRS; None as above, for the rim of a raster, and for scenes.
+    """An image in the raster's own CRS; None as above, for the rim of a raster, with a mask, and for scenes.
 
     Of several files GDAL takes another overview now and then, and interpolates between grids at the image's resolution.
     """
     window = WindowOfRaster.of(outline, wanted.bounds)
-    if window is None or method != "nearest" or dataset.parts:
+    if window is None or method != "nearest" or dataset.parts or outline.masked:
         return None
     level_of = partial(overview_level, rasters, dataset)
     overview = window.overview(level_of, len(outline.factors), wanted.width, wanted.height)
@@ -160,16 +160,24 @@ def _taken(
     void = 0 if nodata is None else nodata
     make = np.empty if inside == rows.size else partial(np.full, fill_value=void)
     values: npt.NDArray[Any] = make((count, *rows.shape), dtype=outline.dtypes[0])
+    hidden: npt.NDArray[np.bool_] | None = None
+
+    def which(some: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        found = np.zeros((1, *rows.shape), bool)
+        take_pixels(found, [some], rows, cols, extent, only)
+        return np.asarray(found[0])
+
     if inside:
         bands, doubtful = pieces.over(Box(*extent))
-        if doubtful is not None:
-            doubt = np.zeros((1, *rows.shape), bool)
-            take_pixels(doubt, [doubtful], rows, cols, extent, only)
-            if doubt.any():
-                return None
+        if doubtful is not None and which(doubtful).any():
+            return None
         take_pixels(values, bands, rows, cols, extent, only)
+        if (masked := pieces.hidden(Box(*extent))) is not None:
+            hidden = which(masked)
+            values[:, hidden] = 0
     if nodata is None:
         outside = np.zeros(rows.shape, bool) if inside == rows.size else ~within(rows, cols, shape, only)
+        outside |= False if hidden is None else hidden
         return np.ma.MaskedArray(values, np.broadcast_to(outside, values.shape).copy())
     return np.ma.MaskedArray(values, np.isnan(values) if np.isnan(nodata) else values == nodata)
 

@@ -44,6 +44,11 @@ def file_version(url: str, remotes: Remotes) -> str:
     return _local_version(Path(url).stat(), sidecars)
 
 
+def has_mask_beside(version: str) -> bool:
+    """Whether a local file in some state, see `file_version`, has its mask in a side-car."""
+    return ".msk" in version
+
+
 def _lstat(path: str) -> os.stat_result | None:
     try:
         return os.lstat(path)

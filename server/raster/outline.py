@@ -56,14 +56,22 @@ class Outline:
     statistics: tuple[dict[str, str], ...]
     """Metadata of each band that rio-tiler takes for its least and greatest value; may be no numbers."""
     plain: bool
-    """Whether it is north up, of real numbers of one type, and pixels alone show where it has data and what it shows:
-    without ground control points, band of alpha, mask or colour table."""
+    """Whether it is north up, of real numbers of one type, and pixels alone, or a mask next to them, show where it has
+    data and what it shows: without ground control points, band of alpha or colour table."""
+    masked: bool = False
+    """Whether a mask in the file says which pixels have data."""
 
     @classmethod
-    def of(cls, src: Any) -> Outline:
-        """An open raster's."""
+    def of(cls, src: Any, *, mask_beside: bool = False) -> Outline:
+        """An open raster's.
+
+        Args:
+            src: the raster.
+            mask_beside: whether its mask, if it has one, is a file of its own, of which GDAL takes other overviews.
+        """
         flags = [set(band) for band in src.mask_flag_enums]
         kinds = {ColorInterp.alpha, ColorInterp.palette}
+        masked = not mask_beside and src.nodata is None and all(band == {MaskFlags.per_dataset} for band in flags)
         return cls(
             crs=src.crs,
             transform=src.transform,
@@ -86,7 +94,8 @@ class Outline:
             and len(set(map(repr, src.nodatavals))) == 1  # NaN is not itself
             and "complex" not in src.dtypes[0]
             and kinds.isdisjoint(src.colorinterp)
-            and all(band in _OWN_PIXELS for band in flags),
+            and (masked or all(band in _OWN_PIXELS for band in flags)),
+            masked=masked,
         )
 
     @classmethod
@@ -114,6 +123,7 @@ class Outline:
             block=STACK_BLOCK,
             statistics=({},) * count,
             plain=is_north_up(base.affine) and whole and not masked,
+            masked=masked,
         )
 
     @property

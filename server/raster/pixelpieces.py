@@ -20,8 +20,8 @@ from server.remote.files import is_remote
 
 Bands = Sequence[npt.NDArray[Any]] | npt.NDArray[Any]
 """(h, w) pixels of each band."""
-Doubtful = npt.NDArray[np.bool_] | None
-"""(h, w), pixels whose values may not be those stored; None for none."""
+Some = npt.NDArray[np.bool_] | None
+"""(h, w), which pixels; None for none."""
 
 
 class PixelPieces(Protocol):
@@ -31,8 +31,11 @@ class PixelPieces(Protocol):
     def level(self) -> Level:
         """Their size."""
 
-    def over(self, box: Box) -> tuple[Bands, Doubtful]:
-        """Those over a box inside of it."""
+    def over(self, box: Box) -> tuple[Bands, Some]:
+        """Those over a box inside of it, and which may have other values than those stored."""
+
+    def hidden(self, box: Box) -> Some:
+        """Which pixels over a box inside of it a mask hides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +48,19 @@ class FilePieces:
     overview: int | None
     level: Level
     side: int
+    masked: bool
 
-    def over(self, box: Box) -> tuple[Bands, Doubtful]:
+    def over(self, box: Box) -> tuple[Bands, Some]:
         """See `PixelPieces`."""
         url, version, stored = self.dataset.url, self.dataset.version, self.rasters.stored
         return stored.of_file(url, version, self.overview, self.level, self.bands, box, self.side), None
+
+    def hidden(self, box: Box) -> Some:
+        """See `PixelPieces`."""
+        url, version, stored = self.dataset.url, self.dataset.version, self.rasters.stored
+        if not self.masked:
+            return None
+        return np.asarray(stored.of_file(url, version, self.overview, self.level, (), box, self.side) == 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +74,13 @@ class StackPieces:
     level: Level
     sides: tuple[int, ...]
 
-    def over(self, box: Box) -> tuple[Bands, Doubtful]:
+    def over(self, box: Box) -> tuple[Bands, Some]:
         """See `PixelPieces`."""
         return self.rasters.stored.of_stack(self.url, self.bands, self.form, self.level, box, self.sides), None
+
+    def hidden(self, _box: Box) -> Some:
+        """None: scenes with masks are not taken from pieces."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +98,21 @@ class LayerPieces:
         dataset = self.layer.dataset
         return Level(1, dataset.width, dataset.height)
 
-    def over(self, box: Box) -> tuple[Bands, Doubtful]:
+    def over(self, box: Box) -> tuple[Bands, Some]:
         """See `PixelPieces`."""
         self.rasters.announce_pixels(self.layer, box)
         pixels = self.rasters.pixels(self.layer, box, bands=self.positions)
         guessed = pixels.valid & ~pixels.whole  # bands without a number, for the analysis
         return pixels.values, guessed if guessed.any() else None
 
+    def hidden(self, _box: Box) -> Some:
+        """None: they are not taken where there is a mask."""
+        return None
+
     def fit(self, outline: Outline) -> bool:
-        """Whether they are a raster's pixels, in its type and on its grid."""
+        """Whether they are a raster's pixels, in its type and on its grid, and no mask hides some."""
         own = stack_outline(self.layer.dataset.parts) if self.layer.dataset.parts else outline
-        return (own.dtypes[0], repr(own.nodata), own.transform, own.width, own.height) == (
+        return not outline.masked and (own.dtypes[0], repr(own.nodata), own.transform, own.width, own.height) == (
             outline.dtypes[0],
             repr(outline.nodata),
             outline.transform,
@@ -143,7 +162,9 @@ def pieces_of(
     seen = rasters.sources.outline(dataset.url, dataset.version, overview)
     level = Level(1, seen.width, seen.height) if overview is None else overview_level(rasters, dataset, overview)
     side = piece_pixels(dataset.url, seen.block)
-    return None if side is None else FilePieces(rasters, dataset, bands, overview, level, side)
+    if seen.masked != outline_of(rasters, dataset).masked:  # a mask without overviews
+        return None
+    return None if side is None else FilePieces(rasters, dataset, bands, overview, level, side, seen.masked)
 
 
 def _of_stack(

@@ -16,6 +16,7 @@ import cachetools
 from algorithms.errors import ParameterError
 from server.raster.dataset import Dataset, describe
 from server.raster.documents import may_be_document, read_document
+from server.raster.mounting import has_mask_beside
 from server.raster.opening import open_raster, open_stack
 from server.raster.outline import Outline
 from server.raster.places import FilePlaces
@@ -152,7 +153,7 @@ class Sources:
 
     def _outline(self, url: str, version: str, overview: int | None) -> Outline:
         with self.open(url, version, overview=overview) as src:
-            return Outline.of(src)
+            return Outline.of(src, mask_beside=has_mask_beside(version))
 
     @contextmanager
     def open_described(self, dataset: Dataset) -> Iterator[Any]:

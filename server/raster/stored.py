@@ -43,7 +43,7 @@ def piece_pixels(url: str, block: tuple[int, int]) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """The cache key of a piece of pixels as they are stored, of some bands of a raster or one of its overviews."""
+    """The cache key of a piece of pixels as they are stored, of bands or the mask of a raster or an overview."""
 
     url: str
     version: str
@@ -116,7 +116,7 @@ class StoredPixels:
             version: its state.
             overview: which of its overviews, from 0; None for the raster itself.
             size: of the raster or overview.
-            bands: 1-based.
+            bands: 1-based; none for the mask, (h, w).
             box: the pixels.
             side: of the pieces, see `piece_pixels`.
         """
@@ -128,7 +128,7 @@ class StoredPixels:
             with self._sources.open(url, version, overview=overview) as src:
                 if is_remote(url):
                     missing = [grid.block(number, side) for number in keys if not self._cache.peek(keys[number])]
-                    self._sources.announce(url, version, block_spans(src, bands, missing))
+                    self._sources.announce(url, version, block_spans(src, bands or (1,), missing))
                 yield src
 
         with _once(opened) as src:
@@ -197,5 +197,6 @@ def _once(opening: Callable[[], AbstractContextManager[Any]]) -> Iterator[Opened
 
 
 def _read(src: Opened, bands: int | tuple[int, ...], box: Box) -> npt.NDArray[Any]:
-    values: npt.NDArray[Any] = src().read(bands, window=Window(box.left, box.top, *box.shape[::-1]))
+    window = Window(box.left, box.top, *box.shape[::-1])
+    values: npt.NDArray[Any] = src().read_masks(1, window=window) if bands == () else src().read(bands, window=window)
     return values

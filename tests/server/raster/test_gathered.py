@@ -139,6 +139,41 @@ def test_so_are_smoothly_resampled_images(tmp_path: Path, profile: dict[str, Any
     assert different < 5e-4 * total  # a pixel as above enters into all around it
 
 
+def write_masked(path: Path, *, inside: bool) -> str:
+    """A raster with a mask, both with overviews; the mask in the file or next to it."""
+    url = write(path, dtype="uint8", nodata=None)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=inside):
+        with rasterio.open(url, "r+") as dst:
+            dst.write_mask(np.random.default_rng(0).random(SHAPE) > 0.3)
+        with rasterio.open(url, "r+") as dst:
+            dst.build_overviews((2, 4), Resampling.nearest)
+    return url
+
+
+def test_a_mask_in_the_file_hides_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = write_masked(tmp_path / "raster.tif", inside=True)
+    rasters, images, different, total = cached(url), [], 0, 0
+    dataset = rasters.sources.dataset(url)
+    with Reader(url) as reader:
+        for zoom in (11, 12, 14, 15):
+            for bands, method in (((1,), "nearest"), ((1, 2, 3), "nearest"), ((2, 1), "bilinear")):
+                for tile in tiles(url, zoom):
+                    asked = (dataset, bands, wanted_tile(tile), {"resampling_method": method})
+                    image = gathered(rasters, *asked)
+                    stock = reader.tile(*tile, indexes=bands, resampling_method=method)
+                    assert image is not None
+                    hidden = np.ma.getmaskarray(image.array) != np.ma.getmaskarray(stock.array)
+                    different += int(((image.array.filled(199) != stock.array.filled(199)) | hidden).sum())
+                    total += hidden.size
+                    images.append((asked, image))
+    assert different < 2e-4 * total
+    monkeypatch.setattr(rasters.sources, "open", None)
+    for asked, image in images:
+        again = gathered(rasters, *asked)
+        assert again is not None
+        np.testing.assert_array_equal(again.array.filled(0), image.array.filled(0))
+
+
 @pytest.mark.parametrize(
     "profile",
     [{"overviews": (2, 4)}, {"nodata": None, "count": 1, "overviews": (3,), **DEGREES}, {"interleave": "band"}],
@@ -228,17 +263,19 @@ def test_what_takes_a_warp_is_left_to_rio_tiler(tmp_path: Path, options: dict[st
     assert gathered(rasters, rasters.sources.dataset(url), (1,), wanted, options) is None
 
 
-@pytest.mark.parametrize("kind", ["alpha", "palette", "mask", "upside down"])
+@pytest.mark.parametrize("kind", ["alpha", "palette", "mask in another file", "upside down"])
 def test_so_are_unusual_rasters(tmp_path: Path, kind: str) -> None:
-    url = write(tmp_path / "raster.tif", dtype="uint8", nodata=None)
+    if kind == "mask in another file":
+        url = write_masked(tmp_path / "raster.tif", inside=False)
+        assert (tmp_path / "raster.tif.msk").exists()
+    else:
+        url = write(tmp_path / "raster.tif", dtype="uint8", nodata=None)
     with rasterio.open(url, "r+") as dst:
         if kind == "alpha":
             dst.colorinterp = [ColorInterp.gray, ColorInterp.undefined, ColorInterp.alpha]
         elif kind == "palette":
             dst.write_colormap(1, {1: (255, 0, 0, 255)})
-        elif kind == "mask":
-            dst.write_mask(np.arange(SHAPE[1]) > np.zeros(SHAPE) + 50)
-        else:
+        elif kind == "upside down":
             dst.transform = Affine(10, 0, 380000, 0, 10, 4645000)
     rasters = cached(url)
     wanted = wanted_tile(tiles(url, 14)[0])
