@@ -18,7 +18,7 @@ from tests.helpers.rangeserver import RangeServer, range_server
 from tests.helpers.scenes import make_pair, write_raster
 from tests.helpers.service import server_process
 
-TIMEOUT = 2.5
+TIMEOUT = 4.0
 """Seconds for a server that stalls."""
 MANY = 60
 """Requests for its files at once: more than there are threads for any."""
