@@ -10,7 +10,7 @@ import numpy as np
 from numba import types
 
 from algorithms.compiling import compiled, read_only
-from algorithms.sampling import EDGE_CELLS, FARTHEST, STEPS_PER_CELL
+from algorithms.sampling import EDGE_CELLS, FARTHEST_PIXELS, STEPS_PER_CELL
 
 
 @compiled(types.float64[:, ::1](read_only(types.float64, 2), *4 * [types.int64]))
@@ -150,4 +150,6 @@ def compiled_follow_lines(result, first, begin, step, along):  # type: ignore[no
     """See `algorithms.sampling.numpy_follow_lines`."""
     for i in range(len(begin)):
         for j in range(len(along)):
-            result[i, first + j] = np.int32(min(max(np.floor(step[i] * along[j] + begin[i]), -FARTHEST), FARTHEST))
+            result[i, first + j] = np.int32(
+                min(max(np.floor(step[i] * along[j] + begin[i]), -FARTHEST_PIXELS), FARTHEST_PIXELS)
+            )

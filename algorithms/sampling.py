@@ -15,7 +15,7 @@ STEPS_PER_CELL: Final = 4096
 """Positions per cell. Whole steps rid a tile and its quarters of the last bits in which their transforms differ."""
 EDGE_CELLS: Final = 1e-7
 """Positions this close to a cell's border, in cells, count as beyond it, whatever the rounding of the transform."""
-FARTHEST: Final = 1 << 30
+FARTHEST_PIXELS: Final = 1 << 30
 """Pixels from a raster's corner up to which positions are followed: no raster is as large."""
 
 Bytes = npt.NDArray[np.uint8]
@@ -205,7 +205,7 @@ def _within(rows: Floats, cols: Floats, bounds: tuple[int, int, int, int]) -> np
 
 
 def follow_lines(result: Int32s, first: int, begin: Floats, step: Floats, along: Floats) -> None:
-    """Whole numbers at or below positions on straight lines, one line a row; at most `FARTHEST` in size.
+    """Whole numbers at or below positions on straight lines, one line a row; at most `FARTHEST_PIXELS` in size.
 
     Args:
         result: (H, W), changed in place from column `first` on.
@@ -224,4 +224,6 @@ def numpy_follow_lines(result: Int32s, first: int, begin: Floats, step: Floats, 
     """`follow_lines` in numpy."""
     position = step[:, None] * along
     position += begin[:, None]
-    result[:, first : first + len(along)] = np.floor(position, out=position).clip(-FARTHEST, FARTHEST, out=position)
+    result[:, first : first + len(along)] = np.floor(position, out=position).clip(
+        -FARTHEST_PIXELS, FARTHEST_PIXELS, out=position
+    )

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from algorithms.loops import compiled_loops
 
 Bools = npt.NDArray[np.bool_]
-Numbers = npt.NDArray[np.int32]
+Places = npt.NDArray[np.int32]
 Integral = npt.NDArray[np.integer[Any]]
 Extent = tuple[int, int, int, int]
 """First row and the one after the last, first column and the one after the last."""
@@ -19,7 +19,7 @@ Extent = tuple[int, int, int, int]
 _BY_SIZE: Final = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
-def taken_extent(rows: Numbers, cols: Numbers, shape: tuple[int, int], only: Bools | None) -> tuple[Extent, int]:
+def taken_extent(rows: Places, cols: Places, shape: tuple[int, int], only: Bools | None) -> tuple[Extent, int]:
     """Where the pixels lie that are within an array, and how many they are.
 
     Args:
@@ -35,7 +35,7 @@ def taken_extent(rows: Numbers, cols: Numbers, shape: tuple[int, int], only: Boo
     return (top, bottom, left, right), count
 
 
-def numpy_taken_extent(rows: Numbers, cols: Numbers, shape: tuple[int, int], only: Bools | None) -> tuple[Extent, int]:
+def numpy_taken_extent(rows: Places, cols: Places, shape: tuple[int, int], only: Bools | None) -> tuple[Extent, int]:
     """`taken_extent` in numpy."""
     inside = within(rows, cols, shape, only)
     if not inside.any():
@@ -53,8 +53,8 @@ def within(rows: Integral, cols: Integral, shape: tuple[int, int], only: Bools |
 def take_pixels(
     result: npt.NDArray[Any],
     bands: Sequence[npt.NDArray[Any]] | npt.NDArray[Any],
-    rows: Numbers,
-    cols: Numbers,
+    rows: Places,
+    cols: Places,
     extent: Extent,
     only: Bools | None,
 ) -> None:
@@ -83,8 +83,8 @@ def take_pixels(
 def numpy_take_pixels(
     values: npt.NDArray[Any],
     band: npt.NDArray[Any],
-    rows: Numbers,
-    cols: Numbers,
+    rows: Places,
+    cols: Places,
     extent: Extent,
     only: Bools | None,
 ) -> None:
