@@ -1,4 +1,4 @@
-"""The loops of warm tiles that numba has compiled, loaded next to the first requests."""
+"""The loops that numba has compiled, loaded next to the first requests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any, Final
 
-COMPILED_MODULES: Final = ("algorithms.compiled_sampling", "algorithms.compiled_pixels")
+COMPILED_MODULES: Final = (
+    "algorithms.compiled_sampling",
+    "algorithms.compiled_pixels",
+    "algorithms.compiled_relaxation",
+    "algorithms.compiled_taking",
+)
 """Where they are."""
 
 _logger = logging.getLogger(__name__)

@@ -9,6 +9,7 @@ asks it for one tile: of those that were never asked for, or of the others.
 from __future__ import annotations
 
 import argparse
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -118,12 +119,18 @@ def compare_starts(folder: Path, tiles: Sequence[morecantile.Tile], pair: Any, r
     print("| first tile | CPU-ms | warm | ratio | ms | warm | ratio | values missed | s to the request |")
     print("| --- " * 9 + "|")
     with tempfile.TemporaryDirectory(prefix="clearsky-shared-") as scratch:
-        shared = Path(scratch)
-        with serving(folder, shared) as (server, client):
+        left = Path(scratch) / "left"
+        with serving(folder, left) as (server, client):
             for tile in asked:
                 ask(client, server, tile, pair)
         for kind, (choice, options) in kinds.items():
-            found = [first(folder, shared, choice[k % len(choice)], pair, **options) for k in range(rounds)]
+            found = []
+            for k in range(rounds):
+                shared = Path(
+                    shutil.copytree(left, Path(scratch) / "copy")
+                )  # what a round leaves is not the next one's
+                found.append(first(folder, shared, choice[k % len(choice)], pair, **options))
+                shutil.rmtree(shared)
             cpu, wall, warm_cpu, warm_wall, start, misses = (
                 float(np.median([getattr(each, name) for each in found]))
                 for name in ("cpu", "wall", "warm_cpu", "warm_wall", "start", "misses")

@@ -1,4 +1,4 @@
-"""Several workers on one port, with and without a shared cache: throughput, inferences, and a start after a restart.
+"""Several workers on one port, with and without a shared cache: throughput and inferences.
 
 Part `workers` of `benchmarks.scene`.
 """
@@ -17,17 +17,14 @@ from typing import Any
 
 import httpx2
 import morecantile
-import numpy as np
 
 from benchmarks.process import Running, running
 
 CLIENTS = 4
 COLD_TILES = 16
 """Neighbouring native tiles, each asked for twice."""
-HEADERS = {"Connection": "close", "Host": "tiles.example"}
-"""One name for servers on changing ports: answers are kept by it."""
+HEADERS = {"Connection": "close"}
 WARM_ROUNDS = 4
-RESTARTS = 3
 
 
 @dataclass(frozen=True)
@@ -69,9 +66,9 @@ def ask(server: Running, tiles: Sequence[morecantile.Tile], params: Any, clients
 
 
 @contextmanager
-def workers(folder: Path, number: int, shared: Path | None, **settings: str) -> Iterator[Running]:
+def workers(folder: Path, number: int, shared: Path | None) -> Iterator[Running]:
     """`clearsky serve --workers N`, every worker answering."""
-    chosen = {"answer_cache_bytes": "0", "request_timeout": "3600"} | settings
+    chosen = {"answer_cache_bytes": "0", "request_timeout": "3600"}
     if shared is not None:
         chosen["cache_url"] = shared.as_uri()
     with running(folder, arguments=("--workers", str(number)), **chosen) as server:
@@ -84,7 +81,7 @@ def workers(folder: Path, number: int, shared: Path | None, **settings: str) -> 
 
 
 def compare(folder: Path, tiles: Sequence[morecantile.Tile], pair: Any) -> None:
-    """Rows for one and two workers, alone and with a folder that they share; then starts after a restart."""
+    """Rows for one and two workers, alone and with a folder that they share."""
     chosen = list(tiles[:COLD_TILES]) * 2
     random.Random(9).shuffle(chosen)
     print("\n| workers | shared cache | cold tiles/s | CPU-s | inferences | again | warm tiles/s | CPU-ms each |")
@@ -104,26 +101,3 @@ def compare(folder: Path, tiles: Sequence[morecantile.Tile], pair: Any) -> None:
                 f"| {1000 * warm.cpu / (WARM_ROUNDS * len(chosen)):.0f} |",
                 flush=True,
             )
-        restarts(folder, Path(scratch) / "2", chosen[0], pair)
-
-
-def restarts(folder: Path, shared: Path, tile: morecantile.Tile, pair: Any) -> None:
-    """The first tile of a scene that is in the shared cache, of servers just started."""
-    answered: dict[str, list[float]] = {"never asked for": [], "asked for before the restart": []}
-    warm: list[float] = []
-    for kind, first in answered.items():
-        kept = {"answer_cache_bytes": str(64 << 20)} if kind.startswith("asked") else {}
-        if kept:
-            with workers(folder, 1, shared, **kept) as server:
-                ask(server, [tile], pair, 1)
-        for _ in range(RESTARTS):
-            with workers(folder, 1, shared, **kept) as server:
-                first.append(ask(server, [tile], pair, 1).cpu)
-                if not kept:
-                    warm.append(ask(server, [tile] * 20, pair, 1).cpu / 20)
-    usual = float(np.median(warm))
-    print(
-        f"\nAfter a restart, CPU-ms of the first tile of a scene that the shared cache knows (warm {1000 * usual:.0f}):"
-    )
-    for kind, first in answered.items():
-        print(f"{kind}: {1000 * float(np.median(first)):.0f}, {np.median(first) / usual:.1f} x warm (goal 2).")

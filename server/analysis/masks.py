@@ -94,6 +94,13 @@ class Masks:
         found = ((Inference.of(clouds), box.clip(clouds.grid.shape)) for clouds, box in placed)
         self._inferences.prefetch((inference, box) for inference, box in found if inference is not None)
 
+    def inferred(self, wanted: Iterable[tuple[LayerClouds, Box]]) -> bool:
+        """Whether boxes inside the scene take no inference that is not cached."""
+        placed = (_on_model_level(*each) for each in wanted)
+        found = ((Inference.of(clouds), box) for clouds, box in placed)
+        missing = (self._inferences.missing(each, box) for each, box in found if each is not None)
+        return next((look for looks in missing for look in looks), None) is None
+
     def tile(self, clouds: LayerClouds, box: Box) -> MaskTile:
         """Classes and probabilities over a box inside the scene.
 

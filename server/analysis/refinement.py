@@ -101,9 +101,25 @@ class Refinement:
     def tile(self, plane: Plane, box: Box) -> MaskTile:
         """Refined classes over a box inside the scene; the model's probabilities with them.
 
-        From the blocks if all are cached, else for just this box and not kept: the same, bit for bit.
+        Block by block and kept where all inferences for a block are there, else for just this box: the same bits.
         """
-        return self._joined(plane, box) if self._kept(plane, box) else self._refined(plane, box)
+        if plane.plot is not None:
+            return self._refined(plane, box)
+
+        def fetch(number: BlockNumber) -> tuple[Box, MaskTile]:
+            block = plane.grid.block(number)
+            if self._cache.peek(RefinedKey.of(plane, number)) or self._ready(plane, block):
+                return block, self._block(plane, number)
+            part = box.intersection(block)
+            return part, self._refined(plane, part)
+
+        return join_blocks(box, fetch)
+
+    def _ready(self, plane: Plane, block: Box) -> bool:
+        """Whether refining a block takes no inference that is not there already."""
+        wide = block.pad(plane.refinement_reach + FIT_BUFFER).clip(plane.shape)
+        clouds = [plane.target_clouds, *map(plane.replacement_clouds, plane.helpers)]
+        return self._masks.inferred((one, wide) for one in clouds)
 
     def _refined(self, plane: Plane, block: Box) -> MaskTile:
         wide = block.pad(plane.refinement_reach).clip(plane.shape)

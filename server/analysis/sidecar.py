@@ -80,9 +80,9 @@ def fill_sidecar(
     if view is None:
         return CloudSidecar(source=None, confidence=None)
     box = view.box.align(1 << view.pooled).clip(view.plane.shape)
-    fills = analysis.blocks(view.plane, list(view.plane.blocks(box)), power=view.pooled)
+    fills = analysis.blocks(view.plane, list(view.plane.blocks(box)), power=view.pooled, in_pixels=view.shows_pixels)
     if view.pooled == 0:
-        analysis.seen(view.plane, view.box)
+        analysis.seen(view.plane, view.box, in_pixels=view.shows_pixels)
     source = _assembled(view, box, lambda n: fills[n].source)
     data = _assembled(view, box, lambda n: fills[n].data)
     if not ((source != 0) & (data != NO_DATA)).any():  # nothing but clear ground: no pixel needs a second look

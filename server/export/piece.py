@@ -115,7 +115,7 @@ class PieceFiller:
         self.analysis.announce(self.plane, blocks_under(self.plane, pieces))
 
     def prepare(self, pieces: list[Piece]) -> None:
-        """Compute and keep what filling pieces needs: masks first, which groups of blocks would otherwise make around each."""
+        """Compute and keep what filling pieces needs: masks first, or each group of blocks would make its own."""
         numbers = blocks_under(self.plane, pieces)
         around = self.plane.mask_cells(ground_around(self.plane, numbers))
         self.analysis.pairs.classes(self.plane.masks, around)

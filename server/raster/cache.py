@@ -6,7 +6,7 @@ import math
 import threading
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import cachetools
 import numpy as np
@@ -17,6 +17,7 @@ from algorithms.pixels import sample_pixels
 from algorithms.shift import NO_SHIFT, SHIFT_MARGIN, Shift, move
 from server.raster.announcing import announce
 from server.raster.assembling import READ_PIXELS, assemble
+from server.raster.compact import CompactCells, joined_cells
 from server.raster.composite import mixed
 from server.raster.grid import BlockNumber, Box, Grid
 from server.raster.layer import Layer
@@ -82,7 +83,7 @@ class RasterCache:
     def _pixels(self, layer: Layer, number: BlockNumber) -> Pixels:
         """A block of native pixels."""
         box = _native(layer).block(number, READ_PIXELS)
-        return self._cache.get(PixelsKey(layer, number), partial(read_pixels, self.sources, layer, box))
+        return self._cache.get(PixelsKey(layer, number), lambda: read_pixels(self.sources, layer, box).compact)
 
     def pixels(self, layer: Layer, box: Box, shift: Shift = NO_SHIFT, bands: tuple[int, ...] | None = None) -> Pixels:
         """A layer's pixels over a box inside its target, the layer moved by `shift`; all bands or some of them."""
@@ -101,11 +102,8 @@ class RasterCache:
 
     def cells(self, layer: Layer, grid: Grid, box: Box, shift: Shift = NO_SHIFT) -> Cells:
         """Values of a layer moved by `shift` over a box of cells inside the scene."""
-
-        def joined(name: str) -> npt.NDArray[Any]:
-            return assemble(lambda n: getattr(self._cells(layer, grid, n, shift), name), box, grid, READ_CELLS)
-
-        return Cells(joined("values"), joined("valid"), joined("full"))
+        fetch = partial(self._cells, layer, grid, shift=shift)
+        return joined_cells(fetch, box, grid, size=READ_CELLS, bands=len(layer.indexes))
 
     def valid(self, layer: Layer, grid: Grid, box: Box) -> npt.NDArray[np.bool_]:
         """Cells of a layer with any data over a box inside the scene."""
@@ -126,15 +124,15 @@ class RasterCache:
             bool, copy=False
         )
 
-    def _cells(self, layer: Layer, grid: Grid, number: BlockNumber, shift: Shift = NO_SHIFT) -> Cells:
+    def _cells(self, layer: Layer, grid: Grid, number: BlockNumber, shift: Shift = NO_SHIFT) -> CompactCells:
         """A block of cells: from pixels where these are kept anyway, the same bit for bit, else from the raster."""
         block = grid.block(number, READ_CELLS)
 
-        def compute() -> Cells:
+        def compute() -> CompactCells:
             if shift == NO_SHIFT and not self._from_pixels(layer, grid, number):
-                return read_cells(self.sources, layer, grid, block)
+                return CompactCells.of(read_cells(self.sources, layer, grid, block))
             pixels = self.pixels(layer, block.times(grid.factor).clip(layer.target.shape), shift)
-            return cell_means(pixels.values, pixels.valid, grid.factor, whole=pixels.whole)
+            return CompactCells.of(cell_means(pixels.values, pixels.valid, grid.factor, whole=pixels.whole))
 
         return self._cache.get(CellsKey(layer, shift, grid, number), compute)
 

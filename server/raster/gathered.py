@@ -11,6 +11,7 @@ import numpy.typing as npt
 from rasterio.crs import CRS
 from rio_tiler.models import ImageData
 
+from algorithms.taking import take_pixels, taken_extent, within
 from server.raster.cache import RasterCache
 from server.raster.dataset import Dataset
 from server.raster.distant import Bounds
@@ -154,50 +155,31 @@ def _taken(
     pieces: PixelPieces, count: int, pixels: WarpedPixels, outline: Outline, only: npt.NDArray[np.bool_] | None
 ) -> np.ma.MaskedArray[Any, Any] | None:
     """(B, H, W) pixels of `count` bands, masked where there is none; None where what is kept is not what is stored."""
-    rows, cols, nodata, level = pixels.rows, pixels.cols, outline.nodata, pieces.level
-    box = Box(int(rows.min()), int(rows.max()) + 1, int(cols.min()), int(cols.max()) + 1)
-    if box == box.clip((level.height, level.width)) and only is None:
-        if (found := _at(pieces, rows, cols, box)) is None:
+    rows, cols, nodata, shape = pixels.rows, pixels.cols, outline.nodata, (pieces.level.height, pieces.level.width)
+    extent, inside = taken_extent(rows, cols, shape, only)
+    void = 0 if nodata is None else nodata
+    make = np.empty if inside == rows.size else partial(np.full, fill_value=void)
+    values: npt.NDArray[Any] = make((count, *rows.shape), dtype=outline.dtypes[0])
+    hidden: npt.NDArray[np.bool_] | None = None
+
+    def which(some: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        found = np.zeros((1, *rows.shape), bool)
+        take_pixels(found, [some], rows, cols, extent, only)
+        return found[0]
+
+    if inside:
+        bands, doubtful = pieces.over(Box(*extent))
+        if doubtful is not None and which(doubtful).any():
             return None
-        values, outside = found
-    else:
-        inside = (rows >= 0) & (rows < level.height) & (cols >= 0) & (cols < level.width)
-        inside &= True if only is None else only
-        values = np.full((count, *rows.shape), 0 if nodata is None else nodata, outline.dtypes[0])
-        outside = ~inside
-        at = np.flatnonzero(inside)
-        if len(at):
-            row, col = rows.ravel().take(at), cols.ravel().take(at)
-            box = Box(int(row.min()), int(row.max()) + 1, int(col.min()), int(col.max()) + 1)
-            if (found := _at(pieces, row, col, box)) is None:
-                return None
-            for band, some in zip(values, found[0], strict=True):
-                band.put(at, some)
-            outside.put(at, found[1])
+        take_pixels(values, bands, rows, cols, extent, only)
+        if (masked := pieces.hidden(Box(*extent))) is not None:
+            hidden = which(masked)
+            values[:, hidden] = 0
     if nodata is None:
+        outside = np.zeros(rows.shape, bool) if inside == rows.size else ~within(rows, cols, shape, only)
+        outside |= False if hidden is None else hidden
         return np.ma.MaskedArray(values, np.broadcast_to(outside, values.shape).copy())
     return np.ma.MaskedArray(values, np.isnan(values) if np.isnan(nodata) else values == nodata)
-
-
-def _at(
-    pieces: PixelPieces, rows: npt.NDArray[np.intp], cols: npt.NDArray[np.intp], box: Box
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]] | None:
-    """(B, ...) pixels in a box, 0 where a mask hides them, and where it does; None as above."""
-    at = rows * (box.right - box.left)
-    at += cols
-    at -= box.top * (box.right - box.left) + box.left
-    bands, doubtful = pieces.over(box)
-    if doubtful is not None and doubtful.ravel()[at].any():
-        return None
-    values = np.empty((len(bands), *at.shape), bands[0].dtype)
-    for band, taken in zip(bands, values, strict=True):
-        # Any place is within: `clip` saves numpy a second look at each.
-        band.ravel().take(at, mode="clip", out=taken)
-    if (masked := pieces.hidden(box)) is None:
-        return values, np.zeros(at.shape, bool)
-    hidden = masked.ravel().take(at)
-    values[:, hidden] = 0
-    return values, hidden
 
 
 def _image(

@@ -12,6 +12,7 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window as PixelWindow
 
 from algorithms.cells import AVERAGED_FACTOR
+from server.raster.compact import compact_mask, mask_bytes
 from server.raster.dataset import Dataset
 from server.raster.grid import Box
 from server.raster.units import nodata_counts
@@ -33,8 +34,14 @@ class Pixels:
     @property
     def nbytes(self) -> int:
         """Size in bytes; one array for both kinds of pixels counts once."""
-        masks = {id(mask): mask.nbytes for mask in (self.valid, self.whole)}
+        masks = {id(mask): mask_bytes(mask) for mask in (self.valid, self.whole)}
         return self.values.nbytes + sum(masks.values())
+
+    @property
+    def compact(self) -> Pixels:
+        """The same with masks that take no memory where they are set everywhere."""
+        whole = compact_mask(self.whole)
+        return Pixels(self.values, whole if self.valid is self.whole else compact_mask(self.valid), whole)
 
     @property
     def clean(self) -> npt.NDArray[np.float32]:

@@ -1,0 +1,52 @@
+"""The loops of `algorithms.taking`, compiled by numba: the same bytes in less time, and without Python's lock."""
+
+from typing import Any
+
+from numba import types
+
+from algorithms.compiling import compiled, read_only
+
+_tuple: Any = types.Tuple
+_PLACES = 2 * [read_only(types.int32, 2)]
+
+
+@compiled(
+    _tuple(5 * (types.int64,))(*_PLACES, types.int64, types.int64, read_only(types.boolean, 2), types.boolean),
+)
+def compiled_taken_extent(rows, cols, height, width, only, some):  # type: ignore[no-untyped-def]
+    """See `algorithms.taking.numpy_taken_extent`; some: whether `only` counts."""
+    top, bottom, left, right, count = height, 0, width, 0, 0
+    for i in range(rows.shape[0]):
+        for j in range(rows.shape[1]):
+            row, col = rows[i, j], cols[i, j]
+            if 0 <= row < height and 0 <= col < width and (not some or only[i, j]):
+                top, bottom = min(top, row), max(bottom, row + 1)
+                left, right = min(left, col), max(right, col + 1)
+                count += 1
+    if count == 0:
+        return 0, 0, 0, 0, 0
+    return top, bottom, left, right, count
+
+
+@compiled(
+    *(
+        types.void(
+            kind[:, ::1],
+            read_only(kind, 2),
+            *_PLACES,
+            types.int64,
+            types.int64,
+            read_only(types.boolean, 2),
+            types.boolean,
+        )
+        for kind in (types.uint8, types.uint16, types.uint32, types.uint64)
+    )
+)
+def compiled_take_pixels(values, band, rows, cols, top, left, only, some):  # type: ignore[no-untyped-def]
+    """See `algorithms.taking.numpy_take_pixels`; some: whether `only` counts."""
+    height, width = band.shape
+    for i in range(rows.shape[0]):
+        for j in range(rows.shape[1]):
+            row, col = rows[i, j] - top, cols[i, j] - left
+            if 0 <= row < height and 0 <= col < width and (not some or only[i, j]):
+                values[i, j] = band[row, col]
