@@ -165,7 +165,7 @@ def _taken(
     def which(some: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         found = np.zeros((1, *rows.shape), bool)
         take_pixels(found, [some], rows, cols, extent, only)
-        return found[0]
+        return np.asarray(found[0])
 
     if inside:
         bands, doubtful = pieces.over(Box(*extent))
