@@ -48,7 +48,7 @@ class Axis:
         """Which pixel stands for each of so many."""
         step = self.length / count
         at = np.add.accumulate(np.array([0.5 * step + self.start + NEARLY, *[step] * (count - 1)]))
-        return np.clip(at, 0, self.size - 1).astype(np.intp)
+        return np.clip(at, 0, self.size - 1).astype(np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,4 +104,4 @@ class WindowOfRaster:
         if cols.count > MOST_VIRTUAL * width or rows.count > MOST_VIRTUAL * height:
             return None
         row, col = np.meshgrid(rows.nearest(height), cols.nearest(width), indexing="ij")
-        return WarpedPixels(row, col)
+        return WarpedPixels(np.asarray(row, np.int32), np.asarray(col, np.int32))
