@@ -70,7 +70,7 @@ def _is_fit(fit: SceneFit, bands: int, explaining: int) -> bool:
     shaped = all(part.shape == (bands,) for part in ofs) and fit.slope.shape == (bands, explaining)
     if not shaped or fit.mean.shape != (explaining,) or fit.std.shape != (explaining,) or fit.count < 0:
         return False
-    if not (fit.std > 0).all() or not (fit.spread > 0).all():
+    if not (fit.std > 0).all() or not (fit.spread > 0).all() or not 0 <= fit.narrow <= 1:
         return False
     if (bend := fit.bend) is None:
         return True

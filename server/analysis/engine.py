@@ -180,6 +180,7 @@ class Analysis:
         masked = plane.masks
         if in_pixels:
             self.announce(plane, numbers)
+        self.pairs.announce(plane)
         radius = plane.rim + masked.buffer
         boxes = [plane.mask_cells(plane.block(n)).pad(radius).clip(masked.shape) for n in numbers]
         with stage("mask"):

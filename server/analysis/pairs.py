@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from algorithms.cells import Cells, on_pixels, stacked_cells
 from algorithms.masks import dilate
+from algorithms.narrow import with_narrow
 from algorithms.sample import in_a_row
 from algorithms.scene import SceneFit, fit_scene
 from algorithms.shift import NO_SHIFT, Shift, estimate_shift
@@ -23,7 +24,6 @@ from server.analysis.sampled import SampleView, patch_views, sample_views
 from server.analysis.task import ReplacementIndex
 from server.raster.cache import RasterCache
 from server.raster.grid import Box
-from server.raster.reading import read_pixels
 from server.work.cache import TileCache
 from server.work.pool import FairPool
 
@@ -167,10 +167,9 @@ class Pairs:
         def compute() -> Shift:
             views = patch_views(level)
             self._prefetch(k, views)
-            patches = [box.times(level.factor).clip(level.target.dataset.shape) for _, box in views]
             jobs = [
-                partial(read_pixels, self._rasters.sources, layer, patch)
-                for patch in patches
+                partial(self._rasters.pixels, layer, patch)
+                for patch in self._patches(level)
                 for layer in (level.target, level.replacement(k))
             ]
             pixels = self._pool.run(jobs)
@@ -184,6 +183,19 @@ class Pairs:
 
         return self._cache.get(ShiftKey.of(level, k), compute)
 
+    def _patches(self, plane: Plane) -> list[Box]:
+        """What the shift is estimated on, in pixels."""
+        return [box.times(plane.factor).clip(plane.target.dataset.shape) for _, box in patch_views(plane)]
+
+    def announce(self, plane: Plane) -> None:
+        """Announce that the sample's pixels are needed, so that they are read with its cells."""
+        level = replace(plane.masks, plot=None)
+        for k in level.task.members(level.task.turns[0]) if level.moved and level.task.replacements else ():
+            if not self._cache.peek(ShiftKey.of(level, k)):
+                for patch in self._patches(level):
+                    self._rasters.expect_pixels(level.target, patch)
+                    self._rasters.expect_pixels(level.replacement(k), patch)
+
     def scene(self, plane: Plane, k: ReplacementIndex) -> SceneFit:
         """The scene stage of the k-th replacement: the same whichever tile is requested first."""
         whole = replace(plane, plot=None)
@@ -192,10 +204,8 @@ class Pairs:
             views = sample_views(whole)
             self._prefetch(k, views)
             pairs = self._pool.run([partial(self.pair, view, k, box) for view, box in views])
-            return fit_scene(
-                in_a_row([pair.target.values for pair in pairs]),
-                in_a_row([pair.other.values for pair in pairs]),
-                in_a_row([pair.clear for pair in pairs]),
-            )
+            parts = [(pair.target.values, pair.other.values, pair.clear) for pair in pairs]
+            target, other, clear = (in_a_row(each) for each in zip(*parts, strict=True))
+            return with_narrow(fit_scene(target, other, clear), parts, plane.factor)
 
         return self._cache.get(SceneKey.of(whole, k), compute)
