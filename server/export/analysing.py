@@ -8,24 +8,22 @@ from contextlib import contextmanager
 from algorithms.providers import Runtime
 from algorithms.sessions import SESSIONS
 from server.analysis.engine import Analysis
-from server.analysis.plane import Plane
-from server.export.plan import EXPORT_RASTER_SHARE, cache_bytes_for
+from server.export.plan import EXPORT_RASTER_SHARE
 from server.raster.sources import Sources
 from server.settings import Settings
 from server.work.ticket import Ticket, current_ticket
 
 
-def export_analysis(sources: Sources, settings: Settings, plane: Plane, *, threads: int) -> Analysis:
-    """An analysis with a cache for strips of a whole scene, no larger than they need, and so many threads."""
+def export_analysis(sources: Sources, settings: Settings, *, threads: int) -> Analysis:
+    """An analysis with a cache for strips of a whole scene, and so many threads."""
     SESSIONS.configure(Runtime(settings.model_providers, settings.model_threads, threads))
-    cache_bytes = cache_bytes_for(plane, cache_bytes=settings.cache_bytes)
-    return Analysis(sources, cache_bytes=cache_bytes, threads=threads, raster_share=EXPORT_RASTER_SHARE)
+    return Analysis(sources, cache_bytes=settings.cache_bytes, threads=threads, raster_share=EXPORT_RASTER_SHARE)
 
 
 @contextmanager
-def exporting_analysis(sources: Sources, settings: Settings, plane: Plane, *, threads: int) -> Iterator[Analysis]:
+def exporting_analysis(sources: Sources, settings: Settings, *, threads: int) -> Iterator[Analysis]:
     """The same meanwhile; its threads share one ticket, taken back at the end: work still running then stops."""
-    analysis = export_analysis(sources, settings, plane, threads=threads)
+    analysis = export_analysis(sources, settings, threads=threads)
     ticket = Ticket()
     token = current_ticket.set(ticket)
     try:

@@ -186,5 +186,5 @@ def _filler(order: Order) -> Filler:
             f"the worker {worker.address} sees other rasters, settings or software than the process that writes the "
             "result: give both the same ClearSky, and files under the same names and with the same times"
         )
-    whole = ready.filler(export_analysis(ready.sources, settings, ready.plane, threads=worker.state.nthreads))
+    whole = ready.filler(export_analysis(ready.sources, settings, threads=worker.state.nthreads))
     return ready.by_band(whole) or whole

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,8 +19,6 @@ KEPT_ROWS: Final = 832
 windows look at."""
 EXPORT_RASTER_SHARE: Final = 0.6
 """Share of the cache that goes to what is read of the rasters; more, and fills and windows would be made twice."""
-CACHE_RESERVE: Final = 1.1
-"""Cache of an export, as a multiple of what its strips are expected to keep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +49,16 @@ def window_of(box: Box) -> Window:
     return Window(box.left, box.top, cols, rows)
 
 
-def _column_bytes(plane: Plane) -> float:
-    """Bytes of cache that a column of cells takes until the next row no longer wants it."""
+def _swath_width(plane: Plane, cache_bytes: int) -> int:
+    """Columns of pixels, whole pieces, whose part of the analysis is still in the cache when the next row wants it."""
     dataset = plane.target.dataset
     bands, rasters = len(dataset.indexes), 1 + len(plane.task.replacements)
-    # Its part for what is read, and that for gains and offsets of the groups in work, those in use and those begun,
-    # with as much again for borders in pixels, windows and masks.
+    # Bytes of cache per column of cells: its part for what is read, and that for gains and offsets of the groups in
+    # work, those in use and those begun, with as much again for borders in pixels, windows and masks.
     pixels = np.dtype(dataset.dtype).itemsize * plane.factor**2
     read = rasters * bands * (4 + pixels) * KEPT_ROWS
     filled = 2 * 4 * bands * 2 * 3 * GROUP_BLOCKS[0] * plane.grid.side
-    return max(read / EXPORT_RASTER_SHARE, filled / (1 - EXPORT_RASTER_SHARE))
-
-
-def _swath_width(plane: Plane, cache_bytes: int) -> int:
-    """Columns of pixels, whole pieces, whose part of the analysis is still in the cache when the next row wants it."""
-    dataset, column = plane.target.dataset, _column_bytes(plane)
+    column = max(read / EXPORT_RASTER_SHARE, filled / (1 - EXPORT_RASTER_SHARE))
     swaths = -(-dataset.width // max(PIECE_PIXELS[1], int(cache_bytes / column) * plane.factor))
     return -(-dataset.width // (swaths * PIECE_PIXELS[1])) * PIECE_PIXELS[1]
 
@@ -88,12 +80,6 @@ def strips(plane: Plane, *, cache_bytes: int) -> list[list[Piece]]:
         for left in range(0, shape[1], width)
         for top in range(0, shape[0], PIECE_PIXELS[0])
     ]
-
-
-def cache_bytes_for(plane: Plane, *, cache_bytes: int) -> int:
-    """Bytes of cache that `strips` make use of, of those there are; more would only fill the memory."""
-    width = min(_swath_width(plane, cache_bytes), plane.target.dataset.width)
-    return min(cache_bytes, math.ceil(_column_bytes(plane) * width / plane.factor * CACHE_RESERVE))
 
 
 def _pieces(strip: Box) -> list[Piece]:

@@ -108,7 +108,7 @@ def export_scene(
         figures = _recorded_figures(work)
         work.remove()
         return report(figures)
-    with exporting_analysis(sources, settings, ready.plane, threads=job.workers) as analysis:
+    with exporting_analysis(sources, settings, threads=job.workers) as analysis:
         whole = ready.filler(analysis)
         by_band = ready.by_band(whole)
         if job.scheduler is None:
