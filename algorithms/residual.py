@@ -71,12 +71,12 @@ def screened_membrane(
     count = int(unknown.sum())
     if count == 0:
         return result
-    rows, cols = np.nonzero(unknown)
+    rows, cols = (axis.astype(np.int32) for axis in np.nonzero(unknown))
     colour = (rows + cols) % 2
     split = count - int(colour.sum())
     width = unknown.shape[1] + 2
     order = np.argsort(colour, kind="stable")
-    rows, cols = (axis[order].astype(np.int32) for axis in (rows, cols))
+    rows, cols = rows[order], cols[order]
     here = (rows + 1) * np.int32(width) + (cols + 1)
     value = np.pad(result, [(0, 0), (1, 1), (1, 1)])
     flat = value.reshape(len(border), -1)

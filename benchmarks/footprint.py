@@ -30,7 +30,8 @@ def row(scene: DemoScene, zoom: int) -> str:
     """A row of the table."""
     with rasterio.open(scene.cloudy) as src:
         bounds, pixels = transform_bounds(src.crs, "EPSG:4326", *src.bounds), src.width * src.height
-    tiles = list(TMS.tiles(*bounds, zooms=[zoom]))
+    west, south, east, north = bounds
+    tiles = list(TMS.tiles(west, south, east, north, zooms=[zoom]))
     app = create_app(
         Settings(
             cache_bytes=CACHE_BYTES, answer_cache_bytes=0, allowed_sources=(str(scene.cloudy.parent),), prefetch=False
