@@ -16,6 +16,7 @@ from server.analysis.clouds import is_preset, own_clouds
 from server.analysis.masks import Masks, counted
 from server.analysis.plane import LayerClouds, Plane
 from server.analysis.request import Request
+from server.analysis.sampled import plot_around
 from server.analysis.task import CloudSource, Task
 from server.analysis.tasking import make_task
 from server.raster.classes import sample_classes
@@ -129,8 +130,9 @@ class Clearness:
     def _detected(self, ground: CloudedGround, clouds: LayerClouds) -> tuple[Bools, Bools]:
         """(n,) cells that a network takes for cloud, and (n,) those with data."""
         boxes = [Box(y.start, y.stop, x.start, x.stop) for y, x in ground.squares]
-        self._masks.prefetch([(clouds, box) for box in boxes])
-        classes = in_a_row([self._masks.tile(clouds, box).classes for box in boxes])
+        looks = [(replace(clouds, plot=plot_around(ground.grid, box)), box) for box in boxes]
+        self._masks.prefetch(looks)
+        classes = in_a_row([self._masks.tile(*look).classes for look in looks])
         return counted(classes, clouds.source)[0], np.asarray(classes != NODATA)[0]
 
 

@@ -24,7 +24,6 @@ from server.analysis.sampled import SampleView, patch_views, sample_views
 from server.analysis.task import ReplacementIndex
 from server.raster.cache import RasterCache
 from server.raster.grid import Box
-from server.raster.reading import read_pixels
 from server.work.cache import TileCache
 from server.work.pool import FairPool
 
@@ -168,10 +167,9 @@ class Pairs:
         def compute() -> Shift:
             views = patch_views(level)
             self._prefetch(k, views)
-            patches = [box.times(level.factor).clip(level.target.dataset.shape) for _, box in views]
             jobs = [
-                partial(read_pixels, self._rasters.sources, layer, patch)
-                for patch in patches
+                partial(self._rasters.pixels, layer, patch)
+                for patch in self._patches(level)
                 for layer in (level.target, level.replacement(k))
             ]
             pixels = self._pool.run(jobs)
@@ -184,6 +182,19 @@ class Pairs:
             )
 
         return self._cache.get(ShiftKey.of(level, k), compute)
+
+    def _patches(self, plane: Plane) -> list[Box]:
+        """What the shift is estimated on, in pixels."""
+        return [box.times(plane.factor).clip(plane.target.dataset.shape) for _, box in patch_views(plane)]
+
+    def announce(self, plane: Plane) -> None:
+        """Announce that the sample's pixels are needed, so that they are read with its cells."""
+        level = replace(plane.masks, plot=None)
+        for k in level.task.members(level.task.turns[0]) if level.moved and level.task.replacements else ():
+            if not self._cache.peek(ShiftKey.of(level, k)):
+                for patch in self._patches(level):
+                    self._rasters.expect_pixels(level.target, patch)
+                    self._rasters.expect_pixels(level.replacement(k), patch)
 
     def scene(self, plane: Plane, k: ReplacementIndex) -> SceneFit:
         """The scene stage of the k-th replacement: the same whichever tile is requested first."""

@@ -28,6 +28,11 @@ def plots(grid: Grid) -> list[Box]:
     return [_box(place) for place in sample_plots(grid.shape) or ()]
 
 
+def plot_around(grid: Grid, box: Box) -> Box | None:
+    """The plot that a box lies in, None where it is in none."""
+    return next((plot for plot in plots(grid) if plot.intersection(box) == box), None)
+
+
 def sample_views(plane: Plane) -> list[SampleView]:
     """What a scene stage is fitted on: each square on a plane of its own plot, or the whole of a small scene."""
     squares = sample_squares(plane.shape)
@@ -45,9 +50,4 @@ def patch_views(plane: Plane) -> list[SampleView]:
 def _views(plane: Plane, boxes: list[Box]) -> list[SampleView]:
     # Masks that come from another level are made on its lattice.
     own = plane.grid.masks is None and plane.factor >= fine_grid(plane.target.dataset).factor
-    around = plots(plane.grid) if own else []
-
-    def plot_of(box: Box) -> Box | None:
-        return next((plot for plot in around if plot.intersection(box) == box), None)
-
-    return [(replace(plane, plot=plot_of(box)), box) for box in boxes]
+    return [(replace(plane, plot=plot_around(plane.grid, box) if own else None), box) for box in boxes]

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 from algorithms import fill_clouds
-from algorithms.sample import sample_squares
+from algorithms.mask import window_probabilities
+from algorithms.masks import CLOUD, NODATA
+from algorithms.options import CloudOptions
+from algorithms.sample import MOSAIC, sample_squares
+from server.analysis.engine import Analysis
+from server.analysis.plane import Plane
+from server.analysis.request import Request
+from server.analysis.sampled import patch_views, plots, sample_views
+from server.analysis.tasking import make_task
+from server.raster.grid import fine_grid
 from tests.helpers.scenes import CLEAR_REPLACEMENTS, ORIGIN, UTM, make_pair, write_raster
-from tests.helpers.service import application, raster
+from tests.helpers.service import application, raster, sources_by
 
 
 def test_a_sampled_scene_is_the_same_whichever_part_is_asked_first(tmp_path: Path) -> None:
@@ -49,3 +61,56 @@ def test_a_sampled_scene_is_the_same_whichever_part_is_asked_first(tmp_path: Pat
         expected = whole[:, y : y + 300, x : x + 300]
         assert (found != target[:, y : y + 300, x : x + 300]).any()
         assert np.abs(found - expected.astype(float)).max() <= 1
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Plane:
+    """A scene of 720 by 750 cells whose clouds are found by rules, which see each cell by itself."""
+    folder, part = tmp_path_factory.mktemp("plots"), make_pair(size=(360, 375), bands=3)
+    files = [
+        write_raster(folder / f"{k}.tif", np.tile(image, (1, 4, 4)), descriptions=("blue", "green", "red"))
+        for k, image in enumerate((part.target, part.replacement))
+    ]
+    task = make_task(Request(files[0], (files[1],), model="rgb-rules"), sources_by(""), CloudOptions())
+    return Plane(task, fine_grid(task.target.dataset))
+
+
+@pytest.fixture
+def analysis() -> Iterator[Analysis]:
+    analysis = Analysis(sources_by(""), cache_bytes=256 << 20, threads=2)
+    yield analysis
+    analysis.close()
+
+
+def test_a_plot_shows_the_clouds_of_its_own_ground(plane: Plane, analysis: Analysis) -> None:
+    """Wherever in which mosaic a network sees it; beyond it nothing is known."""
+    views = [*sample_views(plane), *patch_views(plane)]
+    assert {view.plot for view, _ in views} == set(plots(plane.grid))
+    for view, square in views:
+        assert view.plot is not None
+        assert view.plot.intersection(square) == square
+        box = view.plot.pad(9).clip(plane.shape)
+        seen, expected = (analysis.masks.tile(one.target_clouds, box).classes for one in (view, plane))
+        assert (expected == CLOUD).any()
+        inside = view.plot.within(box)
+        np.testing.assert_array_equal(seen[inside], expected[inside])
+        seen[inside] = NODATA
+        assert (seen == NODATA).all()
+
+
+def test_the_sample_takes_one_inference_for_four_plots(
+    plane: Plane, analysis: Analysis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+
+    def counting(*args: Any) -> np.ndarray:
+        made.append(args)
+        return window_probabilities(*args)
+
+    monkeypatch.setattr("server.analysis.inference.window_probabilities", counting)
+    assert analysis.pairs.scene(plane, 1).count > 1000
+    count = -(-len(plots(plane.grid)) // len(MOSAIC))
+    assert len(made) == 2 * count < len(plots(plane.grid))
+    for view, _ in sample_views(plane):  # the same whoever asks
+        assert analysis.pairs.scene(view, 1) is analysis.pairs.scene(plane, 1)
+    assert len(made) == 2 * count
