@@ -46,7 +46,7 @@ def test_a_flat_replacement_gives_a_smooth_fill(adjustment: str) -> None:
     mask = scarce(shape, 0.9)
     t = (2000 + 300 * smooth((1, *shape), 40, 3) + 20 * smooth((1, *shape), 1, 4)).astype(np.float32)
     r = np.full((1, *shape), 1000, np.float32)
-    found = fill_clouds(covered(t, mask), r, mask, window=40, adjustment=adjustment, residual=False)
+    found = fill_clouds(covered(t, mask), r, mask, window=80, adjustment=adjustment, residual=False)
     inside = ndimage.binary_erosion(mask, iterations=2)
     for axis in (1, 2):
         steps = np.abs(np.diff(found, axis=axis)[0])

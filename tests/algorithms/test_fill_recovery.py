@@ -95,8 +95,15 @@ def test_narrow_windows_follow_a_relation_that_changes_from_place_to_place() -> 
     shape = (400, 400)
     r, mask = landscape(shape), clouds(shape, 0.1, 4)
     t = (r * (1 + 0.3 * smooth((3, *shape), 30, 9))).astype(np.float32)
-    errors = [rmse(fill_clouds(covered(t, mask), r, mask, window=w, residual=False), t, mask) for w in (20, 80, 400)]
+
+    def error(window: int, adjustment: str) -> float:
+        fill = fill_clouds(covered(t, mask), r, mask, window=window, adjustment=adjustment, residual=False)
+        return rmse(fill, t, mask)
+
+    errors = [error(window, "moment") for window in (20, 80, 400)]
     assert errors[0] < 0.7 * errors[1] < 0.9 * errors[2]
+    # Below 80 pixels the regression narrows its windows by itself, below 400 it has none to take.
+    assert error(80, "regression") < 0.3 * error(400, "regression")
 
 
 @both_adjustments
