@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -67,14 +68,22 @@ def raster_bytes(client: TestClient) -> int:
 
 @pytest.fixture(scope="module")
 def tier(pair: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[str, bytes]:
-    """A shared cache left by a server that was asked for all tiles but the middle one; and that one, computed alone."""
-    url = tmp_path_factory.mktemp("tier").as_uri()
+    """A shared cache left by a server that was asked for all tiles but the middle one; and that one, computed alone.
+
+    As it is before the server ends, which may be killed.
+    """
+    folder, left, allowed = tmp_path_factory.mktemp("tier"), tmp_path_factory.mktemp("left"), Path(pair["url"]).parent
     *paths, held = paths_of(pair["url"])
-    with application(Path(pair["url"]).parent, cache_url=url) as client:
+    with application(allowed, cache_url=folder.as_uri()) as client:
         for path in paths:
             good(client.get(path, params=pair))
-    with application(Path(pair["url"]).parent) as alone:
-        return url, good(alone.get(held, params=pair)).content
+        for _ in range(600):
+            if RecentViews(shared_cache(folder.as_uri()), (str(allowed),)).saved():
+                break
+            time.sleep(0.05)
+        shutil.copytree(folder, left, dirs_exist_ok=True)
+    with application(allowed) as alone:
+        return left.as_uri(), good(alone.get(held, params=pair)).content
 
 
 def test_a_tile_never_asked_for_is_answered_from_memory(pair: dict[str, str], tier: tuple[str, bytes]) -> None:
@@ -243,6 +252,18 @@ def test_notes_that_cannot_be_had_in_time_are_left(recent: RecentViews, monkeypa
     assert warm.state().state == "ok"
 
 
+@pytest.mark.parametrize(("fails", "loaded"), [(1, VIEWS), (2, ())])
+def test_a_shared_cache_that_fails_is_asked_for_the_notes_twice(
+    fails: int, loaded: tuple[str, ...], recent: RecentViews, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([None] * fails + [VIEWS])
+    monkeypatch.setattr(recent, "saved", lambda: next(answers))
+    monkeypatch.setattr("server.http.warmstart.RETRY_SECONDS", 0.01)
+    app = Application()
+    asyncio.run(started(app, recent))
+    assert tuple(app.asked) == loaded
+
+
 def test_what_was_looked_at_is_found_in_redis(pair: dict[str, str], tmp_path: Path) -> None:
     redis = RedisServer(tmp_path)
     redis.start()
@@ -259,23 +280,14 @@ def test_what_was_looked_at_is_found_in_redis(pair: dict[str, str], tmp_path: Pa
         redis.close()
 
 
-def test_a_server_process_that_is_killed_starts_warm(pair: dict[str, str], tmp_path: Path) -> None:
-    folder, store = Path(pair["url"]).parent, tmp_path.as_uri()
-    *paths, held = paths_of(pair["url"])
-    with serve_command(folder, cache_url=store, **SLOWLY) as (process, base):
-        for path in paths:
-            good(httpx2.get(base + path, params=pair, timeout=90))
-        for _ in range(600):
-            if RecentViews(shared_cache(store), (str(folder),)).saved():
-                break
-            time.sleep(0.05)
-        process.kill()
+def test_a_server_process_starts_warm(pair: dict[str, str], tier: tuple[str, bytes]) -> None:
+    """One whose GDAL is sealed."""
     with (
-        serve_command(folder, cache_url=store, **SLOWLY) as (_, base),
+        serve_command(Path(pair["url"]).parent, cache_url=tier[0], **SLOWLY) as (_, base),
         httpx2.Client(base_url=base, timeout=90) as client,
     ):
         assert not state_when_ready(client).startswith("0 ")
-        good(client.get(held, params=pair))
+        assert good(client.get(paths_of(pair["url"])[-1], params=pair)).content == tier[1]
 
 
 def misses(client: httpx2.Client | TestClient) -> list[str]:
