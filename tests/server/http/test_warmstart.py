@@ -12,10 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import morecantile
 import pytest
-import rasterio
-from rasterio.warp import transform_bounds
 from starlette.testclient import TestClient
 
 from server.analysis.sharing import shared_cache
@@ -27,10 +24,9 @@ from server.work.metrics import Metrics
 from tests.helpers.rangeserver import RangeServer, range_server
 from tests.helpers.redisserver import RedisServer
 from tests.helpers.scenes import make_pair, write_pair
-from tests.helpers.service import application, good, serve_command, services_of
+from tests.helpers.service import application, good, services_of
+from tests.helpers.views import paths_of, planted, state_when_ready
 
-TMS = morecantile.tms.get("WebMercatorQuad")
-ZOOM = 14
 SLOWLY = {"warm_start_seconds": "60"}
 """For a machine with other work."""
 
@@ -38,27 +34,6 @@ SLOWLY = {"warm_start_seconds": "60"}
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return write_pair(tmp_path_factory.mktemp("scene"), make_pair(size=(300, 300)))
-
-
-def paths_of(raster: str) -> list[str]:
-    """Native tiles of a raster, the one at its middle last."""
-    with rasterio.open(raster) as src:
-        west, south, east, north = transform_bounds(src.crs, "EPSG:4326", *src.bounds)
-    middle = TMS.tile((west + east) / 2, (south + north) / 2, ZOOM)
-    tiles = [tile for tile in TMS.tiles(west, south, east, north, zooms=[ZOOM]) if tile != middle]
-    return [f"/cog/tiles/WebMercatorQuad/{t.z}/{t.x}/{t.y}.png" for t in (*tiles, middle)]
-
-
-def state_when_ready(client: TestClient | httpx2.Client) -> str:
-    """What `/readyz` says of the warm start, once that is over."""
-    for _ in range(3000):
-        answer = client.get("/readyz")
-        if answer.status_code == 200:
-            detail: str = answer.json()["dependencies"]["warm start"]["detail"]
-            return detail
-        assert "lately looked at" in answer.json()["detail"]
-        time.sleep(0.02)
-    raise AssertionError("never ready")
 
 
 def raster_bytes(client: TestClient) -> int:
@@ -104,16 +79,6 @@ def test_it_can_be_turned_off(pair: dict[str, str], tier: tuple[str, bytes]) -> 
     with application(Path(pair["url"]).parent, cache_url=tier[0], warm_start_seconds="0") as client:
         assert state_when_ready(client).startswith("0 ")
         assert raster_bytes(client) == 0
-
-
-def planted(url: str, allowed: Path | str, *views: str) -> None:
-    """Notes by whoever can write to a shared cache."""
-    recent = RecentViews(shared_cache(url), (str(allowed),))
-    for view in reversed(views):
-        path, _, query = view.partition("?")
-        recent.note(path, query.encode())
-    recent.save(at_once=True)
-    assert len(recent.saved()) == len(views)
 
 
 def test_what_is_not_admitted_or_not_there_is_not_read(pair: dict[str, str], tmp_path: Path) -> None:
@@ -264,30 +229,15 @@ def test_a_shared_cache_that_fails_is_asked_for_the_notes_twice(
     assert tuple(app.asked) == loaded
 
 
-def test_what_was_looked_at_is_found_in_redis(pair: dict[str, str], tmp_path: Path) -> None:
-    redis = RedisServer(tmp_path)
+def test_what_was_looked_at_is_found_in_redis(tmp_path: Path) -> None:
+    redis, app = RedisServer(tmp_path), Application()
     redis.start()
-    *paths, held = paths_of(pair["url"])
     try:
-        for asked in (paths, [held]):
-            with application(Path(pair["url"]).parent, cache_url=redis.url, **SLOWLY) as client:
-                loaded = not state_when_ready(client).startswith("0 ")
-                before = misses(client)
-                for path in asked:
-                    good(client.get(path, params=pair))
-                assert (loaded, misses(client) == before) == ((False, False) if asked is paths else (True, True))
+        planted(redis.url, "/data", *VIEWS)
+        asyncio.run(started(app, RecentViews(shared_cache(redis.url), ("/data",))))
     finally:
         redis.close()
-
-
-def test_a_server_process_starts_warm(pair: dict[str, str], tier: tuple[str, bytes]) -> None:
-    """One whose GDAL is sealed."""
-    with (
-        serve_command(Path(pair["url"]).parent, cache_url=tier[0], **SLOWLY) as (_, base),
-        httpx2.Client(base_url=base, timeout=90) as client,
-    ):
-        assert not state_when_ready(client).startswith("0 ")
-        assert good(client.get(paths_of(pair["url"])[-1], params=pair)).content == tier[1]
+    assert tuple(app.asked) == VIEWS
 
 
 def misses(client: httpx2.Client | TestClient) -> list[str]:
