@@ -50,7 +50,7 @@ lock: .venv/lock.stamp
 	$(MAKE) hashes
 
 hashes: .venv/supply.stamp
-	$(SUPPLY)/uv pip compile --quiet $(HASHES) --constraint constraints.txt pyproject.toml --output-file requirements.lock
+	$(SUPPLY)/uv pip compile --quiet $(HASHES) --extra fast --constraint constraints.txt pyproject.toml --output-file requirements.lock
 
 licences: .venv/serve.stamp
 	$(BIN)/python .ci/licences.py > docs/licences.md
@@ -68,8 +68,9 @@ audit: .venv/supply.stamp
 	$(PYTHON) -m venv .venv
 	touch $@
 
+# With compiled loops where there are wheels of numba for this Python.
 .venv/serve.stamp: .venv/python.stamp pyproject.toml constraints.txt
-	$(INSTALL) .
+	$(INSTALL) '.[fast]' --only-binary numba,llvmlite || $(INSTALL) .
 	touch $@
 
 .venv/test.stamp: .venv/python.stamp pyproject.toml constraints.txt
@@ -81,7 +82,7 @@ audit: .venv/supply.stamp
 	touch $@
 
 .venv/docs.stamp: .venv/python.stamp pyproject.toml constraints.txt
-	$(INSTALL) '.[docs]'
+	$(INSTALL) '.[docs,fast]'
 	touch $@ .venv/serve.stamp
 
 .venv/bench.stamp: .venv/test.stamp

@@ -69,7 +69,7 @@ def _nodes_around(cells: range, spacing: int, length: int) -> range:
     return range(max(0, cells.start // spacing - 1), min(length, (cells.stop - 1) // spacing + 2))
 
 
-def _fit_regression(stats: WindowMeans, scene: SceneFit) -> tuple[Floats, Floats, Floats, Floats]:
+def node_regression(stats: WindowMeans, scene: SceneFit) -> tuple[Floats, Floats, Floats, Floats]:
     """Slopes (B, J), own gains (B), intercepts (B) and what is left at every node, in standard units."""
     bands, explaining = len(scene.level), len(scene.mean)
     m = np.moveaxis(stats.means, 0, -1)
@@ -149,7 +149,7 @@ def pooled_sums(
     return sums
 
 
-def _prior(scene: SceneFit, adjustment: str) -> Floats:
+def scene_prior(scene: SceneFit, adjustment: str) -> Floats:
     """(C,) means of the quantities over the scene."""
     bands, explaining = len(scene.level), len(scene.mean)
     if adjustment != "moment":
@@ -197,13 +197,14 @@ def estimate_target(
     )
     stats = window_means(
         windows.sums,
-        _prior(scene, adjustment),
+        scene_prior(scene, adjustment),
         windows.lattice,
         rows=around[0],
         cols=around[1],
         levels=windows.levels,
+        narrow=scene.narrow if adjustment != "moment" else 0.0,
     )
-    fit = _fit_moment if adjustment == "moment" else _fit_regression
+    fit = _fit_moment if adjustment == "moment" else node_regression
     slope, gain, offset, left_over = fit(stats, scene)
     parts = [*np.moveaxis(slope, (-2, -1), (0, 1)), np.moveaxis(offset, -1, 0), left_over[None], stats.support[None]]
     nodes = np.concatenate(parts).astype(np.float32)

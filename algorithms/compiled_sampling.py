@@ -10,7 +10,7 @@ import numpy as np
 from numba import types
 
 from algorithms.compiling import compiled, read_only
-from algorithms.sampling import EDGE_CELLS, STEPS_PER_CELL
+from algorithms.sampling import EDGE_CELLS, FARTHEST, STEPS_PER_CELL
 
 
 @compiled(types.float64[:, ::1](read_only(types.float64, 2), *4 * [types.int64]))
@@ -145,9 +145,9 @@ def compiled_add_border(result, rows, cols, bounds, at_rows, at_cols, values, ba
             result[count + n, p] += total
 
 
-@compiled(types.void(types.int64[:, ::1], types.int64, *3 * [read_only(types.float64)]))
+@compiled(types.void(types.int32[:, ::1], types.int64, *3 * [read_only(types.float64)]))
 def compiled_follow_lines(result, first, begin, step, along):  # type: ignore[no-untyped-def]
     """See `algorithms.sampling.numpy_follow_lines`."""
     for i in range(len(begin)):
         for j in range(len(along)):
-            result[i, first + j] = np.int64(np.floor(step[i] * along[j] + begin[i]))
+            result[i, first + j] = np.int32(min(max(np.floor(step[i] * along[j] + begin[i]), -FARTHEST), FARTHEST))

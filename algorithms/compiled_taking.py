@@ -7,7 +7,7 @@ from numba import types
 from algorithms.compiling import compiled, read_only
 
 _tuple: Any = types.Tuple
-_PLACES = 2 * [read_only(types.int64, 2)]
+_PLACES = 2 * [read_only(types.int32, 2)]
 
 
 @compiled(

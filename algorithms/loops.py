@@ -1,4 +1,4 @@
-"""The loops of warm tiles that numba has compiled, loaded next to the first requests."""
+"""The loops that numba has compiled, loaded next to the first requests."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any, Final
 COMPILED_MODULES: Final = (
     "algorithms.compiled_sampling",
     "algorithms.compiled_pixels",
+    "algorithms.compiled_relaxation",
     "algorithms.compiled_taking",
 )
 """Where they are."""

@@ -26,6 +26,10 @@ ENOUGH_CLEAR: Final = 0.1
 of the scene, where three quarters of a window lie outside, it calls for every level even under few clouds."""
 PRIOR: Final = 0.1
 """Weight (n0) of the wider window where a window is empty, as a share of its area."""
+NARROW_PIXELS: Final = 40, 24
+"""Half widths of the windows below W, for scenes whose ground asks for them (`algorithms.narrow`)."""
+NARROW_PRIOR: Final = 0.05
+"""Weight of the wider window in a narrow one that is wholly trusted, as a share of its area."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class NodeLattice:
     """Cells between nodes at the finest level."""
     radius: int
     """Radius of a window in nodes, at every level."""
+    narrower: tuple[int, ...] = ()
+    """Radii in finest nodes of windows below W, wide to narrow."""
 
     @property
     def area(self) -> int:
@@ -67,7 +73,9 @@ def node_lattice(window: int, factor: int) -> NodeLattice:
     spacing = 1
     while radius / (2 * spacing) >= 3.3:
         spacing *= 2
-    return NodeLattice(spacing=spacing, radius=max(1, round(radius / spacing)))
+    nodes = max(1, round(radius / spacing))
+    narrow = (round(pixels / (factor * spacing) - 0.5) for pixels in NARROW_PIXELS)
+    return NodeLattice(spacing, nodes, tuple(dict.fromkeys(r for r in narrow if 0 < r < nodes)))
 
 
 def pool(plane: npt.NDArray[np.float32], spacing: int) -> Floats:
@@ -180,12 +188,20 @@ def _wider(nodes: range, length: int) -> range:
 
 
 def window_means(
-    sums: Floats, prior: Floats, lattice: NodeLattice, *, rows: range, cols: range, levels: int = WINDOW_LEVELS
+    sums: Floats,
+    prior: Floats,
+    lattice: NodeLattice,
+    *,
+    rows: range,
+    cols: range,
+    levels: int = WINDOW_LEVELS,
+    narrow: float = 0.0,
 ) -> WindowMeans:
     """Means over clear cells in windows around nodes, blended down from the widest level.
 
     `m_l = (S_l + lam A m_(l+1)) / (n_l + lam A)` with `lam = PRIOR * max(0, 1 - n_l / (ENOUGH_CLEAR A))`, A the
-    window's area and n its number of clear cells; beyond the last level the scene's `prior` applies.
+    window's area and n its number of clear cells; beyond the last level the scene's `prior` applies. Narrow windows
+    follow in the same way with `lam = NARROW_PRIOR / narrow`.
 
     Args:
         sums: (1 + C, h, w) sums per finest node: the number of clear cells, then C quantities over them. The first
@@ -195,6 +211,7 @@ def window_means(
         rows: rows of finest nodes to compute.
         cols: columns of finest nodes to compute.
         levels: 1 or more. The result is the same for any number if the windows of that level hold enough.
+        narrow: trust in `lattice.narrower`, 0..1.
     """
     stack, where = [sums], [(rows, cols)]
     for _ in range(levels - 1):
@@ -215,4 +232,8 @@ def window_means(
                 means = stretch(means, axis, at)
         means = (total + pull * means) / np.maximum(n + pull, 1e-9)
         support = enough[0]
+    for radius in lattice.narrower if narrow > 0 else ():
+        windows = box_sums(sums, radius, rows, cols)
+        weight = NARROW_PRIOR / narrow * ((2 * radius + 1) * lattice.spacing) ** 2
+        means = (windows[1:] + weight * means) / (windows[:1] + weight)
     return WindowMeans(means=means, support=support)

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from algorithms.errors import ParameterError
+from algorithms.relaxation import Chessboard, relaxed, step_lengths
 
 MEMBRANE_KAPPA: Final = 1 / 20
 """Decay of the correction per native pixel. 1/48 is better by 2 % under haze; a short reach keeps reads small."""
@@ -74,9 +74,10 @@ def screened_membrane(
     rows, cols = np.nonzero(unknown)
     colour = (rows + cols) % 2
     split = count - int(colour.sum())
-    halves = slice(0, split), slice(split, count)
     width = unknown.shape[1] + 2
-    here = ((rows + 1) * width + cols + 1)[np.argsort(colour, kind="stable")]
+    order = np.argsort(colour, kind="stable")
+    rows, cols = (axis[order].astype(np.int32) for axis in (rows, cols))
+    here = (rows + 1) * np.int32(width) + (cols + 1)
     value = np.pad(result, [(0, 0), (1, 1), (1, 1)])
     flat = value.reshape(len(border), -1)
     is_known = np.pad(known, 1).ravel()
@@ -99,27 +100,8 @@ def screened_membrane(
     diagonal = np.maximum(degree * (1 + np.float32(kappa**2) / np.maximum(near, 1)), np.float32(1e-9))[:, None]
     source /= diagonal
     flows /= diagonal
-    steps: list[Any] = []
-    for mine, other in (halves, halves[::-1]):
-        free = neighbours[mine] >= 0
-        starts = np.concatenate([[0], np.cumsum(free.sum(axis=1))])
-        entries = flows[mine][free], neighbours[mine][free] - other.start, starts
-        steps.append(sparse.csr_array(entries, shape=(len(free), other.stop - other.start)))
-    bound = 4 / (4 + kappa**2)
-    rate = bound / (1 + math.sqrt(1 - bound**2))
-    sources = [source[half] for half in halves]
-    now = [np.zeros_like(part) for part in sources]
-    omega = 1.0
-    for n in range(1 + math.ceil(math.log(MEMBRANE_TOLERANCE) / math.log(rate))):
-        turn = n % 2
-        change = steps[turn] @ now[1 - turn]
-        change += sources[turn]
-        change -= now[turn]
-        change *= np.float32(omega)
-        now[turn] += change
-        omega = 1 / (1 - bound**2 * omega / (2 if n == 0 else 4))
-    for half, part in zip(halves, now, strict=True):
-        flat[:, here[half]] = part.T
+    board = Chessboard(rows, cols, split, neighbours, flows, source)
+    flat[:, here] = relaxed(board, step_lengths(4 / (4 + kappa**2), MEMBRANE_TOLERANCE)).T
     return value[:, 1:-1, 1:-1]
 
 

@@ -15,11 +15,14 @@ STEPS_PER_CELL: Final = 4096
 """Positions per cell. Whole steps rid a tile and its quarters of the last bits in which their transforms differ."""
 EDGE_CELLS: Final = 1e-7
 """Positions this close to a cell's border, in cells, count as beyond it, whatever the rounding of the transform."""
+FARTHEST: Final = 1 << 30
+"""Pixels from a raster's corner up to which positions are followed: no raster is as large."""
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 Float32s = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
+Int32s = npt.NDArray[np.int32]
 
 
 def spread_nodes(nodes: Floats, spacing: int, height: int, width: int, factor: int) -> Floats:
@@ -201,8 +204,8 @@ def _within(rows: Floats, cols: Floats, bounds: tuple[int, int, int, int]) -> np
     return np.flatnonzero((rows >= top) & (rows < bottom) & (cols >= left) & (cols < right))
 
 
-def follow_lines(result: Integers, first: int, begin: Floats, step: Floats, along: Floats) -> None:
-    """Whole numbers at or below positions on straight lines, one line a row.
+def follow_lines(result: Int32s, first: int, begin: Floats, step: Floats, along: Floats) -> None:
+    """Whole numbers at or below positions on straight lines, one line a row; at most `FARTHEST` in size.
 
     Args:
         result: (H, W), changed in place from column `first` on.
@@ -217,8 +220,8 @@ def follow_lines(result: Integers, first: int, begin: Floats, step: Floats, alon
         loops.compiled_follow_lines(result, first, *map(np.ascontiguousarray, (begin, step, along)))
 
 
-def numpy_follow_lines(result: Integers, first: int, begin: Floats, step: Floats, along: Floats) -> None:
+def numpy_follow_lines(result: Int32s, first: int, begin: Floats, step: Floats, along: Floats) -> None:
     """`follow_lines` in numpy."""
     position = step[:, None] * along
     position += begin[:, None]
-    result[:, first : first + len(along)] = np.floor(position, out=position)
+    result[:, first : first + len(along)] = np.floor(position, out=position).clip(-FARTHEST, FARTHEST, out=position)

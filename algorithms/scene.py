@@ -60,6 +60,8 @@ class SceneFit:
     """Clear cells the fit rests on."""
     bend: Bend | None = None
     """Departure from the straight relation; None on little clear ground."""
+    narrow: float = 0.0
+    """Trust in windows below W, 0..1, from `algorithms.narrow`."""
 
     def standardise(self, replacement: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Z of (J, H, W) replacement bands, or of the first of them."""

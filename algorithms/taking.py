@@ -11,7 +11,8 @@ import numpy.typing as npt
 from algorithms.loops import compiled_loops
 
 Bools = npt.NDArray[np.bool_]
-Numbers = npt.NDArray[np.intp]
+Numbers = npt.NDArray[np.int32]
+Integral = npt.NDArray[np.integer[Any]]
 Extent = tuple[int, int, int, int]
 """First row and the one after the last, first column and the one after the last."""
 
@@ -43,7 +44,7 @@ def numpy_taken_extent(rows: Numbers, cols: Numbers, shape: tuple[int, int], onl
     return (int(row.min()), int(row.max()) + 1, int(col.min()), int(col.max()) + 1), len(row)
 
 
-def within(rows: Numbers, cols: Numbers, shape: tuple[int, int], only: Bools | None) -> Bools:
+def within(rows: Integral, cols: Integral, shape: tuple[int, int], only: Bools | None) -> Bools:
     """(H, W), pixels that are within an array and matter; arguments as for `taken_extent`."""
     inside = (rows >= 0) & (rows < shape[0]) & (cols >= 0) & (cols < shape[1])
     return np.asarray(inside if only is None else inside & only)
@@ -89,7 +90,7 @@ def numpy_take_pixels(
 ) -> None:
     """`take_pixels` of one band in numpy."""
     top, bottom, left, right = extent
-    row, col = rows - top, cols - left
+    row, col = rows.astype(np.intp) - top, cols.astype(np.intp) - left
     inside = within(row, col, (bottom - top, right - left), only)
     row *= right - left
     row += col

@@ -17,6 +17,7 @@ from algorithms.fill import FillOptions, Ground, Image, Mask, apply_fields, fill
 from algorithms.labelled import takes_labelled
 from algorithms.masks import NODATA
 from algorithms.moments import WindowSums, node_lattice
+from algorithms.narrow import sample_parts, with_narrow
 from algorithms.options import WHOLE_ADJUSTMENT, CloudOptions
 from algorithms.sample import sampled
 from algorithms.scene import fit_scene
@@ -176,6 +177,7 @@ def _fill(
     r_valid = np.logical_and.reduce([one.valid for one in others])
     clear = t_cells.full & ~cell_any(~r_valid, factor) & ~masked
     scene = fit_scene(sampled(t_cells.values), sampled(r_cells.values), sampled(clear))
+    scene = with_narrow(scene, sample_parts(t_cells.values, r_cells.values, clear), factor)
     lattice = node_lattice(options.window, factor)
     sums = pooled_sums(
         padded(t_cells.values, lattice.spacing),

@@ -1,6 +1,6 @@
 """Cold native tiles in inference-times: seconds divided by those of one window's inference in the same run.
 
-    python -m benchmarks.cold [--size 4096] [--firsts 3] [--places 12] [--options]
+    python -m benchmarks.cold [--size 4096] [--firsts 3] [--places 12] [--options [NAME ...]]
 
 Comparable between machines. `wall` is what a client waits for; `CPU` is the time of computing on all threads, divided
 by the number of cores: what it would take at best, and the figure to go by on a machine with other work. `sum` is the
@@ -41,6 +41,14 @@ from server.demo import write_demo
 CORES = os.cpu_count() or 1
 WINDOW = np.random.default_rng(0).random((6, 256, 256), np.float32) * 0.3
 Params = dict[str, Any]
+OPTIONS: dict[str, tuple[Params, int]] = {
+    "default": ({}, 1),
+    "refine=false": ({"refine": False}, 1),
+    "sensitivity=50": ({"sensitivity": 50}, 1),
+    "regression of two": ({}, 2),
+    "joint": ({"adjustment": "joint"}, 2),
+}
+"""Options that are compared, and with how many replacements."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ def asked(client: TestClient, tile: morecantile.Tile, params: Params) -> Cost:
 
 def ready(folder: str, other: Params, tile: morecantile.Tile) -> None:
     """All that a process does once has been done: libraries and compiled loops loaded, another raster filled."""
-    with application(folder) as client:
+    with application(folder, request_timeout=3600) as client:
         client.get(tile_path(tile, "webp"), params=other)
     compiled_loops().wait()
 
@@ -113,7 +121,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=4096)
     parser.add_argument("--firsts", type=int, default=3)
     parser.add_argument("--places", type=int, default=12)
-    parser.add_argument("--options", action="store_true", help="also what options cost")
+    parser.add_argument("--options", nargs="*", metavar="NAME", help=f"also what options cost: {', '.join(OPTIONS)}")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = args.folder or Path(scratch)
@@ -143,24 +151,18 @@ def main() -> None:
 
         def first(tile: morecantile.Tile, wanted: Params) -> tuple[Cost, Cost]:
             """The first tile of a scene, and the same once more."""
-            with application(str(folder)) as client:
+            with application(str(folder), request_timeout=3600) as client:
                 return asked(client, tile, wanted), asked(client, tile, wanted)
 
         row("first of a scene", [first(tile, params)[0] for tile in tiles[: args.firsts]], read, unit())
-        with application(str(folder)) as client:
-            asked(client, tiles[0], params)
-            places = [asked(client, tile, params) for tile in tiles[args.firsts :]]
-        row("at a new place", places, read, unit())
-        if not args.options:
-            return
-        for name, options, replacements in (
-            ("default", {}, [clear]),
-            ("refine=false", {"refine": False}, [clear]),
-            ("sensitivity=50", {"sensitivity": 50}, [clear]),
-            ("two replacements", {}, [clear, truth]),
-            ("two replacements, adjustment=joint", {"adjustment": "joint"}, [clear, truth]),
-        ):
-            wanted = params | {"replacement": replacements, "algorithm_params": json.dumps(options)}
+        if args.places:
+            with application(str(folder), request_timeout=3600) as client:
+                asked(client, tiles[0], params)
+                places = [asked(client, tile, params) for tile in tiles[args.firsts :]]
+            row("at a new place", places, read, unit())
+        for name in OPTIONS if args.options == [] else args.options or ():
+            options, count = OPTIONS[name]
+            wanted = params | {"replacement": [clear, truth][:count], "algorithm_params": json.dumps(options)}
             both = [first(tile, wanted) for tile in tiles[: args.firsts]]
             one = unit()
             row(f"first, {name}", [cold for cold, _ in both], read, one)

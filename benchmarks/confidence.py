@@ -19,6 +19,7 @@ from algorithms.adjust import pooled_sums
 from algorithms.cells import cell_any, cell_means
 from algorithms.fill import FillFields, FillOptions, Ground, apply_fields, fill_fields, padded
 from algorithms.moments import WindowSums, node_lattice
+from algorithms.narrow import sample_parts, with_narrow
 from algorithms.sample import sampled
 from algorithms.scene import fit_scene
 from benchmarks.cases import Case, build, data_folder, recipes
@@ -33,6 +34,7 @@ def confidence_and_error(case: Case) -> tuple[npt.NDArray[np.uint8], npt.NDArray
     target, other = (cell_means(image, there, FACTOR) for image in (case.target, case.replacement))
     masked = cell_any(case.mask, FACTOR)
     scene = fit_scene(sampled(target.values), sampled(other.values), sampled(~masked))
+    scene = with_narrow(scene, sample_parts(target.values, other.values, ~masked), FACTOR)
     options = FillOptions()
     lattice = node_lattice(options.window, FACTOR)
     t, r = (padded(date.values, lattice.spacing) for date in (target, other))

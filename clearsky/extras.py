@@ -5,11 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from algorithms.errors import ClearSkyError
-
-
-class MissingPackageError(ClearSkyError, ImportError):
-    """A package that is not installed; the message says how it is."""
+from server.errors import MissingPackageError
 
 
 def extra_package(name: str) -> Any:

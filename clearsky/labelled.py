@@ -23,7 +23,8 @@ def labelled_image(image: ImageData, dataset: Dataset, *, name: str) -> xarray.D
         name: of the result.
 
     Returns:
-        (band, y, x) with the bands' names, coordinates of the pixels' centres, `spatial_ref` as rioxarray has it.
+        (band, y, x) with the bands' names, coordinates of the pixels' centres, `spatial_ref` as rioxarray has it;
+        `scale_factor` and `add_offset` are attributes, or coordinates of `band` where the bands have different ones.
 
     Raises:
         MissingPackageError: xarray is not installed.
@@ -41,7 +42,10 @@ def labelled_image(image: ImageData, dataset: Dataset, *, name: str) -> xarray.D
     }
     missing = image.array.mask.any()
     values = image.array.data
-    attributes: dict[str, Any] = {"scale_factor": dataset.scales[0], "add_offset": dataset.offsets[0]}
+    packing = {"scale_factor": dataset.scales, "add_offset": dataset.offsets}
+    alike = all(len(set(each)) == 1 for each in packing.values())
+    attributes: dict[str, Any] = {name: each[0] for name, each in packing.items()} if alike else {}
+    by_band = {} if alike else {name: ("band", list(each)) for name, each in packing.items()}
     if dataset.nodata is not None:
         values = np.ma.filled(image.array, dataset.nodata)
         attributes["_FillValue"] = dataset.nodata
@@ -51,7 +55,7 @@ def labelled_image(image: ImageData, dataset: Dataset, *, name: str) -> xarray.D
     found: xarray.DataArray = xr.DataArray(
         values,
         dims=("band", "y", "x"),
-        coords={"band": names, "y": y, "x": x, "spatial_ref": ((), 0, reference)},
+        coords={"band": names, "y": y, "x": x, "spatial_ref": ((), 0, reference), **by_band},
         attrs=attributes,
         name=name,
     )

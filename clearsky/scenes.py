@@ -25,6 +25,7 @@ from clearsky.pictures import PathOrUrl, Picture
 from clearsky.tiles import BBox, LocalTiles, serve_tiles
 from server.analysis.parameters import PARAMETERS
 from server.analysis.request import Request
+from server.errors import TooLargeError
 from server.export.job import ExportJob
 from server.export.looking import Scenery, looking
 from server.export.scene import export_scene
@@ -195,13 +196,21 @@ class Scene:
         size, box_crs = None if size is None else _pixels(size), read_crs(crs)
         if bbox is not None:
             check_box(bbox, box_crs, bounds=self.bounds, scene_crs=self.crs)
+        try:
+            return self._read_whole(process, bbox, box_crs, {} if size is None else {"max_size": size})
+        except TooLargeError as error:
+            remedy = "give a smaller `size` or `bbox`, or write the whole scene with `export`"
+            raise TooLargeError(error.excess, remedy) from error
+
+    def _read_whole(
+        self, process: CloudAlgorithm | None, bbox: BBox | None, box_crs: CRS, sized: dict[str, int]
+    ) -> ImageData:
         look, request = self._scenery, self._scenery.request
         if process is None:
             request = replace(request, replacements=(), replacement_masks=())
         with open_request(
             request, process=process, sources=look.sources, analysis=look.analysis, settings=look.settings
         ) as reader:
-            sized = {} if size is None else {"max_size": size}
             if bbox is None:
                 image = reader.read(**sized)
             else:

@@ -1,7 +1,7 @@
 """The server's branches of the tree of errors; `server.http.statuses` maps every error to an HTTP status.
 
-Four branches below `ClearSkyError`: bad input (`InputError`, also a `ValueError`), sources that cannot be read, work
-that is given up, and files that cannot be written.
+Five branches below `ClearSkyError`: bad input (`InputError`, also a `ValueError`), sources that cannot be read, work
+that is given up, files that cannot be written, and packages that are not installed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ class RecipeMissingError(InputError):
 
 
 class TooLargeError(InputError):
-    """A request for more than the server sends at once."""
+    """More than is sent or read at once: what it is, without the remedy, is `excess`."""
+
+    def __init__(self, excess: str, remedy: str = "") -> None:
+        super().__init__(f"{excess}; {remedy}" if remedy else excess)
+        self.excess = excess
 
 
 class BodyTooLargeError(TooLargeError):
@@ -103,3 +107,7 @@ class ShutdownError(CancelledWorkError):
 
 class UnwritableError(ClearSkyError):
     """A file that cannot be written."""
+
+
+class MissingPackageError(ClearSkyError, ImportError):
+    """A package that is not installed; the message says how it is."""

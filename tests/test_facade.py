@@ -19,7 +19,7 @@ from PIL import Image
 
 import clearsky
 from algorithms.errors import BandError, ParameterError
-from server.errors import SourceMissingError
+from server.errors import SourceMissingError, TooLargeError
 from tests.helpers.scenes import make_pair, write_mask, write_raster
 from tests.helpers.service import application
 
@@ -103,6 +103,35 @@ def test_a_labelled_array_knows_its_place(scene: clearsky.Scene, folder: Path) -
     assert rasterio.crs.CRS.from_wkt(array.spatial_ref.attrs["crs_wkt"]) == crs
     assert [*map(float, array.spatial_ref.attrs["GeoTransform"].split())] == list(transform.to_gdal())
     np.testing.assert_array_equal(array.values, scene.read().array.data)
+
+
+@pytest.mark.parametrize("scales", [(1e-4,) * 3, (1e-4, 2e-4, 1e-4)])
+def test_a_labelled_array_has_the_scale_of_each_band(tmp_path: Path, scales: tuple[float, ...]) -> None:
+    path, offsets = write_raster(tmp_path / "scaled.tif", PAIR.target[:3]), (-0.1,) * 3
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets = scales, offsets
+    with clearsky.open(path) as scene:
+        array = scene.to_xarray()
+    per_band = len(set(scales)) > 1
+    packing: Any = array.coords if per_band else array.attrs
+    assert ("scale_factor" in array.attrs, "scale_factor" in array.coords) == (not per_band, per_band)
+    found = array * packing["scale_factor"] + packing["add_offset"]
+    expected = PAIR.target[:3] * np.reshape(scales, (3, 1, 1)) + np.reshape(offsets, (3, 1, 1))
+    np.testing.assert_allclose(found.values, expected)
+
+
+def test_too_many_pixels_are_refused_in_the_words_of_the_method(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLEARSKY_MAX_PIXELS", str(1 << 16))
+    path = write_raster(tmp_path / "large.tif", np.ones((1, 260, 260), np.uint8))
+    with clearsky.open(path) as scene:
+        with pytest.raises(
+            TooLargeError, match=r"more than 65536; give a smaller `size` or `bbox`.*`export`"
+        ) as caught:
+            scene.read()
+        assert "CLEARSKY" not in str(caught.value)
+        assert scene.read(size=100).array.shape == (1, 100, 100)
 
 
 def test_an_export_is_the_commands(scene: clearsky.Scene, tmp_path: Path) -> None:

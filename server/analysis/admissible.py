@@ -70,7 +70,7 @@ def _is_fit(fit: SceneFit, bands: int, explaining: int) -> bool:
     shaped = all(part.shape == (bands,) for part in ofs) and fit.slope.shape == (bands, explaining)
     if not shaped or fit.mean.shape != (explaining,) or fit.std.shape != (explaining,) or fit.count < 0:
         return False
-    if not (fit.std > 0).all() or not (fit.spread > 0).all():
+    if not (fit.std > 0).all() or not (fit.spread > 0).all() or not 0 <= fit.narrow <= 1:
         return False
     if (bend := fit.bend) is None:
         return True
@@ -94,7 +94,7 @@ def _is_fill(key: FillKey, value: BlockFill) -> bool:
     if not filled <= set(value.layers) <= set(plane.task.indexes):
         return False
     box = core.parts(size) if key.power else core.pad(1).clip(plane.shape)
-    pixels = core.times(plane.factor).pad(1) if key.power == 0 and plane.pixelwise else None
+    pixels = core.times(plane.factor).pad(1) if key.in_pixels and key.power == 0 and plane.pixelwise else None
     bands = len(plane.target.indexes)
     return all(_are_fields(layer, box, bands, pixels) for layer in value.layers.values())
 

@@ -32,6 +32,8 @@ class Visit:
     """What was analysed."""
     box: Box
     """Cells seen."""
+    in_pixels: bool = True
+    """Whether native pixels matter there."""
 
     def around(self) -> list[BlockNumber]:
         """Blocks under a visit of the same size on every side, the nearest first."""

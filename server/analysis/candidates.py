@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from algorithms.errors import ParameterError
-from server.errors import SourceMissingError, SourceTimeoutError
+from server.errors import SourceMissingError
 from server.raster.sources import Sources
 from server.scenes.acquisition import Acquisition
 from server.scenes.scene import Scene
-from server.scenes.search import LeftOut, read_page, search_address, search_periods, search_query
+from server.scenes.search import LeftOut, SearchPage, read_page, search_address, search_periods, search_query
+from server.scenes.walk import PAGE_BYTES, Halt, SearchDeadline, walk_pages
 from server.work.ticket import check_wanted
 
 MOST_ITEMS: Final = 200
 """Items that are looked at."""
 MOST_PAGES: Final = 10
 """Pages that are requested; a server may send fewer Items on each than were asked for."""
-PAGE_BYTES: Final = 8 << 20
-"""Bytes of a page: those of the archives have up to 80 kB an Item, and 50 are asked for."""
 LANDING_BYTES: Final = 4 << 20
 """Bytes of an API's landing page, which may list all its collections."""
 SEARCH_SECONDS: Final = 60.0
@@ -120,13 +118,15 @@ def search_candidates(sources: Sources, wanted: SearchTarget) -> SearchResult:
     Raises:
         SourceMissingError: there are none. SourceError: the API cannot be had, or is none.
     """
-    until = time.monotonic() + SEARCH_SECONDS
+    deadline = SearchDeadline.within(
+        SEARCH_SECONDS, search=f"the search in {wanted.api[:200]!r}", remedy="try again, or name the replacements"
+    )
     landing = sources.answer(wanted.api, most_bytes=LANDING_BYTES)
     address = search_address(landing.data, landing.where)
     for collection in wanted.collections:
         found = SearchResult(collection)
         for first in _first_pages(wanted, address, found):
-            _read_pages(sources, first, found, until)
+            _read_pages(sources, first, found, deadline)
         if found.scenes or (found.items and collection == wanted.collections[-1]):
             return found
     raise SourceMissingError(
@@ -147,39 +147,34 @@ def _first_pages(wanted: SearchTarget, address: str, found: SearchResult) -> Ite
         yield search_query(address, collection=found.collection, box=box, period=period)
 
 
-def _read_pages(sources: Sources, first: str, found: SearchResult, until: float) -> None:
+def _read_pages(sources: Sources, first: str, found: SearchResult, deadline: SearchDeadline) -> None:
     """Read a search page by page, as far as the limits go."""
     known = {*found.scenes, *(item.id for item in found.left_out)}
-    visited: set[str] = set()
-    following: str | None = first
 
     def go_on() -> None:
         check_wanted()
-        if time.monotonic() > until:
-            raise SourceTimeoutError(
-                f"the search at {first[:200]!r} did not end within {SEARCH_SECONDS:g} s; try again, or name the "
-                "replacements"
-            )
+        deadline.check()
 
-    while following is not None:
-        go_on()
-        if following in visited:
-            found.warnings.append("the API's pages lead in a circle; what they have was looked at")
-            return
-        if len(visited) == MOST_PAGES or found.items >= MOST_ITEMS:
-            found.warnings.append(f"{found.items} Items were looked at; the API has more")
-            return
-        visited.add(following)
-        answer = sources.answer(following, most_bytes=PAGE_BYTES)
+    def read(address: str) -> SearchPage:
+        answer = sources.answer(address, most_bytes=PAGE_BYTES)
         room = MOST_ITEMS - found.items
-        page = read_page(answer.data, answer.where, collection=found.collection, most=room, go_on=go_on)
+        return read_page(answer.data, answer.where, collection=found.collection, most=room, go_on=go_on)
+
+    def halted(halt: Halt) -> None:
+        circle = "the API's pages lead in a circle; what they have was looked at"
+        found.warnings.append(circle if halt is Halt.CIRCLE else _rest(found))
+
+    for page in walk_pages(first, read, most_pages=MOST_PAGES, go_on=go_on, halted=halted):
         for scene in page.scenes:
             if scene.acquisition is not None and scene.acquisition.id not in known:
                 known.add(scene.acquisition.id)
                 found.scenes[scene.acquisition.id] = scene
         found.left_out += [item for item in page.left_out if item.id not in known]
         known |= {item.id for item in page.left_out}
-        if page.more:
-            found.warnings.append(f"{found.items} Items were looked at; the API has more")
+        if page.more or (page.following is not None and found.items >= MOST_ITEMS):
+            found.warnings.append(_rest(found))
             return
-        following = page.following
+
+
+def _rest(found: SearchResult) -> str:
+    return f"{found.items} Items were looked at; the API has more"

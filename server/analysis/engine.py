@@ -83,7 +83,9 @@ class Analysis:
         self.ahead: Ahead | None = None
         """Work ahead, if there is any."""
         if activity is not None:
-            self.ahead = Ahead(self._missing, lambda visit, n: self.blocks(visit.plane, [n]), activity)
+            self.ahead = Ahead(
+                self._missing, lambda visit, n: self.blocks(visit.plane, [n], in_pixels=visit.in_pixels), activity
+            )
 
     @property
     def cache(self) -> TileCache:
@@ -112,60 +114,72 @@ class Analysis:
             self.ahead.close()
         self._pool.close()
 
-    def seen(self, plane: Plane, box: Box) -> None:
+    def seen(self, plane: Plane, box: Box, *, in_pixels: bool = True) -> None:
         """Note a view that shows single cells of the fine level: the client may move on to its neighbourhood.
 
         Remote rasters are not read for what nobody requested.
         """
         layers = (plane.target, *plane.task.replacements)
         if self.ahead is not None and plane.grid.fine and not any(is_remote(x.dataset.url) for x in layers):
-            self.ahead.seen(Visit(plane, box))
+            self.ahead.seen(Visit(plane, box, in_pixels))
 
-    def _kept(self, plane: Plane, number: BlockNumber, power: int) -> bool:
-        return self._cache.peek(FillKey(plane, number, power))
+    def _key(self, plane: Plane, number: BlockNumber, power: int, *, in_pixels: bool) -> FillKey:
+        """The key of a fill: without its correction in pixels where that is not wanted and would have to be made."""
+        whole = FillKey(plane, number, power)
+        if in_pixels or power > 0 or not plane.pixelwise or self._cache.peek(whole):
+            return whole
+        return FillKey(plane, number, power, in_pixels=False)
+
+    def _kept(self, plane: Plane, number: BlockNumber, power: int, *, in_pixels: bool = True) -> bool:
+        return self._cache.peek(self._key(plane, number, power, in_pixels=in_pixels))
 
     def _missing(self, visit: Visit, number: BlockNumber) -> bool:
-        return not self._kept(visit.plane, number, 0)
+        return not self._kept(visit.plane, number, 0, in_pixels=visit.in_pixels)
 
-    def blocks(self, plane: Plane, numbers: list[BlockNumber], *, power: int = 0) -> dict[BlockNumber, BlockFill]:
+    def blocks(
+        self, plane: Plane, numbers: list[BlockNumber], *, power: int = 0, in_pixels: bool = True
+    ) -> dict[BlockNumber, BlockFill]:
         """The fill of several blocks, with squares of 2^`power` cells reduced to one.
+
+        Without the correction of native pixels if not `in_pixels`, unless it is there already.
 
         Worked off in chunks, so that an image over any number of blocks takes no more memory than the reduced result.
         """
-        self._cache.load(FillKey(plane, n, power) for n in numbers)
-        missing = [n for n in numbers if not self._kept(plane, n, power)]
+        self._cache.load(self._key(plane, n, power, in_pixels=in_pixels) for n in numbers)
+        missing = [n for n in numbers if not self._kept(plane, n, power, in_pixels=in_pixels)]
         step = CHUNK_BLOCKS * self._threads
         for start in range(0, len(missing), step):
             chunk = missing[start : start + step]
-            self._prepare(plane, chunk)
+            self._prepare(plane, chunk, in_pixels=in_pixels and power == 0)
             with stage("adjust"):
-                unfilled = [n for n in chunk if not self._kept(plane, n, 0)]
+                unfilled = [n for n in chunk if not self._kept(plane, n, 0, in_pixels=in_pixels and power == 0)]
                 source = self._surveyor.source(plane, [plane.block(n) for n in unfilled])
-                self._pool.run([partial(self._reduced, source, n, power) for n in chunk])
+                self._pool.run([partial(self._reduced, source, n, power, in_pixels=in_pixels) for n in chunk])
         with stage("adjust" if missing else "mask"):
             direct = DirectPairs(plane, self.pairs)
-            return {n: self._reduced(direct, n, power) for n in numbers}
+            return {n: self._reduced(direct, n, power, in_pixels=in_pixels) for n in numbers}
 
-    def _reduced(self, source: PairSource, number: BlockNumber, power: int) -> BlockFill:
+    def _reduced(self, source: PairSource, number: BlockNumber, power: int, *, in_pixels: bool) -> BlockFill:
         plane = source.plane
-        core = plane.block(number)
+        core, key = plane.block(number), self._key(plane, number, power, in_pixels=in_pixels)
 
         def compute() -> BlockFill:
             if power == 0:
-                return self._filling.block(plane, self._filling.fill(source, core), core)
+                return self._filling.block(plane, self._filling.fill(source, core), core, in_pixels=key.in_pixels)
             # The whole fill of a block weighs many times what is seen of it from afar. At the coarse level every zoom
             # asks for the same few blocks; at the fine one it is not kept for that.
-            if not plane.grid.fine or self._kept(plane, number, 0):
-                return reduce_fill(self._reduced(source, number, 0), core, power)
+            if not plane.grid.fine or self._kept(plane, number, 0, in_pixels=False):
+                return reduce_fill(self._reduced(source, number, 0, in_pixels=False), core, power)
             filled = self._filling.fill(source, core)
             return reduce_fill(self._filling.block(plane, filled, core, in_pixels=False), core, power)
 
-        return self._cache.get(FillKey(plane, number, power), compute)
+        return self._cache.get(key, compute)
 
-    def _prepare(self, plane: Plane, numbers: list[BlockNumber]) -> None:
+    def _prepare(self, plane: Plane, numbers: list[BlockNumber], *, in_pixels: bool = True) -> None:
         """Do in the request's own thread what would keep the workers waiting for each other."""
         masked = plane.masks
-        self.announce(plane, numbers)
+        if in_pixels:
+            self.announce(plane, numbers)
         self.pairs.announce(plane)
         radius = plane.rim + masked.buffer
         boxes = [plane.mask_cells(plane.block(n)).pad(radius).clip(masked.shape) for n in numbers]

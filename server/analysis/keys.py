@@ -115,3 +115,5 @@ class FillKey:
     plane: Plane
     number: BlockNumber
     power: int
+    in_pixels: bool = True
+    """Whether native pixels near the mask's border are corrected; such a fill serves any view."""

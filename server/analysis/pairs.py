@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from algorithms.cells import Cells, on_pixels, stacked_cells
 from algorithms.masks import dilate
+from algorithms.narrow import with_narrow
 from algorithms.sample import in_a_row
 from algorithms.scene import SceneFit, fit_scene
 from algorithms.shift import NO_SHIFT, Shift, estimate_shift
@@ -203,10 +204,8 @@ class Pairs:
             views = sample_views(whole)
             self._prefetch(k, views)
             pairs = self._pool.run([partial(self.pair, view, k, box) for view, box in views])
-            return fit_scene(
-                in_a_row([pair.target.values for pair in pairs]),
-                in_a_row([pair.other.values for pair in pairs]),
-                in_a_row([pair.clear for pair in pairs]),
-            )
+            parts = [(pair.target.values, pair.other.values, pair.clear) for pair in pairs]
+            target, other, clear = (in_a_row(each) for each in zip(*parts, strict=True))
+            return with_narrow(fit_scene(target, other, clear), parts, plane.factor)
 
         return self._cache.get(SceneKey.of(whole, k), compute)

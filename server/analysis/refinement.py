@@ -117,10 +117,9 @@ class Refinement:
 
     def _ready(self, plane: Plane, block: Box) -> bool:
         """Whether refining a block takes no inference that is not there already."""
-        wide = block.pad(plane.refinement_reach).clip(plane.shape)
-        wanted = [(plane.target_clouds, wide)]
-        wanted += [(plane.replacement_clouds(k), wide.pad(FIT_BUFFER).clip(plane.shape)) for k in plane.helpers]
-        return self._masks.inferred(wanted)
+        wide = block.pad(plane.refinement_reach + FIT_BUFFER).clip(plane.shape)
+        clouds = [plane.target_clouds, *map(plane.replacement_clouds, plane.helpers)]
+        return self._masks.inferred((one, wide) for one in clouds)
 
     def _refined(self, plane: Plane, block: Box) -> MaskTile:
         wide = block.pad(plane.refinement_reach).clip(plane.shape)

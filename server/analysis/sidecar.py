@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +23,11 @@ from server.analysis.view import View, cells_under, look_at, standing_pixels
 from server.raster.assembling import assemble
 from server.raster.grid import BlockNumber, Box, Grid
 from server.raster.sampling import OutputGrid
+from server.work.spare import side_by_side
 from server.work.trace import stage
+
+SHARED_PIXELS: Final = 1 << 14
+"""Pixels from which a second thread pays: loops over them take a millisecond."""
 
 Sampled = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]
 """(B, p) values at points and (p,) validity."""
@@ -80,9 +86,9 @@ def fill_sidecar(
     if view is None:
         return CloudSidecar(source=None, confidence=None)
     box = view.box.align(1 << view.pooled).clip(view.plane.shape)
-    fills = analysis.blocks(view.plane, list(view.plane.blocks(box)), power=view.pooled)
+    fills = analysis.blocks(view.plane, list(view.plane.blocks(box)), power=view.pooled, in_pixels=view.shows_pixels)
     if view.pooled == 0:
-        analysis.seen(view.plane, view.box)
+        analysis.seen(view.plane, view.box, in_pixels=view.shows_pixels)
     source = _assembled(view, box, lambda n: fills[n].source)
     data = _assembled(view, box, lambda n: fills[n].data)
     if not ((source != 0) & (data != NO_DATA)).any():  # nothing but clear ground: no pixel needs a second look
@@ -145,18 +151,19 @@ def _pixel_fill(
 ) -> PixelFill | None:
     """Gain, offset and replacement under every pixel to fill; marks pixels the replacement lacks in `source`."""
     parts: list[PixelFill] = []
-    present = np.flatnonzero(np.bincount(source.ravel(), minlength=UNFILLED + 1)).tolist()
-    for k in sorted(set(present) - {0, UNFILLED}):
-        at = np.flatnonzero(source == k)
-        values, valid = replaced(k, at)
-        with stage("adjust"):
-            if not valid.all():
-                source.put(at[~valid], UNFILLED)
-                at, values = at[valid], values[:, valid]
-            if len(at) == 0:
-                continue
-            at_row, at_col = (axis.ravel().take(at) + EDGE_CELLS for axis in (rows, cols))
-            gain, offset = _sample(view, fills, k, at_row, at_col, bands)
+    for k in sorted({k for block in fills.values() for k in block.layers}):
+        if len(at := np.flatnonzero(source == k)) == 0:
+            continue
+        sampled = partial(_sample, view, fills, k, rows, cols, at, bands)
+        if len(at) < SHARED_PIXELS:
+            (values, valid), (gain, offset) = replaced(k, at), sampled()
+        else:
+            (values, valid), (gain, offset) = side_by_side(partial(replaced, k, at), sampled)
+        if not valid.all():
+            source.put(at[~valid], UNFILLED)
+            at = at[valid]
+            values, gain, offset = (array[:, valid] for array in (values, gain, offset))
+        if len(at):
             parts.append(PixelFill(at, gain, offset, values))
     if not parts:
         return None
@@ -174,9 +181,23 @@ def _sample(
     k: ReplacementIndex,
     rows: npt.NDArray[np.float64],
     cols: npt.NDArray[np.float64],
+    at: npt.NDArray[np.intp],
     bands: tuple[int, ...],
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """(B, p) gain and offset at points, each from the block that holds it."""
+    """(B, p) gain and offset at some of the (H, W) positions, each from the block that holds it."""
+    with stage("adjust"):
+        at_row, at_col = (axis.ravel().take(at) + EDGE_CELLS for axis in (rows, cols))
+        return _sampled(view, fills, k, at_row, at_col, bands)
+
+
+def _sampled(
+    view: View,
+    fills: dict[BlockNumber, BlockFill],
+    k: ReplacementIndex,
+    rows: npt.NDArray[np.float64],
+    cols: npt.NDArray[np.float64],
+    bands: tuple[int, ...],
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     grid, size = view.plane.grid, 1 << view.pooled
     result = np.zeros((2 * len(bands), len(rows)), np.float32)
     for (i, j), block in fills.items():

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.sampling import look_up
+from algorithms.sampling import STEPS_PER_CELL, look_up
 from server.analysis.blocks import ALL_DATA, NO_DATA
 from server.analysis.engine import Analysis
 from server.analysis.footing import has_data_in, stand_on_data
@@ -45,6 +45,20 @@ class View:
     def cells(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """(H, W) rows and columns in cells, in steps of 1 / `STEPS_PER_CELL` of `algorithms.sampling`."""
         return self.positions.in_cells(self.plane.factor)
+
+    def lies_within(self, box: Box) -> bool:
+        """Whether all pixels lie within a box of cells, in whole steps, too."""
+        span = self.positions.span()
+        if span is None or not self.positions.everywhere:
+            return False
+        low_row, high_row, low_col, high_col = (edge / self.plane.factor for edge in span)
+        step = 1 / STEPS_PER_CELL
+        return (
+            box.top <= low_row - step
+            and high_row + step < box.bottom
+            and box.left <= low_col - step
+            and high_col + step < box.right
+        )
 
 
 def look_at(task: Task, output: OutputGrid, grid: Grid | None = None) -> View | None:
@@ -96,6 +110,8 @@ def standing_pixels(
         (H, W) rows, columns, and whether a pixel is shown with no data near its position.
     """
     rows, cols = view.cells()
+    if (data == ALL_DATA).all() and view.lies_within(box):
+        return rows, cols, np.zeros(rows.shape, bool)
     if shown is None or (shown := shown & (cells_under(view, data, box, rows, cols, NO_DATA) < ALL_DATA)).sum() == 0:
         return rows, cols, np.zeros(rows.shape, bool)
     target, factor = view.plane.target, view.plane.factor

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,13 +9,13 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from algorithms.errors import ParameterError
-from server.analysis.candidates import PAGE_BYTES
-from server.errors import SourceForbiddenError, SourceTimeoutError, SourceUnreadableError
+from server.errors import SourceForbiddenError, SourceUnreadableError
 from server.export.batch import MOST_SCENES, BatchScene, file_name, result_place
 from server.raster.sources import Sources
 from server.remote.redaction import redacted
 from server.scenes.bounded import shown
-from server.scenes.search import PAGE_ITEMS, item_address, read_items
+from server.scenes.search import PAGE_ITEMS, ItemList, item_address, read_items
+from server.scenes.walk import PAGE_BYTES, Halt, SearchDeadline, walk_pages
 from server.settings import Settings
 
 MOST_BATCH_PAGES: Final = 4000
@@ -48,16 +47,23 @@ def searched_scenes(address: str, out: Path | None, settings: Settings, *, per_a
         raise ParameterError(f"--batch {named!r} is a search: give the folder OUT for the results")
     sources = Sources.of(settings, own=[address])
     found = _Found(out, per_asset, _collections(address))
-    following: str | None = _first_page(address)
-    visited: set[str] = set()
-    until = time.monotonic() + BATCH_SEARCH_SECONDS
-    while following is not None:
-        _go_on(named, following, visited, until)
-        visited.add(following)
-        answer = sources.answer(following, most_bytes=PAGE_BYTES)
-        page = read_items(answer.data, answer.where)
+    deadline = SearchDeadline.within(
+        BATCH_SEARCH_SECONDS, search=f"the search {named!r}", remedy="narrow it, or try again"
+    )
+
+    def read(page: str) -> ItemList:
+        answer = sources.answer(page, most_bytes=PAGE_BYTES)
+        return read_items(answer.data, answer.where)
+
+    def halted(halt: Halt) -> None:
+        if halt is Halt.CIRCLE:
+            raise SourceUnreadableError(f"the pages of the search {named!r} lead in a circle; nothing was exported")
+        raise ParameterError(f"the search {named!r} has more than {MOST_BATCH_PAGES} pages; narrow it")
+
+    first = _first_page(address)
+    for page in walk_pages(first, read, most_pages=MOST_BATCH_PAGES, go_on=deadline.check, halted=halted):
         for item in page.items:
-            found.add(item, answer.where, sources)
+            found.add(item, page.where, sources)
         if len(found) > MOST_SCENES:
             raise ParameterError(f"the search {named!r} finds more than {MOST_SCENES} scenes; narrow it")
         if page.posted:
@@ -65,7 +71,6 @@ def searched_scenes(address: str, out: Path | None, settings: Settings, *, per_a
                 f"the search {named!r} has a next page that only a POST brings; save what the API finds as a STAC "
                 "ItemCollection and give its file"
             )
-        following = page.following
     if not found:
         raise ParameterError(f"the search {named!r} finds no scene; check its collections, bbox and datetime")
     return [*found.scenes.values(), *found.left_out]
@@ -110,18 +115,6 @@ class _Found:
 
     def _leave_out(self, name: str, why: str) -> None:
         self.left_out.append(BatchScene(f"Item {name}", name, self.folder, trouble=why))
-
-
-def _go_on(named: str, following: str, visited: set[str], until: float) -> None:
-    """Request another page only where that can lead to an end."""
-    if following in visited:
-        raise SourceUnreadableError(f"the pages of the search {named!r} lead in a circle; nothing was exported")
-    if len(visited) == MOST_BATCH_PAGES:
-        raise ParameterError(f"the search {named!r} has more than {MOST_BATCH_PAGES} pages; narrow it")
-    if time.monotonic() > until:
-        raise SourceTimeoutError(
-            f"the search {named!r} did not end within {BATCH_SEARCH_SECONDS:g} s; narrow it, or try again"
-        )
 
 
 def _first_page(address: str) -> str:

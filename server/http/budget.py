@@ -87,15 +87,16 @@ def admit(answer: AnswerSize, *, max_pixels: int, max_bytes: int) -> None:
     size = f"{answer.cols} x {answer.rows} pixels"
     if answer.pixels > max_pixels:
         raise TooLargeError(
-            f"{size} are more than {max_pixels}; ask for a smaller width, height, max_size or area "
-            "(the operator sets CLEARSKY_MAX_PIXELS)"
+            f"{size} are more than {max_pixels}",
+            "ask for a smaller width, height, max_size or area (the operator sets CLEARSKY_MAX_PIXELS)",
         )
     if answer.nbytes > max_bytes:
         raise TooLargeError(
             f"{size} of {answer.bands} bands"
             + (f" in {answer.parts} expressions" if answer.parts else "")
-            + f" take {answer.nbytes >> 20} MB, more than {max_bytes >> 20}; ask for fewer bands, or a smaller width, "
-            "height, max_size or area (the operator sets CLEARSKY_MAX_REQUEST_BYTES)"
+            + f" take {answer.nbytes >> 20} MB, more than {max_bytes >> 20}",
+            "ask for fewer bands, or a smaller width, height, max_size or area "
+            "(the operator sets CLEARSKY_MAX_REQUEST_BYTES)",
         )
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import FastAPI, Query
 from pydantic import BaseModel, Field
 
 from algorithms.errors import ParameterError
-from server.errors import SourceTimeoutError
 from server.http.openapi import DATASET_ERRORS, PROBLEM
 from server.http.shared import SharedSettings, SharedSources
 from server.raster.sources import Sources
@@ -20,7 +18,8 @@ from server.remote.redaction import redacted
 from server.remote.signatures import shown_name
 from server.scenes.acquisition import Box
 from server.scenes.scene import Scene
-from server.scenes.search import Period, place_query, read_page, search_address
+from server.scenes.search import Period, SearchPage, place_query, read_page, search_address
+from server.scenes.walk import PAGE_BYTES, SearchDeadline, walk_pages
 from server.work.ticket import check_wanted, holding
 
 DEFAULT_COLLECTION: Final = "sentinel-2-l2a"
@@ -31,8 +30,6 @@ MOST_SHOWN_SCENES: Final = 100
 """Scenes that a request may ask for."""
 MOST_SEARCH_PAGES: Final = 5
 """Pages that are read to find these: of most Items a search for little cloud looks at the cloud cover alone."""
-SEARCH_PAGE_BYTES: Final = 8 << 20
-"""Bytes of a page, or of an API's landing page."""
 LOOKUP_SECONDS: Final = 30.0
 """Time for all pages."""
 
@@ -92,19 +89,9 @@ def read_period(text: str) -> Period:
     return start, end
 
 
-def _pages(sources: Sources, first: str, collection: str) -> Iterator[tuple[tuple[Scene, ...], int, bool]]:
-    """Scenes of each page, how many Items are none, and whether there is another page."""
-    until, visited = time.monotonic() + LOOKUP_SECONDS, set[str]()
-    following: str | None = first
-    while following is not None and following not in visited and len(visited) < MOST_SEARCH_PAGES:
-        check_wanted()
-        if time.monotonic() > until:
-            raise SourceTimeoutError(f"the search did not end within {LOOKUP_SECONDS:g} s; try a shorter time")
-        visited.add(following)
-        answer = sources.answer(following, most_bytes=SEARCH_PAGE_BYTES)
-        page = read_page(answer.data, answer.where, collection=collection, go_on=check_wanted)
-        following = page.following
-        yield page.scenes, len(page.left_out), page.more or following is not None
+def _read(sources: Sources, address: str, collection: str) -> SearchPage:
+    answer = sources.answer(address, most_bytes=PAGE_BYTES)
+    return read_page(answer.data, answer.where, collection=collection, go_on=check_wanted)
 
 
 def _described(scene: Scene) -> FoundScene:
@@ -138,13 +125,19 @@ def search_scenes(
     found: list[FoundScene] = []
     left_out, more = 0, False
     with holding():
-        landing = sources.answer(where, most_bytes=SEARCH_PAGE_BYTES)
+        landing = sources.answer(where, most_bytes=PAGE_BYTES)
         address = search_address(landing.data, landing.where)
-        for scenes, refused, more in _pages(  # noqa: B007  (the last one's is told)
-            sources, place_query(address, collection=collection, box=box, period=period), collection
-        ):
-            left_out += refused
-            fitting = map(_described, scenes)
+        deadline = SearchDeadline.within(LOOKUP_SECONDS, search="the search", remedy="try a shorter time")
+
+        def go_on() -> None:
+            check_wanted()
+            deadline.check()
+
+        first = place_query(address, collection=collection, box=box, period=period)
+        read = partial(_read, sources, collection=collection)
+        for page in walk_pages(first, read, most_pages=MOST_SEARCH_PAGES, go_on=go_on):
+            left_out, more = left_out + len(page.left_out), page.more or page.following is not None
+            fitting = map(_described, page.scenes)
             found += [one for one in fitting if one.cloud_cover is None or one.cloud_cover <= cloud_cover]
             if len(found) >= limit:
                 break

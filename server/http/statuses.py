@@ -22,6 +22,7 @@ from server.errors import (
     BodyTimeoutError,
     BodyTooLargeError,
     BusyError,
+    MissingPackageError,
     OverdueError,
     QueryTooLongError,
     RecipeMissingError,
@@ -65,6 +66,7 @@ STATUS: Final[dict[type[Exception], int]] = {
     BusyError: 503,
     ShutdownError: 503,
     UnwritableError: 500,
+    MissingPackageError: 500,
     MemoryError: 503,
     Exception: 500,
 }

@@ -139,7 +139,8 @@ def from_afar(
     if (work := width * height * across * down / step**2) > MOST_WORK:
         raise TooLargeError(
             f"an image of {width} x {height} pixels, each {across:.0f} x {down:.0f} of the raster's, takes a warp of "
-            f"{work:.1e} pixels, more than {MOST_WORK:.0e}; ask for a smaller area, or a width and height in proportion"
+            f"{work:.1e} pixels, more than {MOST_WORK:.0e}",
+            "ask for a smaller area, or a width and height in proportion",
         )
     if near:
         yield src, {}

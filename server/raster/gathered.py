@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -17,9 +17,10 @@ from server.raster.dataset import Dataset
 from server.raster.distant import Bounds
 from server.raster.grid import Box
 from server.raster.outline import Outline
-from server.raster.pixelpieces import LayerPieces, PixelPieces, outline_of, pieces_of
+from server.raster.pixelpieces import LayerPieces, PixelPieces, outline_of, overview_level, pieces_of
 from server.raster.resampled import can_resample, resampled
 from server.raster.warper import MOST_VIRTUAL, VirtualRaster, WarpedPixels, warped_pixels
+from server.raster.windowed import WindowOfRaster
 
 RESAMPLING_OPTIONS: Final = frozenset({"resampling_method", "reproject_method"})
 """Options of rio-tiler that are followed, as far as `_can_gather` allows; any other one with a value is left to it."""
@@ -43,19 +44,17 @@ class Wanted:
     """(H, W), the pixels that matter; others may be without data. None: all."""
 
 
-def _can_gather(outline: Outline, wanted: Wanted, options: dict[str, Any]) -> bool:
-    """Whether an image may be one that `gathered` makes: a plain raster's, warped to another CRS by nearest pixels.
+def _can_gather(outline: Outline, options: dict[str, Any]) -> bool:
+    """Whether an image may be one that `gathered` makes: a plain raster's, by a warp of nearest pixels or by none.
 
     Args:
         outline: the raster.
-        wanted: the image.
         options: rio-tiler's, apart from the image's bounds and size.
     """
     nodata = options.get("nodata")
     given = {name: value for name, value in options.items() if value and name != "nodata"}
     return (
         outline.plain
-        and outline.crs != wanted.dst_crs
         and (nodata is None or nodata == outline.nodata)
         and given.keys() <= RESAMPLING_OPTIONS
         and given.get("reproject_method", "nearest") == "nearest"
@@ -89,20 +88,31 @@ def gathered(
         shared: native pixels of these bands that are kept for the analysis anyway.
     """
     outline = outline_of(rasters, dataset)
-    if not _can_gather(outline, wanted, options):
+    if not _can_gather(outline, options):
         return None
+    make = _of_window if outline.crs == wanted.dst_crs else _of_warp
+    return make(rasters, dataset, bands, wanted, outline, options.get("resampling_method") or "nearest", shared)
+
+
+def _of_warp(
+    rasters: RasterCache,
+    dataset: Dataset,
+    bands: tuple[int, ...],
+    wanted: Wanted,
+    outline: Outline,
+    method: str,
+    shared: LayerPieces | None,
+) -> ImageData | None:
+    """An image in another CRS than the raster's; None as above."""
     virtual = VirtualRaster.of(outline, wanted.dst_crs, wanted.bounds, wanted.width, wanted.height)
     if virtual is None:
         return None
-    method = options.get("resampling_method") or "nearest"
     size = wanted.width, wanted.height
     every = len(bands) == len(outline.dtypes)
     overview = virtual.overview(outline, *size, nearest=method == "nearest")
     if every or (virtual.width, virtual.height) == size:
         method = "nearest"  # the virtual pixels are the image's: there is nothing to resample
-    pieces: PixelPieces | None = shared if overview is None and shared is not None and shared.fit(outline) else None
-    pieces = pieces or pieces_of(rasters, dataset, bands, overview)
-    if pieces is None:
+    if (pieces := pieces_of(rasters, dataset, bands, overview, shared)) is None:
         return None
     made, only = size, wanted.only
     if method != "nearest":
@@ -114,6 +124,31 @@ def gathered(
     if values is not None and made != size:
         values = resampled(values, outline.nodata, *size, method)
     return None if values is None else _image(values, outline, dataset, bands, wanted)
+
+
+def _of_window(
+    rasters: RasterCache,
+    dataset: Dataset,
+    bands: tuple[int, ...],
+    wanted: Wanted,
+    outline: Outline,
+    method: str,
+    shared: LayerPieces | None,
+) -> ImageData | None:
+    """An image in the raster's own CRS; None as above, for the rim of a raster, and for scenes.
+
+    Of several files GDAL takes another overview now and then, and interpolates between grids at the image's resolution.
+    """
+    window = WindowOfRaster.of(outline, wanted.bounds)
+    if window is None or method != "nearest" or dataset.parts:
+        return None
+    level_of = partial(overview_level, rasters, dataset)
+    overview = window.overview(level_of, len(outline.factors), wanted.width, wanted.height)
+    if (pieces := pieces_of(rasters, dataset, bands, overview, shared)) is None:
+        return None
+    pixels = window.pixels(pieces.level, wanted.width, wanted.height)
+    values = None if pixels is None else _taken(pieces, len(bands), pixels, outline, wanted.only)
+    return None if values is None else _image(values, outline, dataset, bands, replace(wanted, bounds=window.bounds))
 
 
 def _taken(

@@ -109,8 +109,20 @@ def outline_of(rasters: RasterCache, dataset: Dataset) -> Outline:
     return rasters.sources.outline(dataset.url, dataset.version)
 
 
+def overview_level(rasters: RasterCache, dataset: Dataset, overview: int) -> Level:
+    """The size of a raster's overview, from 0. Raises as `Sources.open` does."""
+    if dataset.parts:
+        return stack_form(dataset.parts).levels[1 + overview]
+    seen = rasters.sources.outline(dataset.url, dataset.version, overview)
+    return Level(outline_of(rasters, dataset).factors[overview], seen.width, seen.height)
+
+
 def pieces_of(
-    rasters: RasterCache, dataset: Dataset, bands: tuple[int, ...], overview: int | None
+    rasters: RasterCache,
+    dataset: Dataset,
+    bands: tuple[int, ...],
+    overview: int | None,
+    shared: LayerPieces | None = None,
 ) -> PixelPieces | None:
     """Pieces of a raster, or of one of its overviews; None where they would take more of remote files than an image.
 
@@ -119,15 +131,17 @@ def pieces_of(
         dataset: the raster.
         bands: 1-based.
         overview: which of its overviews, from 0; None for the raster itself.
+        shared: native pixels of these bands that are kept for the analysis anyway.
 
     Raises:
         As `Sources.open` does.
     """
+    if overview is None and shared is not None and shared.fit(outline_of(rasters, dataset)):
+        return shared
     if dataset.parts:
         return _of_stack(rasters, dataset, bands, overview)
-    own = rasters.sources.outline(dataset.url, dataset.version)
-    seen = own if overview is None else rasters.sources.outline(dataset.url, dataset.version, overview)
-    level = Level(1 if overview is None else own.factors[overview], seen.width, seen.height)
+    seen = rasters.sources.outline(dataset.url, dataset.version, overview)
+    level = Level(1, seen.width, seen.height) if overview is None else overview_level(rasters, dataset, overview)
     side = piece_pixels(dataset.url, seen.block)
     return None if side is None else FilePieces(rasters, dataset, bands, overview, level, side)
 
@@ -136,7 +150,7 @@ def _of_stack(
     rasters: RasterCache, dataset: Dataset, bands: tuple[int, ...], overview: int | None
 ) -> PixelPieces | None:
     form = stack_form(dataset.parts)
-    level = form.levels[0 if overview is None else overview + 1]
+    level = form.levels[0] if overview is None else overview_level(rasters, dataset, overview)
     chosen = tuple(dataset.parts[band - 1] for band in bands)
     sides = []
     for band in chosen:

@@ -103,7 +103,14 @@ def native_pixels(target: Dataset, grid: OutputGrid) -> float:
     the median of `PLACES`, which in nearly every map is the value at the middle, but does without it where it lies on a
     pole or on the map's edge. 1 where the target does not lie in the output's CRS at all.
     """
-    transformer = _transformer(target.crs, grid.crs)
+    area = _native_area(target, grid.crs)
+    return 1.0 if area is None else float(math.sqrt(abs(grid.affine.determinant) / area))
+
+
+@lru_cache(maxsize=256)
+def _native_area(target: Dataset, crs: str) -> float | None:
+    """Area of a native pixel in an output's CRS; None where the target does not lie in that."""
+    transformer = _transformer(target.crs, crs)
     rows, cols = np.asarray(PLACES).T * np.asarray([[target.height], [target.width]])
     # The ends of a pixel's two axes: left, right, upper, lower.
     cols = cols + np.asarray([-0.5, 0.5, 0, 0])[:, None]
@@ -113,12 +120,10 @@ def native_pixels(target: Dataset, grid: OutputGrid) -> float:
     if transformer is not None:
         x, y = transformer.transform(x, y)
     with np.errstate(invalid="ignore"):  # infinite where a place has none in the map
-        across, down = (nearest_turn(x[i + 1] - x[i], 0.0, full_turn(grid.crs)) for i in (0, 2))
+        across, down = (nearest_turn(x[i + 1] - x[i], 0.0, full_turn(crs)) for i in (0, 2))
         areas = np.abs(across * (y[3] - y[2]) - down * (y[1] - y[0]))
     areas = np.sort(areas[np.isfinite(areas) & (areas > 0)])
-    if len(areas) == 0:
-        return 1.0
-    return float(math.sqrt(abs(grid.affine.determinant) / areas[len(areas) // 2]))
+    return float(areas[len(areas) // 2]) if len(areas) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +142,11 @@ class Positions:
     """Rows and columns (p,) of output pixels whose positions are not interpolated."""
     exact: tuple[Floats, Floats]
     """Positions (p,) of these pixels."""
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether every pixel has a position."""
+        return all(bool(np.isfinite(axis).all()) for axis in (self.node_rows, self.node_cols, *self.exact))
 
     def span(self) -> tuple[float, float, float, float] | None:
         """Least and greatest row and column; None where nothing can be transformed."""

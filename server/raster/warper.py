@@ -43,9 +43,9 @@ Numbers = npt.NDArray[np.intp]
 class WarpedPixels:
     """The source pixel of every pixel of an image."""
 
-    rows: Numbers
+    rows: npt.NDArray[np.int32]
     """(H, W), may lie outside of the source."""
-    cols: Numbers
+    cols: npt.NDArray[np.int32]
     """(H, W)."""
 
 
@@ -103,7 +103,7 @@ def warped_pixels(
         cols, rows = width, height
     at_col, at_row = _nearest(cols, width), _nearest(rows, height)
     affine = from_bounds(*virtual.bounds, cols, rows)
-    found = np.empty((height, width), np.intp), np.empty((height, width), np.intp)
+    found = np.empty((height, width), np.int32), np.empty((height, width), np.int32)
     stretches = [(start, min(start + WARP_STRETCH_PIXELS, cols)) for start in range(0, cols, WARP_STRETCH_PIXELS)]
     while stretches:
         start, end = stretches.pop()

@@ -68,6 +68,8 @@ class ItemList:
     """Address of the next page."""
     posted: bool
     """Whether there is a next page that only a POST brings."""
+    where: str
+    """Address of the page."""
 
 
 def search_periods(when: datetime) -> tuple[Period, ...]:
@@ -176,7 +178,7 @@ def read_items(data: bytes, where: str) -> ItemList:
         raise SourceUnreadableError(f"{where[:200]!r} answers without a list of STAC Items; check the API's address")
     links = [link for link in map(mapping_of, list_of(page.get("links"))) if link.get("rel") == "next"]
     following = next(_following(links, where), None)
-    return ItemList(tuple(map(mapping_of, features)), following, posted=bool(links) and following is None)
+    return ItemList(tuple(map(mapping_of, features)), following, posted=bool(links) and following is None, where=where)
 
 
 def _candidate(item: Mapping[str, Any], where: str, collection: str) -> Scene | LeftOut:

@@ -61,9 +61,9 @@ def calls(loops: Any) -> list[np.ndarray]:
         found.append(sampled)
     added = rng.standard_normal((4, POINTS)).astype(np.float32)
     loops["add_border"](added, rows, cols, (0, 32, 8, 64), border(), np.array([2, 0]), 2)
-    lines = np.zeros((20, 40), np.intp)
+    lines = np.zeros((20, 40), np.int32)
     along = np.arange(30) + 0.5
-    loops["follow_lines"](lines, 4, rng.uniform(-50, 9, 20), rng.uniform(0, 2, 20), along)
+    loops["follow_lines"](lines, 4, np.array([*rng.uniform(-50, 9, 18), 1e12, -1e12]), rng.uniform(0, 2, 20), along)
     return [*found, added, lines]
 
 

@@ -15,7 +15,7 @@ SHAPE = (30, 20)
 def taken(kind: str, low: int, only: np.ndarray | None) -> tuple[object, bytes]:
     """The extent of some pixels, and an image of two bands made of them."""
     rng = np.random.default_rng(1)
-    rows, cols = rng.integers(low, 30 - low, (16, 12)), rng.integers(low, 20 - low, (16, 12))
+    rows, cols = (rng.integers(low, size - low, (16, 12), np.int32) for size in SHAPE)
     extent, count = taking.taken_extent(rows, cols, SHAPE, only)
     stored = rng.integers(0, 99, (2, *SHAPE)).astype(kind)
     result = np.full((2, *rows.shape), 100, kind)

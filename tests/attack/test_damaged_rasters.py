@@ -21,7 +21,7 @@ from tests.helpers.scenes import CLEAR_REPLACEMENTS, make_pair, write_raster
 from tests.helpers.service import raster, server_process
 
 FINE = {200, 400, 404, 502, 503, 504}
-EACH = 30
+EACH = 15
 """Damaged files per kind and seed."""
 CANARY = 7777
 """A value that no good pixel has."""

@@ -13,7 +13,7 @@ import pytest
 import rasterio
 
 from server.cli import main
-from tests.helpers.service import ROOT
+from tests.helpers.service import ROOT, unmeasured
 
 SMALL = "import server.export.plan as p; p.PIECE_PIXELS = (32, 64); from server.cli import main; main()"
 """The real command, cutting the scene into more pieces."""
@@ -28,10 +28,12 @@ def filled_from(folder: Path | str, other: str = "other.tif") -> list[str]:
     return ["--replacement", f"{folder}/{other}", "--mask", f"{folder}/mask.tif", *CLEAR]
 
 
-def run(*args: object, command: str = "export") -> int:
-    """A command's exit status, in this process."""
+def run(*args: object, command: str = "export", measured: bool = False) -> int:
+    """A command's exit status, in this process; not `measured`, the coverage of those that it starts does not count."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["clearsky", command, *map(str, args)])
+        for name in () if measured else os.environ.keys() - unmeasured().keys():
+            patch.delenv(name)
         try:
             main()
         except SystemExit as stop:
@@ -39,10 +41,10 @@ def run(*args: object, command: str = "export") -> int:
     return 0
 
 
-def start(*args: object, measured: bool = True, **options: Any) -> subprocess.Popen[str]:
+def start(*args: object, measured: bool = False, **options: Any) -> subprocess.Popen[str]:
     """The command as a process of its own; not `measured`, it writes no coverage data when it ends."""
     command = [sys.executable, "-c", SMALL, "export", *map(str, args)]
-    env = {name: value for name, value in os.environ.items() if measured or not name.startswith("COVERAGE_")}
+    env = dict(os.environ) if measured else unmeasured()
     return subprocess.Popen(
         command, cwd=ROOT, env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options
     )

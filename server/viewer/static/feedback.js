@@ -19,6 +19,12 @@ export function showError(text) {
   $("error").hidden = !text;
 }
 
+/** @param {string[]} texts what the server warns of; none takes the message away */
+export function showWarnings(texts) {
+  $("warning").textContent = texts.join("\n");
+  $("warning").hidden = !texts.length;
+}
+
 /**
  * Say how a search goes, next to what started it.
  * @param {string} id of the message

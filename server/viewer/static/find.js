@@ -80,12 +80,20 @@ function addReplacement(page, url) {
   if (!replacement.includes(url)) page.open({ replacement: [...replacement, url] });
 }
 
+/** Take away the dates found for another scene. */
+export function forgetCandidates() {
+  $("candidates").replaceChildren();
+  showNote("suggest-note", "");
+}
+
 async function suggest(page) {
   const { state } = page;
+  const { url } = state;
   $("candidates").replaceChildren();
   const own = state.extra.filter(([name]) => OF_TARGET.has(name));
-  const query = [["url", state.url], ...own, ["limit", MOST_CANDIDATES]];
+  const query = [["url", url], ...own, ["limit", MOST_CANDIDATES]];
   const { candidates, target } = await ask("stac/replacements", query);
+  if (state.url !== url) return ""; // another scene was opened meanwhile
   const fill = () => $("candidates").replaceChildren(...candidates.map((one) => candidate(page, one, fill)));
   fill();
   if (!candidates.length) return "No other dates found.";

@@ -68,6 +68,11 @@ export class Picture {
     return this.current ? [...this.current.figures.values()] : [];
   }
 
+  /** @returns {string[]} what the server warns of in its tiles on the map */
+  get warnings() {
+    return this.current ? [...this.current.warnings.values()] : [];
+  }
+
   add(address, { bounds, minzoom, maxzoom }) {
     const coarser = DENSE ? 0 : 1;
     const layer = new FetchedTiles(address, {

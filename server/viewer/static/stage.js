@@ -78,6 +78,11 @@ export class Stage {
     });
   }
 
+  /** @returns {string[]} what the server warns of in the tiles on the map, each once */
+  get warnings() {
+    return [...new Set(this.all.flatMap(({ warnings }) => warnings))];
+  }
+
   /**
    * What the tiles on the map say of cloud in what is filled, or is a mask, each by the part of it that is in view.
    * @param {L.LatLngBounds} bounds of the scene

@@ -23,10 +23,12 @@ export const FetchedTiles = L.TileLayer.extend({
     L.TileLayer.prototype.initialize.call(this, address, options);
     this.requests = new Map(); // by tile, what calls its request off
     this.figures = new Map(); // by tile, its `coords` and `Figures`
+    this.warnings = new Map(); // by tile, what the server warns of
     const drop = ({ tile }) => {
       this.requests.get(tile)?.abort();
       this.requests.delete(tile);
       this.figures.delete(tile);
+      this.warnings.delete(tile);
     };
     this.on("tileunload tileabort", drop);
   },
@@ -44,6 +46,8 @@ export const FetchedTiles = L.TileLayer.extend({
 
   async fetchTile(tile, coords, signal) {
     const answer = await request(this.getTileUrl(coords), { signal });
+    const warning = answer.headers.get("X-Clearsky-Warning");
+    if (warning) this.warnings.set(tile, warning);
     tile.complete = true; // as an image has it: Leaflet keeps such tiles while another zoom is loaded
     if (answer.status === 204) return;
     const picture = await createImageBitmap(await answer.blob());

@@ -6,8 +6,8 @@ import { chooseColours, connectColours, fillColours } from "./colours.js";
 import { connectControls, fillFields, fillLegend, fillOutputs, fillViews, makeOptions, sideLabels } from "./controls.js";
 import { connectCopy } from "./copy.js";
 import { $, later } from "./dom.js";
-import { busy, clearFailures, failing, report, showError, showFigures } from "./feedback.js";
-import { connectFind } from "./find.js";
+import { busy, clearFailures, failing, report, showError, showFigures, showWarnings } from "./feedback.js";
+import { connectFind, forgetCandidates } from "./find.js";
 import { TILE_PIXELS } from "./layers.js";
 import { connectLibrary } from "./library.js";
 import { fitScene, limitZoom, magnify, makeMap } from "./map.js";
@@ -83,6 +83,8 @@ function clear() {
   stage.show(null);
   $("swipe").hidden = true;
   showFigures(null);
+  showWarnings([]);
+  forgetCandidates();
   forget();
 }
 
@@ -162,6 +164,7 @@ function entitle() {
 
 const measureSoon = later(() => {
   showFigures(page.scene && stage.figures(page.scene.bounds));
+  showWarnings(stage.warnings);
   entitle();
 }, 100);
 

@@ -131,3 +131,11 @@ def test_quarters_are_the_whole(client: TestClient, files: dict[str, Any], algor
         compared += int(agree.sum())
         assert same[0][agree].all()
     assert compared > 10_000
+
+
+def test_info_names_all_dates(client: TestClient, files: dict[str, Any]) -> None:
+    answer = client.get("/cog/info", params=files)
+    assert answer.status_code == 200, answer.text
+    described = answer.json()["clearsky"]
+    assert described["replacements"] == [str(path) for path in files["replacement"]]
+    assert len(described["replacement_clouds"]) == len(files["replacement"])

@@ -189,8 +189,8 @@ def test_two_server_processes_under_load_and_a_redis_that_is_killed(tmp_path: Pa
     pair = {"url": written["url"], "replacement": written["replacement"]}
     views = [{**pair, "max_size": str(size)} for size in (300, 150)]
     with (
-        serve_command(tmp_path, cache_url=server.url) as (_, first),
-        serve_command(tmp_path, cache_url=server.url) as (_, second),
+        serve_command(tmp_path, measured=True, cache_url=server.url) as (_, first),
+        serve_command(tmp_path, measured=True, cache_url=server.url) as (_, second),
         ThreadPoolExecutor(8) as pool,
     ):
 

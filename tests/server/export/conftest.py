@@ -21,7 +21,7 @@ def demo(demo_scene: Demo, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     scene = demo_scene(600)
     folder = tmp_path_factory.mktemp("out")
     out, provenance = folder / "out.tif", folder / "provenance.tif"
-    assert run(scene.cloudy, out, "--replacement", scene.clear, "--provenance", provenance) == 0
+    assert run(scene.cloudy, out, "--replacement", scene.clear, "--provenance", provenance, measured=True) == 0
     return {"target": scene.cloudy, "replacement": scene.clear, "out": out, "provenance": provenance}
 
 

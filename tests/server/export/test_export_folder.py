@@ -18,7 +18,7 @@ from server.export.job import ExportJob
 from server.export.scene import export_scene
 from server.settings import Settings
 from tests.helpers.exports import filled_from, finished, killed_where, run, start
-from tests.helpers.service import ROOT
+from tests.helpers.service import ROOT, unmeasured
 
 KILLED = killed_where("self.name in ('result', 'finished')")
 """The command, killed before the folder is complete, or has its name; with 2, before the work folder goes."""
@@ -45,7 +45,9 @@ def test_killed_while_publishing_the_same_command_finishes(
 ) -> None:
     arguments, folder = wanted
     command = [sys.executable, "-c", KILLED, str(moves), "export", *map(str, arguments)]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run(
+        command, cwd=ROOT, env=unmeasured(), capture_output=True, text=True, timeout=120, check=False
+    )
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert folder.exists() == (moves == 2)
     assert run(*arguments, "--json") == 0
@@ -114,7 +116,7 @@ def test_no_room_leaves_nothing_under_the_final_name(wanted: tuple[list[object],
     """Pieces fit, a whole band does not."""
     arguments, folder = wanted
     room = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (60_000, 60_000))
-    process = start(*arguments, measured=False, preexec_fn=room)
+    process = start(*arguments, preexec_fn=room)
     _, said = process.communicate(timeout=60)
     assert (process.returncode, len(said.splitlines())) == (2, 1), said
     assert "cannot be written" in said

@@ -14,7 +14,7 @@ import pytest
 
 from tests.helpers.exports import finished, killed_where, run
 from tests.helpers.scenes import read_raster
-from tests.helpers.service import ROOT
+from tests.helpers.service import ROOT, unmeasured
 
 KILLED = killed_where("str(self).endswith('finished')")
 """The command, killed before its n-th output gets its name; with 2, before the work folder goes."""
@@ -30,7 +30,9 @@ def both(arguments: list[object], tmp_path: Path) -> tuple[list[object], Path, P
 
 def killed(arguments: list[object], moves: int) -> None:
     command = [sys.executable, "-c", KILLED, str(moves), "export", *map(str, arguments)]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run(
+        command, cwd=ROOT, env=unmeasured(), capture_output=True, text=True, timeout=120, check=False
+    )
     assert ended.returncode == -signal.SIGKILL, ended.stderr
 
 

@@ -38,7 +38,7 @@ def test_killed_half_way_a_second_run_goes_on(
 ) -> None:
     """Killed, then asked to stop, then left alone: what was finished is kept, and the pixels are the same."""
     kept = {path: path.stat().st_mtime_ns for path in finished(killed)}
-    process = start(*arguments)
+    process = start(*arguments, measured=True)
     some_more(process, killed)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=20)
@@ -76,7 +76,7 @@ def test_no_room_leaves_nothing_under_the_final_name(
     """Neither a piece that does not fit, nor the last byte of the whole."""
     limit = whole[0].stat().st_size - short if short else 10_000
     room = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
-    process = start(*arguments, measured=False, preexec_fn=room)
+    process = start(*arguments, preexec_fn=room)
     _, said = process.communicate(timeout=60)
     assert (process.returncode, len(said.splitlines())) == (2, 1), said
     assert "cannot be written" in said

@@ -1,4 +1,4 @@
-"""The tree of errors has four branches, and every error has its status."""
+"""The tree of errors has five branches, and every error has its status."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from algorithms.errors import ClearSkyError, InputError
-from server.errors import CancelledWorkError, SourceError, UnwritableError
+from server.errors import CancelledWorkError, MissingPackageError, SourceError, UnwritableError
 from server.http.statuses import STATUS, error_response
 from tests.helpers.scenes import make_pair, write_raster
 from tests.helpers.service import ROOT, application
 
-BRANCHES = (InputError, SourceError, CancelledWorkError, UnwritableError)
+BRANCHES = (InputError, SourceError, CancelledWorkError, UnwritableError, MissingPackageError)
 
 
 def below(error: type[ClearSkyError]) -> Iterator[type[ClearSkyError]]:
@@ -33,7 +33,7 @@ def test_the_tree_stands_in_two_modules() -> None:
     names = {error.__name__ for error in family}
     homes = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        for folder in ("algorithms", "server")
+        for folder in ("algorithms", "server", "clearsky")
         for path in (ROOT / folder).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.ClassDef) and names & {ast.unparse(base).split(".")[-1] for base in node.bases}

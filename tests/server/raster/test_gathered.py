@@ -139,6 +139,37 @@ def test_so_are_smoothly_resampled_images(tmp_path: Path, profile: dict[str, Any
     assert different < 5e-4 * total  # a pixel as above enters into all around it
 
 
+@pytest.mark.parametrize(
+    "profile",
+    [{"overviews": (2, 4)}, {"nodata": None, "count": 1, "overviews": (3,), **DEGREES}, {"interleave": "band"}],
+    ids=str,
+)
+def test_so_are_images_in_the_rasters_own_crs(tmp_path: Path, profile: dict[str, Any]) -> None:
+    """From windows on pixels and between them, at the raster's resolution, finer and coarser ones: the very pixels."""
+    url = write(tmp_path / "raster.tif", **profile)
+    rasters, rng, made = cached(url), np.random.default_rng(1), 0
+    dataset = rasters.sources.dataset(url)
+    with Reader(url) as reader:
+        for trial in range(120):
+            size = int(rng.choice([32, 64, 100]))
+            side = size * (1, 2, 0.5, rng.uniform(0.1, 4), 4, 1.5)[trial % 6]
+            corner = rng.uniform(-2, 100, 2) if trial % 4 else rng.integers(0, 200, 2) / 2
+            left, top = dataset.affine @ tuple(corner)
+            right, bottom = dataset.affine @ tuple(corner + side)
+            where = (left, bottom, right, top)
+            image = gathered(rasters, dataset, (1,), Wanted(reader.crs, where, size, size), {})
+            if corner.min() < 0:
+                assert image is None
+            if image is None:
+                continue
+            stock = reader.part(where, bounds_crs=reader.crs, width=size, height=size, indexes=1)
+            made += 1
+            assert (image.bounds, image.crs, image.band_names) == (stock.bounds, stock.crs, stock.band_names)
+            np.testing.assert_array_equal(np.ma.getmaskarray(image.array), np.ma.getmaskarray(stock.array))
+            np.testing.assert_array_equal(image.array.data, stock.array.data)
+    assert made > 80
+
+
 @pytest.mark.parametrize(("method", "nodata"), [("mode", 0), ("gauss", 0), ("cubic", None)])
 def test_other_methods_are_left_to_rio_tiler(tmp_path: Path, method: str, nodata: float | None) -> None:
     url = write(tmp_path / "raster.tif", nodata=nodata)
@@ -186,7 +217,7 @@ def test_pieces_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ({"unscale": True}, 3857),
         ({"padding": 1}, 3857),
         ({"vrt_options": {"width": 3}}, 3857),
-        ({}, 32633),
+        ({"resampling_method": "bilinear"}, 32633),
     ],
     ids=str,
 )

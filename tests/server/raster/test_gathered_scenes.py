@@ -9,6 +9,7 @@ import morecantile
 import numpy as np
 import pytest
 import rasterio
+from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.transform import from_origin
 from rio_tiler.constants import WGS84_CRS
@@ -129,3 +130,11 @@ def test_pixels_that_are_kept_for_the_analysis_are_the_same(tmp_path: Path) -> N
     assert image is not None
     assert same is not None
     np.testing.assert_array_equal(same.array, image.array)
+
+
+def test_images_in_the_scenes_own_crs_are_left_to_rio_tiler(tmp_path: Path) -> None:
+    rasters, dataset = scene_of(tmp_path, ONE_GRID)
+    part, bands = to_open(dataset, (3, 1))
+    left, bottom, right, top = part.bounds
+    wanted = Wanted(CRS.from_wkt(part.crs), (left + 100, bottom + 100, right - 100, top - 100), 64, 64)
+    assert gathered(rasters, part, bands, wanted, {}) is None

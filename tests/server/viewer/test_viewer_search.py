@@ -127,6 +127,13 @@ def test_scenes_and_dates_are_chosen_by_a_click(chromium: Browser, api: StacApi)
         chromium.wait(f"{first}.ariaPressed === 'false'")
         settle(chromium)
         assert "replacement" not in address_query(chromium)
+        chromium.evaluate("document.querySelector('#found [aria-label^=far]').click()")
+        chromium.wait("location.search.includes('items/far')")
+        settle(chromium)
+        assert (
+            chromium.evaluate("document.querySelectorAll('#candidates .thumb').length") == 0
+        )  # those of another scene
+        assert chromium.evaluate("document.getElementById('suggest-note').textContent") == ""
         auto = urlencode({"url": api.address("target"), "replacement": "auto", "mask": "scl", "left": "replacement"})
         chromium.open(f"{base}/viewer?{auto}")  # what `auto` stands for is asked first
         settle(chromium)

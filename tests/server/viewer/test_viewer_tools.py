@@ -176,6 +176,20 @@ def test_messages_break_long_paths(page: Browser) -> None:
     assert overflowing == []
 
 
+def test_warnings_stand_next_to_the_picture_that_they_are_about(page: Browser, server: str, scene: ViewedScene) -> None:
+    warning = "document.getElementById('warning')"
+    assert page.evaluate(f"{warning}.hidden")
+    mask = {"mask": f"{scene.folder}/truth_mask.tif", "mask_remap": "200 1"}
+    page.open(f"{server}/viewer?{scene.query}&{urlencode(mask)}")
+    page.wait(f"{IDLE} && !{warning}.hidden")
+    said = page.evaluate(f"{warning}.innerText")
+    assert "marks none" in said
+    assert len(said.splitlines()) == 1  # once, however many tiles say so
+    page.fill("#replacement", "")
+    page.click("#settings button[type=submit]")
+    page.wait(f"{IDLE} && {warning}.hidden")
+
+
 def test_the_figures_are_those_of_the_view(page: Browser, server: str) -> None:
     """The share of cloud in view, put together from tiles, is that of one picture of it."""
     page.wait("document.getElementById('status').textContent.includes('cloud')")
