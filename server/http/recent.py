@@ -22,6 +22,8 @@ SQUARE_TILES: Final = 2
 """One tile is noted of so many by so many: the blocks of a raster are larger."""
 SAVED_SECONDS: Final = 30.0
 """Least time between two times that a process saves its notes; at its end it does so once more."""
+END_TRIES: Final = 2
+"""Times that it is tried at the end, where processes end together."""
 _TILE: Final = re.compile(
     r"(?P<before>/[!-~]*/tiles/\w+/\d{1,2})/(?P<x>\d{1,9})/(?P<y>\d{1,9})(?P<after>(@[1-4]x)?(\.[a-z]+)?)"
 )
@@ -62,23 +64,31 @@ class RecentViews:
             if len(self._noted) > MOST_VIEWS:
                 del self._noted[next(iter(self._noted))]
 
-    def saved(self) -> tuple[str, ...]:
-        """What was noted by any process, the last first."""
+    def saved(self) -> tuple[str, ...] | None:
+        """What was noted by any process, the last first; None while the shared cache cannot be had."""
         if self._shared is None:
             return ()
-        views: tuple[str, ...] = self._shared.find([self._key], counted=False).get(self._key, ())
-        return views
+        views: tuple[str, ...] | None = self._shared.find([self._key], counted=False).get(self._key)
+        return () if views is None and self._shared.state.working else views
 
     def save(self, *, at_once: bool = False) -> None:
-        """Save what is new, if the last time is some seconds ago or it has to be `at_once`; others' notes follow it."""
-        with self._lock:
-            due = at_once or time.monotonic() - self._saved_at >= SAVED_SECONDS
-            if self._shared is None or not self._changed or not due:
-                return
-            self._changed, self._saved_at = False, time.monotonic()
-            own = dict(reversed(self._noted.items()))
-        merged = own | {place: view for view in self.saved() if (place := _place(view)) not in own}
-        self._shared.put(self._key, tuple(merged.values())[:MOST_VIEWS])
+        """Save what is new, if the last time is some seconds ago or it has to be `at_once`; others' notes follow it.
+
+        What did not get there, as the shared cache failed or another process saved at the same time, counts as new.
+        """
+        for _ in range(END_TRIES if at_once else 1):
+            with self._lock:
+                due = at_once or time.monotonic() - self._saved_at >= SAVED_SECONDS
+                if self._shared is None or not self._changed or not due:
+                    return
+                self._changed, self._saved_at = False, time.monotonic()
+                own = dict(reversed(self._noted.items()))
+            if (noted := self.saved()) is not None:
+                merged = own | {place: view for view in noted if (place := _place(view)) not in own}
+                self._shared.put(self._key, tuple(merged.values())[:MOST_VIEWS])
+            if not set(own.values()) <= set(self.saved() or ()):
+                with self._lock:
+                    self._changed = True
 
 
 def is_view(view: object) -> bool:

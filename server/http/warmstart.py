@@ -18,11 +18,14 @@ from server.http.asgi import REPLAYED, Message, Scope
 from server.http.recent import RecentViews
 from server.work.metrics import Metrics
 from server.work.readiness import Dependency
+from server.work.shared import REST_SECONDS
 
 WARM_CACHE_SHARE: Final = 0.5
 """Share of a cache that is filled at start."""
 END_SECONDS: Final = 2.0
 """Time for what is under way when the process ends, and for the last notes."""
+RETRY_SECONDS: Final = REST_SECONDS[0] + 0.1
+"""After which a shared cache that did not answer is asked for the notes once more: it has been left alone so long."""
 _PAUSE_SECONDS: Final = 0.02
 """Between two looks whether clients' requests are answered, which go first."""
 
@@ -95,11 +98,9 @@ class WarmStart:
     async def _load(self, app: Any, ended: asyncio.Event) -> None:
         begun = time.monotonic()
         deadline = begun + self._seconds
-        loops = compiled_loops()  # loaded in a thread of their own, from now on
-        if not self._running:
-            return
         try:
-            views = await _bounded(self._seconds, self._recent.saved) or ()
+            views = await self._noted(ended) if self._running else ()
+            loops = compiled_loops()  # in a thread that holds up all others: a shared cache seems slow meanwhile
             for view in views:
                 while time.monotonic() < deadline and self._busy() and not await _passed(ended, _PAUSE_SECONDS):
                     pass
@@ -114,6 +115,14 @@ class WarmStart:
             self._running, self._taken = False, time.monotonic() - begun
             if self._loaded or self._failed:
                 logger.info("warm start: %s", self.state().detail)
+
+    async def _noted(self, ended: asyncio.Event) -> tuple[str, ...]:
+        """The notes; none where the shared cache fails, or is busy, twice."""
+        deadline = time.monotonic() + self._seconds
+        views = await _bounded(self._seconds, self._recent.saved)
+        if views is None and not await _passed(ended, min(RETRY_SECONDS, deadline - time.monotonic())):
+            views = await _bounded(deadline - time.monotonic(), self._recent.saved)
+        return views or ()
 
     async def _ask(self, app: Any, view: str, ended: asyncio.Event, deadline: float) -> None:
         """Ask for one tile; at the deadline as a client that hangs up."""

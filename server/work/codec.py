@@ -16,6 +16,8 @@ import zstandard
 
 MOST_VALUE_BYTES: Final = 64 << 20
 """Most bytes of one value, uncompressed: a fill of 13 bands has about 2 MB."""
+MOST_HEAD_BYTES: Final = 1 << 20
+"""Most bytes of what is not in arrays, as JSON: parsed, a byte of it can take 30."""
 ALIGNMENT_BYTES: Final = 16
 """Where arrays begin in a body, so that they can be used in place."""
 ZSTD_LEVEL: Final = 1
@@ -74,6 +76,8 @@ class Codec:
                 raise DamagedValueError(f"more than {MOST_VALUE_BYTES} bytes")
             body = zstandard.ZstdDecompressor().decompress(packed)
             (length,) = _LENGTH.unpack_from(body)
+            if length > MOST_HEAD_BYTES:
+                raise DamagedValueError(f"more than {MOST_HEAD_BYTES} bytes of JSON")
             place = _LENGTH.size + length
             return self._value(json.loads(body[_LENGTH.size : place]), _Arrays(body, place))
         except DamagedValueError:

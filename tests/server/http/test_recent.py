@@ -108,6 +108,38 @@ def test_it_is_saved_now_and_then_and_at_the_end(shared: SharedCache) -> None:
     assert recent.saved() == (view(2, 0), view(0, 0))
 
 
+def test_notes_that_another_process_overwrites_at_the_same_time_are_put_back(
+    shared: SharedCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recent = RecentViews(shared, ())
+    recent.note(*tile(0, 0))
+    put = shared.put
+
+    def overtaken(key: NamedKey, views: tuple[str, ...]) -> None:
+        monkeypatch.undo()
+        put(key, views)
+        put(key, (view(4, 0),))  # by one that looked before
+
+    monkeypatch.setattr(shared, "put", overtaken)
+    recent.save(at_once=True)
+    assert recent.saved() == (view(0, 0), view(4, 0))
+
+
+def test_what_a_failing_cache_did_not_take_is_saved_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.work.shared.REST_SECONDS", (0.0, 0.0))
+    folder = tmp_path / "tier"
+    shared = shared_cache(folder.as_uri())
+    recent = RecentViews(shared, ())
+    recent.note(*tile(0, 0))
+    folder.rmdir()
+    folder.touch()
+    recent.save(at_once=True)
+    assert recent.saved() is None
+    folder.unlink()
+    recent.save(at_once=True)
+    assert recent.saved() == (view(0, 0),)
+
+
 @pytest.mark.parametrize(
     "garbage",
     [(view(0, 0), "/metrics"), (view(0, 0),) * (MOST_VIEWS + 1), (view(0, 0, "url=http://a/b.tif"),), "text", (1,), {}],

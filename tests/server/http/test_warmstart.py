@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -11,10 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import morecantile
 import pytest
-import rasterio
-from rasterio.warp import transform_bounds
 from starlette.testclient import TestClient
 
 from server.analysis.sharing import shared_cache
@@ -26,10 +24,9 @@ from server.work.metrics import Metrics
 from tests.helpers.rangeserver import RangeServer, range_server
 from tests.helpers.redisserver import RedisServer
 from tests.helpers.scenes import make_pair, write_pair
-from tests.helpers.service import application, good, serve_command, services_of
+from tests.helpers.service import application, good, services_of
+from tests.helpers.views import paths_of, planted, state_when_ready
 
-TMS = morecantile.tms.get("WebMercatorQuad")
-ZOOM = 14
 SLOWLY = {"warm_start_seconds": "60"}
 """For a machine with other work."""
 
@@ -39,27 +36,6 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return write_pair(tmp_path_factory.mktemp("scene"), make_pair(size=(300, 300)))
 
 
-def paths_of(raster: str) -> list[str]:
-    """Native tiles of a raster, the one at its middle last."""
-    with rasterio.open(raster) as src:
-        west, south, east, north = transform_bounds(src.crs, "EPSG:4326", *src.bounds)
-    middle = TMS.tile((west + east) / 2, (south + north) / 2, ZOOM)
-    tiles = [tile for tile in TMS.tiles(west, south, east, north, zooms=[ZOOM]) if tile != middle]
-    return [f"/cog/tiles/WebMercatorQuad/{t.z}/{t.x}/{t.y}.png" for t in (*tiles, middle)]
-
-
-def state_when_ready(client: TestClient | httpx2.Client) -> str:
-    """What `/readyz` says of the warm start, once that is over."""
-    for _ in range(3000):
-        answer = client.get("/readyz")
-        if answer.status_code == 200:
-            detail: str = answer.json()["dependencies"]["warm start"]["detail"]
-            return detail
-        assert "lately looked at" in answer.json()["detail"]
-        time.sleep(0.02)
-    raise AssertionError("never ready")
-
-
 def raster_bytes(client: TestClient) -> int:
     """What is held of rasters."""
     return sum(each.nbytes for each in services_of(client).analysis.cache_figures if each.cache == "rasters")
@@ -67,14 +43,22 @@ def raster_bytes(client: TestClient) -> int:
 
 @pytest.fixture(scope="module")
 def tier(pair: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[str, bytes]:
-    """A shared cache left by a server that was asked for all tiles but the middle one; and that one, computed alone."""
-    url = tmp_path_factory.mktemp("tier").as_uri()
+    """A shared cache left by a server that was asked for all tiles but the middle one; and that one, computed alone.
+
+    As it is before the server ends, which may be killed.
+    """
+    folder, left, allowed = tmp_path_factory.mktemp("tier"), tmp_path_factory.mktemp("left"), Path(pair["url"]).parent
     *paths, held = paths_of(pair["url"])
-    with application(Path(pair["url"]).parent, cache_url=url) as client:
+    with application(allowed, cache_url=folder.as_uri()) as client:
         for path in paths:
             good(client.get(path, params=pair))
-    with application(Path(pair["url"]).parent) as alone:
-        return url, good(alone.get(held, params=pair)).content
+        for _ in range(600):
+            if RecentViews(shared_cache(folder.as_uri()), (str(allowed),)).saved():
+                break
+            time.sleep(0.05)
+        shutil.copytree(folder, left, dirs_exist_ok=True)
+    with application(allowed) as alone:
+        return left.as_uri(), good(alone.get(held, params=pair)).content
 
 
 def test_a_tile_never_asked_for_is_answered_from_memory(pair: dict[str, str], tier: tuple[str, bytes]) -> None:
@@ -95,16 +79,6 @@ def test_it_can_be_turned_off(pair: dict[str, str], tier: tuple[str, bytes]) -> 
     with application(Path(pair["url"]).parent, cache_url=tier[0], warm_start_seconds="0") as client:
         assert state_when_ready(client).startswith("0 ")
         assert raster_bytes(client) == 0
-
-
-def planted(url: str, allowed: Path | str, *views: str) -> None:
-    """Notes by whoever can write to a shared cache."""
-    recent = RecentViews(shared_cache(url), (str(allowed),))
-    for view in reversed(views):
-        path, _, query = view.partition("?")
-        recent.note(path, query.encode())
-    recent.save(at_once=True)
-    assert len(recent.saved()) == len(views)
 
 
 def test_what_is_not_admitted_or_not_there_is_not_read(pair: dict[str, str], tmp_path: Path) -> None:
@@ -243,39 +217,27 @@ def test_notes_that_cannot_be_had_in_time_are_left(recent: RecentViews, monkeypa
     assert warm.state().state == "ok"
 
 
-def test_what_was_looked_at_is_found_in_redis(pair: dict[str, str], tmp_path: Path) -> None:
-    redis = RedisServer(tmp_path)
+@pytest.mark.parametrize(("fails", "loaded"), [(1, VIEWS), (2, ())])
+def test_a_shared_cache_that_fails_is_asked_for_the_notes_twice(
+    fails: int, loaded: tuple[str, ...], recent: RecentViews, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([None] * fails + [VIEWS])
+    monkeypatch.setattr(recent, "saved", lambda: next(answers))
+    monkeypatch.setattr("server.http.warmstart.RETRY_SECONDS", 0.01)
+    app = Application()
+    asyncio.run(started(app, recent))
+    assert tuple(app.asked) == loaded
+
+
+def test_what_was_looked_at_is_found_in_redis(tmp_path: Path) -> None:
+    redis, app = RedisServer(tmp_path), Application()
     redis.start()
-    *paths, held = paths_of(pair["url"])
     try:
-        for asked in (paths, [held]):
-            with application(Path(pair["url"]).parent, cache_url=redis.url, **SLOWLY) as client:
-                loaded = not state_when_ready(client).startswith("0 ")
-                before = misses(client)
-                for path in asked:
-                    good(client.get(path, params=pair))
-                assert (loaded, misses(client) == before) == ((False, False) if asked is paths else (True, True))
+        planted(redis.url, "/data", *VIEWS)
+        asyncio.run(started(app, RecentViews(shared_cache(redis.url), ("/data",))))
     finally:
         redis.close()
-
-
-def test_a_server_process_that_is_killed_starts_warm(pair: dict[str, str], tmp_path: Path) -> None:
-    folder, store = Path(pair["url"]).parent, tmp_path.as_uri()
-    *paths, held = paths_of(pair["url"])
-    with serve_command(folder, cache_url=store, **SLOWLY) as (process, base):
-        for path in paths:
-            good(httpx2.get(base + path, params=pair, timeout=90))
-        for _ in range(600):
-            if RecentViews(shared_cache(store), (str(folder),)).saved():
-                break
-            time.sleep(0.05)
-        process.kill()
-    with (
-        serve_command(folder, cache_url=store, **SLOWLY) as (_, base),
-        httpx2.Client(base_url=base, timeout=90) as client,
-    ):
-        assert not state_when_ready(client).startswith("0 ")
-        good(client.get(held, params=pair))
+    assert tuple(app.asked) == VIEWS
 
 
 def misses(client: httpx2.Client | TestClient) -> list[str]:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from server.work.codec import MOST_VALUE_BYTES, Codec, DamagedValueError
+from server.work.codec import MOST_HEAD_BYTES, MOST_VALUE_BYTES, Codec, DamagedValueError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +141,13 @@ def test_a_value_that_would_fill_the_memory_is_refused_unopened() -> None:
     bomb = zstandard.compress(bytes(MOST_VALUE_BYTES + 1))
     assert len(bomb) < 10_000
     with pytest.raises(DamagedValueError, match="more than"):
+        CODEC.decode(sealed(bomb))
+
+
+def test_json_that_would_fill_the_memory_is_not_parsed() -> None:
+    head = b"[" + b"[]," * (MOST_HEAD_BYTES // 3) + b"[]]"
+    bomb = zstandard.compress(len(head).to_bytes(4, "little") + head)
+    with pytest.raises(DamagedValueError, match="bytes of JSON"):
         CODEC.decode(sealed(bomb))
 
 
