@@ -36,7 +36,7 @@ MOST_VIRTUAL: Final = 4
 NEARLY: Final = 1e-10
 """What GDAL adds before it rounds a position down."""
 
-Numbers = npt.NDArray[np.intp]
+PixelNumbers = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +121,14 @@ def warped_pixels(
     return WarpedPixels(*found)
 
 
-def _nearest(size: int, count: int) -> Numbers:
+def _nearest(size: int, count: int) -> PixelNumbers:
     """Which of `size` pixels along an axis stand for `count` ones."""
     at = (np.arange(count) + 0.5) * (size / count) + NEARLY
     return np.minimum(at.astype(np.intp), size - 1)
 
 
 def _lines(
-    dataset: Dataset, level: Level, crs: str, affine: Affine, rows: Numbers, start: int, end: int
+    dataset: Dataset, level: Level, crs: str, affine: Affine, rows: PixelNumbers, start: int, end: int
 ) -> list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]] | None:
     """Rows, then columns of the source along a stretch of each virtual row: where they begin, and the step per pixel.
 

@@ -16,7 +16,7 @@ from rasterio.windows import bounds, from_bounds
 from server.raster.distant import Bounds
 from server.raster.outline import Outline
 from server.raster.stack import Level
-from server.raster.warper import MOST_VIRTUAL, NEARLY, Numbers, WarpedPixels
+from server.raster.warper import MOST_VIRTUAL, NEARLY, PixelNumbers, WarpedPixels
 
 COARSER_OVERVIEWS: Final = 1.2
 """Overviews are taken that are coarser than the image by less than this, or by a tenth of a pixel more."""
@@ -44,7 +44,7 @@ class Axis:
         count = max(1, int(self.count / factor + 0.5))
         return Axis(first, min(count, size - first), self.start / factor, self.length / factor, size)
 
-    def nearest(self, count: int) -> Numbers:
+    def nearest(self, count: int) -> PixelNumbers:
         """Which pixel stands for each of so many."""
         step = self.length / count
         at = np.add.accumulate(np.array([0.5 * step + self.start + NEARLY, *[step] * (count - 1)]))
