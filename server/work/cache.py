@@ -96,8 +96,9 @@ class TileCache:
         """Take what other processes have computed already of several keys, in few requests."""
         if self._shared is None:
             return
+        wanted = tuple(keys)  # made without the lock: their maker may look into the cache
         with self._lock:
-            missing = [key for key in keys if key not in self._entries]
+            missing = [key for key in wanted if key not in self._entries]
         for key, value in self._shared.find(missing).items():
             self._keep(key, value)
 
