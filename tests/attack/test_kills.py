@@ -12,6 +12,7 @@ import pytest
 
 from tests.helpers.scenes import make_pair, write_pair
 from tests.helpers.service import application, serve_command
+from tests.helpers.views import paths_of, planted, state_when_ready
 
 QUERIES = [{"max_size": "200"}, {"max_size": "333", "bidx": "1"}, {"algorithm": "fill_source"}, {"expression": "b1/b2"}]
 
@@ -37,5 +38,10 @@ def test_a_killed_server_leaves_nothing_behind(tmp_path: Path, monkeypatch: pyte
                     assert job.result().content == right
     assert sorted(folder.rglob("*")) == there
     assert list(temporary.rglob("*")) == []
-    with serve_command(folder) as (_, base):
+    # The next one also starts warm, from what others have noted.
+    store = (tmp_path / "tier").as_uri()
+    planted(store, folder, f"{paths_of(pair['url'])[-1]}?url={pair['url']}")
+    with serve_command(folder, cache_url=store, warm_start_seconds="60") as (_, base):
+        with httpx2.Client(base_url=base, timeout=60) as client:
+            assert state_when_ready(client).startswith("1 views loaded")
         assert [httpx2.get(base + path, params=pair | query, timeout=60).content for query in QUERIES] == expected
