@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy.typing as npt
 from rasterio.windows import Window
 
+from server.errors import SourceError
 from server.raster.announcing import block_spans
 from server.raster.assembling import READ_PIXELS, assemble
 from server.raster.grid import BlockNumber, Box, Grid
@@ -23,7 +24,8 @@ from server.work.cache import TileCache
 SMALLEST_PIECE_PIXELS: Final = 128
 """Side of the smallest blocks of remote files that are kept one by one."""
 
-Opened = Callable[[], Any]
+Fetch = Callable[["StoredKey | BandKey", int | tuple[int, ...], Box], npt.NDArray[Any]]
+"""Gives a piece by its key, the bands and the box that it is read from."""
 
 
 def piece_pixels(url: str, block: tuple[int, int]) -> int | None:
@@ -131,13 +133,8 @@ class StoredPixels:
                     self._sources.announce(url, version, block_spans(src, bands or (1,), missing))
                 yield src
 
-        with _once(opened) as src:
-            return assemble(
-                lambda number: self._cache.get(keys[number], partial(_read, src, bands, grid.block(number, side))),
-                box,
-                grid,
-                side,
-            )
+        with self._pieces(opened) as piece:
+            return assemble(lambda number: piece(keys[number], bands, grid.block(number, side)), box, grid, side)
 
     def of_stack(
         self, url: str, bands: Sequence[StackBand], form: StackForm, level: Level, box: Box, sides: Sequence[int]
@@ -170,13 +167,36 @@ class StoredPixels:
             with self._sources.open_level(url, bands, form, level) as src:
                 yield src
 
-        with _once(opened) as src:
+        with self._pieces(opened) as piece:
 
-            def piece(place: int, number: BlockNumber) -> Any:
-                read = partial(_read, src, place + 1, grid.block(number, sides[place]))
-                return self._cache.get(keys[place][number], read)
+            def fetch(place: int, number: BlockNumber) -> npt.NDArray[Any]:
+                return piece(keys[place][number], place + 1, grid.block(number, sides[place]))
 
-            return [assemble(partial(piece, k), box, grid, sides[k]) for k in range(len(bands))]
+            return [assemble(partial(fetch, k), box, grid, sides[k]) for k in range(len(bands))]
+
+    @contextmanager
+    def _pieces(self, opening: Callable[[], AbstractContextManager[Any]]) -> Iterator[Fetch]:
+        """Gives pieces by their keys, those that are missing from a raster that is opened for the first of them.
+
+        A fault that GDAL hides shows when the raster is closed: what was read of it is not kept then.
+        """
+        read: list[StoredKey | BandKey] = []
+        try:
+            with ExitStack() as stack:
+                opened = cache(lambda: stack.enter_context(opening()))
+
+                def piece(key: StoredKey | BandKey, bands: int | tuple[int, ...], box: Box) -> npt.NDArray[Any]:
+                    def compute() -> npt.NDArray[Any]:
+                        values = _read(opened(), bands, box)
+                        read.append(key)
+                        return values
+
+                    return self._cache.get(key, compute)
+
+                yield piece
+        except SourceError:
+            self._cache.drop(read)
+            raise
 
     def _announce(self, band: StackBand, number: int, boxes: list[Box]) -> None:
         """Announce boxes of pixels of one of a band's levels, which are those of its file."""
@@ -189,14 +209,7 @@ def _grid(size: Level) -> Grid:
     return Grid(factor=1, rows=size.height, cols=size.width)
 
 
-@contextmanager
-def _once(opening: Callable[[], AbstractContextManager[Any]]) -> Iterator[Opened]:
-    """What opens a raster when that is first needed; closed at the end."""
-    with ExitStack() as stack:
-        yield cache(lambda: stack.enter_context(opening()))
-
-
-def _read(src: Opened, bands: int | tuple[int, ...], box: Box) -> npt.NDArray[Any]:
+def _read(src: Any, bands: int | tuple[int, ...], box: Box) -> npt.NDArray[Any]:
     window = Window(box.left, box.top, *box.shape[::-1])
-    values: npt.NDArray[Any] = src().read_masks(1, window=window) if bands == () else src().read(bands, window=window)
+    values: npt.NDArray[Any] = src.read_masks(1, window=window) if bands == () else src.read(bands, window=window)
     return values

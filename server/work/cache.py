@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import threading
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
@@ -101,6 +101,12 @@ class TileCache:
             missing = [key for key in wanted if key not in self._entries]
         for key, value in self._shared.find(missing).items():
             self._keep(key, value)
+
+    def drop(self, keys: Sequence[Hashable]) -> None:
+        """Keep several values no longer, in this process."""
+        with self._lock:
+            for key in keys:
+                self._entries.pop(key, None)
 
     def peek(self, key: Hashable) -> bool:
         """Whether a value is cached now."""
