@@ -29,7 +29,6 @@ from rasterio.warp import transform_bounds
 from rio_tiler.io import Reader
 from starlette.testclient import TestClient
 
-import server.analysis.pairs
 import server.raster.cache
 from algorithms.cells import Cells
 from benchmarks.machine import machine
@@ -99,7 +98,6 @@ def recorded() -> Iterator[dict[str, Area]]:
     with (
         mock.patch.object(server.raster.cache, "read_cells", cells),
         mock.patch.object(server.raster.cache, "read_pixels", pixels),
-        mock.patch.object(server.analysis.pairs, "read_pixels", pixels),
     ):
         yield areas
 

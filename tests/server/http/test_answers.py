@@ -215,7 +215,7 @@ def test_what_a_library_refuses_is_the_requests_fault(
 
     monkeypatch.setattr("rio_tiler.reader.get_vrt_transform", refuses)
     with caplog.at_level(logging.WARNING):
-        answer = client.get(TILE, params={"url": str(folder / "target.tif"), "bidx": 1, "resampling": "cubic"})
+        answer = client.get(TILE, params={"url": str(folder / "target.tif"), "bidx": 1, "reproject": "cubic"})
     assert answer.status_code == 400
     assert "cannot be used together: cannot reshape" in answer.json()["detail"]
     assert "secret" not in answer.text
