@@ -8,7 +8,7 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 COMPILED_MODULES: Final = (
     "algorithms.compiled_sampling",
@@ -40,6 +40,13 @@ class _Loading:
             _logger.warning("numba cannot be used, and tiles take longer; install clearsky[fast] again", exc_info=True)
             return
         self.loops = SimpleNamespace(**{name: value for module in modules for name, value in vars(module).items()})
+
+    @property
+    def state(self) -> Literal["loading", "compiled", "numpy"]:
+        """Which loops run."""
+        if self.loops is not None:
+            return "compiled"
+        return "loading" if self._thread.is_alive() else "numpy"
 
     def wait(self) -> None:
         """Wait until they are there, or it is known that there are none."""

@@ -15,6 +15,7 @@ from anyio import CapacityLimiter
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
+from algorithms.loops import compiled_loops
 from algorithms.sessions import SESSIONS
 from server import __version__
 from server.http.openapi import PROBLEM
@@ -60,12 +61,13 @@ def add_health(app: FastAPI) -> None:
 
     @app.get("/healthz", tags=["Service"])
     async def healthz() -> dict[str, Any]:
-        """Report that the server is up, its versions, and where its models run."""
+        """Report that the server is up, its versions, where its models run, and whether its loops are compiled."""
         versions = {"clearsky": __version__, "rasterio": rasterio.__version__, "gdal": rasterio.__gdal_version__}
         provider = {"name": SESSIONS.provider, "warning": SESSIONS.fallback}
         shared = app.state.services.analysis.shared
         cache = None if shared is None else asdict(shared.state)
-        return {"status": "ok", "versions": versions, "provider": provider, "shared_cache": cache}
+        loops = compiled_loops().state
+        return {"status": "ok", "versions": versions, "provider": provider, "loops": loops, "shared_cache": cache}
 
     @app.get("/readyz", tags=["Service"], responses=_NOT_READY)
     async def readyz(request: Request) -> JSONResponse:

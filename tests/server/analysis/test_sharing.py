@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -176,6 +177,14 @@ def inferences(base: str) -> int:
     return int(sum(float(line.split()[-1]) for line in lines if line.startswith("clearsky_inferences_total")))
 
 
+def settled(base: str) -> None:
+    """Wait until a server process has loaded its loops; its threads wait for that one, and a store seems slow to them."""
+    deadline = time.monotonic() + 60
+    while httpx2.get(base + "/healthz", timeout=60).json()["loops"] == "loading":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def picture(wanted: tuple[str, dict[str, str]]) -> bytes:
     """What a server answers to a view."""
     base, view = wanted
@@ -198,6 +207,8 @@ def test_two_server_processes_under_load_and_a_redis_that_is_killed(tmp_path: Pa
             """Of both, to the same views at the same time."""
             return list(pool.map(picture, [(base, view) for view in views for base in (first, second)]))
 
+        for base in (first, second):
+            settled(base)
         seen = answers(views)
         assert seen[::2] == seen[1::2]
         windows = {name for name in names_in(server) if b":WindowKey:" in name}

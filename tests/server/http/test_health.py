@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 import server.http.health
+from algorithms.loops import compiled_loops
 from algorithms.models import CloudModel
 from algorithms.providers import Runtime
 from algorithms.sessions import SESSIONS
@@ -99,6 +101,12 @@ def test_a_provider_that_is_missing_is_named_and_the_service_goes_on(
     finally:
         SESSIONS.configure(before)
     assert good(client.get("/healthz")).json()["provider"] == {"name": "cpu", "warning": None}
+
+
+def test_which_loops_run_is_told(client: TestClient) -> None:
+    compiled_loops().wait()
+    expected = "compiled" if find_spec("numba") else "numpy"
+    assert good(client.get("/healthz")).json()["loops"] == compiled_loops().state == expected
 
 
 def test_a_part_can_be_added_and_a_check_that_fails_is_a_failed_part(client: TestClient) -> None:
