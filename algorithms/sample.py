@@ -62,13 +62,13 @@ def sample_squares(shape: tuple[int, int]) -> list[Place] | None:
         shape: rows and columns of the scene in cells.
     """
     plots = sample_plots(shape)
-    return None if plots is None else [(_middle(y), _middle(x)) for y, x in plots]
+    return None if plots is None else [(middle(y, SQUARE_CELLS), middle(x, SQUARE_CELLS)) for y, x in plots]
 
 
-def _middle(side: slice) -> slice:
-    """`SQUARE_CELLS` in the middle of a plot's side, all of a shorter one."""
-    start = side.start + max(0, (side.stop - side.start - SQUARE_CELLS) // 2)
-    return slice(start, min(start + SQUARE_CELLS, side.stop))
+def middle(side: slice, length: int) -> slice:
+    """`length` in the middle of a side; all of a shorter one."""
+    start = side.start + max(0, (side.stop - side.start - length) // 2)
+    return slice(start, min(start + length, side.stop))
 
 
 def sampled(array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from algorithms.cells import AVERAGED_FACTOR
-from algorithms.sample import SQUARE_CELLS, sample_squares
+from algorithms.sample import middle, sample_squares
 from algorithms.scene import fit_scene
 
 Image = npt.NDArray[np.float32]
@@ -64,12 +64,8 @@ def shift_patches(shape: tuple[int, int], factor: int) -> list[Patch]:
         rows, cols = (_spread(length, PATCH_PIXELS // factor) for length in shape)
         squares = [(y, x) for y in rows for x in cols]
     else:
-        side = min(SQUARE_CELLS, PATCH_PIXELS // factor)
-        inner = (SQUARE_CELLS - side) // 2
-        squares = [
-            (slice(y.start + inner, y.start + inner + side), slice(x.start + inner, x.start + inner + side))
-            for y, x in squares[::2]
-        ]
+        side = PATCH_PIXELS // factor
+        squares = [(middle(y, side), middle(x, side)) for y, x in squares[::2]]
     return [(slice(y.start * factor, y.stop * factor), slice(x.start * factor, x.stop * factor)) for y, x in squares]
 
 

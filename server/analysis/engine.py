@@ -203,8 +203,8 @@ class Analysis:
     def groups(self, plane: Plane, numbers: list[BlockNumber]) -> None:
         """Compute the fills of blocks, and of those around them, in groups of `GROUP_BLOCKS`, and keep them.
 
-        For a whole scene this saves most of what blocks read around themselves; the values are the same but for
-        rounding.
+        For a whole scene this saves most of what blocks read around themselves. The values are those of single blocks
+        but for what a residual has left where it ends, see docs/export.md.
         """
         rows, cols = GROUP_BLOCKS
         wanted = sorted({(i // rows * rows, j // cols * cols) for i, j in numbers if not self._kept(plane, (i, j), 0)})

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from algorithms.cells import Cells
 from algorithms.deck import DECK_RADIUS, bright_as_cloud, with_decks
+from algorithms.masks import CLEAR, NODATA
 from algorithms.refine import ENOUGH_FIT_CELLS, FIT_BUFFER, LIKELY, fit_cells, refine_mask, trusted
 from algorithms.sample import in_a_row
 from algorithms.scene import SceneFit, fit_scene
@@ -87,9 +88,10 @@ class Refinement:
     def _doubtful(self, plane: Plane, box: Box) -> bool:
         """Whether there may be cloud in a box: elsewhere nothing can be given back, and nothing can join.
 
-        The model sees something, or something is as bright as cloud.
+        The model sees something, or takes less than that for cloud, or something is as bright as cloud.
         """
-        if (self._masks.tile(plane.target_clouds, box).probabilities >= LIKELY * 255).any():
+        seen = self._masks.tile(plane.target_clouds, box)
+        if (seen.probabilities >= LIKELY * 255).any() or ((seen.classes != CLEAR) & (seen.classes != NODATA)).any():
             return True
         cells = self._rasters.cells(plane.target, plane.grid, box)
         bright = bright_as_cloud(_reflectance(plane, cells.values), plane.target.dataset.names)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rasterio.transform import Affine
 from rasterio.warp import Resampling, reproject
 from scipy import ndimage
 
 from algorithms import fill_clouds
+from algorithms.sample import sample_squares
 from algorithms.shift import (
     LEAST_SHIFT,
     MOST_SHIFT,
@@ -86,6 +87,26 @@ def patches(pair: Pair, replacement: np.ndarray) -> list[tuple[np.ndarray, np.nd
         (target[:, y, x], other[:, y, x], ~pair.mask[y, x])
         for y, x in shift_patches((pair.mask.shape[0] // 2, pair.mask.shape[1] // 2), 2)
     ]
+
+
+sides = st.one_of(st.integers(1, 3000), st.integers(1, 130))
+
+
+@given(sides, sides, st.integers(1, 3))
+@example(10, 3000, 2)
+@example(3000, 60, 1)
+def test_patches_lie_inside_the_scene_and_its_sample(rows: int, cols: int, factor: int) -> None:
+    """Of strips narrower than a square, too."""
+    whole = [(slice(0, rows), slice(0, cols))]
+    squares = sample_squares((rows, cols)) or whole
+    for patch in shift_patches((rows, cols), factor):
+        assert any(
+            all(
+                factor * side.start <= part.start < part.stop <= factor * side.stop
+                for side, part in zip(at, patch, strict=True)
+            )
+            for at in squares
+        )
 
 
 @pytest.mark.parametrize("off", [(0.5, 0.0), (0.0, -0.75), (1.0, 1.0), (-1.5, 0.5), (2.0, -1.0)])

@@ -1,0 +1,43 @@
+"""Refined masks: of a box by itself and of whole blocks, the same bits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from algorithms.options import CloudOptions
+from server.analysis.engine import Analysis
+from server.analysis.plane import Plane
+from server.analysis.request import Request
+from server.analysis.tasking import make_task
+from server.raster.grid import Box, fine_grid
+from tests.helpers.scenes import make_pair, write_raster
+from tests.helpers.service import sources_by
+
+
+def test_a_box_is_refined_as_its_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However little the model sees in it: at 95 a probability of 0.05 masks a cell, which may be given back."""
+
+    def hardly_any(values: np.ndarray, *_: Any) -> np.ndarray:
+        return np.where(values[0] > 0.7, np.uint8(250), np.uint8(15)) * np.array([1, 0], np.uint8)[:, None, None]
+
+    monkeypatch.setattr("server.analysis.inference.window_probabilities", hardly_any)
+    pair = make_pair(size=(160, 600))
+    dates = [image // 3 for image in (pair.truth, pair.replacement)]  # darker than any deck
+    dates[0][:, 60:92, 180:212] = 8000
+    files = [write_raster(tmp_path / f"{k}.tif", image) for k, image in enumerate(dates)]
+    options = CloudOptions(sensitivity=95, buffer=0)
+    request = Request(files[0], (files[1],), replacement_masks=("none",))
+    found = []
+    for boxes in ([Box(0, 40, 0, 40)], [Box(0, 80, 0, 300), Box(0, 40, 0, 40)]):
+        task = make_task(request, sources_by(""), options)
+        analysis = Analysis(sources_by(""), cache_bytes=64 << 20, threads=1)
+        found.append([analysis.pairs.masked(Plane(task, fine_grid(task.target.dataset)), box) for box in boxes])
+        analysis.close()
+    (alone,), (whole, after) = found
+    assert whole[32:44, 92:104].any()
+    np.testing.assert_array_equal(alone, whole[:40, :40])
+    np.testing.assert_array_equal(alone, after)
