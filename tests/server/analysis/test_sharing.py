@@ -178,7 +178,7 @@ def inferences(base: str) -> int:
 
 
 def settled(base: str) -> None:
-    """Wait until a server process has loaded its loops; its threads wait for that one, and a store seems slow to them."""
+    """Wait until a server has loaded its loops: its threads wait for that one, and a store seems slow to them."""
     deadline = time.monotonic() + 60
     while httpx2.get(base + "/healthz", timeout=60).json()["loops"] == "loading":
         assert time.monotonic() < deadline
