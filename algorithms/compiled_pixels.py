@@ -35,7 +35,7 @@ def compiled_write_fill(data, masked, hidden, at, gain, offset, replacement, ban
             if hidden[at[p]]:
                 continue
             value = np.rint(gain[n, p] * replacement[n, p] + offset[n, p])
-            whole = np.int64(min(max(value, least), most))
+            whole = np.int64(0) if np.isnan(value) else np.int64(min(max(value, least), most))
             data[b, at[p]] = instead if whole == nodata else whole
             masked[b, at[p]] = False
 

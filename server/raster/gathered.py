@@ -108,7 +108,7 @@ def _of_warp(
     if virtual is None:
         return None
     size = wanted.width, wanted.height
-    every = len(bands) == len(outline.dtypes)
+    every = len(bands) >= len(outline.dtypes)  # GDAL counts them
     overview = virtual.overview(outline, *size, nearest=method == "nearest")
     if every or (virtual.width, virtual.height) == size:
         method = "nearest"  # the virtual pixels are the image's: there is nothing to resample
@@ -117,7 +117,9 @@ def _of_warp(
     made, only = size, wanted.only
     if method != "nearest":
         made, only = virtual.at(dataset, pieces.level), None
-        if not can_resample(method, outline.nodata) or max(made[0] / size[0], made[1] / size[1]) > MOST_VIRTUAL:
+        if max(made[0] / size[0], made[1] / size[1]) > MOST_VIRTUAL:
+            return None
+        if not can_resample(method, outline.dtypes[0], outline.nodata):
             return None
     pixels = warped_pixels(dataset, pieces.level, virtual, wanted.dst_crs, *made, every=every)
     values = None if pixels is None else _taken(pieces, len(bands), pixels, outline, only)

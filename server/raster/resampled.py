@@ -19,9 +19,9 @@ EXACT_ALPHA_METHODS: Final = frozenset({"bilinear", "average"})
 """The same for rasters without a value for no data: GDAL resamples their alpha, too, and others go beyond 255."""
 
 
-def can_resample(method: str, nodata: float | None) -> bool:
-    """Whether `resampled` gives what GDAL reads of a virtual warped raster."""
-    return method in (EXACT_ALPHA_METHODS if nodata is None else EXACT_METHODS)
+def can_resample(method: str, dtype: str, nodata: float | None) -> bool:
+    """Whether `resampled` gives what GDAL reads of a virtual warped raster of a type; int8 has no such alpha."""
+    return method in EXACT_METHODS if nodata is not None else dtype != "int8" and method in EXACT_ALPHA_METHODS
 
 
 def resampled(

@@ -24,7 +24,7 @@ from server.work.cache import TileCache
 SMALLEST_PIECE_PIXELS: Final = 128
 """Side of the smallest blocks of remote files that are kept one by one."""
 
-Fetch = Callable[["StoredKey | BandKey", int | tuple[int, ...], Box], npt.NDArray[Any]]
+FetchPiece = Callable[["StoredKey | BandKey", int | tuple[int, ...], Box], npt.NDArray[Any]]
 """Gives a piece by its key, the bands and the box that it is read from."""
 
 
@@ -175,7 +175,7 @@ class StoredPixels:
             return [assemble(partial(fetch, k), box, grid, sides[k]) for k in range(len(bands))]
 
     @contextmanager
-    def _pieces(self, opening: Callable[[], AbstractContextManager[Any]]) -> Iterator[Fetch]:
+    def _pieces(self, opening: Callable[[], AbstractContextManager[Any]]) -> Iterator[FetchPiece]:
         """Gives pieces by their keys, those that are missing from a raster that is opened for the first of them.
 
         A fault that GDAL hides shows when the raster is closed: what was read of it is not kept then.

@@ -100,6 +100,13 @@ def _read_dir(_: Any, name: bytes, _limit: int) -> int | None:
 
 
 @_failing(-1)
+def _stat(_: Any, name: bytes, _zeros: Any, _flags: int) -> int:
+    """0 for a side-car: where GDAL opens an overview it asks whether one is there, and for no more."""
+    folder, _slash, file = name.decode("utf-8", "replace").partition("/")
+    return 0 if file != NAME and file in _folders.get(folder, {}) else -1
+
+
+@_failing(-1)
 def _seek(number: int, offset: int, whence: int) -> int:
     handle = _handles[number]
     start = {os.SEEK_SET: 0, os.SEEK_CUR: handle.position, os.SEEK_END: handle.file.size}[whence]
@@ -164,6 +171,7 @@ def _close(number: int) -> int:
 
 
 _CALLBACKS: Final = {
+    "stat": CFUNCTYPE(c_int, c_void_p, c_char_p, c_void_p, c_int)(_stat),
     "read_dir": CFUNCTYPE(c_void_p, c_void_p, c_char_p, c_int)(_read_dir),
     "open": CFUNCTYPE(c_void_p, c_void_p, c_char_p, c_char_p)(_open),
     "tell": CFUNCTYPE(c_uint64, c_void_p)(_tell),

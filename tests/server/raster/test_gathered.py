@@ -139,6 +139,47 @@ def test_so_are_smoothly_resampled_images(tmp_path: Path, profile: dict[str, Any
     assert different < 5e-4 * total  # a pixel as above enters into all around it
 
 
+@pytest.mark.parametrize(
+    ("profile", "bands", "method"),
+    [
+        ({}, (1, 2, 3, 1), "nearest"),
+        ({"nodata": None}, (1, 1, 2), "nearest"),
+        ({"count": 1}, (1, 1), "bilinear"),
+        ({"dtype": "int8", "nodata": None}, (1,), "bilinear"),
+    ],
+    ids=str,
+)
+def test_bands_asked_for_twice_and_types_without_an_alpha_are_as_gdal_has_them(
+    tmp_path: Path, profile: dict[str, Any], bands: tuple[int, ...], method: str
+) -> None:
+    url = write(tmp_path / "raster.tif", **profile)
+    rasters = cached(url)
+    tile = tiles(url, 12)[0]
+    image = gathered(rasters, rasters.sources.dataset(url), bands, wanted_tile(tile), {"resampling_method": method})
+    with Reader(url) as reader:
+        stock = reader.tile(*tile, indexes=bands, resampling_method=method)
+    if image is None:
+        assert profile.get("dtype") == "int8"
+        return
+    hidden = np.ma.getmaskarray(image.array) != np.ma.getmaskarray(stock.array)
+    assert ((image.array.filled(199) != stock.array.filled(199)) | hidden).mean() < 5e-4
+
+
+def test_overviews_next_to_the_file_are_taken(tmp_path: Path) -> None:
+    url = write(tmp_path / "raster.tif")
+    with rasterio.Env(TIFF_USE_OVR=True), rasterio.open(url, "r+") as dst:
+        dst.build_overviews((2, 4), Resampling.nearest)
+    assert (tmp_path / "raster.tif.ovr").exists()
+    rasters = cached(url)
+    for zoom in (11, 12):
+        tile = tiles(url, zoom)[0]
+        image = gathered(rasters, rasters.sources.dataset(url), (2,), wanted_tile(tile), {})
+        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="FALSE"), Reader(url) as reader:
+            stock = reader.tile(*tile, indexes=2)
+        assert image is not None
+        assert (image.array.filled(199) != stock.array.filled(199)).mean() < 5e-4
+
+
 def write_masked(path: Path, *, inside: bool) -> str:
     """A raster with a mask, both with overviews; the mask in the file or next to it."""
     url = write(path, dtype="uint8", nodata=None)
