@@ -5,12 +5,12 @@ follows; products and sums are not contracted, so that both give the same bits. 
 the processor's cache. numba is not needed to run ClearSky (the extra ``fast`` brings it).
 """
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import numba
 import numpy as np
 
+from algorithms.compiling import compiled
 from algorithms.growing_sums import BoolArray, FloatArray, IntArray
 from algorithms.ring_limits import FLOAT32_MAX, ROUNDING_SHARE, rounding
 
@@ -18,15 +18,6 @@ TABLE_BLOCK: Final = 8
 """`algorithms.growing_sums.TABLE_BLOCK`, written out because numba keeps what it compiled until this file changes."""
 TABLE_SHIFT: Final = 3
 """Its logarithm to base 2."""
-
-
-def _compiled(function: Callable[..., Any]) -> Any:
-    """Compile at the first call; kept on disk where there is a place to keep it."""
-    try:
-        return numba.njit(cache=True)(function)
-    except RuntimeError:  # pragma: no cover - an installation that cannot be written, and no home
-        return numba.njit(function)
-
 
 # The functions with a capital Q take the number of values per pixel as a constant: they are put into their callers.
 _inline: Any = numba.njit(inline="always")
@@ -193,7 +184,7 @@ def _band(cells, edge, t, r, y, x, ends, window, n, noise, r_fill, r_mean, r_var
         )
 
 
-@_compiled
+@compiled()
 def _count(cells, edge, known, y, x, ends, window, n):  # type: ignore[no-untyped-def]
     """Count known pixels: `n` comes in as 0 where a pixel is not to be filled, else 1."""
     height, width = known.shape
@@ -227,17 +218,17 @@ def _count(cells, edge, known, y, x, ends, window, n):  # type: ignore[no-untype
             _add_block(change, cells, edge, rows, cols, i, j, 1)
 
 
-@_compiled
+@compiled()
 def _shared(cells, edge, t, r, y, x, ends, window, n, noise, r_fill, out, limits):  # type: ignore[no-untyped-def]
     _band(cells, edge, t, r, y, x, ends, window, n, noise, r_fill, r_fill, r_fill, out, limits, True)
 
 
-@_compiled
+@compiled()
 def _apart(cells, edge, t, y, x, ends, window, n, noise, r_fill, r_mean, r_var, out, limits):  # type: ignore[no-untyped-def]
     _band(cells, edge, t, t, y, x, ends, window, n, noise, r_fill, r_mean, r_var, out, limits, False)
 
 
-@_compiled
+@compiled()
 def _still(cells, edge, values, y, x, window, n, noise, mean, variance):  # type: ignore[no-untyped-def]
     """Mean and variance in windows of an image that does not change."""
     height, width = values.shape

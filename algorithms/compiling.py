@@ -1,4 +1,4 @@
-"""How loops are compiled by numba: at once, for given types, and kept on disk where there is a place to keep them.
+"""How loops are compiled by numba, and kept on disk where there is a place to keep them.
 
 numba is not needed to run ClearSky (the extra ``fast`` brings it); only this module and those named `compiled_*` import
 it.
@@ -17,12 +17,13 @@ def read_only(kind: Any, dimensions: int = 1) -> Any:
 
 
 def compiled(*signatures: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Compile a loop, which then runs without Python's lock."""
+    """Compile a loop, which then runs without Python's lock: at once for given types, or at the first call."""
+    given: Any = [*signatures] or None
 
     def compile_now(function: Callable[..., Any]) -> Any:
         try:
-            return numba.njit([*signatures], cache=True, nogil=True)(function)
+            return numba.njit(given, cache=True, nogil=True)(function)
         except (RuntimeError, OSError):  # pragma: no cover - neither the installation nor a home can be written to
-            return numba.njit([*signatures], nogil=True)(function)
+            return numba.njit(given, nogil=True)(function)
 
     return compile_now

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -32,13 +31,6 @@ def plane(demo_scene: Demo) -> Plane:
     scene = demo_scene(1120)
     task = make_task(Request(str(scene.cloudy), (str(scene.clear),)), sources_by(""), CloudOptions())
     return Plane(task, fine_grid(task.target.dataset))
-
-
-@pytest.fixture
-def analysis() -> Iterator[Analysis]:
-    analysis = Analysis(sources_by(""), cache_bytes=256 << 20, threads=2)
-    yield analysis
-    analysis.close()
 
 
 def equal(a: MaskTile, b: MaskTile) -> bool:

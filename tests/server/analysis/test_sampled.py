@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +72,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Plane:
     ]
     task = make_task(Request(files[0], (files[1],), model="rgb-rules"), sources_by(""), CloudOptions())
     return Plane(task, fine_grid(task.target.dataset))
-
-
-@pytest.fixture
-def analysis() -> Iterator[Analysis]:
-    analysis = Analysis(sources_by(""), cache_bytes=256 << 20, threads=2)
-    yield analysis
-    analysis.close()
 
 
 def test_a_plot_shows_the_clouds_of_its_own_ground(plane: Plane, analysis: Analysis) -> None:
