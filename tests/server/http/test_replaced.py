@@ -13,6 +13,7 @@ import rasterio
 from httpx2 import Response
 from starlette.testclient import TestClient
 
+from server.raster import sources
 from tests.helpers.items import write_dates
 from tests.helpers.scenes import CLEAR_REPLACEMENTS, UTM, make_pair, write_pair, write_raster
 from tests.helpers.service import application
@@ -142,3 +143,51 @@ def test_every_answer_is_that_of_the_files_as_they_are(
                     assert asked[way].content == true[way].content, (name, change.__name__, way)
             assert different > 0, (name, change.__name__)
             before = now
+
+
+@dataclass
+class Opening:
+    """Counts files that are opened, and replaces one right before it is opened for the n-th time."""
+
+    path: Path
+    at: int | None = None
+    """Number, from 0; None: never."""
+    count: int = 0
+
+    def hooked(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        """A function that opens files."""
+
+        def opening(*args: Any, **options: Any) -> Any:
+            if self.count == self.at:
+                rewritten(self.path)
+            self.count += 1
+            return real(*args, **options)
+
+        return opening
+
+
+def test_no_answer_mixes_two_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, opening = item(tmp_path), Opening(tmp_path / "cloudy/B04.tif")
+    for function in ("open_raster", "open_stack"):
+        monkeypatch.setattr(sources, function, opening.hooked(getattr(sources, function)))
+
+    def ask(client: TestClient, at: int | None = None) -> Response:
+        opening.at, opening.count = at, 0
+        return client.get(scene.prefix + next(iter(WAYS)), params=scene.params | scene.shown)
+
+    with application(tmp_path) as running, application(tmp_path) as other:
+        refused = 0
+        for at in (1, 5):
+            written_into(opening.path)  # nothing that is kept helps
+            old = ask(other)
+            answer = ask(running, at)
+            assert opening.count > at
+            new = ask(running)
+            assert old.status_code == new.status_code == 200
+            assert old.content != new.content
+            if answer.status_code == 200:
+                assert answer.content in (old.content, new.content), at
+            else:
+                assert "ask again" in answer.text
+                refused += 1
+        assert refused > 0
