@@ -24,8 +24,9 @@ SAMPLE_CELLS: Final = 60_000
 """Cells used at most; a regular sub-sample beyond."""
 FEW_BEND: Final = 200
 """Clear cells from which on the relation may bend."""
-CHUNK_CELLS: Final = 1 << 13
-"""Cells whose kernels are held at once: 2 MB, so that they stay in the processor's cache."""
+PRODUCT_CELLS: Final = 1 << 10
+"""Cells whose kernels are made at once: always so many, or the bits of a cell would depend on those around it, for
+products of other sizes add up in another order."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,16 @@ class SceneFit:
         """G, (B, H, W), from standardised (J, H, W) replacement bands."""
         flat = z.reshape(len(z), -1)
         out = np.empty((len(self.level), flat.shape[1]), np.float32)
-        slope, level = self.slope.astype(np.float32), self.level.astype(np.float32)[:, None]
-        for start in range(0, flat.shape[1], CHUNK_CELLS):
-            part = slice(start, start + CHUNK_CELLS)
-            out[:, part] = level
-            for column, band in zip(slope.T, flat[:, part], strict=True):
-                out[:, part] += column[:, None] * band
-            if self.bend is not None:
-                out[:, part] += (self.bend.kernels(flat[:, part]) @ self.bend.weights.T.astype(np.float32)).T
+        out[:] = self.level.astype(np.float32)[:, None]
+        for column, band in zip(self.slope.T.astype(np.float32), flat, strict=True):
+            out += column[:, None] * band
+        if self.bend is not None:
+            weights, cells = self.bend.weights.T.astype(np.float32), np.zeros((len(z), PRODUCT_CELLS), np.float32)
+            for start in range(0, flat.shape[1], PRODUCT_CELLS):
+                some = flat[:, start : start + PRODUCT_CELLS]
+                count = some.shape[1]
+                cells[:, :count] = some
+                out[:, start : start + count] += (self.bend.kernels(cells) @ weights)[:count].T
         return out.reshape(len(out), *z.shape[1:])
 
 

@@ -204,8 +204,8 @@ class Analysis:
     def groups(self, plane: Plane, numbers: list[BlockNumber]) -> None:
         """Compute the fills of blocks, and of those around them, in groups of `GROUP_BLOCKS`, and keep them.
 
-        For a whole scene this saves most of what blocks read around themselves. The values are those of single blocks
-        but for what a residual has left where it ends, see docs/export.md.
+        For a whole scene this saves most of what blocks read around themselves. The values are those of single blocks,
+        bit for bit.
         """
         rows, cols = GROUP_BLOCKS
         wanted = sorted({(i // rows * rows, j // cols * cols) for i, j in numbers if not self._kept(plane, (i, j), 0)})
@@ -214,7 +214,10 @@ class Analysis:
         self._pool.run([partial(self._group, plane, core) for core in cores])
 
     def _group(self, plane: Plane, core: Box) -> None:
-        filled = self._filling.fill(DirectPairs(plane, self.pairs), core)
+        source = self._filling.grouped(DirectPairs(plane, self.pairs), core)
+
+        def compute(box: Box) -> BlockFill:
+            return self._filling.block(plane, self._filling.fill(source, box), box)
+
         for number in plane.blocks(core):
-            block = partial(self._filling.block, plane, filled, plane.block(number))
-            self._cache.get(FillKey(plane, number, 0), block)
+            self._cache.get(FillKey(plane, number, 0), partial(compute, plane.block(number)))
