@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -77,6 +78,12 @@ class Inference:
         return divmod(plots(self.grid).index(self.plot), len(MOSAIC))
 
 
+WantedCells = tuple[Inference, Box]
+"""What the network shall look at, inside the scene."""
+WindowLooked = Callable[[Inference, Box], Iterable[WantedCells]]
+"""Takes note of a window that was looked at; gives what is to be looked at, too."""
+
+
 class Inferences:
     """Probabilities of any layer, each computed once and kept in a byte-bounded cache."""
 
@@ -105,15 +112,39 @@ class Inferences:
 
         return self._cache.get(inference.key(look), compute)
 
-    def prefetch(self, wanted: Iterable[tuple[Inference, Box]]) -> None:
-        """Run the networks on everything that the boxes inside the scene need, side by side."""
-        missing: dict[WindowKey, tuple[Inference, InferencePlace]] = {}
-        for inference, box in wanted:
-            missing |= {inference.key(look): (inference, look) for look in self.missing(inference, box)}
-        self._cache.load(missing)
-        missing = {key: wanted for key, wanted in missing.items() if not self._cache.peek(key)}
-        self._announce(missing.values())
-        self._pool.run([partial(self._look, inference, look) for inference, look in missing.values()])
+    def prefetch(self, wanted: Iterable[WantedCells], *, looked: WindowLooked | None = None) -> None:
+        """Run the networks on everything that the boxes inside the scene need, side by side.
+
+        Args:
+            wanted: the boxes.
+            looked: called with the cells of every window that is there now and was not before; it may want more.
+        """
+        queued: set[WindowKey] = set()
+        lock = threading.Lock()
+
+        def jobs(wanted: Iterable[WantedCells]) -> list[Callable[[], None]]:
+            missing: dict[WindowKey, tuple[Inference, InferencePlace]] = {}
+            for inference, box in wanted:
+                missing |= {inference.key(look): (inference, look) for look in self.missing(inference, box)}
+            self._cache.load(missing)
+            with lock:
+                missing = {
+                    key: each for key, each in missing.items() if key not in queued and not self._cache.peek(key)
+                }
+                queued.update(missing)
+            self._announce(missing.values())
+            return [partial(run, inference, look) for inference, look in missing.values()]
+
+        def run(inference: Inference, look: InferencePlace) -> None:
+            self._look(inference, look)
+            if (
+                looked is not None
+                and inference.plot is None
+                and (more := jobs(looked(inference, inference.cells(look)[0])))
+            ):
+                self._pool.add(more)
+
+        self._pool.run(jobs(wanted))
 
     def _announce(self, looks: Iterable[tuple[Inference, InferencePlace]]) -> None:
         """Announce what will be read, so that the bytes of remote rasters come in few requests."""
