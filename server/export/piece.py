@@ -24,6 +24,7 @@ from server.analysis.sidecar import classes_sidecar, fill_sidecar
 from server.export.figures import FillFigures
 from server.export.plan import Piece, blocks_under, ground_around, window_of
 from server.export.tiles import LOSSLESS, stored_mask, stored_tiles
+from server.raster.dataset import dataset_crs
 from server.raster.grid import Box
 from server.raster.sampling import OutputGrid
 from server.raster.sources import Sources
@@ -122,11 +123,27 @@ class PieceFiller:
         """A box of the target's pixels as they are, the box as an output grid, and which pixels have no data."""
         target = self.plane.target.dataset
         window = window_of(box)
-        with self.sources.open_described(target) as src:
-            image = read(src, window=window, indexes=target.indexes, nodata=target.nodata)
+        if (image := self._kept(box)) is None:
+            with self.sources.open_described(target) as src:
+                image = read(src, window=window, indexes=target.indexes, nodata=target.nodata)
         rows, cols = box.shape
         output = OutputGrid.from_bounds(target.crs, window_bounds(window, target.affine), cols, rows)
         return image, output, hidden_pixels(image)
+
+    def _kept(self, box: Box) -> ImageData | None:
+        """The same image from the pixels that fills read anyway, without decoding them again.
+
+        None where these may not be kept, or are not what the file holds: converted, or with a guess for a band's gap.
+        """
+        target = self.plane.target.dataset
+        if not self.plane.pixelwise or target.parts or target.nodata is None or target.dtype.startswith("float"):
+            return None
+        pixels = self.analysis.rasters.pixels(self.plane.target, box)
+        if pixels.values.dtype != target.dtype or not np.array_equal(pixels.valid, pixels.whole):
+            return None
+        array = np.ma.MaskedArray(pixels.values, mask=np.broadcast_to(~pixels.valid, pixels.values.shape))
+        bounds = window_bounds(window_of(box), target.affine)
+        return ImageData(array, bounds=bounds, crs=dataset_crs(target), nodata=target.nodata)
 
     def look(self, box: Box) -> Looked:
         """Read a box of pixels, and what fills its clouds."""
