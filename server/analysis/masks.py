@@ -21,7 +21,7 @@ from server.analysis.inference import Inference, Inferences, WantedCells
 from server.analysis.keys import BlendedKey, UserMaskKey
 from server.analysis.plane import LayerClouds, Plane
 from server.analysis.task import CloudSource
-from server.raster.cache import RasterCache
+from server.raster.cache import CellReads, RasterCache
 from server.raster.classes import read_classes
 from server.raster.dataset import Dataset
 from server.raster.grid import BLOCK_CELLS, BlockNumber, Box, Grid, fine_grid, ground_resolution
@@ -94,13 +94,20 @@ class Masks:
         self._cache = cache
         self._inferences = Inferences(rasters, cache, pool)
 
-    def prefetch(self, wanted: Iterable[WantedClouds], *, seen: tuple[LayerClouds, CellsSeen] | None = None) -> None:
+    def prefetch(
+        self,
+        wanted: Iterable[WantedClouds],
+        *,
+        seen: tuple[LayerClouds, CellsSeen] | None = None,
+        reads: CellReads | None = None,
+    ) -> None:
         """Run the networks on all that the boxes need, side by side; tiles then find it in the cache.
 
         Args:
             wanted: the boxes.
             seen: clouds on the network's level, and what is called, in the job that finds them, with cells whose mask
                 is known from now on.
+            reads: what reads further cells, next to the last looks.
         """
 
         def placed(wanted: Iterable[WantedClouds]) -> Iterator[WantedCells]:
@@ -114,7 +121,7 @@ class Masks:
                 yield from placed(seen[1](inner))
 
         watched = None if seen is None else Inference.of(seen[0])
-        self._inferences.prefetch(placed(wanted), looked=None if watched is None else looked)
+        self._inferences.prefetch(placed(wanted), looked=None if watched is None else looked, reads=reads)
 
     def inferred(self, wanted: Iterable[tuple[LayerClouds, Box]]) -> bool:
         """Whether boxes inside the scene take no inference that is not cached."""

@@ -21,7 +21,7 @@ from server.analysis.masks import Masks, MaskTile, WantedClouds, join_blocks
 from server.analysis.plane import Plane
 from server.analysis.sampled import sample_views
 from server.analysis.task import ReplacementIndex
-from server.raster.cache import RasterCache
+from server.raster.cache import CellReads, RasterCache
 from server.raster.grid import BLOCK_CELLS, BlockNumber, Box
 from server.work.cache import TileCache
 from server.work.pool import FairPool
@@ -70,8 +70,17 @@ class Refinement:
     def _joined(self, plane: Plane, box: Box) -> MaskTile:
         return join_blocks(box, lambda n: (plane.grid.block(n), self._block(plane, n)))
 
-    def prefetch(self, plane: Plane, boxes: list[Box], *, others: Iterable[WantedClouds] = ()) -> None:
-        """Infer all that refining the boxes needs, and other clouds with it, and fit the scene stage it rests on."""
+    def prefetch(
+        self, plane: Plane, boxes: list[Box], *, others: Iterable[WantedClouds] = (), reads: CellReads | None = None
+    ) -> None:
+        """Infer all that refining the boxes needs, and fit the scene stage it rests on.
+
+        Args:
+            plane: what is analysed.
+            boxes: what will be refined.
+            others: clouds that are wanted, too.
+            reads: what reads further cells, next to the last inferences.
+        """
         waiting = [box.pad(plane.refinement_reach).clip(plane.shape) for box in boxes if not self._kept(plane, box)]
         # Fitted here rather than by whichever worker comes first, while the others stand and wait; they infer.
         fits: list[Callable[[], object]] = [partial(self._first_fit, plane, k) for k in plane.helpers]
@@ -94,7 +103,7 @@ class Refinement:
             return helpers
 
         target = plane.target_clouds
-        self._masks.prefetch([*((target, box) for box in waiting), *others], seen=(target, seen))
+        self._masks.prefetch([*((target, box) for box in waiting), *others], seen=(target, seen), reads=reads)
         first, helpers = claimed(partial(self._doubtful, plane))
         first.append(partial(self._masks.prefetch, helpers))
         self._pool.run(first)
