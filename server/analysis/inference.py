@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -80,8 +81,13 @@ class Inference:
 
 WantedCells = tuple[Inference, Box]
 """What the network shall look at, inside the scene."""
-WindowLooked = Callable[[Inference, Box], Iterable[WantedCells]]
-"""Takes note of a window that was looked at; gives what is to be looked at, too."""
+
+
+class WindowLooked(Protocol):
+    """Takes note of a window; gives what is to be looked at, too."""
+
+    def __call__(self, inference: Inference, cells: Box, *, known: bool) -> Iterable[WantedCells]:
+        """Note the cells of one that is about to be looked at, or whose probabilities are `known`."""
 
 
 class Inferences:
@@ -119,7 +125,7 @@ class Inferences:
 
         Args:
             wanted: the boxes.
-            looked: called with the cells of every window that is there now and was not before; it may want more.
+            looked: called with the cells of every window that is looked at, before and after; it may want more.
             reads: what reads further cells, next to the last looks.
         """
         queued: set[WindowKey | CellsKey] = set()
@@ -147,9 +153,12 @@ class Inferences:
             return found
 
         def run(inference: Inference, look: InferencePlace) -> None:
+            noted = looked if inference.plot is None else None
+            if noted is not None:
+                self._pool.add(jobs(noted(inference, *inference.cells(look), known=False)))
             self._look(inference, look)
-            if looked is not None and inference.plot is None:
-                self._pool.add(jobs(looked(inference, *inference.cells(look))))
+            if noted is not None:
+                self._pool.add(jobs(noted(inference, *inference.cells(look), known=True)))
 
         looks = jobs(wanted)
         self._pool.run([*looks, *new(reads or {})])

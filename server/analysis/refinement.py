@@ -95,10 +95,11 @@ class Refinement:
                 first, fits[:] = (fits[:], []) if found else ([], fits)
             return first, [(plane.replacement_clouds(k), box.pad(FIT_BUFFER)) for k in plane.helpers for box in found]
 
-        def seen(cells: Box) -> list[WantedClouds]:
+        def seen(cells: Box, *, known: bool) -> list[WantedClouds]:
             """Cloud in one window is enough: nobody waits for the others before the other dates are looked at."""
             inside = {box: at for box in tuple(waiting) if (at := box.intersection(cells)).area}
-            first, helpers = claimed(lambda box: box in inside and self._doubtful(plane, inside[box]))
+            doubtful = self._doubtful if known else self._bright
+            first, helpers = claimed(lambda box: box in inside and doubtful(plane, inside[box]))
             self._pool.add(first)
             return helpers
 
@@ -120,6 +121,10 @@ class Refinement:
         seen = self._masks.tile(plane.target_clouds, box)
         if (seen.probabilities >= LIKELY * 255).any() or ((seen.classes != CLEAR) & (seen.classes != NODATA)).any():
             return True
+        return self._bright(plane, box)
+
+    def _bright(self, plane: Plane, box: Box) -> bool:
+        """Whether something in a box is as bright as cloud."""
         cells = self._rasters.cells(plane.target, plane.grid, box)
         bright = bright_as_cloud(_reflectance(plane, cells.values), plane.target.dataset.names)
         return bool((bright & cells.full).any())
@@ -142,7 +147,11 @@ class Refinement:
             part = box.intersection(block)
             return part, self._refined(plane, part)
 
-        return join_blocks(box, fetch)
+        numbers = [n for n in box.blocks(BLOCK_CELLS) if not self._cache.peek(RefinedKey.of(plane, n))]
+        if len(numbers) < 2:
+            return join_blocks(box, fetch)
+        made = dict(zip(numbers, self._pool.run([partial(fetch, n) for n in numbers]), strict=True))
+        return join_blocks(box, lambda n: made[n] if n in made else fetch(n))
 
     def _ready(self, plane: Plane, block: Box) -> bool:
         """Whether refining a block takes no inference that is not there already."""
