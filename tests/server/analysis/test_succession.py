@@ -34,7 +34,13 @@ WHOLE: Final = Box(0, SHAPE[0], 0, SHAPE[1])
 BOXES: Final = [Box(i, i + 20, j, j + 24) for i in range(0, SHAPE[0], 20) for j in range(0, SHAPE[1], 24)]
 LEFT_OF_CORRECTION: Final = 0.007
 """Share of a correction at the mask's border that is left where it ends."""
-CASES: Final[list[tuple[int, Any]]] = [(1, "regression"), (2, "regression"), (2, "joint"), (3, "regression"), (3, "joint")]
+CASES: Final[list[tuple[int, Any]]] = [
+    (1, "regression"),
+    (2, "regression"),
+    (2, "joint"),
+    (3, "regression"),
+    (3, "joint"),
+]
 
 
 @dataclass
