@@ -218,6 +218,8 @@ class Pairs:
         def compute() -> SceneFit:
             views = sample_views(whole)
             self._prefetch(k, views)
+            for member in whole.task.members(k):
+                self.shift(whole, member)  # here, or one worker after the other would wait for it
             pairs = self._pool.run([partial(self.pair, view, k, box) for view, box in views])
             parts = [(pair.target.values, pair.other.values, pair.clear) for pair in pairs]
             target, other, clear = (in_a_row(each) for each in zip(*parts, strict=True))
