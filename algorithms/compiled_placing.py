@@ -31,11 +31,11 @@ def compiled_place_pixels(node_rows, node_cols, numbers, source, data, shown, at
     under = np.empty((height, width), np.uint8)
     nodes = node_rows.shape[1]
     across_rows, across_cols = np.empty(nodes, np.float64), np.empty(nodes, np.float64)
-    low, weight = np.empty(width, np.int64), np.empty(width, np.float64)
+    weight = np.empty(width, np.float64)
     for j in range(width):
         place = (j + 0.5) / spacing
-        low[j] = min(int(place), nodes - 2)
-        weight[j] = place - low[j]
+        weight[j] = place - min(int(place), nodes - 2)
+    row_at, col_at = np.empty(width, np.float64), np.empty(width, np.float64)
     scale = STEPS_PER_CELL / factor
     above, before = EDGE_CELLS - first_row, EDGE_CELLS - first_col
     for i in range(height):
@@ -45,11 +45,17 @@ def compiled_place_pixels(node_rows, node_cols, numbers, source, data, shown, at
         for k in range(nodes):
             across_rows[k] = node_rows[top, k] + (node_rows[top + 1, k] - node_rows[top, k]) * down
             across_cols[k] = node_cols[top, k] + (node_cols[top + 1, k] - node_cols[top, k]) * down
+        # Node by node, so that processors work on several pixels at once.
+        for k in range(nodes - 1):
+            first_pixel = min(k * spacing, width)
+            last_pixel = min(first_pixel + spacing, width) if k < nodes - 2 else width
+            row, row_step = across_rows[k], across_rows[k + 1] - across_rows[k]
+            col, col_step = across_cols[k], across_cols[k + 1] - across_cols[k]
+            for j in range(first_pixel, last_pixel):
+                row_at[j] = np.rint((row + row_step * weight[j]) * scale) / STEPS_PER_CELL
+                col_at[j] = np.rint((col + col_step * weight[j]) * scale) / STEPS_PER_CELL
         for j in range(width):
-            k = low[j]
-            row = np.rint((across_rows[k] + (across_rows[k + 1] - across_rows[k]) * weight[j]) * scale) / STEPS_PER_CELL
-            col = np.rint((across_cols[k] + (across_cols[k + 1] - across_cols[k]) * weight[j]) * scale) / STEPS_PER_CELL
-            y, x = row + above, col + before
+            y, x = row_at[j] + above, col_at[j] + before
             found, has_all = UNFILLED, False
             if 0 <= y < cell_rows and 0 <= x < cell_cols:
                 square_row, square_col = int(y) >> pooled, int(x) >> pooled
@@ -59,6 +65,6 @@ def compiled_place_pixels(node_rows, node_cols, numbers, source, data, shown, at
             if data.size and shown[i, j] and not has_all:
                 unsure += 1
             if found not in (0, UNFILLED):
-                at[count], rows[count], cols[count] = i * width + j, row, col
+                at[count], rows[count], cols[count] = i * width + j, row_at[j], col_at[j]
                 count += 1
     return under, count, unsure
