@@ -1,11 +1,12 @@
-"""Cached inferences: windows of a scene's lattice, and mosaics of the plots of its sample."""
+"""Cached inferences: windows of a scene's lattice, glances that spare them, and mosaics of its sample's plots."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,18 +16,22 @@ from algorithms.mask import window_probabilities
 from algorithms.models import INPUT_CELLS, CloudModel
 from algorithms.sample import MOSAIC
 from algorithms.windows import Window, blend, window_start, windows_over
-from server.analysis.keys import WindowKey
+from server.analysis.keys import BlendedKey, WindowKey
 from server.analysis.plane import LayerClouds
 from server.analysis.sampled import plots
 from server.raster.announcing import announce
 from server.raster.cache import RasterCache
-from server.raster.grid import Box, Grid
+from server.raster.grid import BlockNumber, Box, Grid, coarse_grid
 from server.raster.layer import Layer
 from server.work.cache import TileCache
 from server.work.pool import FairPool
 
 InferencePlace = Window | int
 """A window of the lattice, or the number of a mosaic: whatever takes one inference."""
+
+GLANCE_PROBABILITY: Final = 0.2
+"""Probability of cloud and shadow together below which all of a window, and a large cell around it, is clear by a look
+at the coarse level (docs/masks.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,8 @@ class Inference:
     """How readily a cell counts as covered."""
     plot: Box | None
     """The plot of the sample that is looked at; None: the scene's lattice."""
+    glanced: bool = False
+    """Whether windows that a look at the coarse level finds clear are not inferred: those of replacements."""
 
     @classmethod
     def of(cls, clouds: LayerClouds) -> Inference | None:
@@ -50,11 +57,22 @@ class Inference:
         source = clouds.source
         if source.model is None:
             return None
-        return cls(clouds.seen, source.model, clouds.grid, source.sensitivity, clouds.plot)
+        coarser = coarse_grid(clouds.layer.target).factor > clouds.grid.factor
+        glanced = coarser and clouds.plot is None and source.model.network is not None and not clouds.layer.is_target
+        return cls(clouds.seen, source.model, clouds.grid, source.sensitivity, clouds.plot, glanced)
+
+    @property
+    def glance(self) -> Inference | None:
+        """The look at the coarse level, None where there is none."""
+        return replace(self, grid=coarse_grid(self.layer.target), glanced=False) if self.glanced else None
 
     def key(self, look: InferencePlace) -> WindowKey:
         """The cache key of a look's probabilities."""
-        return WindowKey(self.layer, self.model.fingerprint, self.grid, look)
+        return WindowKey(self.layer, self.model.fingerprint, self.grid, look, self.glanced)
+
+    def blended_key(self, number: BlockNumber) -> BlendedKey:
+        """The cache key of a block of the mask."""
+        return BlendedKey(self.layer, self.model.fingerprint, self.sensitivity, self.grid, number, self.glanced)
 
     def cells(self, look: InferencePlace) -> list[Box]:
         """The cells that a look is at: one box, or those of a mosaic, see `MOSAIC`."""
@@ -90,6 +108,8 @@ class Inferences:
         layer, model = inference.layer, inference.model
 
         def compute() -> npt.NDArray[np.uint8]:
+            if self._surely_clear(inference, look):
+                return np.zeros((2, INPUT_CELLS, INPUT_CELLS), np.uint8)
             target = layer.target
             picked = list(role_indexes(target.names, model.bands))
             scale, offset = (
@@ -112,8 +132,31 @@ class Inferences:
             missing |= {inference.key(look): (inference, look) for look in self.missing(inference, box)}
         self._cache.load(missing)
         missing = {key: wanted for key, wanted in missing.items() if not self._cache.peek(key)}
-        self._announce(missing.values())
-        self._pool.run([partial(self._look, inference, look) for inference, look in missing.values()])
+        glances: dict[WindowKey, tuple[Inference, InferencePlace]] = {}
+        for inference, look in missing.values():
+            if (glance := inference.glance) is not None:
+                (box,) = inference.cells(look)
+                around = _coarser(box, inference.grid, glance.grid)
+                glances |= {glance.key(seen): (glance, seen) for seen in self.missing(glance, around)}
+        self._cache.load(glances)
+        # What no glance decides does not wait for them.
+        sure = glances | {key: wanted for key, wanted in missing.items() if not wanted[0].glanced}
+        self._run(sure)
+        self._run({key: wanted for key, wanted in missing.items() if key not in sure})
+
+    def _run(self, wanted: dict[WindowKey, tuple[Inference, InferencePlace]]) -> None:
+        """Run what is not there yet, side by side."""
+        missing = [each for key, each in wanted.items() if not self._cache.peek(key)]
+        self._announce(each for each in missing if not self._surely_clear(*each))
+        self._pool.run([partial(self._look, inference, look) for inference, look in missing])
+
+    def _surely_clear(self, inference: Inference, look: InferencePlace) -> bool:
+        """Whether a glance finds nothing where a look would be at."""
+        if (glance := inference.glance) is None:
+            return False
+        (box,) = inference.cells(look)
+        seen = self.probabilities(glance, _coarser(box, inference.grid, glance.grid))
+        return int(seen.sum(axis=0, dtype=np.int32).max()) < GLANCE_PROBABILITY * 255
 
     def _announce(self, looks: Iterable[tuple[Inference, InferencePlace]]) -> None:
         """Announce what will be read, so that the bytes of remote rasters come in few requests."""
@@ -135,6 +178,11 @@ class Inferences:
         number, place = inference.place
         part = self._look(inference, number)[(slice(None), *MOSAIC[place])]
         return part[(slice(None), *box.within(plot))]
+
+
+def _coarser(box: Box, grid: Grid, coarse: Grid) -> Box:
+    """The cells of a coarser level under and right around a box of cells."""
+    return box.parts(coarse.factor // grid.factor).pad(1).clip(coarse.shape)
 
 
 def _mosaic(
