@@ -42,12 +42,13 @@ def compiled_write_fill(data, masked, hidden, at, gain, offset, replacement, ban
 
 @compiled(types.uint8[:, :, ::1](read_only(types.uint16, 3), read_only(types.boolean, 3), read_only(types.uint8, 2)))
 def compiled_look_up_tones(values, masked, tables):  # type: ignore[no-untyped-def]
-    """See `algorithms.pixels.numpy_look_up_tones`."""
-    result = np.empty(values.shape, np.uint8)
-    for b in range(values.shape[0]):
-        for i in range(values.shape[1]):
-            for j in range(values.shape[2]):
-                result[b, i, j] = 0 if masked[b, i, j] else tables[b, values[b, i, j]]
+    """See `algorithms.pixels.numpy_look_up_tones`; (H, W, B), as encoders take them."""
+    count, height, width = values.shape
+    result = np.empty((height, width, count), np.uint8)
+    for i in range(height):
+        for b in range(count):
+            for j in range(width):
+                result[i, j, b] = 0 if masked[b, i, j] else tables[b, values[b, i, j]]
     return result
 
 

@@ -83,61 +83,49 @@ def _corners(row, col, height, width):  # type: ignore[no-untyped-def]
         read_only(types.float32, 3),
         read_only(types.int64),
         *3 * [types.int64],
+        read_only(types.int32),
+        read_only(types.int32),
+        read_only(types.float32, 2),
+        types.int64,
     )
 )
-def compiled_sample_fields(result, rows, cols, bounds, fields, columns, top, left, size):  # type: ignore[no-untyped-def]
-    """See `algorithms.sampling.numpy_sample_fields`."""
+def compiled_sample_fill(  # type: ignore[no-untyped-def]
+    result, rows, cols, bounds, fields, columns, top, left, size, border_rows, border_cols, values, factor
+):
+    """See `algorithms.sampling.numpy_sample_fill`; without any rows there is no border."""
     height, width = fields.shape[0], fields.shape[1]
     right, below = (1 if width > 1 else 0), (1 if height > 1 else 0)
+    corrected = len(border_rows) > 0
+    first_row = border_rows.min() if corrected else 0
+    first_col = border_cols.min() if corrected else 0
+    high = border_rows.max() - first_row + 1 if corrected else 0
+    wide = border_cols.max() - first_col + 1 if corrected else 0
+    number = np.zeros((high, wide), np.int32)
+    for k in range(len(border_rows)):
+        number[border_rows[k] - first_row, border_cols[k] - first_col] = k + 1
+    aside, under = (1 if wide > 1 else 0), (1 if high > 1 else 0)
+    zero = np.float32(0)
+    count = len(columns) // 2
     for p in range(len(rows)):
-        if not (bounds[0] <= rows[p] < bounds[1] and bounds[2] <= cols[p] < bounds[3]):
+        row, col = rows[p] + EDGE_CELLS, cols[p] + EDGE_CELLS
+        if not (bounds[0] <= row < bounds[1] and bounds[2] <= col < bounds[3]):
             continue
-        y, x, w0, w1, w2, w3 = _corners(rows[p] / size - top, cols[p] / size - left, height, width)
-        for n in range(len(columns)):
+        y, x, w0, w1, w2, w3 = _corners(row / size - top, col / size - left, height, width)
+        for n in range(2 * count):
             c = columns[n]
             total = w0 * fields[y, x, c]
             total += w1 * fields[y, x + right, c]
             total += w2 * fields[y + below, x, c]
             total += w3 * fields[y + below, x + right, c]
             result[n, p] = total
-
-
-@compiled(
-    types.void(
-        types.float32[:, ::1],
-        read_only(types.float64),
-        read_only(types.float64),
-        read_only(types.int64),
-        read_only(types.int32),
-        read_only(types.int32),
-        read_only(types.float32, 2),
-        read_only(types.int64),
-        types.int64,
-    )
-)
-def compiled_add_border(result, rows, cols, bounds, at_rows, at_cols, values, bands, factor):  # type: ignore[no-untyped-def]
-    """See `algorithms.sampling.numpy_add_border`."""
-    top, left = at_rows.min(), at_cols.min()
-    height, width = at_rows.max() - top + 1, at_cols.max() - left + 1
-    number = np.zeros((height, width), np.int32)
-    for k in range(len(at_rows)):
-        number[at_rows[k] - top, at_cols[k] - left] = k + 1
-    right, below = (1 if width > 1 else 0), (1 if height > 1 else 0)
-    zero = np.float32(0)
-    count = len(bands)
-    for p in range(len(rows)):
-        if not (bounds[0] <= rows[p] < bounds[1] and bounds[2] <= cols[p] < bounds[3]):
+        row, col = row * factor - first_row, col * factor - first_col
+        if row < 0 or col < 0 or int(row) >= high or int(col) >= wide or number[int(row), int(col)] == 0:
             continue
-        row, col = rows[p] * factor, cols[p] * factor
-        if row < top or col < left or int(row - top) >= height or int(col - left) >= width:
-            continue
-        if number[int(row - top), int(col - left)] == 0:
-            continue
-        y, x, w0, w1, w2, w3 = _corners(row - top, col - left, height, width)
-        n0, n1 = number[y, x], number[y, x + right]
-        n2, n3 = number[y + below, x], number[y + below, x + right]
+        y, x, w0, w1, w2, w3 = _corners(row, col, high, wide)
+        n0, n1 = number[y, x], number[y, x + aside]
+        n2, n3 = number[y + under, x], number[y + under, x + aside]
         for n in range(count):
-            b = bands[n]
+            b = columns[n]
             total = w0 * (values[n0 - 1, b] if n0 > 0 else zero)
             total += w1 * (values[n1 - 1, b] if n1 > 0 else zero)
             total += w2 * (values[n2 - 1, b] if n2 > 0 else zero)

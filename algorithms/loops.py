@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 COMPILED_MODULES: Final = (
     "algorithms.compiled_sampling",
     "algorithms.compiled_pixels",
+    "algorithms.compiled_placing",
     "algorithms.compiled_relaxation",
     "algorithms.compiled_taking",
 )

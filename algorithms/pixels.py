@@ -111,8 +111,8 @@ def look_up_tones(values: npt.NDArray[np.uint16], masked: Bools, tables: Bytes) 
     """
     if (loops := compiled_loops().loops) is None:
         return numpy_look_up_tones(values, masked, tables)
-    result: Bytes = loops.compiled_look_up_tones(np.ascontiguousarray(values), np.ascontiguousarray(masked), tables)
-    return result
+    tones: Bytes = loops.compiled_look_up_tones(np.ascontiguousarray(values), np.ascontiguousarray(masked), tables)
+    return np.moveaxis(tones, -1, 0)
 
 
 def numpy_look_up_tones(values: npt.NDArray[np.uint16], masked: Bools, tables: Bytes) -> Bytes:

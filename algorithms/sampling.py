@@ -105,7 +105,7 @@ def numpy_look_up(
     return values
 
 
-def sample_fields(
+def sample_fill(
     result: Float32s,
     rows: Floats,
     cols: Floats,
@@ -114,27 +114,45 @@ def sample_fields(
     columns: Integers,
     origin: tuple[int, int],
     size: int,
+    border: Border | None = None,
+    factor: int = 1,
 ) -> None:
-    """Interpolate fields at the points within bounds, and write them into `result`.
+    """Interpolate a fill's fields at the points within bounds, correct the offsets, and write both into `result`.
 
     Args:
-        result: (n, p), changed in place.
-        rows: (p,) positions in cells of the scene.
+        result: (2 n, p), gains and then offsets, changed in place.
+        rows: (p,) positions in cells of the scene; close to the border of one they count as beyond it.
         cols: (p,).
         bounds: first and last row, first and last column in cells, the last ones excluded.
-        fields: (h, w, m) on squares of `size` cells.
-        columns: (n,), which of the fields.
+        fields: (h, w, 2 B) on squares of `size` cells.
+        columns: (2 n,), which of the fields.
         origin: row and column of the first square.
         size: cells per side of a square.
+        border: the correction in pixels; None for none. Its bands are those of the first n columns.
+        factor: pixels per cell.
     """
     if (loops := compiled_loops().loops) is None:
-        numpy_sample_fields(result, rows, cols, bounds, fields, columns, origin, size)
-    else:
-        fields = np.ascontiguousarray(fields)
-        loops.compiled_sample_fields(result, rows, cols, np.array(bounds), fields, columns, *origin, size)
+        numpy_sample_fill(result, rows, cols, bounds, fields, columns, origin, size, border, factor)
+        return
+    nothing = np.zeros(0, np.int32)
+    corrected = (nothing, nothing) if border is None else (border.rows, border.cols)
+    values = np.zeros((0, 0), np.float32) if border is None else np.ascontiguousarray(border.values)
+    loops.compiled_sample_fill(
+        result,
+        rows,
+        cols,
+        np.array(bounds),
+        np.ascontiguousarray(fields),
+        columns,
+        *origin,
+        size,
+        *corrected,
+        values,
+        factor,
+    )
 
 
-def numpy_sample_fields(
+def numpy_sample_fill(
     result: Float32s,
     rows: Floats,
     cols: Floats,
@@ -143,8 +161,11 @@ def numpy_sample_fields(
     columns: Integers,
     origin: tuple[int, int],
     size: int,
+    border: Border | None = None,
+    factor: int = 1,
 ) -> None:
-    """`sample_fields` in numpy."""
+    """`sample_fill` in numpy."""
+    rows, cols = rows + EDGE_CELLS, cols + EDGE_CELLS
     picked = _within(rows, cols, bounds)
     few = len(columns) < fields.shape[-1] // 2
     sampled = bilinear(
@@ -153,46 +174,9 @@ def numpy_sample_fields(
         cols.take(picked) / size - origin[1],
     )
     result[:, picked] = (sampled if few else sampled.take(columns, axis=1)).T
-
-
-def add_border(
-    result: Float32s,
-    rows: Floats,
-    cols: Floats,
-    bounds: tuple[int, int, int, int],
-    border: Border,
-    bands: Integers,
-    factor: int,
-) -> None:
-    """Add the correction in pixels to the offsets of points within bounds.
-
-    Args:
-        result: (2 n, p), gains and then offsets, changed in place.
-        rows: (p,) positions in cells of the scene.
-        cols: (p,).
-        bounds: as for `sample_fields`.
-        border: the correction.
-        bands: (n,), which of its bands.
-        factor: pixels per cell.
-    """
-    if (loops := compiled_loops().loops) is None:
-        numpy_add_border(result, rows, cols, bounds, border, bands, factor)
-    else:
-        values = np.ascontiguousarray(border.values)
-        loops.compiled_add_border(result, rows, cols, np.array(bounds), border.rows, border.cols, values, bands, factor)
-
-
-def numpy_add_border(
-    result: Float32s,
-    rows: Floats,
-    cols: Floats,
-    bounds: tuple[int, int, int, int],
-    border: Border,
-    bands: Integers,
-    factor: int,
-) -> None:
-    """`add_border` in numpy."""
-    picked = _within(rows, cols, bounds)
+    if border is None:
+        return
+    bands = columns[: len(columns) // 2]
     at, correction = sample_border(
         border, rows.take(picked) * factor, cols.take(picked) * factor, tuple(bands.tolist())
     )

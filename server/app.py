@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from functools import cache
 
 import anyio.to_thread
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
+from fastapi.routing import APIRoute
 from morecantile.errors import PointOutsideTMSBounds
 from rio_tiler.errors import NoOverviewWarning
 from starlette.middleware.cors import CORSMiddleware
@@ -34,6 +35,7 @@ from server.http.pages import TEMPLATES, PagePolicy, add_pages
 from server.http.params import ALGORITHMS, ReaderParams, asked_request, process
 from server.http.prepared import EVERY_ROUTE, add_prepared, prepared_routes
 from server.http.reader import open_request
+from server.http.remembered import TileRoute
 from server.http.render import render
 from server.http.replacements import add_replacements
 from server.http.scaled import ScaledTiles
@@ -81,6 +83,7 @@ def create_sealed_app() -> FastAPI:
 def _tiles(prefix: str, *, telemetry: bool) -> TilerFactory:
     """TiTiler's routes on what the query names, each with a span of its own where requests are traced."""
     return TilerFactory(
+        router=APIRouter(route_class=APIRoute if telemetry else TileRoute),
         enable_telemetry=telemetry,
         reader=open_request,  # type: ignore[arg-type]  # a function does as well
         path_dependency=asked_request,

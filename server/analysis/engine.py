@@ -184,9 +184,10 @@ class Analysis:
         radius = plane.rim + masked.buffer
         boxes = [plane.mask_cells(plane.block(n)).pad(radius).clip(masked.shape) for n in numbers]
         with stage("mask"):
-            self.masks.prefetch([(masked.target_clouds, box) for box in boxes])
             if masked.task.refine:
                 self._refinement.prefetch(masked, boxes)
+            else:
+                self.masks.prefetch([(masked.target_clouds, box) for box in boxes])
         with stage("adjust"):
             cores = [plane.block(n) for n in numbers] if plane.task.replacements else []
             if extents := self._filling.extents(plane, cores):

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from algorithms.cells import Cells
 from algorithms.fill import LEAST_CONFIDENCE_PERCENT, UNFILLED, FillFields, Ground
 from algorithms.masks import dilate
 from server.analysis.pairs import Pair
+from server.analysis.succession import Turn
 from server.analysis.task import ReplacementIndex
 from server.raster.grid import Box
 
@@ -53,57 +55,61 @@ class FilledBox:
 
 
 class FillSoFar:
-    """A region of which one replacement after the other fills what those before it left open."""
+    """A box of which one replacement after the other fills what those before it left open."""
 
-    def __init__(self, filled: FilledBox, region: Box, pair: Pair) -> None:
+    def __init__(self, filled: FilledBox, box: Box, pair: Pair) -> None:
         """Nothing is filled yet.
 
         Args:
-            filled: where the part of the region inside the rim is written to.
-            region: the cells whose fill that of the box depends on.
+            filled: where the part inside the rim is written to.
+            box: all cells that any turn looks at.
             pair: what the target shows of them; the replacement does not matter.
         """
-        inner = filled.rim.intersection(region)
         self._filled = filled
-        self._at, self._place = inner.within(region), inner.within(filled.rim)
-        self._values = pair.target.values
+        self._box = box
+        self._values = pair.target.values.copy()
         self._known = pair.target.full & ~pair.masked
-        self._open = pair.target.valid & pair.masked
+        self._had: dict[ReplacementIndex, Bools] = {}
 
-    @property
-    def complete(self) -> bool:
-        """Whether nothing inside the rim is left open."""
-        return not self._open[self._at].any()
+    def ground(self, turn: Turn, region: Box, other: Cells) -> Ground:
+        """The ground for a replacement to fill what it can; `other` is what it shows of the region."""
+        at = region.within(self._box)
+        return Ground(self._values[(slice(None), *at)], other.values, turn.usable[at], self._known[at], turn.wanted[at])
 
-    def open(self, pair: Pair, hidden: Bools) -> Ground | None:
-        """The ground for a replacement to fill what it can, None where that is nothing inside the rim.
-
-        Args:
-            pair: what the target and the replacement show of the region.
-            hidden: (h, w), cells on which the replacement shows cloud.
-        """
-        wanted = self._open & pair.other.valid & ~hidden
-        if not wanted[self._at].any():
-            return None
-        return Ground(self._values, pair.other.values, pair.other.full & ~hidden, self._known, wanted)
-
-    def take(self, k: ReplacementIndex, ground: Ground, fit: FillFields, *, doubtful: bool) -> None:
-        """Accept what the k-th replacement fills, with half the confidence where it is `doubtful`."""
-        source, at, place, wanted = self._filled.source, self._at, self._place, ground.wanted
-        taken, had = wanted[at], source == k
-        source[place][taken] = k
-        self._filled.lacking[place][taken] = ~ground.usable[at][taken]
-        self._filled.confidence[place][taken] = np.maximum(
-            fit.confidence[at][taken] // (2 if doubtful else 1), LEAST_CONFIDENCE_PERCENT
+    def take(self, k: ReplacementIndex, turn: Turn, region: Box, ground: Ground, fit: FillFields) -> None:
+        """Accept what the k-th replacement fills of a region, with half the confidence where that is doubtful."""
+        filled, inner = self._filled, self._filled.rim.intersection(region)
+        at, place = inner.within(region), inner.within(filled.rim)
+        taken = ground.wanted[at]
+        filled.source[place][taken] = k
+        filled.lacking[place][taken] = ~ground.usable[at][taken]
+        filled.confidence[place][taken] = np.maximum(
+            fit.confidence[at][taken] // (2 if turn.doubtful else 1), LEAST_CONFIDENCE_PERCENT
         )
-        fields = np.zeros((*source.shape, 2 * len(fit.gain)), np.float32)
+        fields = np.zeros((*filled.source.shape, 2 * len(fit.gain)), np.float32)
         fields[place] = np.moveaxis(np.concatenate([fit.gain, fit.offset])[(slice(None), *at)], 0, -1)
-        meets = np.zeros(source.shape, bool)
+        meets = np.zeros(filled.source.shape, bool)
         meets[place] = fit.meets[at]
-        if had.any():  # filled the first time round, when the windows were chosen for them: they keep their fill
-            kept, before = dilate(had, 1) & ((source != k) | had), self._filled.layers[k]
+        if k in filled.layers:  # cells of its first turn, for which the windows were chosen then, keep their fill
+            kept, before = self._kept(k), filled.layers[k]
             fields[kept], meets[kept] = before.fields[kept], before.meets[kept]
-        self._filled.layers[k] = LayerFields(fields, meets)
+        filled.layers[k] = LayerFields(fields, meets)
         # What is filled now is ground that the next replacement has to meet.
-        self._values = np.where(wanted, fit.gain * ground.replacement[: len(fit.gain)] + fit.offset, self._values)
-        self._known, self._open = self._known | wanted, self._open & ~wanted
+        here = region.within(self._box)
+        value = fit.gain * ground.replacement[: len(fit.gain)] + fit.offset
+        np.copyto(self._values[(slice(None), *here)], value, where=ground.wanted)
+        had = self._had.setdefault(k, np.zeros(self._box.shape, bool))
+        had[here] |= ground.wanted
+
+    def _kept(self, k: ReplacementIndex) -> Bools:
+        """Cells of the rim whose fields from the k-th replacement are those of an earlier turn."""
+        rim = self._filled.rim
+        inner = rim.intersection(self._box)
+        at, place, had = inner.within(self._box), inner.within(rim), self._had[k]
+        kept = np.zeros(rim.shape, bool)
+        kept[place] = dilate(had, 1)[at] & ((self._filled.source[place] != k) | had[at])
+        return kept
+
+    def end(self, turn: Turn) -> None:
+        """What a turn fills is known from now on, also where nothing depends on the values."""
+        self._known = self._known | turn.wanted

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,12 +13,14 @@ from algorithms.cells import on_pixels
 from algorithms.fill import UNFILLED, FillFields, Ground, fill_fields, padded
 from algorithms.masks import dilate
 from algorithms.moments import WindowSums
+from algorithms.residual import residual_reach
 from server.analysis.blocks import NO_DATA, BlockFields, BlockFill
 from server.analysis.extents import fill_region, narrow_extent
 from server.analysis.filled import FilledBox, FillSoFar
 from server.analysis.neighbourhood import Neighbourhood, PairSource
-from server.analysis.pairs import Pairs
+from server.analysis.pairs import Pair, Pairs
 from server.analysis.plane import Plane
+from server.analysis.succession import Turn, order, turn_regions
 from server.analysis.task import JOINT, ReplacementIndex
 from server.analysis.widening import Widening
 from server.raster.cache import RasterCache
@@ -66,24 +70,38 @@ class Filling:
         return filled
 
     def _fill(self, source: PairSource, region: Box, filled: FilledBox) -> None:
-        """Fill a region from one replacement after the other; writes the part inside the rim into `filled`."""
+        """Fill a box and its rim from one replacement after the other, by what there is in the region around."""
         plane = source.plane
-        so_far: FillSoFar | None = None
-        # What is clear in no replacement takes the first one whose cloud there is doubtful: a false alarm of the model
-        # on a clear date would otherwise leave the target's cloud standing.
-        for doubtful, turns in ((False, plane.task.turns), (True, plane.task.indexes)):
-            for k in turns:
-                hood = source.around(k, region)
-                pair = hood.pair.cut(region.within(hood.extent))
-                so_far = so_far or FillSoFar(filled, region, pair)
-                hidden = self._pairs.certainly_hidden(plane, k, region) if doubtful else pair.hidden
-                if (ground := so_far.open(pair, hidden)) is None:
-                    continue
-                so_far.take(
-                    plane.task.members(k)[0], ground, self._fit(source, region, ground, hood), doubtful=doubtful
-                )
-                if so_far.complete:
-                    return
+        first = source.around(plane.task.turns[0], region)
+        box, pair = region, first.pair.cut(region.within(first.extent))
+        while True:
+            turns = self._turns(source, box, filled.rim, pair)
+            regions = turn_regions(turns, box, filled.rim, reach=residual_reach(plane.factor), shape=plane.shape)
+            wider = reduce(Box.union, (area for area in regions if area is not None), box)
+            if wider == box:
+                break
+            # A turn looks at what turns before it fill, and that at what is around.
+            box, pair = wider, source.pair(plane.task.turns[0], wider)
+        so_far = FillSoFar(filled, box, pair)
+        for turn, area in zip(turns, regions, strict=True):
+            if area is not None:
+                hood = first if turn is turns[0] and area == region else source.around(turn.k, area)
+                ground = so_far.ground(turn, area, hood.pair.other.cut(area.within(hood.extent)))
+                fit = self._fit(source, area, ground, hood)
+                so_far.take(plane.task.members(turn.k)[0], turn, area, ground, fit)
+            so_far.end(turn)
+
+    def _turns(self, source: PairSource, box: Box, inner: Box, first: Pair) -> list[Turn]:
+        """What each replacement fills of a box, until nothing inside is left; `first` is what the first one shows."""
+        still, at, turns = first.target.valid & first.masked, inner.intersection(box).within(box), list[Turn]()
+        for k, doubtful in order(source.plane.task):
+            pair = source.pair(k, box) if turns else first
+            hidden = self._pairs.certainly_hidden(source.plane, k, box) if doubtful else pair.hidden
+            turns.append(Turn.of(k, pair, hidden, still, doubtful=doubtful))
+            still = still & ~turns[-1].wanted
+            if not still[at].any():
+                break
+        return turns
 
     def _fit(self, source: PairSource, region: Box, ground: Ground, hood: Neighbourhood) -> FillFields:
         """The fill of a region; `hood` is what its windows touch."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -81,6 +82,11 @@ class Inference:
         top, left = window_start(look[0], self.grid.rows), window_start(look[1], self.grid.cols)
         return [Box(top, top + INPUT_CELLS, left, left + INPUT_CELLS).clip(self.grid.shape)]
 
+    def under(self, look: InferencePlace) -> Box:
+        """The cells that a glance is at for a look: those under it and right around it."""
+        (box,), coarse = self.cells(look), coarse_grid(self.layer.target)
+        return box.parts(coarse.factor // self.grid.factor).pad(1).clip(coarse.shape)
+
     def looks(self, box: Box) -> Iterator[InferencePlace]:
         """What has to be looked at for a box inside the scene."""
         if self.plot is not None:
@@ -93,6 +99,12 @@ class Inference:
         """The mosaic that the plot is in, and which of its plots it is."""
         assert self.plot is not None  # noqa: S101  (asked of a plot)
         return divmod(plots(self.grid).index(self.plot), len(MOSAIC))
+
+
+WantedCells = tuple[Inference, Box]
+"""What the network shall look at, inside the scene."""
+WindowLooked = Callable[[Inference, Box], Iterable[WantedCells]]
+"""Takes note of a window that was looked at; gives what is to be looked at, too."""
 
 
 class Inferences:
@@ -110,6 +122,8 @@ class Inferences:
         def compute() -> npt.NDArray[np.uint8]:
             if self._surely_clear(inference, look):
                 return np.zeros((2, INPUT_CELLS, INPUT_CELLS), np.uint8)
+            if inference.glanced:
+                self._announce([(inference, look)])
             target = layer.target
             picked = list(role_indexes(target.names, model.bands))
             scale, offset = (
@@ -125,38 +139,60 @@ class Inferences:
 
         return self._cache.get(inference.key(look), compute)
 
-    def prefetch(self, wanted: Iterable[tuple[Inference, Box]]) -> None:
-        """Run the networks on everything that the boxes inside the scene need, side by side."""
-        missing: dict[WindowKey, tuple[Inference, InferencePlace]] = {}
-        for inference, box in wanted:
-            missing |= {inference.key(look): (inference, look) for look in self.missing(inference, box)}
-        self._cache.load(missing)
-        missing = {key: wanted for key, wanted in missing.items() if not self._cache.peek(key)}
-        glances: dict[WindowKey, tuple[Inference, InferencePlace]] = {}
-        for inference, look in missing.values():
-            if (glance := inference.glance) is not None:
-                (box,) = inference.cells(look)
-                around = _coarser(box, inference.grid, glance.grid)
-                glances |= {glance.key(seen): (glance, seen) for seen in self.missing(glance, around)}
-        self._cache.load(glances)
-        # What no glance decides does not wait for them.
-        sure = glances | {key: wanted for key, wanted in missing.items() if not wanted[0].glanced}
-        self._run(sure)
-        self._run({key: wanted for key, wanted in missing.items() if key not in sure})
+    def prefetch(self, wanted: Iterable[WantedCells], *, looked: WindowLooked | None = None) -> None:
+        """Run the networks on everything that the boxes inside the scene need, side by side.
 
-    def _run(self, wanted: dict[WindowKey, tuple[Inference, InferencePlace]]) -> None:
-        """Run what is not there yet, side by side."""
-        missing = [each for key, each in wanted.items() if not self._cache.peek(key)]
-        self._announce(each for each in missing if not self._surely_clear(*each))
-        self._pool.run([partial(self._look, inference, look) for inference, look in missing])
+        Args:
+            wanted: the boxes.
+            looked: called with the cells of every window that is there now and was not before; it may want more.
+        """
+        queued: set[WindowKey] = set()
+        lock = threading.Lock()
+
+        def jobs(wanted: Iterable[WantedCells]) -> list[Callable[[], None]]:
+            missing: dict[WindowKey, tuple[Inference, InferencePlace]] = {}
+            for inference, box in wanted:
+                missing |= {inference.key(look): (inference, look) for look in self.missing(inference, box)}
+            self._cache.load(missing)
+            # Glances first, and what they decide last, so that nothing waits for them.
+            glances = self._glances(each for key, each in missing.items() if not self._cache.peek(key))
+            self._cache.load(glances)
+            missing = glances | dict(sorted(missing.items(), key=lambda item: item[1][0].glanced))
+            with lock:
+                missing = {
+                    key: each for key, each in missing.items() if key not in queued and not self._cache.peek(key)
+                }
+                queued.update(missing)
+            self._announce(each for each in missing.values() if not each[0].glanced)
+            return [partial(run, inference, look) for inference, look in missing.values()]
+
+        def run(inference: Inference, look: InferencePlace) -> None:
+            self._look(inference, look)
+            if (
+                looked is not None
+                and inference.plot is None
+                and (more := jobs(looked(inference, inference.cells(look)[0])))
+            ):
+                self._pool.add(more)
+
+        self._pool.run(jobs(wanted))
+
+    def _glances(
+        self, wanted: Iterable[tuple[Inference, InferencePlace]]
+    ) -> dict[WindowKey, tuple[Inference, InferencePlace]]:
+        """The glances that decide about looks, as far as they are not cached."""
+        found: dict[WindowKey, tuple[Inference, InferencePlace]] = {}
+        for inference, look in wanted:
+            if (glance := inference.glance) is not None:
+                found |= {glance.key(seen): (glance, seen) for seen in self.missing(glance, inference.under(look))}
+        return found
 
     def _surely_clear(self, inference: Inference, look: InferencePlace) -> bool:
         """Whether a glance finds nothing where a look would be at."""
         if (glance := inference.glance) is None:
             return False
-        (box,) = inference.cells(look)
-        seen = self.probabilities(glance, _coarser(box, inference.grid, glance.grid))
-        return int(seen.sum(axis=0, dtype=np.int32).max()) < GLANCE_PROBABILITY * 255
+        seen = self.probabilities(glance, inference.under(look)).sum(axis=0, dtype=np.int32)
+        return int(seen.max()) < GLANCE_PROBABILITY * 255
 
     def _announce(self, looks: Iterable[tuple[Inference, InferencePlace]]) -> None:
         """Announce what will be read, so that the bytes of remote rasters come in few requests."""
@@ -178,11 +214,6 @@ class Inferences:
         number, place = inference.place
         part = self._look(inference, number)[(slice(None), *MOSAIC[place])]
         return part[(slice(None), *box.within(plot))]
-
-
-def _coarser(box: Box, grid: Grid, coarse: Grid) -> Box:
-    """The cells of a coarser level under and right around a box of cells."""
-    return box.parts(coarse.factor // grid.factor).pad(1).clip(coarse.shape)
 
 
 def _mosaic(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Final, TypeVar
@@ -13,9 +13,11 @@ import numpy.typing as npt
 from algorithms.cells import cell_any, on_pixels
 from algorithms.mask import classify
 from algorithms.masks import NODATA, dilate
+from algorithms.models import INPUT_CELLS
 from algorithms.moments import box_sums
 from algorithms.reclassify import MODEL_REMAP, marked, reclassify
-from server.analysis.inference import Inference, Inferences
+from algorithms.windows import STRIDE
+from server.analysis.inference import Inference, Inferences, WantedCells
 from server.analysis.keys import UserMaskKey
 from server.analysis.plane import LayerClouds, Plane
 from server.analysis.task import CloudSource
@@ -30,6 +32,10 @@ BELIEVED_PROBABILITY: Final = 0.95
 """Mean probability of cloud or shadow from which the model is trusted without reserve. On the available clear dates
 its false alarms stay below; the inside of real clouds reaches 0.99."""
 Scalar = TypeVar("Scalar", bound=np.generic)
+WantedClouds = tuple[LayerClouds, Box]
+"""Clouds to be found over a box."""
+CellsSeen = Callable[[Box], Iterable[WantedClouds]]
+"""Takes note of cells whose mask is known; gives what is wanted on account of it."""
 AROUND_CELLS: Final = 2
 """Radius in cells of the surroundings the mean is taken over."""
 
@@ -88,11 +94,27 @@ class Masks:
         self._cache = cache
         self._inferences = Inferences(rasters, cache, pool)
 
-    def prefetch(self, wanted: Iterable[tuple[LayerClouds, Box]]) -> None:
-        """Run the networks on all that the boxes need, side by side; tiles then find it in the cache."""
-        placed = (_on_model_level(*each) for each in wanted)
-        found = ((Inference.of(clouds), box.clip(clouds.grid.shape)) for clouds, box in placed)
-        self._inferences.prefetch((inference, box) for inference, box in found if inference is not None)
+    def prefetch(self, wanted: Iterable[WantedClouds], *, seen: tuple[LayerClouds, CellsSeen] | None = None) -> None:
+        """Run the networks on all that the boxes need, side by side; tiles then find it in the cache.
+
+        Args:
+            wanted: the boxes.
+            seen: clouds on the network's level, and what is called, in the job that finds them, with cells whose mask
+                is known from now on.
+        """
+
+        def placed(wanted: Iterable[WantedClouds]) -> Iterator[WantedCells]:
+            for clouds, box in (_on_model_level(*each) for each in wanted):
+                if (inference := Inference.of(clouds)) is not None:
+                    yield inference, box.clip(clouds.grid.shape)
+
+        def looked(inference: Inference, cells: Box) -> Iterator[WantedCells]:
+            inner = cells.pad(STRIDE - INPUT_CELLS)  # its neighbours see the rest, too
+            if seen is not None and inference == watched and min(inner.shape) > 0 and self.inferred([(seen[0], inner)]):
+                yield from placed(seen[1](inner))
+
+        watched = None if seen is None else Inference.of(seen[0])
+        self._inferences.prefetch(placed(wanted), looked=None if watched is None else looked)
 
     def inferred(self, wanted: Iterable[tuple[LayerClouds, Box]]) -> bool:
         """Whether boxes inside the scene take no inference that is not cached."""

@@ -128,10 +128,11 @@ class Pairs:
         """Run the networks on all that `pair` takes over boxes, for all dates at once."""
         level = plane.masks
         wide = [plane.mask_cells(box).pad(level.buffer) for box in boxes]
+        others = [level.replacement_clouds(member) for member in level.task.members(k)]
         if level.task.refine:
-            self._refinement.prefetch(level, wide)
-        others = map(level.replacement_clouds, level.task.members(k))
-        self._masks.prefetch(product((level.target_clouds, *others), wide))
+            self._refinement.prefetch(level, wide, others=product(others, wide))
+        else:
+            self._masks.prefetch(product((level.target_clouds, *others), wide))
 
     def _prefetch(self, k: ReplacementIndex, views: list[SampleView]) -> None:
         """The same for a scene's sample."""

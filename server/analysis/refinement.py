@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -16,7 +17,7 @@ from algorithms.refine import ENOUGH_FIT_CELLS, FIT_BUFFER, LIKELY, fit_cells, r
 from algorithms.sample import in_a_row
 from algorithms.scene import SceneFit, fit_scene
 from server.analysis.keys import FirstFitKey, RefinedKey
-from server.analysis.masks import Masks, MaskTile, join_blocks
+from server.analysis.masks import Masks, MaskTile, WantedClouds, join_blocks
 from server.analysis.plane import Plane
 from server.analysis.sampled import sample_views
 from server.analysis.task import ReplacementIndex
@@ -69,17 +70,34 @@ class Refinement:
     def _joined(self, plane: Plane, box: Box) -> MaskTile:
         return join_blocks(box, lambda n: (plane.grid.block(n), self._block(plane, n)))
 
-    def prefetch(self, plane: Plane, boxes: list[Box]) -> None:
-        """Infer all that refining the boxes needs, and fit the scene stage it rests on."""
-        wide = [box.pad(plane.refinement_reach).clip(plane.shape) for box in boxes if not self._kept(plane, box)]
-        self._masks.prefetch([(plane.target_clouds, box) for box in wide])
-        doubtful = [box for box in wide if self._doubtful(plane, box)]
-        if doubtful:
-            others = [(plane.replacement_clouds(k), box.pad(FIT_BUFFER)) for k in plane.helpers for box in doubtful]
-            # Fitted here rather than by whichever worker comes first, while the others stand and wait; they infer.
-            jobs: list[Callable[[], object]] = [partial(self._first_fit, plane, k) for k in plane.helpers]
-            jobs.append(partial(self._masks.prefetch, others))
-            self._pool.run(jobs)
+    def prefetch(self, plane: Plane, boxes: list[Box], *, others: Iterable[WantedClouds] = ()) -> None:
+        """Infer all that refining the boxes needs, and other clouds with it, and fit the scene stage it rests on."""
+        waiting = [box.pad(plane.refinement_reach).clip(plane.shape) for box in boxes if not self._kept(plane, box)]
+        # Fitted here rather than by whichever worker comes first, while the others stand and wait; they infer.
+        fits: list[Callable[[], object]] = [partial(self._first_fit, plane, k) for k in plane.helpers]
+        lock = threading.Lock()
+
+        def claimed(doubtful: Callable[[Box], bool]) -> tuple[list[Callable[[], object]], list[WantedClouds]]:
+            """The fits, and the clouds of the other dates, that boxes need which are found to be in doubt."""
+            found = [box for box in tuple(waiting) if doubtful(box)]
+            with lock:
+                found = [box for box in found if box in waiting]
+                waiting[:] = [box for box in waiting if box not in found]
+                first, fits[:] = (fits[:], []) if found else ([], fits)
+            return first, [(plane.replacement_clouds(k), box.pad(FIT_BUFFER)) for k in plane.helpers for box in found]
+
+        def seen(cells: Box) -> list[WantedClouds]:
+            """Cloud in one window is enough: nobody waits for the others before the other dates are looked at."""
+            inside = {box: at for box in tuple(waiting) if (at := box.intersection(cells)).area}
+            first, helpers = claimed(lambda box: box in inside and self._doubtful(plane, inside[box]))
+            self._pool.add(first)
+            return helpers
+
+        target = plane.target_clouds
+        self._masks.prefetch([*((target, box) for box in waiting), *others], seen=(target, seen))
+        first, helpers = claimed(partial(self._doubtful, plane))
+        first.append(partial(self._masks.prefetch, helpers))
+        self._pool.run(first)
 
     def fit(self, plane: Plane) -> None:
         """Fit the scene stages that refined masks rest on."""

@@ -12,14 +12,15 @@ import numpy.typing as npt
 
 from algorithms.fill import UNFILLED
 from algorithms.masks import NODATA
-from algorithms.sampling import EDGE_CELLS, add_border, sample_fields
+from algorithms.placing import FillPlaces
+from algorithms.sampling import sample_fill
 from algorithms.shift import NO_SHIFT
 from algorithms.sidecar import CloudSidecar, Needs, PixelFill
 from server.analysis.blocks import NO_DATA, BlockFill
 from server.analysis.engine import Analysis
 from server.analysis.footing import WARPED, has_data_in, stand_on_data
 from server.analysis.task import ReplacementIndex, Task
-from server.analysis.view import View, cells_under, look_at, standing_pixels
+from server.analysis.view import View, cells_under, look_at, place_at_once, standing_pixels
 from server.raster.assembling import assemble
 from server.raster.grid import BlockNumber, Box, Grid
 from server.raster.sampling import OutputGrid
@@ -93,28 +94,35 @@ def fill_sidecar(
     data = _assembled(view, box, lambda n: fills[n].data)
     if not ((source != 0) & (data != NO_DATA)).any():  # nothing but clear ground: no pixel needs a second look
         return CloudSidecar(source=None, confidence=None)
-    with stage("adjust"):
-        rows, cols, lost = standing_pixels(analysis, view, box, data, shown)
-        source_px = cells_under(view, source, box, rows, cols, UNFILLED)
-        if shown is not None and task.buffer == 0:
-            # Nothing is filled around the mask: a pixel next to it that shows one of its pixels would stay cloud.
-            filled = has_data_in((source != 0) & (source != UNFILLED), box, side=1 << view.pooled)
-            unit = max(1.0, view.pixel) / view.plane.factor
-            rows, cols, _ = stand_on_data(rows, cols, shown & (source_px == 0), unit, filled, reaches=WARPED)
+    quick = None
+    if needs == "fill" and (shown is None or task.buffer > 0):
+        with stage("adjust"):
+            quick = place_at_once(view, box, source, data, shown)
+    if quick is None:
+        with stage("adjust"):
+            rows, cols, lost = standing_pixels(analysis, view, box, data, shown)
             source_px = cells_under(view, source, box, rows, cols, UNFILLED)
-        source_px[lost] = 0
+            if shown is not None and task.buffer == 0:
+                # Nothing is filled around the mask: a pixel next to it that shows one of its pixels would stay cloud.
+                filled = has_data_in((source != 0) & (source != UNFILLED), box, side=1 << view.pooled)
+                unit = max(1.0, view.pixel) / view.plane.factor
+                rows, cols, _ = stand_on_data(rows, cols, shown & (source_px == 0), unit, filled, reaches=WARPED)
+                source_px = cells_under(view, source, box, rows, cols, UNFILLED)
+            source_px[lost] = 0
+            places = FillPlaces.of(np.flatnonzero((source_px != 0) & (source_px != UNFILLED)), rows, cols)
+    else:
+        source_px, places = quick
 
-    def replaced(k: ReplacementIndex, at: npt.NDArray[np.intp]) -> Sampled:
+    def replaced(k: ReplacementIndex, where: FillPlaces) -> Sampled:
         layer = task.replacement(k)
         shift = analysis.pairs.shift(view.plane, k)
         # Pixels on the target's lattice are at hand without a warp; moved ones are to be had nowhere else.
         at_hand = shift != NO_SHIFT or (not smooth and layer.dataset.same_grid(layer.target) is not None)
         if read_replacement is not None and not (view.shows_pixels and at_hand):
             values, valid = read_replacement(k)
-            return values.reshape(len(values), -1).take(at, axis=1), valid.ravel().take(at)
-        at_row, at_col = (axis.ravel().take(at) for axis in (rows, cols))
+            return values.reshape(len(values), -1).take(where.at, axis=1), valid.ravel().take(where.at)
         return analysis.rasters.sample(
-            layer, shift, at_row, at_col, bands=bands, smooth=smooth, factor=view.plane.factor
+            layer, shift, where.rows, where.cols, bands=bands, smooth=smooth, factor=view.plane.factor
         )
 
     if needs != "fill":
@@ -124,11 +132,11 @@ def fill_sidecar(
         for k in np.unique(source_px[lacking]).tolist() if read_replacement is not None else ():
             if k in task.indexes:  # the replacement may have no data under some of these pixels
                 at = np.flatnonzero(lacking & (source_px == k))
-                _, valid = replaced(k, at)
+                _, valid = replaced(k, FillPlaces.of(at, rows, cols))
                 source_px.put(at[~valid], UNFILLED)
                 confidence.put(at[~valid], 0)
         return CloudSidecar(source=source_px, confidence=confidence)
-    fill = _pixel_fill(view, fills, source_px, rows, cols, bands, replaced)
+    fill = _pixel_fill(view, fills, source_px, places, bands, replaced)
     return CloudSidecar(source=source_px, fill=fill)
 
 
@@ -144,21 +152,21 @@ def _pixel_fill(
     view: View,
     fills: dict[BlockNumber, BlockFill],
     source: npt.NDArray[np.uint8],
-    rows: npt.NDArray[np.float64],
-    cols: npt.NDArray[np.float64],
+    places: FillPlaces,
     bands: tuple[int, ...],
-    replaced: Callable[[ReplacementIndex, npt.NDArray[np.intp]], Sampled],
+    replaced: Callable[[ReplacementIndex, FillPlaces], Sampled],
 ) -> PixelFill | None:
     """Gain, offset and replacement under every pixel to fill; marks pixels the replacement lacks in `source`."""
     parts: list[PixelFill] = []
     for k in sorted({k for block in fills.values() for k in block.layers}):
-        if len(at := np.flatnonzero(source == k)) == 0:
+        where = places.where(source.ravel().take(places.at) == k)
+        if len(at := where.at) == 0:
             continue
-        sampled = partial(_sample, view, fills, k, rows, cols, at, bands)
+        sampled = partial(_sample, view, fills, k, where, bands)
         if len(at) < SHARED_PIXELS:
-            (values, valid), (gain, offset) = replaced(k, at), sampled()
+            (values, valid), (gain, offset) = replaced(k, where), sampled()
         else:
-            (values, valid), (gain, offset) = side_by_side(partial(replaced, k, at), sampled)
+            (values, valid), (gain, offset) = side_by_side(partial(replaced, k, where), sampled)
         if not valid.all():
             source.put(at[~valid], UNFILLED)
             at = at[valid]
@@ -179,34 +187,20 @@ def _sample(
     view: View,
     fills: dict[BlockNumber, BlockFill],
     k: ReplacementIndex,
-    rows: npt.NDArray[np.float64],
-    cols: npt.NDArray[np.float64],
-    at: npt.NDArray[np.intp],
+    where: FillPlaces,
     bands: tuple[int, ...],
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """(B, p) gain and offset at some of the (H, W) positions, each from the block that holds it."""
+    """(B, p) gain and offset at some places, each from the block that holds it."""
     with stage("adjust"):
-        at_row, at_col = (axis.ravel().take(at) + EDGE_CELLS for axis in (rows, cols))
-        return _sampled(view, fills, k, at_row, at_col, bands)
-
-
-def _sampled(
-    view: View,
-    fills: dict[BlockNumber, BlockFill],
-    k: ReplacementIndex,
-    rows: npt.NDArray[np.float64],
-    cols: npt.NDArray[np.float64],
-    bands: tuple[int, ...],
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    grid, size = view.plane.grid, 1 << view.pooled
-    result = np.zeros((2 * len(bands), len(rows)), np.float32)
-    for (i, j), block in fills.items():
-        if (layer := block.layers.get(k)) is None:
-            continue
-        total = layer.fields.shape[-1] // 2
-        columns = np.array([*bands, *(total + b for b in bands)])
-        bounds = (i * grid.side, (i + 1) * grid.side, j * grid.side, (j + 1) * grid.side)
-        sample_fields(result, rows, cols, bounds, layer.fields, columns, (layer.box.top, layer.box.left), size)
-        if layer.border is not None and view.shows_pixels:
-            add_border(result, rows, cols, bounds, layer.border, columns[: len(bands)], view.plane.factor)
-    return result[: len(bands)], result[len(bands) :]
+        grid, size = view.plane.grid, 1 << view.pooled
+        result = np.zeros((2 * len(bands), len(where.at)), np.float32)
+        for (i, j), block in fills.items():
+            if (layer := block.layers.get(k)) is None:
+                continue
+            total = layer.fields.shape[-1] // 2
+            columns = np.array([*bands, *(total + b for b in bands)])
+            bounds = (i * grid.side, (i + 1) * grid.side, j * grid.side, (j + 1) * grid.side)
+            origin, border = (layer.box.top, layer.box.left), layer.border if view.shows_pixels else None
+            fields, factor = layer.fields, view.plane.factor
+            sample_fill(result, where.rows, where.cols, bounds, fields, columns, origin, size, border, factor)
+        return result[: len(bands)], result[len(bands) :]

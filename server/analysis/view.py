@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from algorithms.placing import CellsUnder, FillPlaces, place_pixels
 from algorithms.sampling import STEPS_PER_CELL, look_up
 from server.analysis.blocks import ALL_DATA, NO_DATA
 from server.analysis.engine import Analysis
@@ -16,7 +17,7 @@ from server.analysis.footing import has_data_in, stand_on_data
 from server.analysis.plane import Plane
 from server.analysis.task import Task
 from server.raster.grid import Box, Grid, grid_for
-from server.raster.sampling import OutputGrid, Positions, native_pixels, positions
+from server.raster.sampling import NODE_PIXELS, OutputGrid, Positions, native_pixels, positions
 
 FINE_PIXELS: Final = 2.0
 """Native pixels per output pixel from which single ones are not resolved, and overviews are read."""
@@ -92,6 +93,41 @@ def cells_under(
 ) -> npt.NDArray[np.uint8]:
     """Value of the cell under every output pixel."""
     return look_up(cells, rows, cols, (box.top, box.left), box.shape, view.pooled, outside)
+
+
+def place_at_once(
+    view: View,
+    box: Box,
+    source: npt.NDArray[np.uint8],
+    data: npt.NDArray[np.uint8],
+    shown: npt.NDArray[np.bool_] | None,
+) -> tuple[npt.NDArray[np.uint8], FillPlaces] | None:
+    """Source under every output pixel, and where those to be filled lie.
+
+    Args:
+        view: the output image.
+        box: cells of the following.
+        source: what fills them.
+        data: as for `standing_pixels`.
+        shown: as for `standing_pixels`.
+
+    Returns:
+        None where positions are to be looked at one by one, see `standing_pixels`.
+    """
+    where = view.positions
+    if len(where.places[0]):
+        return None
+    exact = shown is None or ((data == ALL_DATA).all() and view.lies_within(box))
+    cells = CellsUnder(source, None if exact else data, ALL_DATA, (box.top, box.left), box.shape, view.pooled)
+    found, places, unsure = place_pixels(
+        (where.node_rows, where.node_cols),
+        NODE_PIXELS,
+        (where.height, where.width),
+        view.plane.factor,
+        cells,
+        np.zeros((0, 0), bool) if exact or shown is None else shown,
+    )
+    return None if unsure else (found, places)
 
 
 def standing_pixels(

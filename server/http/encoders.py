@@ -22,6 +22,8 @@ WEBP_METHOD: Final = 2
 twentieth more bytes."""
 PNG_LEVEL: Final = 2
 """ISA-L's, 0 to 3: as many bytes as zlib's level 1 in two fifths of its time."""
+OPAQUE_FORMATS: Final = (ImageType.jpeg, ImageType.jpg)
+"""Formats without transparency."""
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES: Final = {1: 0, 2: 4, 3: 2, 4: 6}
@@ -43,7 +45,7 @@ def encoded_picture(bands: npt.NDArray[Any], mask: Bytes | None, form: ImageType
         return None
     if form in (ImageType.png, ImageType.pngraw):
         return png(_interleaved(bands, mask))
-    if form in (ImageType.jpeg, ImageType.jpg):
+    if form in OPAQUE_FORMATS:
         return _by_pillow(_interleaved(bands, None), "JPEG", quality=JPEG_QUALITY)
     if form is ImageType.webp:
         colours = bands if len(bands) == 3 else np.repeat(bands, 3, axis=0)
@@ -54,6 +56,9 @@ def encoded_picture(bands: npt.NDArray[Any], mask: Bytes | None, form: ImageType
 
 def _interleaved(bands: Bytes, mask: Bytes | None) -> Bytes:
     """(H, W, B) pixels, the mask their last band."""
+    together = np.moveaxis(bands, 0, -1)
+    if mask is None and together.flags.c_contiguous:  # as tones are looked up
+        return together
     planes = [*bands] if mask is None else [*bands, mask]
     pixels = np.empty((*bands.shape[1:], len(planes)), np.uint8)
     for at, plane in enumerate(planes):

@@ -17,6 +17,7 @@ from algorithms.errors import BandError, ParameterError
 from algorithms.models import ProcessingLevel
 from algorithms.removal import CLOUD_ALGORITHMS
 from algorithms.styles import STYLES
+from server.analysis.choosing import Chooser
 from server.analysis.parameters import PARAMETERS, fields_of
 from server.analysis.request import Request
 from server.http.choice import choose
@@ -147,9 +148,16 @@ def asked_request(
         ParameterError: a band that there is not.
     """
     given = {name: value for name, value in vars(asked).items() if name != "url"}
+    return admitted_request(
+        Request(joined_files(asked.url), **fields_of(given)), sources, chooser, request.query_params
+    )
+
+
+def admitted_request(request: Request, sources: Sources, chooser: Chooser, query: QueryParams) -> Request:
+    """A request that is admitted to all that it names, with what its query shows. Raises as `asked_request` does."""
     with holding():
-        found = chooser.resolved(Request(joined_files(asked.url), **fields_of(given)).checked(sources.check))
-    return replace(found, shown=shown_bands(found, sources, request.query_params))
+        found = chooser.resolved(request.checked(sources.check))
+    return replace(found, shown=shown_bands(found, sources, query))
 
 
 def queried_request(query: QueryParams) -> Request:

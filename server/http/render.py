@@ -13,7 +13,7 @@ from titiler.core.utils import render_image
 
 from algorithms.errors import ParameterError
 from algorithms.palettes import colour_table
-from server.http.encoders import WEBP_METHOD, encoded_picture
+from server.http.encoders import OPAQUE_FORMATS, WEBP_METHOD, encoded_picture
 from server.http.looks import pictured
 from server.http.paletted import colour_map, palette_name, paletted_png
 from server.http.rescaling import rescaled
@@ -82,7 +82,8 @@ def render(
 def _encoded(image: ImageData, output_format: ImageType | None, options: dict[str, Any]) -> tuple[bytes, str]:
     """An image in the format of its colours."""
     if output_format is not None and not options.get("colormap"):
-        mask = image.mask if options.get("add_mask", True) else None
+        transparent = options.get("add_mask", True) and output_format not in OPAQUE_FORMATS
+        mask = image.mask if transparent else None
         if (content := encoded_picture(image.array.data, mask, output_format)) is not None:
             return content, output_format.mediatype
     if output_format is ImageType.webp:

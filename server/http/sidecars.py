@@ -19,6 +19,7 @@ from server.analysis.engine import Analysis
 from server.analysis.outputs import completed, read_layer
 from server.analysis.sidecar import classes_sidecar, fill_sidecar
 from server.analysis.task import Task
+from server.raster.evenness import is_even
 from server.raster.sampling import OutputGrid
 from server.raster.upright import is_north_up
 
@@ -87,7 +88,8 @@ def image_sidecar(
         )
 
     clouds = sidecar(hidden)
-    if target.nodata is not None and not set(target.indexes) <= set(wanted) and clouds.fills(hidden):
+    partly = target.nodata is not None and not set(target.indexes) <= set(wanted) and clouds.fills(hidden)
+    if partly and not is_even(analysis.rasters, task.target, output, image.crs, options):
         # Without data in the bands asked for, but perhaps not in the others: all bands decide. Not from which pixels
         # are hidden in each image: at the edge of data a warp of other bands differs.
         missing = np.ma.getmaskarray(every(hidden).array)

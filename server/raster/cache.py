@@ -30,6 +30,8 @@ from server.work.cache import TileCache
 
 EXPECTED_BLOCKS: Final = 4096
 """Most blocks remembered as needed in pixels, too."""
+JUDGED_BLOCKS: Final = 4096
+"""Most blocks of pixels of which it is remembered whether they have data in all bands or in none."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -62,6 +64,7 @@ class RasterCache:
         """Pixels as they are stored."""
         self._cache = tiles
         self._expected: cachetools.LRUCache[PixelsKey, bool] = cachetools.LRUCache(EXPECTED_BLOCKS)
+        self._evens: cachetools.LRUCache[PixelsKey, bool] = cachetools.LRUCache(JUDGED_BLOCKS)
         self._lock = threading.Lock()
 
     def expect_pixels(self, layer: Layer, box: Box) -> None:
@@ -123,6 +126,25 @@ class RasterCache:
         return assemble(lambda n: self._pixels(layer, n).valid, box, _native(layer), READ_PIXELS).astype(
             bool, copy=False
         )
+
+    def is_even(self, layer: Layer, box: Box) -> bool:
+        """Whether each stored pixel over a box inside a target has the nodata value in all of its bands or in none."""
+        return layer.conversion is None and all(self._even(layer, number) for number in box.blocks(READ_PIXELS))
+
+    def _even(self, layer: Layer, number: BlockNumber) -> bool:
+        key = PixelsKey(layer, number)
+        with self._lock:
+            known = self._evens.get(key)
+        if known is not None:
+            return known
+        pixels, nodata = self._pixels(layer, number), layer.dataset.nodata
+        even = bool((pixels.valid == pixels.whole).all())  # others have guessed values
+        if even and nodata is not None:
+            missing = np.isnan(pixels.values) if np.isnan(nodata) else pixels.values == nodata
+            even = bool((missing.any(axis=0) == missing.all(axis=0)).all())
+        with self._lock:
+            self._evens[key] = even
+        return even
 
     def _cells(self, layer: Layer, grid: Grid, number: BlockNumber, shift: Shift = NO_SHIFT) -> CompactCells:
         """A block of cells: from pixels where these are kept anyway, the same bit for bit, else from the raster."""

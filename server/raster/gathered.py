@@ -23,7 +23,7 @@ from server.raster.warper import MOST_VIRTUAL, VirtualRaster, WarpedPixels, warp
 from server.raster.windowed import WindowOfRaster
 
 RESAMPLING_OPTIONS: Final = frozenset({"resampling_method", "reproject_method"})
-"""Options of rio-tiler that are followed, as far as `_can_gather` allows; any other one with a value is left to it."""
+"""Options of rio-tiler that are followed, as far as `can_gather` allows; any other one with a value is left to it."""
 POLE_DEGREES: Final = 85.06
 """Latitude from which rio-tiler cuts rasters off in maps of the world."""
 
@@ -44,7 +44,7 @@ class Wanted:
     """(H, W), the pixels that matter; others may be without data. None: all."""
 
 
-def _can_gather(outline: Outline, options: dict[str, Any]) -> bool:
+def can_gather(outline: Outline, options: dict[str, Any]) -> bool:
     """Whether an image may be one that `gathered` makes: a plain raster's, by a warp of nearest pixels or by none.
 
     Args:
@@ -88,7 +88,7 @@ def gathered(
         shared: native pixels of these bands that are kept for the analysis anyway.
     """
     outline = outline_of(rasters, dataset)
-    if not _can_gather(outline, options):
+    if not can_gather(outline, options):
         return None
     make = _of_window if outline.crs == wanted.dst_crs else _of_warp
     return make(rasters, dataset, bands, wanted, outline, options.get("resampling_method") or "nearest", shared)

@@ -26,21 +26,28 @@ class _Batch(Generic[T]):
 
     def __init__(self, jobs: Sequence[Callable[[], T]], ticket: Ticket | None) -> None:
         self.ticket = ticket
-        self.jobs = jobs
+        self.owner: Final[object] = ticket if ticket is not None else threading.get_ident()
+        self.jobs = list(jobs)
         self.results: dict[int, T] = {}
         self.error: BaseException | None = None
         self.next = 0
         self.running = 0
-        self.done = threading.Event()
+        self.news = threading.Event()
+        """Set when it has ended, or has got further jobs."""
 
     @property
     def exhausted(self) -> bool:
         """Whether no job is left to start."""
         return self.next >= len(self.jobs)
 
+    @property
+    def done(self) -> bool:
+        """Whether all jobs have ended, or are dropped."""
+        return self.exhausted and self.running == 0
+
 
 _here: Final = threading.local()
-"""The pool whose worker the running thread is, as `pool`; and whether another stands in for it, as `aside`."""
+"""The pool whose worker the running thread is, as `pool`; whether another stands in, as `aside`; its job's `batch`."""
 
 
 @contextlib.contextmanager
@@ -119,28 +126,44 @@ class FairPool:
         with self._wake:
             self._enqueue(batch)
             self._wake.notify(len(jobs))
-        if getattr(_here, "pool", None) is self:
-            while (index := self._take(batch)) is not None:
+        worker = getattr(_here, "pool", None) is self
+        while not self._ended(batch):
+            if worker and (index := self._take(batch)) is not None:
                 self._run_one(batch, index)
-        while not batch.done.wait(POLL_SECONDS):
-            try:
-                check_wanted()
-                if self._closed:
-                    raise ShutdownError("the server is shutting down; ask again")
-            except Exception as error:
-                self._drop(batch, error)
+                continue
+            if not batch.news.wait(POLL_SECONDS):
+                try:
+                    check_wanted()
+                    if self._closed:
+                        raise ShutdownError("the server is shutting down; ask again")
+                except Exception as error:
+                    self._drop(batch, error)
+            batch.news.clear()
         if batch.error is not None:
             raise batch.error
         return [batch.results[i] for i in range(len(jobs))]
 
+    def add(self, jobs: Sequence[Callable[[], Any]]) -> None:
+        """From a job, add jobs to the call of `run` that it belongs to, which then waits for these, too.
+
+        Unlike with a nested `run` no worker stands and waits for them.
+        """
+        batch: _Batch[Any] = _here.batch
+        with self._wake:
+            if batch.error is None:
+                batch.jobs.extend(jobs)
+                self._enqueue(batch)
+                self._wake.notify(len(jobs))
+                batch.news.set()
+
     def _enqueue(self, batch: _Batch[Any]) -> None:
         """Put a batch on its request's lane. The newest is served first: those before it wait for it."""
-        owner: object = batch.ticket if batch.ticket is not None else threading.get_ident()
-        for lane_owner, batches in self._lanes:
-            if lane_owner is owner or lane_owner == owner:
-                batches.append(batch)
+        for owner, batches in self._lanes:
+            if owner is batch.owner or owner == batch.owner:
+                if not any(other is batch for other in batches):
+                    batches.append(batch)
                 return
-        self._lanes.append((owner, [batch]))
+        self._lanes.append((batch.owner, [batch]))
 
     def _next(self) -> _Batch[Any] | None:
         """The batch whose turn it is, one of its jobs taken; the lane goes to the end of the row."""
@@ -161,6 +184,10 @@ class FairPool:
         batch.next += 1
         return batch.next - 1
 
+    def _ended(self, batch: _Batch[Any]) -> bool:
+        with self._wake:
+            return batch.done
+
     def _take(self, batch: _Batch[Any]) -> int | None:
         """Claim a job of one batch; None where none is left."""
         with self._wake:
@@ -169,6 +196,7 @@ class FairPool:
     def _run_one(self, batch: _Batch[Any], index: int) -> None:
         """Run the job just claimed, on behalf of its request."""
         token = current_ticket.set(batch.ticket)
+        outer, _here.batch = getattr(_here, "batch", None), batch
         error: BaseException | None = None
         try:
             check_wanted()
@@ -177,6 +205,7 @@ class FairPool:
             error = raised
         finally:
             current_ticket.reset(token)
+            _here.batch = outer
         with self._wake:
             batch.running -= 1
             if error is None:
@@ -194,8 +223,8 @@ class FairPool:
 
     def _settle(self, batch: _Batch[Any]) -> None:
         with self._wake:
-            if batch.exhausted and batch.running == 0:
-                batch.done.set()
+            if batch.done:
+                batch.news.set()
 
     def _work(self) -> None:
         """A worker's life."""

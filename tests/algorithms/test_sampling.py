@@ -11,7 +11,7 @@ from scipy import ndimage
 from algorithms import sampling
 from algorithms.border import Border
 
-LOOPS = ("spread_nodes", "look_up", "sample_fields", "add_border", "follow_lines")
+LOOPS = ("spread_nodes", "look_up", "sample_fill", "follow_lines")
 POINTS = 700
 
 
@@ -20,7 +20,7 @@ def points(extent: float, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     found = np.rint(rng.uniform(-2, extent + 2, POINTS) * sampling.STEPS_PER_CELL) / sampling.STEPS_PER_CELL
     found[:200] = np.floor(found[:200])
-    return found + sampling.EDGE_CELLS
+    return found
 
 
 def read_only(*arrays: np.ndarray) -> None:
@@ -53,18 +53,23 @@ def calls(loops: Any) -> list[np.ndarray]:
     read_only(cells)
     found.append(loops["look_up"](cells, *at, (0, 0), (40, 60), 0, 255))
     found.append(loops["look_up"](cells[:5, :8], *at, (8, 4), (20, 32), 2, 7))
-    for shape, columns, size in (((40, 60, 6), (0, 2, 3, 5), 1), ((40, 60, 10), (1, 6), 1), ((1, 1, 4), (1, 3), 2)):
+    kinds = (
+        ((40, 60, 6), (0, 2, 3, 5), 1, None),
+        ((40, 60, 6), (2, 0, 5, 3), 1, border()),
+        ((40, 60, 10), (1, 6), 1, border()),
+        ((1, 1, 4), (1, 3), 2, None),
+    )
+    for shape, columns, size, corrected in kinds:
         fields = rng.standard_normal(shape).astype(np.float32)
         read_only(fields)
         sampled = np.zeros((len(columns), POINTS), np.float32)
-        loops["sample_fields"](sampled, rows, cols, (0, 32, 0, 64), fields, np.array(columns), (1, 2), size)
+        bounds, chosen = (0, 32, 8, 64), np.array(columns)
+        loops["sample_fill"](sampled, rows, cols, bounds, fields, chosen, (1, 2), size, corrected, 2)
         found.append(sampled)
-    added = rng.standard_normal((4, POINTS)).astype(np.float32)
-    loops["add_border"](added, rows, cols, (0, 32, 8, 64), border(), np.array([2, 0]), 2)
     lines = np.zeros((20, 40), np.int32)
     along = np.arange(30) + 0.5
     loops["follow_lines"](lines, 4, np.array([*rng.uniform(-50, 9, 18), 1e12, -1e12]), rng.uniform(0, 2, 20), along)
-    return [*found, added, lines]
+    return [*found, lines]
 
 
 def test_compiled_loops_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,14 +86,16 @@ def test_compiled_loops_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_fields_are_interpolated_between_the_middles_of_cells() -> None:
-    fields = np.random.default_rng(2).standard_normal((20, 30, 2)).astype(np.float32)
+    fields = np.random.default_rng(2).standard_normal((20, 30, 4)).astype(np.float32)
     rows, cols = points(20, 6), points(30, 7)
-    result = np.full((1, POINTS), 9, np.float32)
-    sampling.sample_fields(result, rows, cols, (0, 20, 0, 30), fields, np.array([1]), (0, 0), 1)
-    inside = (rows >= 0) & (rows < 20) & (cols >= 0) & (cols < 30)
-    expected = ndimage.map_coordinates(fields[..., 1], [rows - 0.5, cols - 0.5], order=1, mode="nearest")
-    np.testing.assert_allclose(result[0, inside], expected[inside], atol=1e-5)
-    assert (result[0, ~inside] == 9).all()
+    result = np.full((2, POINTS), 9, np.float32)
+    sampling.sample_fill(result, rows, cols, (0, 20, 0, 30), fields, np.array([1, 3]), (0, 0), 1)
+    near = rows + sampling.EDGE_CELLS, cols + sampling.EDGE_CELLS
+    inside = (near[0] >= 0) & (near[0] < 20) & (near[1] >= 0) & (near[1] < 30)
+    for values, band in zip(result, (1, 3), strict=True):
+        expected = ndimage.map_coordinates(fields[..., band], [rows - 0.5, cols - 0.5], order=1, mode="nearest")
+        np.testing.assert_allclose(values[inside], expected[inside], atol=1e-5)
+        assert (values[~inside] == 9).all()
     assert inside.any()
     assert not inside.all()
 
@@ -96,11 +103,12 @@ def test_fields_are_interpolated_between_the_middles_of_cells() -> None:
 def test_a_correction_reaches_offsets_next_to_its_pixels_alone() -> None:
     result = np.zeros((2, POINTS), np.float32)
     rows, cols = points(30, 8), points(40, 9)
-    sampling.add_border(result, rows, cols, (0, 30, 0, 40), border(), np.array([1]), 2)
+    nothing = np.zeros((30, 40, 6), np.float32)
+    sampling.sample_fill(result, rows, cols, (0, 30, 0, 40), nothing, np.array([1, 4]), (0, 0), 1, border(), 2)
     changed = result[1] != 0
     has = np.zeros((80, 100), bool)
     has[border().rows, border().cols] = True
-    y, x = (np.floor(axis * 2).astype(int).clip(0, 79) for axis in (rows, cols))
+    y, x = (np.floor((axis + sampling.EDGE_CELLS) * 2).astype(int).clip(0, 79) for axis in (rows, cols))
     assert not result[0].any()
     assert changed.any()
     assert has[y, x][changed].all()

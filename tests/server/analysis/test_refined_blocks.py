@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from algorithms.options import CloudOptions
 from server.analysis.engine import Analysis
-from server.analysis.plane import Plane
+from server.analysis.plane import LayerClouds, Plane
 from server.analysis.request import Request
 from server.analysis.tasking import make_task
 from server.raster.grid import Box, fine_grid
@@ -41,3 +43,32 @@ def test_a_box_is_refined_as_its_block(tmp_path: Path, monkeypatch: pytest.Monke
     assert whole[32:44, 92:104].any()
     np.testing.assert_array_equal(alone, whole[:40, :40])
     np.testing.assert_array_equal(alone, after)
+
+
+def test_the_other_date_is_looked_at_before_the_last_window_is_done(
+    tmp_path: Path, analysis: Analysis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, target_looks, other_looks, seen = threading.Event(), count(), count(), []
+
+    def probabilities(values: np.ndarray, *_: Any) -> np.ndarray:
+        if values[0].mean() > 0.5:
+            next(other_looks)
+            other.set()
+        elif next(target_looks):
+            assert other.wait(10)
+        return np.zeros((2, 256, 256), np.uint8)
+
+    monkeypatch.setattr("server.analysis.inference.window_probabilities", probabilities)
+    values = (1000, 8000)
+    files = [write_raster(tmp_path / f"{v}.tif", np.full((6, 512, 960), v, np.uint16)) for v in values]
+    task = make_task(Request(files[0], (files[1],)), sources_by(""), CloudOptions())
+    plane = Plane(task, fine_grid(task.target.dataset))
+    box = Box(0, 250, 0, 480)
+
+    def more(cells: Box) -> list[tuple[LayerClouds, Box]]:
+        seen.append(cells)
+        return [(plane.replacement_clouds(1), box)]
+
+    analysis.masks.prefetch([(plane.target_clouds, box)], seen=(plane.target_clouds, more))
+    assert sorted((cells.left, cells.right) for cells in seen) == [(32, 224), (256, 448)]
+    assert (next(target_looks), next(other_looks)) == (2, 2)

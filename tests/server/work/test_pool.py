@@ -67,6 +67,34 @@ def test_jobs_may_nest_however_few_the_threads(pool: FairPool) -> None:
     assert pool.run([partial(tree, 4)] * 2) == [81, 81]
 
 
+def test_a_job_adds_what_it_finds_to_be_needed(pool: FairPool) -> None:
+    done: list[int] = []
+
+    def job(depth: int) -> int:
+        pool.add([partial(job, depth - 1)] * 2 if depth else [])
+        done.append(depth)
+        return depth
+
+    jobs: list[Callable[[], int]] = [partial(job, 3), lambda: sum(pool.run([partial(job, 2)] * 2))]
+    assert pool.run(jobs) == [3, 4]
+    assert [done.count(depth) for depth in range(4)] == [16, 8, 4, 1]
+    with pytest.raises(ValueError, match="added"):
+        pool.run([lambda: pool.add([partial(int, "added")] * 3)])
+
+
+def test_whoever_waits_takes_what_is_added() -> None:
+    """Both workers are in one call of `run`: what is added by one while the other waits is for the other, too."""
+    pool, met = FairPool(2), threading.Barrier(2)
+
+    def first() -> None:
+        time.sleep(0.05)
+        pool.add([partial(met.wait, 5)] * 2)
+
+    pool.run([lambda: pool.run([first])])
+    pool.close()
+    assert not met.broken
+
+
 def test_no_more_jobs_at_once_than_threads() -> None:
     pool, lock, now, most = FairPool(3), threading.Lock(), 0, 0
 
