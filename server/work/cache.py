@@ -74,8 +74,11 @@ class TileCache:
 
     def _found(self, key: Hashable) -> Any:
         with self._lock:
-            found = self._entries.get(key, _NOTHING)
-            self._hits += found is not _NOTHING
+            try:
+                found = self._entries[key]  # `get` hashes the key twice as often
+            except KeyError:
+                return _NOTHING
+            self._hits += 1
             return found
 
     def _made(self, key: Hashable, compute: Callable[[], T]) -> T:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algorithms.cells import Cells, stacked_cells
+from algorithms.cells import Cells, cell_means, stacked_cells
 from algorithms.masks import dilate
 from algorithms.narrow import with_narrow
 from algorithms.options import CloudOptions
@@ -25,6 +25,7 @@ from server.analysis.request import Request
 from server.analysis.task import Task
 from server.analysis.tasking import make_task
 from server.raster.grid import Box, Grid
+from server.raster.layer import Layer
 from tests.helpers.scenes import smooth_noise, write_mask, write_raster
 from tests.helpers.service import sources_by
 
@@ -57,6 +58,15 @@ class Dates:
     """What of it is beyond doubt."""
     fits: dict[int, SceneFit] = field(default_factory=dict)
     """Made once."""
+    sources: Any = None
+
+    def cells(self, layer: Layer, grid: Grid, box: Box) -> Cells:
+        """Larger cells of a date."""
+        n = ["target", "first", "second", "third"].index(Path(layer.dataset.url).stem)
+        date = [self.target, *self.others][n]
+        return cell_means(date.values, date.full, grid.factor // FACTOR).cut(
+            box.within(Box(0, grid.rows, 0, grid.cols))
+        )
 
     def data(self, _layer: object, _grid: Grid, box: Box) -> np.ndarray:
         return np.full(box.shape, 2, np.uint8)
