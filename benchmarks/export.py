@@ -142,7 +142,7 @@ def row(size: int, cores: int, *, provenance: bool) -> str:
     total = bare + plain + write
     figures = " | ".join(f"{f:.1f}" for f in (bare, plain, write, total, run.wall))
     memory = f"{run.peak:.0f} | {run.writer:.0f}"
-    return f"| {size} | {count} | {figures} | {run.wall / total:.2f} | 1.3 | {run.cpu:.1f} | {memory} |"
+    return f"| {size} | {count} | {figures} | {run.wall / total:.2f} | 1.5 | {run.cpu:.1f} | {memory} |"
 
 
 def main() -> None:
