@@ -18,7 +18,7 @@ from algorithms.moments import box_sums
 from algorithms.reclassify import MODEL_REMAP, marked, reclassify
 from algorithms.windows import STRIDE
 from server.analysis.inference import Inference, Inferences, WantedCells
-from server.analysis.keys import BlendedKey, UserMaskKey
+from server.analysis.keys import UserMaskKey
 from server.analysis.plane import LayerClouds, Plane
 from server.analysis.task import CloudSource
 from server.raster.cache import CellReads, RasterCache
@@ -163,7 +163,7 @@ class Masks:
     def _block(self, inference: Inference, number: BlockNumber, box: Box) -> tuple[Box, MaskTile]:
         """A block by the model, or the part of it in a box if the block needs windows that are not cached."""
         block = inference.grid.block(number)
-        key = BlendedKey(inference.layer, inference.model.fingerprint, inference.sensitivity, inference.grid, number)
+        key = inference.blended_key(number)
         if self._cache.peek(key) or next(self._inferences.missing(inference, block), None) is None:
             return block, self._cache.get(key, partial(self._blended, inference, block))
         part = box.intersection(block)
