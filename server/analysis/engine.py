@@ -30,7 +30,7 @@ from server.work.shared import SharedCache
 from server.work.trace import stage
 
 RASTER_SHARE: Final = 1 / 3
-"""Share of the caches' memory for what is read from the rasters."""
+"""Share of the caches' memory for what is read from the rasters, besides what the other leaves free."""
 CHUNK_BLOCKS: Final = 8
 """Blocks per worker that a large image prepares at a time, so that what they share is still in the cache."""
 GROUP_BLOCKS: Final = (2, 4)
@@ -65,11 +65,11 @@ class Analysis:
         self.shared: Final = shared
         """Where other processes find what this one computes."""
         self._cache = TileCache(cache_bytes - raster_bytes, name="computed", shared=shared)
-        raster_cache = TileCache(raster_bytes, name="rasters")
+        raster_cache = TileCache(raster_bytes, name="rasters", lender=self._cache)
         self._caches = (self._cache, raster_cache)
         self._threads = threads
         self._pool = FairPool(threads)
-        # Cells are many and quick to read again: they must not drive out what took inference.
+        # Cells are many and quick to read again: they must not drive out what took inference, but use what it leaves.
         self.rasters = RasterCache(sources, raster_cache)
         self.marked: Final = MarkedMasks(sources)
         """What users' masks mark."""

@@ -33,6 +33,8 @@ EXPECTED_BLOCKS: Final = 4096
 """Most blocks remembered as needed in pixels, too."""
 JUDGED_BLOCKS: Final = 4096
 """Most blocks of pixels of which it is remembered whether they have data in all bands or in none."""
+ROOMY_SHARE: Final = 0.5
+"""Share of the cache up to which pixels are kept wherever cells are read: the next view may show them."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -172,13 +174,13 @@ class RasterCache:
         return self._cache.get(CellsKey(layer, shift, grid, number), compute)
 
     def _from_pixels(self, layer: Layer, grid: Grid, number: BlockNumber) -> bool:
-        """Whether a block of cells is a block of pixels that is cached or expected to be needed."""
+        """Whether a block of cells is a block of pixels that is cached or expected to be needed, or has room."""
         if READ_CELLS * grid.factor != READ_PIXELS or mixed(layer.dataset):
             return False
         key = PixelsKey(layer, number)
         with self._lock:
             expected = key in self._expected
-        return expected or self._cache.peek(key)
+        return expected or self._cache.share < ROOMY_SHARE or self._cache.peek(key)
 
     def sample(
         self,
