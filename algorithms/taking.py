@@ -70,8 +70,8 @@ def take_pixels(
     """
     loops = compiled_loops().loops
     plain = _BY_SIZE.get(result.dtype.itemsize)
-    compiled = loops is not None and plain is not None and result.flags.c_contiguous
-    if not compiled or any(band.dtype != result.dtype for band in bands):
+    unlike = any(band.dtype != result.dtype for band in bands)
+    if loops is None or plain is None or unlike or not result.flags.c_contiguous:
         for values, band in zip(result, bands, strict=True):
             numpy_take_pixels(values, band, rows, cols, extent, only)
         return
