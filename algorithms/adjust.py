@@ -195,13 +195,16 @@ def estimate_target(
         (np.arange(cells.start, cells.stop) + 0.5) / spacing - nodes.start
         for cells, nodes in zip(region, around, strict=True)
     )
+    prior = scene_prior(scene, adjustment)
+    if windows.wider is not None:
+        middles = [(np.arange(nodes.start, nodes.stop, dtype=np.float64) + 0.5) * spacing for nodes in around]
+        prior = windows.wider.at(middles[0], middles[1])
     stats = window_means(
         windows.sums,
-        scene_prior(scene, adjustment),
+        prior,
         windows.lattice,
         rows=around[0],
         cols=around[1],
-        levels=windows.levels,
         narrow=scene.narrow if adjustment != "moment" else 0.0,
     )
     fit = _fit_moment if adjustment == "moment" else node_regression

@@ -1,7 +1,7 @@
 """The window stage: windowed sums over clear cells, blended from wide windows to narrow ones.
 
-Windows of radius W and 2W are taken on data sum-pooled to nodes of a lattice that is fixed to the scene, the same
-number of nodes per window at each level. Where a window holds enough clear ground the wider ones have weight
+Windows of radius W are taken on data sum-pooled to nodes of a lattice that is fixed to the scene. Where a window holds
+enough clear ground wider ones (`algorithms.wide`), with the same number of nodes at each of their levels, have weight
 zero; where it does not, the estimate widens continuously, and in the end falls back to the scene.
 """
 
@@ -18,9 +18,6 @@ from algorithms.masks import dilate
 Floats = npt.NDArray[np.float64]
 Real = TypeVar("Real", np.float32, np.float64)
 
-WINDOW_LEVELS: Final = 2
-"""Windows of radius W and 2W. Two more (4W, 8W) lower the error by 0.1 %, by 1 to 3 % deep in clouds under a strong
-drift across the scene, and reach four times as far."""
 ENOUGH_CLEAR: Final = 0.1
 """Share of clear cells (hi) from which on a window needs no wider one. 0.25 lowers the error by 0.3 %, but at a corner
 of the scene, where three quarters of a window lie outside, it calls for every level even under few clouds."""
@@ -135,24 +132,39 @@ def stretch(field: npt.NDArray[Real], axis: int, positions: Floats) -> npt.NDArr
     return result
 
 
-def lacking(counts: Floats, lattice: NodeLattice, *, level: int, near: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Nodes of a level whose windows hold so little clear ground that wider ones have weight, among those that matter.
+def lacking(counts: Floats, lattice: NodeLattice, *, near: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Nodes whose windows hold so little clear ground that wider ones have weight, among those that matter.
 
     Args:
-        counts: (h, w) clear cells per node of the finest level, the first on a multiple of `lattice.alignment(level)`.
+        counts: (h, w) clear cells per node.
         lattice: nodes and windows.
-        level: 0 for radius W, 1 for 2 W, ...
-        near: (h, w), finest nodes near which windows matter.
+        near: (h, w), nodes near which windows matter.
 
     Returns:
-        (h, w) divided by `2 ** level`, rounded up.
+        (h, w).
     """
-    wanted = near
-    for _ in range(level):
-        counts, wanted = halve(counts[None])[0], halve(wanted[None].astype(np.float64))[0] > 0
-    held = box_sums(counts[None], lattice.radius)[0] >= ENOUGH_CLEAR * (lattice.area << (2 * level))
-    # A point takes its value from the nodes around it, on every level.
-    return np.asarray(dilate(wanted, 1) & ~held)
+    held = box_sums(counts[None], lattice.radius)[0] >= ENOUGH_CLEAR * lattice.area
+    # A point takes its value from the nodes around it.
+    return np.asarray(dilate(near, 1) & ~held)
+
+
+@dataclass(frozen=True, slots=True)
+class WiderMeans:
+    """What windows hold that are wider than those of a region, on nodes of a lattice of their own."""
+
+    means: Floats
+    """(C, h, w) means of the quantities, falling back to the scene's."""
+    top: float
+    """First row of the first node, in cells from those that the region's sums begin with."""
+    left: float
+    """First column."""
+    side: int
+    """Cells per side of a node."""
+
+    def at(self, rows: Floats, cols: Floats) -> Floats:
+        """(C, h, w) between the nodes, at positions in cells."""
+        down = stretch(self.means, 1, (rows - self.top) / self.side)
+        return stretch(down, 2, (cols - self.left) / self.side)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,16 +172,15 @@ class WindowSums:
     """Sums over an extent of cells, and the region inside it whose windows they serve."""
 
     sums: Floats
-    """(1 + C, m, n) per node, from `algorithms.adjust.pooled_sums`; the first node stands on a multiple of
-    `lattice.alignment(levels)`."""
+    """(1 + C, m, n) per node, from `algorithms.adjust.pooled_sums`."""
     lattice: NodeLattice
     """Nodes and windows."""
     rows: range
     """Rows of the region, in cells from the extent's first."""
     cols: range
     """Columns of the region."""
-    levels: int = WINDOW_LEVELS
-    """Levels of windows that the extent has room for."""
+    wider: WiderMeans | None = None
+    """What stands where windows hold too little; None: the scene."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,19 +205,19 @@ def window_means(
     *,
     rows: range,
     cols: range,
-    levels: int = WINDOW_LEVELS,
+    levels: int = 1,
     narrow: float = 0.0,
 ) -> WindowMeans:
     """Means over clear cells in windows around nodes, blended down from the widest level.
 
     `m_l = (S_l + lam A m_(l+1)) / (n_l + lam A)` with `lam = PRIOR * max(0, 1 - n_l / (ENOUGH_CLEAR A))`, A the
-    window's area and n its number of clear cells; beyond the last level the scene's `prior` applies. Narrow windows
+    window's area and n its number of clear cells; beyond the last level the `prior` applies. Narrow windows
     follow in the same way with `lam = NARROW_PRIOR / narrow`.
 
     Args:
         sums: (1 + C, h, w) sums per finest node: the number of clear cells, then C quantities over them. The first
             node stands on a multiple of `lattice.alignment(levels)`.
-        prior: (C,) means over the scene.
+        prior: (C,) means over the scene, or (C, h, w) at the nodes of the widest level.
         lattice: nodes and windows.
         rows: rows of finest nodes to compute.
         cols: columns of finest nodes to compute.
@@ -218,7 +229,7 @@ def window_means(
         stack.append(halve(stack[-1]))
         height, width = stack[-1].shape[1:]
         where.append((_wider(where[-1][0], height), _wider(where[-1][1], width)))
-    means: Floats = np.broadcast_to(prior[:, None, None], (len(prior), 1, 1))
+    means: Floats = prior.reshape(len(prior), 1, 1) if prior.ndim == 1 else prior
     support = np.zeros((1, 1))
     for level in reversed(range(levels)):
         windows = box_sums(stack[level], lattice.radius, *where[level])

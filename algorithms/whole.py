@@ -11,7 +11,7 @@ import numpy.typing as npt
 from algorithms import shift
 from algorithms.adjust import pooled_sums
 from algorithms.border import CORRECTED_FACTORS, correct_border
-from algorithms.cells import cell_any, cell_means, check_factor, on_pixels, stacked_cells
+from algorithms.cells import Cells, cell_any, cell_means, check_factor, on_pixels, stacked_cells
 from algorithms.errors import ParameterError, ShapeError
 from algorithms.fill import FillOptions, Ground, Image, Mask, apply_fields, fill_fields, padded
 from algorithms.labelled import takes_labelled
@@ -21,6 +21,7 @@ from algorithms.narrow import sample_parts, with_narrow
 from algorithms.options import WHOLE_ADJUSTMENT, CloudOptions
 from algorithms.sample import sampled
 from algorithms.scene import fit_scene
+from algorithms.wide import WIDE_TIMES, WideGround, wide_lattice, wide_nodes, wider_means
 
 LARGEST_VALUE: Final = 1e15
 """Values beyond are taken for missing data."""
@@ -112,12 +113,13 @@ def fill_clouds(
     cloudy = _cloudy(mask)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, as it is missing data anyway
         result = t.astype(np.float32)
+    wide_target = cell_means(result, t_valid, WIDE_TIMES * factor)
     open_ = cloudy & t_valid
     # Together first; then each alone where another one cannot be used.
     for turn in [others, *([one] for one in others if len(others) > 1)]:
         pixels = open_ & np.logical_and.reduce([one.valid for one in turn])
         if pixels.any():
-            _fill(result, t_valid, turn, cloudy, open_, pixels, options, factor)
+            _fill(result, wide_target, t_valid, turn, cloudy, open_, pixels, options, factor)
             open_ &= ~pixels
     return result
 
@@ -155,6 +157,7 @@ def _each(array: npt.NDArray[Any], given: npt.ArrayLike) -> list[tuple[npt.NDArr
 
 def _fill(
     result: Image,
+    wide_target: Cells,
     t_valid: Mask,
     others: list[_Other],
     cloudy: Mask,
@@ -163,7 +166,10 @@ def _fill(
     options: FillOptions,
     factor: int,
 ) -> None:
-    """Fill `pixels` of `result` from other dates together; `cloudy` is what no statistics are taken on."""
+    """Fill `pixels` of `result` from other dates together; `cloudy` is what no statistics are taken on.
+
+    `wide_target` is the target as it was given, on the cells of wide windows.
+    """
     t_cells = cell_means(result, t_valid, factor)
     masked, still = cell_any(cloudy, factor), cell_any(open_, factor)
     sources = []
@@ -187,6 +193,16 @@ def _fill(
         lattice,
         adjustment=options.adjustment,
     )
+    wide, large = wide_lattice(options.window, factor), WIDE_TIMES * factor
+    wide_cells = [cell_means(source, one.valid, large) for source, one in zip(sources, others, strict=True)]
+    wider = wider_means(
+        WideGround(wide_target, stacked_cells(wide_cells)),
+        scene,
+        wide,
+        rows=wide_nodes(range(clear.shape[0]), wide, -(-result.shape[1] // large)),
+        cols=wide_nodes(range(clear.shape[1]), wide, -(-result.shape[2] // large)),
+        adjustment=options.adjustment,
+    )
     fields = fill_fields(
         Ground(
             t_cells.values,
@@ -195,7 +211,7 @@ def _fill(
             known=t_cells.full & ~still,
             wanted=still & t_cells.valid & r_cells.valid,
         ),
-        WindowSums(sums, lattice, range(clear.shape[0]), range(clear.shape[1])),
+        WindowSums(sums, lattice, range(clear.shape[0]), range(clear.shape[1]), wider),
         scene,
         options=options,
         factor=factor,

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.fill import padded
-from algorithms.moments import WINDOW_LEVELS, lacking, pool
 from algorithms.residual import residual_reach
 from server.analysis.plane import Plane
 from server.raster.grid import Box
-
-NARROWEST_LEVELS: Final = 1
-"""Levels of windows that every fill looks at."""
 
 Bools = npt.NDArray[np.bool_]
 
@@ -42,31 +35,6 @@ def fill_region(plane: Plane, core: Box, cloud: Bools) -> Box | None:
 
 
 def narrow_extent(plane: Plane, region: Box) -> Box:
-    """The cells inside the scene that the narrowest windows of a region can touch, from a node on."""
+    """The cells inside the scene that the windows of a region can touch, from a node on."""
     lattice = plane.lattice
-    around = region.pad(lattice.reach(NARROWEST_LEVELS)).clip(plane.shape)
-    return around.align(lattice.alignment(NARROWEST_LEVELS)).clip(plane.shape)
-
-
-def wider_extent(plane: Plane, extent: Box, clear: Bools, near: Bools, *, levels: int) -> Box | None:
-    """An extent with room for one level of windows more, None where those there are hold enough clear ground.
-
-    Args:
-        plane: what to analyse.
-        extent: the cells that windows of `levels` levels can touch.
-        clear: (h, w), clear ground in it.
-        near: (h, w), cells to fill and those next to them.
-        levels: levels of windows so far.
-    """
-    if levels == WINDOW_LEVELS:
-        return None
-    lattice = plane.lattice
-    counts, marked = (pool(padded(a.astype(np.float32), lattice.spacing), lattice.spacing) for a in (clear, near))
-    short = lacking(counts, lattice, level=levels - 1, near=marked > 0)
-    if not short.any():
-        return None
-    nodes = extent_of(short, extent.parts(lattice.alignment(levels)))
-    rows = lattice.ground(range(nodes.top, nodes.bottom), level=levels)
-    cols = lattice.ground(range(nodes.left, nodes.right), level=levels)
-    wide = extent.union(Box(rows.start, rows.stop, cols.start, cols.stop).clip(plane.shape))
-    return wide.align(lattice.alignment(levels + 1)).clip(plane.shape)
+    return region.pad(lattice.reach(1)).clip(plane.shape).align(lattice.spacing).clip(plane.shape)

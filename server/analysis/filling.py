@@ -22,6 +22,7 @@ from server.analysis.pairs import Pair, Pairs
 from server.analysis.plane import Plane
 from server.analysis.succession import Turn, order, turn_regions
 from server.analysis.task import JOINT, ReplacementIndex
+from server.analysis.widening import Widening
 from server.raster.cache import RasterCache
 from server.raster.grid import Box
 
@@ -34,6 +35,7 @@ class Filling:
     def __init__(self, rasters: RasterCache, pairs: Pairs) -> None:
         self._rasters = rasters
         self._pairs = pairs
+        self._widening = Widening(rasters)
 
     def announce(self, plane: Plane, cores: list[Box]) -> None:
         """Announce which native pixels the fills of boxes will read, so that they are read once for all."""
@@ -44,7 +46,7 @@ class Filling:
                 self._rasters.expect_pixels(layer, core.pad(plane.rim).times(plane.factor))
 
     def extents(self, plane: Plane, cores: list[Box]) -> list[Box]:
-        """What the narrowest windows of the fills of boxes touch; boxes without cloud touch nothing."""
+        """What the windows of the fills of boxes touch; boxes without cloud touch nothing."""
         regions = (fill_region(plane, core, self._cloud(plane, plane.rimmed(core))) for core in cores)
         return [narrow_extent(plane, region) for region in regions if region is not None]
 
@@ -102,28 +104,24 @@ class Filling:
         return turns
 
     def _fit(self, source: PairSource, region: Box, ground: Ground, hood: Neighbourhood) -> FillFields:
-        """The fill of a region, from as wide a neighbourhood as its clouds need; `hood` is the narrowest."""
+        """The fill of a region; `hood` is what its windows touch."""
         plane, lattice = source.plane, source.plane.lattice
         scene = self._pairs.scene(plane, hood.k)
-        to_fill = dilate(ground.wanted, 1)
-
-        def near(hood: Neighbourhood) -> Bools:
-            marked = np.zeros(hood.extent.shape, bool)
-            marked[region.within(hood.extent)] = to_fill
-            return marked
-
-        hood = source.widened(hood, near)
+        near = np.zeros(hood.extent.shape, bool)
+        near[region.within(hood.extent)] = dilate(ground.wanted, 1)
+        clear = hood.pair.clear
+        wider = self._widening.means(plane, hood.k, scene, hood.extent, clear=clear, near=near)
         # Nodes beyond the scene do not exist, here no more than on the whole array: interpolation ends with the last.
         sums = pooled_sums(
             padded(hood.pair.target.values, lattice.spacing),
             padded(hood.pair.other.values, lattice.spacing),
-            padded(hood.pair.clear, lattice.spacing),
+            padded(clear, lattice.spacing),
             scene,
             lattice,
             adjustment=plane.task.options.adjustment,
         )
         rows, cols = (range(s.start, s.stop) for s in region.within(hood.extent))
-        windows = WindowSums(sums, lattice, rows, cols, hood.levels)
+        windows = WindowSums(sums, lattice, rows, cols, wider)
         return fill_fields(ground, windows, scene, options=plane.task.options, factor=plane.factor)
 
     def block(self, plane: Plane, filled: FilledBox, core: Box, *, in_pixels: bool = True) -> BlockFill:

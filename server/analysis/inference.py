@@ -1,12 +1,13 @@
-"""Cached inferences: windows of a scene's lattice, and mosaics of the plots of its sample."""
+"""Cached inferences: windows of a scene's lattice, glances that spare them, and mosaics of its sample's plots."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,18 +17,22 @@ from algorithms.mask import window_probabilities
 from algorithms.models import INPUT_CELLS, CloudModel
 from algorithms.sample import MOSAIC
 from algorithms.windows import Window, blend, window_start, windows_over
-from server.analysis.keys import WindowKey
+from server.analysis.keys import BlendedKey, WindowKey
 from server.analysis.plane import LayerClouds
 from server.analysis.sampled import plots
 from server.raster.announcing import announce
-from server.raster.cache import RasterCache
-from server.raster.grid import Box, Grid
+from server.raster.cache import CellReads, CellsKey, RasterCache
+from server.raster.grid import BlockNumber, Box, Grid, coarse_grid
 from server.raster.layer import Layer
 from server.work.cache import TileCache
 from server.work.pool import FairPool
 
 InferencePlace = Window | int
 """A window of the lattice, or the number of a mosaic: whatever takes one inference."""
+
+GLANCE_PROBABILITY: Final = 0.2
+"""Probability of cloud and shadow together below which all of a window, and a large cell around it, is clear by a look
+at the coarse level (docs/masks.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,8 @@ class Inference:
     """How readily a cell counts as covered."""
     plot: Box | None
     """The plot of the sample that is looked at; None: the scene's lattice."""
+    glanced: bool = False
+    """Whether windows that a look at the coarse level finds clear are not inferred: those of replacements."""
 
     @classmethod
     def of(cls, clouds: LayerClouds) -> Inference | None:
@@ -51,11 +58,22 @@ class Inference:
         source = clouds.source
         if source.model is None:
             return None
-        return cls(clouds.seen, source.model, clouds.grid, source.sensitivity, clouds.plot)
+        coarser = coarse_grid(clouds.layer.target).factor > clouds.grid.factor
+        glanced = coarser and clouds.plot is None and source.model.network is not None and not clouds.layer.is_target
+        return cls(clouds.seen, source.model, clouds.grid, source.sensitivity, clouds.plot, glanced)
+
+    @property
+    def glance(self) -> Inference | None:
+        """The look at the coarse level, None where there is none."""
+        return replace(self, grid=coarse_grid(self.layer.target), glanced=False) if self.glanced else None
 
     def key(self, look: InferencePlace) -> WindowKey:
         """The cache key of a look's probabilities."""
-        return WindowKey(self.layer, self.model.fingerprint, self.grid, look)
+        return WindowKey(self.layer, self.model.fingerprint, self.grid, look, self.glanced)
+
+    def blended_key(self, number: BlockNumber) -> BlendedKey:
+        """The cache key of a block of the mask."""
+        return BlendedKey(self.layer, self.model.fingerprint, self.sensitivity, self.grid, number, self.glanced)
 
     def cells(self, look: InferencePlace) -> list[Box]:
         """The cells that a look is at: one box, or those of a mosaic, see `MOSAIC`."""
@@ -63,6 +81,11 @@ class Inference:
             return plots(self.grid)[look * len(MOSAIC) : (look + 1) * len(MOSAIC)]
         top, left = window_start(look[0], self.grid.rows), window_start(look[1], self.grid.cols)
         return [Box(top, top + INPUT_CELLS, left, left + INPUT_CELLS).clip(self.grid.shape)]
+
+    def under(self, look: InferencePlace) -> Box:
+        """The cells that a glance is at for a look: those under it and right around it."""
+        (box,), coarse = self.cells(look), coarse_grid(self.layer.target)
+        return box.parts(coarse.factor // self.grid.factor).pad(1).clip(coarse.shape)
 
     def looks(self, box: Box) -> Iterator[InferencePlace]:
         """What has to be looked at for a box inside the scene."""
@@ -80,8 +103,13 @@ class Inference:
 
 WantedCells = tuple[Inference, Box]
 """What the network shall look at, inside the scene."""
-WindowLooked = Callable[[Inference, Box], Iterable[WantedCells]]
-"""Takes note of a window that was looked at; gives what is to be looked at, too."""
+
+
+class WindowLooked(Protocol):
+    """Takes note of a window; gives what is to be looked at, too."""
+
+    def __call__(self, inference: Inference, cells: Box, *, known: bool) -> Iterable[WantedCells]:
+        """Note the cells of one that is about to be looked at, or whose probabilities are `known`."""
 
 
 class Inferences:
@@ -97,6 +125,10 @@ class Inferences:
         layer, model = inference.layer, inference.model
 
         def compute() -> npt.NDArray[np.uint8]:
+            if self._surely_clear(inference, look):
+                return np.zeros((2, INPUT_CELLS, INPUT_CELLS), np.uint8)
+            if inference.glanced:
+                self._announce([(inference, look)])
             target = layer.target
             picked = list(role_indexes(target.names, model.bands))
             scale, offset = (
@@ -112,39 +144,78 @@ class Inferences:
 
         return self._cache.get(inference.key(look), compute)
 
-    def prefetch(self, wanted: Iterable[WantedCells], *, looked: WindowLooked | None = None) -> None:
+    def prefetch(
+        self, wanted: Iterable[WantedCells], *, looked: WindowLooked | None = None, reads: CellReads | None = None
+    ) -> None:
         """Run the networks on everything that the boxes inside the scene need, side by side.
 
         Args:
             wanted: the boxes.
-            looked: called with the cells of every window that is there now and was not before; it may want more.
+            looked: called with the cells of every window that is looked at, before and after; it may want more.
+            reads: what reads further cells, next to the last looks.
         """
-        queued: set[WindowKey] = set()
+        queued: set[WindowKey | CellsKey] = set()
         lock = threading.Lock()
 
-        def jobs(wanted: Iterable[WantedCells]) -> list[Callable[[], None]]:
+        def jobs(wanted: Iterable[WantedCells]) -> list[Callable[[], object]]:
             missing: dict[WindowKey, tuple[Inference, InferencePlace]] = {}
             for inference, box in wanted:
                 missing |= {inference.key(look): (inference, look) for look in self.missing(inference, box)}
             self._cache.load(missing)
+            found: list[Callable[[], object]] = []
+            # Glances first, and what they decide last, so that nothing waits for them.
+            glances = self._glances(each for key, each in missing.items() if not self._cache.peek(key))
+            self._cache.load(glances)
+            missing = glances | dict(sorted(missing.items(), key=lambda item: item[1][0].glanced))
             with lock:
-                missing = {
-                    key: each for key, each in missing.items() if key not in queued and not self._cache.peek(key)
-                }
+                missing = {key: each for key, each in missing.items() if not (key in queued or self._cache.peek(key))}
                 queued.update(missing)
-            self._announce(missing.values())
-            return [partial(run, inference, look) for inference, look in missing.values()]
+                for inference, look in missing.values():
+                    # Before the look, so that no worker waits for a block that another is at.
+                    if not inference.glanced:
+                        found += new(self._reads(inference, look))
+                    found.append(partial(run, inference, look))
+            self._announce(each for each in missing.values() if not each[0].glanced)
+            return found
+
+        def new(reads: CellReads) -> list[Callable[[], object]]:
+            found = [read for key, read in reads.items() if key not in queued]
+            queued.update(reads)
+            return found
 
         def run(inference: Inference, look: InferencePlace) -> None:
+            noted = looked if inference.plot is None else None
+            if noted is not None:
+                self._pool.add(jobs(noted(inference, *inference.cells(look), known=False)))
             self._look(inference, look)
-            if (
-                looked is not None
-                and inference.plot is None
-                and (more := jobs(looked(inference, inference.cells(look)[0])))
-            ):
-                self._pool.add(more)
+            if noted is not None:
+                self._pool.add(jobs(noted(inference, *inference.cells(look), known=True)))
 
-        self._pool.run(jobs(wanted))
+        looks = jobs(wanted)
+        self._pool.run([*looks, *new(reads or {})])
+
+    def _reads(self, inference: Inference, look: InferencePlace) -> CellReads:
+        """What reads the cells of a look."""
+        boxes = inference.cells(look)
+        reads = [self._rasters.cell_reads(inference.layer, inference.grid, box) for box in boxes]
+        return {key: read for each in reads for key, read in each.items()}
+
+    def _glances(
+        self, wanted: Iterable[tuple[Inference, InferencePlace]]
+    ) -> dict[WindowKey, tuple[Inference, InferencePlace]]:
+        """The glances that decide about looks, as far as they are not cached."""
+        found: dict[WindowKey, tuple[Inference, InferencePlace]] = {}
+        for inference, look in wanted:
+            if (glance := inference.glance) is not None:
+                found |= {glance.key(seen): (glance, seen) for seen in self.missing(glance, inference.under(look))}
+        return found
+
+    def _surely_clear(self, inference: Inference, look: InferencePlace) -> bool:
+        """Whether a glance finds nothing where a look would be at."""
+        if (glance := inference.glance) is None:
+            return False
+        seen = self.probabilities(glance, inference.under(look)).sum(axis=0, dtype=np.int32)
+        return int(seen.max()) < GLANCE_PROBABILITY * 255
 
     def _announce(self, looks: Iterable[tuple[Inference, InferencePlace]]) -> None:
         """Announce what will be read, so that the bytes of remote rasters come in few requests."""

@@ -28,6 +28,8 @@ class WindowKey:
     grid: Grid
     window: Window | int
     """Of the lattice, or the number of a mosaic of the scene's sample."""
+    glanced: bool = False
+    """Whether what a coarser look finds clear counts as that, without an inference of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class BlendedKey:
     sensitivity: int
     grid: Grid
     number: BlockNumber
+    glanced: bool
+    """As in `WindowKey`."""
 
 
 @dataclass(frozen=True, slots=True)

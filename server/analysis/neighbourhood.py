@@ -1,15 +1,11 @@
-"""Both dates around what is to be filled: a narrow neighbourhood first, a wider one where too little of it is clear."""
+"""Both dates around what is to be filled."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-from server.analysis.extents import NARROWEST_LEVELS, narrow_extent, wider_extent
+from server.analysis.extents import narrow_extent
 from server.analysis.pairs import Pair, Pairs
 from server.analysis.plane import Plane
 from server.analysis.task import ReplacementIndex
@@ -26,12 +22,6 @@ class Neighbourhood:
     """The cells that windows can touch."""
     pair: Pair
     """What they show."""
-    levels: int = NARROWEST_LEVELS
-    """Levels of windows there is room for."""
-
-
-Near = Callable[[Neighbourhood], npt.NDArray[np.bool_]]
-"""Marks the cells of a neighbourhood that are to be filled, and those next to them."""
 
 
 class PairSource(ABC):
@@ -44,19 +34,9 @@ class PairSource(ABC):
         """The target and the k-th replacement over a box inside the scene."""
 
     def around(self, k: ReplacementIndex, region: Box) -> Neighbourhood:
-        """What the narrowest windows of a region touch."""
+        """What the windows of a region touch."""
         extent = narrow_extent(self.plane, region)
         return Neighbourhood(k, extent, self.pair(k, extent))
-
-    def widened(self, hood: Neighbourhood, near: Near) -> Neighbourhood:
-        """A neighbourhood as wide as it takes for all windows near what is to be filled to hold enough clear ground."""
-        while True:
-            k, levels = hood.k, hood.levels
-            wider = wider_extent(self.plane, hood.extent, hood.pair.clear, near(hood), levels=levels)
-            if wider is None:
-                return hood
-            del hood  # or both would be in memory
-            hood = Neighbourhood(k, wider, self.pair(k, wider), levels + 1)
 
 
 @dataclass(frozen=True, slots=True)

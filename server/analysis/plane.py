@@ -8,7 +8,7 @@ from typing import Final
 
 from algorithms.border import BORDER_MARGIN, CORRECTED_FACTORS
 from algorithms.masks import buffer_cells
-from algorithms.moments import WINDOW_LEVELS, NodeLattice, node_lattice
+from algorithms.moments import NodeLattice, node_lattice
 from algorithms.refine import REFINE_RADIUS
 from algorithms.residual import residual_reach
 from algorithms.shift import MOVED_FACTORS
@@ -140,8 +140,7 @@ class Plane:
         return node_lattice(self.task.options.window, self.factor)
 
     def farthest(self, box: Box) -> Box:
-        """All cells that the fill of a box can look at."""
-        windows = (
-            residual_reach(self.factor) + self.lattice.reach(WINDOW_LEVELS) + self.lattice.alignment(WINDOW_LEVELS)
-        )
+        """All cells that the fill of a box can look at, wide windows aside, for which larger cells are read."""
+        lattice = self.lattice
+        windows = residual_reach(self.factor) + lattice.reach(1) + lattice.spacing
         return box.pad(self.rim + windows + self.buffer).clip(self.shape)

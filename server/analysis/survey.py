@@ -6,10 +6,6 @@ from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
-from algorithms.masks import dilate
 from server.analysis.extents import fill_region, narrow_extent
 from server.analysis.neighbourhood import DirectPairs, Neighbourhood, PairSource
 from server.analysis.pairs import Pair, Pairs, joined_rows
@@ -92,13 +88,6 @@ class Surveyor:
         if extent.area >= sum(e.area for e in extents):
             return None
 
-        def near(hood: Neighbourhood) -> npt.NDArray[np.bool_]:
-            marked, fillable = np.zeros(hood.extent.shape, bool), hood.pair.open
-            for region in regions:
-                at = region.within(hood.extent)
-                marked[at] |= dilate(fillable[at], 1)
-            return marked
-
         banded = _BandedPairs(plane, self._pairs, self._pool, self._threads)
         first = plane.task.turns[0]  # it fills nearly everything
-        return banded.widened(Neighbourhood(first, extent, banded.pair(first, extent)), near)
+        return Neighbourhood(first, extent, banded.pair(first, extent))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -52,6 +53,10 @@ class CellsKey:
     shift: Shift
     grid: Grid
     number: BlockNumber
+
+
+CellReads = dict[CellsKey, Callable[[], object]]
+"""What reads blocks of cells."""
 
 
 class RasterCache:
@@ -107,6 +112,14 @@ class RasterCache:
         """Values of a layer moved by `shift` over a box of cells inside the scene."""
         fetch = partial(self._cells, layer, grid, shift=shift)
         return joined_cells(fetch, box, grid, size=READ_CELLS, bands=len(layer.indexes))
+
+    def cell_reads(self, layer: Layer, grid: Grid, box: Box, shift: Shift = NO_SHIFT) -> CellReads:
+        """What reads the cells over a box inside the scene that are not cached, block by block.
+
+        For several workers at once: none waits for a block that another is at.
+        """
+        keys = (CellsKey(layer, shift, grid, number) for number in box.blocks(READ_CELLS))
+        return {key: partial(self._cells, layer, grid, key.number, shift) for key in keys if not self._cache.peek(key)}
 
     def valid(self, layer: Layer, grid: Grid, box: Box) -> npt.NDArray[np.bool_]:
         """Cells of a layer with any data over a box inside the scene."""

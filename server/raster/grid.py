@@ -12,6 +12,7 @@ from pyproj import CRS, Geod
 
 from algorithms.cells import AVERAGED_FACTOR
 from algorithms.models import MODELS
+from algorithms.wide import WIDE_TIMES
 from server.errors import SourceUnreadableError
 from server.raster.dataset import Dataset
 
@@ -216,6 +217,12 @@ def coarse_grid(dataset: Dataset, *, follows: bool = False) -> Grid:
     size = _resolution(dataset) * fine.factor
     times = math.floor(1.05 * COARSEST_METRES / size)
     return _grid(dataset, fine.factor * times, WIDE_BLOCK_CELLS) if times > 1 else fine
+
+
+def wide_grid(grid: Grid) -> Grid:
+    """The cells of wide windows, see `algorithms.wide`: often those of the coarse level."""
+    rows, cols = (-(-n // WIDE_TIMES) for n in grid.shape)
+    return Grid(grid.factor * WIDE_TIMES, rows, cols, WIDE_BLOCK_CELLS)
 
 
 def _levels(dataset: Dataset) -> list[Grid]:

@@ -5,7 +5,7 @@ from scipy import ndimage
 
 from algorithms.adjust import pooled_sums
 from algorithms.fill import FillOptions, Ground, fill_fields
-from algorithms.moments import WINDOW_LEVELS, WindowSums, node_lattice
+from algorithms.moments import WindowSums, node_lattice
 from algorithms.scene import fit_scene
 from tests.helpers.landscapes import another_date, landscape
 
@@ -41,7 +41,7 @@ def test_confidence_is_full_on_clear_ground_and_falls_inwards() -> None:
     mask = np.zeros(shape, bool)
     mask[64:192, 64:192] = True
     lattice = node_lattice(80, 1)
-    assert shape[0] % lattice.alignment(WINDOW_LEVELS) == 0
+    assert shape[0] % lattice.spacing == 0
     scene = fit_scene(t, r, ~mask)
     fields = fill_fields(
         Ground(t, r, usable=np.ones_like(mask), known=~mask, wanted=mask),

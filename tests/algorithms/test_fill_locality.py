@@ -5,7 +5,7 @@ import numpy as np
 from algorithms import fill_clouds
 from algorithms.adjust import pooled_sums
 from algorithms.fill import FillOptions, Ground, fill_fields
-from algorithms.moments import WINDOW_LEVELS, WindowSums, lacking, node_lattice, pool
+from algorithms.moments import WindowSums, lacking, node_lattice, pool
 from algorithms.residual import residual_reach
 from algorithms.scene import fit_scene
 from tests.helpers.landscapes import (
@@ -32,13 +32,13 @@ def cut(array: np.ndarray, to: tuple[range, range] | list[range]) -> np.ndarray:
 
 
 def region_fill(
-    t: np.ndarray, r: np.ndarray, mask: np.ndarray, region: tuple[range, range], levels: int, options: FillOptions
+    t: np.ndarray, r: np.ndarray, mask: np.ndarray, region: tuple[range, range], options: FillOptions
 ) -> np.ndarray:
     """The fill of a part of a scene, from an extent that reaches no farther than it says it has to."""
     lattice = node_lattice(options.window, 1)
     scene = fit_scene(t, r, ~mask)
     wide = grown(region, residual_reach(1), mask.shape)
-    extent = grown((wide[0], wide[1]), lattice.reach(levels), mask.shape, lattice.alignment(levels))
+    extent = grown((wide[0], wide[1]), lattice.reach(1), mask.shape, lattice.spacing)
     sums = pooled_sums(
         cut(t, extent), cut(r, extent), ~cut(mask, extent), scene, lattice, adjustment=options.adjustment
     )
@@ -46,7 +46,7 @@ def region_fill(
     clear = ~cut(mask, wide)
     fields = fill_fields(
         Ground(cut(t, wide), cut(r, wide), usable=np.ones_like(clear), known=clear, wanted=~clear),
-        WindowSums(sums, lattice, rows, cols, levels),
+        WindowSums(sums, lattice, rows, cols),
         scene,
         options=options,
         factor=1,
@@ -63,15 +63,14 @@ def test_a_part_of_the_scene_is_filled_as_in_the_whole(adjustment: str, residual
     t = covered(another_date(r), mask)
     options = FillOptions(window=20, adjustment=adjustment, residual=residual)
     lattice = node_lattice(20, 1)
-    whole = region_fill(t, r, mask, (range(512), range(512)), WINDOW_LEVELS, options)
+    whole = region_fill(t, r, mask, (range(512), range(512)), options)
     region = range(210, 270), range(240, 300)
     assert cut(mask, region).any()
     near = np.zeros(shape, bool)
     cut(near, grown(region, residual_reach(1), shape))[:] = True
     counts, nodes = (pool(plane.astype(np.float32), lattice.spacing) for plane in (~mask, near))
-    levels = next(n for n in range(1, 5) if not lacking(counts, lattice, level=n - 1, near=nodes > 0).any())
-    assert levels < WINDOW_LEVELS
-    part = region_fill(t, r, mask, region, levels, options)
+    assert not lacking(counts, lattice, near=nodes > 0).any()
+    part = region_fill(t, r, mask, region, options)
     difference = np.abs(part - cut(whole, region))
     assert difference.max() < (0.005 * 500 if residual else 0.05)
 
@@ -82,7 +81,7 @@ def test_neighbours_agree_where_they_touch() -> None:
     t = covered(another_date(r), mask)
     options = FillOptions(window=20)
     parts = [(range(200, 300), cols) for cols in (range(180, 260), range(240, 330))]
-    left, right = (region_fill(t, r, mask, part, WINDOW_LEVELS, options) for part in parts)
+    left, right = (region_fill(t, r, mask, part, options) for part in parts)
     np.testing.assert_allclose(left[:, :, 60:], right[:, :, :20], atol=1.0)
 
 

@@ -10,8 +10,8 @@ from algorithms.adjust import TAU, Estimate, estimate_target, pooled_sums
 from algorithms.moments import (
     ENOUGH_CLEAR,
     PRIOR,
-    WINDOW_LEVELS,
     NodeLattice,
+    WiderMeans,
     WindowMeans,
     WindowSums,
     box_sums,
@@ -23,6 +23,7 @@ from algorithms.moments import (
     window_means,
 )
 from algorithms.scene import SceneFit, fit_scene
+from algorithms.wide import WIDE_LEVELS
 
 ADJUSTMENTS = ("regression", "moment")
 SMALL = NodeLattice(spacing=2, radius=2)
@@ -39,7 +40,7 @@ def node_sums(clear: np.ndarray, *planes: np.ndarray) -> np.ndarray:
     return np.stack([pool(plane.astype(np.float32), SMALL.spacing) for plane in (clear, *planes)])
 
 
-def means_of(sums: np.ndarray, prior: np.ndarray, levels: int = WINDOW_LEVELS) -> WindowMeans:
+def means_of(sums: np.ndarray, prior: np.ndarray, levels: int = 1) -> WindowMeans:
     """Blended means at all nodes."""
     return window_means(sums, prior, SMALL, rows=range(sums.shape[1]), cols=range(sums.shape[2]), levels=levels)
 
@@ -101,7 +102,7 @@ def test_lattice_has_windows_of_the_radius_asked_for(radius: int, factor: int) -
     if wanted >= 9:
         assert 3 <= lattice.radius <= 7
     assert lattice.area == ((2 * lattice.radius + 1) * lattice.spacing) ** 2
-    assert all(lattice.reach(k) < lattice.reach(k + 1) for k in range(1, WINDOW_LEVELS))
+    assert all(lattice.reach(k) < lattice.reach(k + 1) for k in range(1, WIDE_LEVELS))
 
 
 @pytest.mark.parametrize("levels", [1, 2, 4])
@@ -118,7 +119,7 @@ def test_means_over_all_clear_ground_are_direct_means(levels: int) -> None:
     assert (result.support == 1).all()
 
 
-@given(st.floats(0, 0.97), st.integers(0, 999), st.integers(1, WINDOW_LEVELS))
+@given(st.floats(0, 0.97), st.integers(0, 999), st.integers(1, WIDE_LEVELS))
 def test_constant_in_constant_out(share: float, seed: int, levels: int) -> None:
     clear = ~blobs((64, 64), share, seed)
     plane = np.full((64, 64), 7.25, np.float32) * clear
@@ -135,7 +136,7 @@ def test_without_clear_ground_stands_the_prior() -> None:
     assert (result.support == 0).all()
 
 
-@given(st.floats(0.2, 0.98), st.integers(0, 999), st.integers(1, WINDOW_LEVELS))
+@given(st.floats(0.2, 0.98), st.integers(0, 999), st.integers(1, WIDE_LEVELS))
 def test_blend_is_the_formula(share: float, seed: int, levels: int) -> None:
     rng = np.random.default_rng(seed)
     clear = ~blobs((48, 80), share, seed)
@@ -186,23 +187,21 @@ def random_region(seed: int, size: int) -> tuple[range, range]:
     return range(top, min(128, top + height)), range(left, min(128, left + width))
 
 
-@given(st.floats(0.3, 0.99), st.floats(2, 15), st.integers(0, 9999), st.integers(0, WINDOW_LEVELS - 1))
-def test_enough_is_counted_in_every_window_near_the_region(share: float, scale: float, seed: int, level: int) -> None:
+@given(st.floats(0.3, 0.99), st.floats(2, 15), st.integers(0, 9999))
+def test_enough_is_counted_in_every_window_near_the_region(share: float, scale: float, seed: int) -> None:
     clear = ~blobs((128, 128), share, seed, scale)
     rows, cols = random_region(seed, 60)
-    found = not lacking(node_sums(clear)[0], SMALL, level=level, near=near_nodes(rows, cols)).any()
-    side = 2 << level
+    found = not lacking(node_sums(clear)[0], SMALL, near=near_nodes(rows, cols)).any()
 
     def least(margin: int) -> int:
         """Fewest clear cells in a window around the region's nodes and so many nodes beyond."""
-        last = 128 // side - 1
         return min(
-            int(clear[max(0, i - 2) * side : (i + 3) * side, max(0, j - 2) * side : (j + 3) * side].sum())
-            for i in range(max(0, rows[0] // side - margin), min(last, rows[-1] // side + margin) + 1)
-            for j in range(max(0, cols[0] // side - margin), min(last, cols[-1] // side + margin) + 1)
+            int(clear[max(0, i - 2) * 2 : (i + 3) * 2, max(0, j - 2) * 2 : (j + 3) * 2].sum())
+            for i in range(max(0, rows[0] // 2 - margin), min(63, rows[-1] // 2 + margin) + 1)
+            for j in range(max(0, cols[0] // 2 - margin), min(63, cols[-1] // 2 + margin) + 1)
         )
 
-    needed = ENOUGH_CLEAR * (5 * side) ** 2
+    needed = ENOUGH_CLEAR * SMALL.area
     if found:
         assert least(0) >= needed
     else:  # it looks at the neighbours too, from which values are interpolated
@@ -213,63 +212,35 @@ def test_enough_is_told_from_too_little() -> None:
     clear = np.ones((128, 128), bool)
     clear[:64] = False
     counts = node_sums(clear)[0]
-    assert not lacking(counts, SMALL, level=0, near=near_nodes(range(96, 128), range(128))).any()
-    assert lacking(counts, SMALL, level=0, near=near_nodes(range(16), range(16))).any()
-    short = lacking(counts, SMALL, level=0, near=near_nodes(range(128), range(3)))
+    assert not lacking(counts, SMALL, near=near_nodes(range(96, 128), range(128))).any()
+    assert lacking(counts, SMALL, near=near_nodes(range(16), range(16))).any()
+    short = lacking(counts, SMALL, near=near_nodes(range(128), range(3)))
     # Windows of radius 2 nodes meet clear ground from the second node above it on.
     assert short[:30, :2].all()
     assert not short[32:].any()
     assert not short[:, 4:].any()
-    assert not lacking(counts, SMALL, level=WINDOW_LEVELS - 1, near=near_nodes(range(96, 128), range(128))).any()
 
 
-@given(st.floats(0.3, 0.97), st.floats(2, 12), st.integers(0, 9999), st.integers(1, WINDOW_LEVELS - 1))
-def test_levels_beyond_one_that_holds_enough_change_nothing(share: float, scale: float, seed: int, levels: int) -> None:
+@given(st.floats(0.3, 0.97), st.floats(2, 12), st.integers(0, 9999))
+def test_what_is_wider_changes_nothing_where_windows_hold_enough(share: float, scale: float, seed: int) -> None:
     shape = (128, 128)
     clear = ~blobs(shape, share, seed, scale)
     rows, cols = random_region(seed, 30)
     plane = np.random.default_rng(seed).normal(size=shape).astype(np.float32) * clear
     sums = node_sums(clear, plane)
-    assume(not lacking(sums[0], SMALL, level=levels - 1, near=near_nodes(rows, cols)).any())
+    assume(not lacking(sums[0], SMALL, near=near_nodes(rows, cols)).any())
 
-    def at_cells(levels: int) -> np.ndarray:
-        means = means_of(sums, np.array([1e3]), levels=levels).means
+    def at_cells(prior: np.ndarray) -> np.ndarray:
+        means = means_of(sums, prior).means
         y, x = (np.arange(r.start, r.stop) + 0.5 for r in (rows, cols))
         return stretch(stretch(means, 1, y / SMALL.spacing), 2, x / SMALL.spacing)
 
-    np.testing.assert_array_equal(at_cells(levels), at_cells(WINDOW_LEVELS))
+    wider = WiderMeans(np.random.default_rng(seed).normal(size=(1, 5, 5)), -7.5, 3.25, 40)
+    nodes = (np.arange(64, dtype=np.float64) + 0.5) * SMALL.spacing
+    np.testing.assert_array_equal(at_cells(np.array([1e3])), at_cells(wider.at(nodes, nodes)))
 
 
-@given(st.floats(0.3, 0.99), st.floats(2, 15), st.integers(0, 9999))
-def test_wider_windows_need_ground_only_around_nodes_that_lack_it(share: float, scale: float, seed: int) -> None:
-    clear = ~blobs((128, 128), share, seed, scale)
-    region = random_region(seed, 30)
-    plane = np.random.default_rng(seed).normal(size=clear.shape) * clear
-    sums = node_sums(clear, plane)
-    short = lacking(sums[0], SMALL, level=0, near=near_nodes(*region))
-    cut = []
-    for axis, cells in enumerate(region):
-        start, stop = cells.start - SMALL.reach(1), cells.stop + SMALL.reach(1)
-        if short.any():
-            nodes = np.flatnonzero(short.any(axis=1 - axis))
-            ground = SMALL.ground(range(nodes[0], nodes[-1] + 1), level=1)
-            start, stop = min(start, ground.start), max(stop, ground.stop)
-        step = SMALL.alignment(WINDOW_LEVELS)
-        cut.append(range(max(0, start // step * step), min(128, -(-stop // step) * step)))
-
-    def at_cells(rows: range, cols: range) -> np.ndarray:
-        """Means at the region's cells, from just the sums in a rectangle of cells."""
-        inside = sums[:, rows.start // 2 : rows.stop // 2, cols.start // 2 : cols.stop // 2]
-        y, x = (
-            np.arange(at.start - side.start, at.stop - side.start) + 0.5
-            for at, side in zip(region, (rows, cols), strict=True)
-        )
-        return stretch(stretch(means_of(inside, np.array([1e3])).means, 1, y / SMALL.spacing), 2, x / SMALL.spacing)
-
-    np.testing.assert_allclose(at_cells(*cut), at_cells(range(128), range(128)), rtol=1e-9, atol=1e-9)
-
-
-@given(st.integers(0, 999), st.floats(0.3, 0.98), st.integers(1, WINDOW_LEVELS), st.data())
+@given(st.integers(0, 999), st.floats(0.3, 0.98), st.integers(1, WIDE_LEVELS), st.data())
 def test_a_rectangle_of_nodes_is_part_of_all_nodes(seed: int, share: float, levels: int, data: st.DataObject) -> None:
     clear = ~blobs((48, 80), share, seed)
     plane = np.random.default_rng(seed).normal(size=(48, 80)) * clear

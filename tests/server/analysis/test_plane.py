@@ -91,7 +91,7 @@ def test_keys_of_different_kinds_differ_though_their_parts_are_equal(plane: Plan
     parts = (plane.target, "model", plane.grid, (0, 0))
     kept = {
         WindowKey(*parts): 1,
-        BlendedKey(plane.target, "model", 15, plane.grid, (0, 0)): 2,
+        BlendedKey(plane.target, "model", 15, plane.grid, (0, 0), glanced=False): 2,
         SceneKey.of(plane, 1): 3,
         ShiftKey.of(plane, 1): 4,
     }
