@@ -108,4 +108,4 @@ def _visible(image: ImageData) -> npt.NDArray[np.uint8]:
         mask: npt.NDArray[np.uint8] = image.mask
         return mask
     shown = ~np.ma.getmaskarray(image.array).all(axis=0)
-    return shown.view(np.uint8) * np.uint8(255)
+    return np.asarray(shown.view(np.uint8) * np.uint8(255), np.uint8)
