@@ -69,9 +69,9 @@ def take_pixels(
         only: (H, W), pixels that matter; None: all.
     """
     loops = compiled_loops().loops
-    plain = _BY_SIZE.get(result.dtype.itemsize)
-    unlike = any(band.dtype != result.dtype for band in bands)
-    if loops is None or plain is None or unlike or not result.flags.c_contiguous:
+    plain: Any = _BY_SIZE.get(result.dtype.itemsize)
+    alike = result.flags.c_contiguous and all(band.dtype == result.dtype for band in bands)
+    if loops is None or plain is None or not alike:
         for values, band in zip(result, bands, strict=True):
             numpy_take_pixels(values, band, rows, cols, extent, only)
         return

@@ -107,4 +107,5 @@ def _visible(image: ImageData) -> npt.NDArray[np.uint8]:
     if image.alpha_mask is not None or image.array.dtype != np.uint8:
         mask: npt.NDArray[np.uint8] = image.mask
         return mask
-    return np.where(np.ma.getmaskarray(image.array).all(axis=0), np.uint8(0), np.uint8(255))
+    shown = ~np.ma.getmaskarray(image.array).all(axis=0)
+    return np.asarray(shown.view(np.uint8) * np.uint8(255), np.uint8)
