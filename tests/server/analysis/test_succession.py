@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algorithms.cells import Cells, stacked_cells
+from algorithms.cells import Cells, cell_means, stacked_cells
 from algorithms.narrow import with_narrow
 from algorithms.options import CloudOptions
 from algorithms.scene import SceneFit, fit_scene
@@ -24,6 +24,8 @@ from server.analysis.request import Request
 from server.analysis.task import Task
 from server.analysis.tasking import make_task
 from server.raster.grid import Box, Grid
+from server.raster.layer import Layer
+from server.work.cache import TileCache
 from tests.helpers.scenes import smooth_noise, write_mask, write_raster
 from tests.helpers.service import sources_by
 
@@ -34,7 +36,13 @@ WHOLE: Final = Box(0, SHAPE[0], 0, SHAPE[1])
 BOXES: Final = [Box(i, i + 20, j, j + 24) for i in range(0, SHAPE[0], 20) for j in range(0, SHAPE[1], 24)]
 LEFT_OF_CORRECTION: Final = 0.007
 """Share of a correction at the mask's border that is left where it ends."""
-CASES: Final[list[tuple[int, Any]]] = [(1, "regression"), (2, "regression"), (2, "joint"), (3, "regression"), (3, "joint")]
+CASES: Final[list[tuple[int, Any]]] = [
+    (1, "regression"),
+    (2, "regression"),
+    (2, "joint"),
+    (3, "regression"),
+    (3, "joint"),
+]
 
 
 @dataclass
@@ -50,6 +58,15 @@ class Dates:
     """What of it is beyond doubt."""
     fits: dict[int, SceneFit] = field(default_factory=dict)
     """Made once."""
+
+    sources: Any = None
+
+    def cells(self, layer: Layer, grid: Grid, box: Box) -> Cells:
+        """The larger cells of wide windows."""
+        names = ["target", "first", "second", "third"]
+        date = [self.target, *self.others][names.index(Path(layer.dataset.url).stem)]
+        larger = cell_means(date.values, date.valid, grid.factor // FACTOR)
+        return larger.cut(box.within(Box(0, grid.rows, 0, grid.cols)))
 
     def data(self, _layer: object, _grid: Grid, box: Box) -> np.ndarray:
         return np.full(box.shape, 2, np.uint8)
@@ -119,7 +136,7 @@ def made(seed: int, count: int, cloud: float) -> Dates:
 def filled(plane: Plane, dates: Dates, core: Box) -> FilledBox:
     """The fill of a box."""
     stand_in = cast(Any, dates)
-    return Filling(stand_in, stand_in).fill(DirectPairs(plane, stand_in), core)
+    return Filling(stand_in, stand_in, TileCache(1 << 24)).fill(DirectPairs(plane, stand_in), core)
 
 
 def values(box: FilledBox, core: Box, dates: Dates) -> np.ndarray:
