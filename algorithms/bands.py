@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 from algorithms.errors import BandError
@@ -192,6 +193,11 @@ def common_names(descriptions: Sequence[str | None]) -> tuple[str | None, ...]:
         that come into question, or `Band 1`, `Band 2`, ..., which software writes for the bands of any file. A narrow
         near infrared band stands in for `nir` where there is no broad one (STAC names Landsat's near infrared `nir08`).
     """
+    return _common_names(tuple(descriptions))
+
+
+@lru_cache(maxsize=256)
+def _common_names(descriptions: tuple[str | None, ...]) -> tuple[str | None, ...]:
     bands = [_read(description) for description in descriptions]
     tables = [_SENSORS[sensor] for sensor in _sensors(bands)]
     names: list[str | None] = []

@@ -8,6 +8,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from algorithms.products import combined, median, product
+
 Floats = npt.NDArray[np.float64]
 
 TUKEY: Final = 4.685
@@ -73,9 +75,9 @@ def fit_bend(x: Floats, y: Floats, spread: Floats) -> Bend:
     order = np.argsort(x[1:].sum(axis=0), kind="stable")[:: -(-x.shape[1] // BEND_SAMPLE)]
     x, y = x[:, order], y[:, order]
     z, bands = x[1:], len(y)
-    values, vectors = np.linalg.eigh(np.einsum("in,jn->ij", z, z) / z.shape[1])
+    values, vectors = np.linalg.eigh(product(z, z) / z.shape[1])
     axes = (vectors / np.sqrt(np.maximum(values, 0) + LEAST_VARIANCE)).T
-    centres = _centres(np.einsum("ij,jn->in", axes, z))
+    centres = _centres(combined(axes.T, z))
     apart = ((centres[:, None] - centres[None]) ** 2).sum(axis=-1)
     np.fill_diagonal(apart, np.inf)
     width = float(np.sqrt(max(np.median(apart.min(axis=1)), 1e-3)))
@@ -85,13 +87,13 @@ def fit_bend(x: Floats, y: Floats, spread: Floats) -> Bend:
     penalty = np.concatenate([[1e-6], np.full(len(z), RIDGE), np.full(len(phi), BEND_RIDGE * (phi**2).mean())])
     coefficients = np.zeros((len(both), bands))
     # Ground that keeps to another line than most is what the bend is for; cloud the mask missed lies much further off.
-    size = np.mean((y / np.maximum(1.4826 * np.median(np.abs(y), axis=1), LEAST_NOISE)[:, None]) ** 2, axis=0)
+    size = np.mean((y / np.maximum(1.4826 * median(np.abs(y)), LEAST_NOISE)[:, None]) ** 2, axis=0)
     weight = np.clip(1 - size / (BEND_REACH * TUKEY) ** 2, 0, None) ** 2
     for _ in range(4):
         normal, moment = (both * weight) @ both.T, (both * weight) @ y.T
         coefficients = np.linalg.solve(normal + np.diag(penalty * x.shape[1]), moment)
         residual = y - coefficients.T @ both
-        scale = np.maximum(1.4826 * np.median(np.abs(residual), axis=1), LEAST_NOISE)
+        scale = np.maximum(1.4826 * median(np.abs(residual)), LEAST_NOISE)
         weight = np.clip(1 - np.mean((residual / scale[:, None]) ** 2, axis=0) / TUKEY**2, 0, None) ** 2
     return replace(bend, weights=(coefficients[1 + len(z) :] * spread).T)
 
@@ -102,10 +104,9 @@ def _centres(spectra: Floats) -> Floats:
     count = min(CENTRES, spectra.shape[1])
     centres = spectra[:, np.random.default_rng(0).choice(spectra.shape[1], count, replace=False)].T
     for _ in range(10):
-        distance = np.zeros((spectra.shape[1], count))
-        for b, values in enumerate(spectra):
-            distance += (values[:, None] - centres[:, b]) ** 2
-        nearest = distance.argmin(axis=1)
+        # The squared distance but for what is the same for all centres.
+        distance = (centres**2).sum(axis=1)[:, None] - combined(2 * centres.T, spectra)
+        nearest = distance.argmin(axis=0)
         held = np.bincount(nearest, minlength=count)
         for b, values in enumerate(spectra):
             sums = np.bincount(nearest, values, minlength=count)

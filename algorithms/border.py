@@ -16,7 +16,8 @@ from scipy import ndimage, sparse
 
 from algorithms.cells import AVERAGED_FACTOR, corners, weighted
 from algorithms.fill import Image, Mask, apply_fields
-from algorithms.residual import flow_between
+from algorithms.loops import compiled_loops
+from algorithms.residual import GUIDE_EDGE, flow_between
 from algorithms.scene import SceneFit
 
 BORDER_STEPS: Final = 8
@@ -93,14 +94,36 @@ def border_correction(missed: Image, ring: Mask, wanted: Mask, guide: Image) -> 
     inside = ring | wanted
     near = np.asarray(ndimage.binary_dilation(ring, iterations=BORDER_STEPS, mask=inside))
     rows, cols = (axis.astype(np.int32) for axis in np.nonzero(near))
+    fixed = ring[rows, cols]
+    loops = compiled_loops().loops
+    if loops is None or not len(rows):
+        return Border(rows, cols, numpy_carried(rows, cols, fixed, missed, inside, guide))
+    edge, decay = np.float32(len(guide) * GUIDE_EDGE**2), np.float32(BORDER_KAPPA**2)
+    missed, guide = np.ascontiguousarray(missed), np.ascontiguousarray(guide)
+    values = loops.compiled_carried(rows, cols, fixed, missed, inside, guide, edge, decay, BORDER_STEPS)
+    return Border(rows, cols, values)
+
+
+def numpy_carried(
+    rows: npt.NDArray[np.int32], cols: npt.NDArray[np.int32], fixed: Mask, missed: Image, inside: Mask, guide: Image
+) -> Image:
+    """(p, B) correction of pixels after all steps.
+
+    Args:
+        rows: (p,) rows of the pixels, in row-major order.
+        cols: (p,) columns.
+        fixed: (p,), those that keep their value.
+        missed: (n, B) values of these.
+        inside: (H, W), pixels that are no wall.
+        guide: (C, H, W).
+    """
     count = len(rows)
-    width = near.shape[1] + 2
+    width = inside.shape[1] + 2
     here = (rows + 1) * np.int32(width) + (cols + 1)
-    number = np.full((near.shape[0] + 2) * width, -1, np.int32)
+    number = np.full((inside.shape[0] + 2) * width, -1, np.int32)
     number[here] = np.arange(count, dtype=np.int32)
     open_to = np.pad(inside, 1).ravel()
     sight = np.pad(guide, [(0, 0), (1, 1), (1, 1)]).reshape(len(guide), -1)
-    fixed = ring[rows, cols]
     degree, neighbours = np.zeros(count, np.float32), np.zeros(count, np.float32)
     origins, ends, flows = [], [], []
     for shift in (-width, -1, 1, width):
@@ -122,7 +145,7 @@ def border_correction(missed: Image, ring: Mask, wanted: Mask, guide: Image) -> 
     values[kept] = missed
     for _ in range(BORDER_STEPS):
         values = step @ values
-    return Border(rows, cols, values)
+    return values
 
 
 def sample_border(

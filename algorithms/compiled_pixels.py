@@ -9,6 +9,7 @@ from algorithms.compiling import compiled, read_only
 
 _FILL = 3 * [read_only(types.float32, 2)]
 _tuple: Any = types.Tuple
+_TOGETHER = 256
 
 
 @compiled(
@@ -64,11 +65,20 @@ def compiled_sample_pixels(values, valid, rows, cols, factor, top, left, height,
     """See `algorithms.pixels.numpy_sample_pixels`."""
     found = np.zeros((values.shape[0], len(rows)), np.float32)
     known = np.empty(len(rows), np.bool_)
-    for p in range(len(rows)):
-        row, col = int(np.floor(rows[p] * factor)), int(np.floor(cols[p] * factor))
-        i, j = min(max(row, 0), height - 1) - top, min(max(col, 0), width - 1) - left
-        known[p] = valid[i, j] and 0 <= row < height and 0 <= col < width
-        if valid[i, j]:
-            for b in range(values.shape[0]):
-                found[b, p] = values[b, i, j]
+    stored, there, size = values.reshape(-1), valid.reshape(-1), valid.size
+    at = np.empty(_TOGETHER, np.int64)
+    # Places first, so that processors work on several points at once.
+    for first in range(0, len(rows), _TOGETHER):
+        count = min(_TOGETHER, len(rows) - first)
+        for k in range(count):
+            row, col = int(np.floor(rows[first + k] * factor)), int(np.floor(cols[first + k] * factor))
+            i, j = min(max(row, 0), height - 1) - top, min(max(col, 0), width - 1) - left
+            place = i * valid.shape[1] + j
+            has = there[np.uint64(place)]
+            known[first + k] = has and 0 <= row < height and 0 <= col < width
+            at[k] = place if has else -1
+        for b in range(values.shape[0]):
+            for k in range(count):
+                if at[k] >= 0:
+                    found[b, first + k] = stored[np.uint64(b * size + at[k])]
     return found, known

@@ -25,17 +25,18 @@ _FLOATS = types.float64[::1]
     )
 )
 def compiled_place_pixels(node_rows, node_cols, numbers, source, data, shown, at, rows, cols):  # type: ignore[no-untyped-def]
-    """See `algorithms.placing.numpy_place_pixels`; fills `at`, `rows` and `cols` as far as there are pixels to fill."""
+    """See `algorithms.placing.numpy_place_pixels`; `at`, `rows` and `cols` have room for all pixels and one more."""
     spacing, height, width, factor, first_row, first_col, cell_rows, cell_cols, pooled, full = numbers
     count = unsure = 0
     under = np.empty((height, width), np.uint8)
     nodes = node_rows.shape[1]
     across_rows, across_cols = np.empty(nodes, np.float64), np.empty(nodes, np.float64)
-    low, weight = np.empty(width, np.int64), np.empty(width, np.float64)
+    weight = np.empty(width, np.float64)
     for j in range(width):
         place = (j + 0.5) / spacing
-        low[j] = min(int(place), nodes - 2)
-        weight[j] = place - low[j]
+        weight[j] = place - min(int(place), nodes - 2)
+    row_at, col_at = np.empty(width, np.float64), np.empty(width, np.float64)
+    cell, sources, amounts = np.empty(width, np.int64), source.reshape(-1), data.reshape(-1)
     scale = STEPS_PER_CELL / factor
     above, before = EDGE_CELLS - first_row, EDGE_CELLS - first_col
     for i in range(height):
@@ -45,20 +46,25 @@ def compiled_place_pixels(node_rows, node_cols, numbers, source, data, shown, at
         for k in range(nodes):
             across_rows[k] = node_rows[top, k] + (node_rows[top + 1, k] - node_rows[top, k]) * down
             across_cols[k] = node_cols[top, k] + (node_cols[top + 1, k] - node_cols[top, k]) * down
+        # Node by node, so that processors work on several pixels at once.
+        for k in range(nodes - 1):
+            first_pixel = min(k * spacing, width)
+            last_pixel = min(first_pixel + spacing, width) if k < nodes - 2 else width
+            row, row_step = across_rows[k], across_rows[k + 1] - across_rows[k]
+            col, col_step = across_cols[k], across_cols[k + 1] - across_cols[k]
+            for j in range(first_pixel, last_pixel):
+                row_at[j] = np.rint((row + row_step * weight[j]) * scale) / STEPS_PER_CELL
+                col_at[j] = np.rint((col + col_step * weight[j]) * scale) / STEPS_PER_CELL
         for j in range(width):
-            k = low[j]
-            row = np.rint((across_rows[k] + (across_rows[k + 1] - across_rows[k]) * weight[j]) * scale) / STEPS_PER_CELL
-            col = np.rint((across_cols[k] + (across_cols[k + 1] - across_cols[k]) * weight[j]) * scale) / STEPS_PER_CELL
-            y, x = row + above, col + before
-            found, has_all = UNFILLED, False
-            if 0 <= y < cell_rows and 0 <= x < cell_cols:
-                square_row, square_col = int(y) >> pooled, int(x) >> pooled
-                found = source[square_row, square_col]
-                has_all = data.size == 0 or data[square_row, square_col] >= full
-            under[i, j] = found
-            if data.size and shown[i, j] and not has_all:
-                unsure += 1
-            if found not in (0, UNFILLED):
-                at[count], rows[count], cols[count] = i * width + j, row, col
-                count += 1
+            y, x = row_at[j] + above, col_at[j] + before
+            inside = 0 <= y < cell_rows and 0 <= x < cell_cols
+            cell[j] = (int(y) >> pooled) * source.shape[1] + (int(x) >> pooled) if inside else -1
+        for j in range(width):
+            under[i, j] = sources[np.uint64(cell[j])] if cell[j] >= 0 else UNFILLED
+        if data.size:
+            for j in range(width):
+                unsure += shown[i, j] and (cell[j] < 0 or amounts[np.uint64(cell[j])] < full)
+        for j in range(width):  # without branches: what is not to be filled is overwritten
+            at[count], rows[count], cols[count] = i * width + j, row_at[j], col_at[j]
+            count += under[i, j] != 0 and under[i, j] != UNFILLED
     return under, count, unsure

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from numba import types
 
 from algorithms.compiling import compiled, read_only
@@ -31,8 +32,8 @@ def compiled_taken_extent(rows, cols, height, width, only, some):  # type: ignor
 @compiled(
     *(
         types.void(
-            kind[:, ::1],
-            read_only(kind, 2),
+            kind[:, :, ::1],
+            read_only(kind, 3),
             *_PLACES,
             types.int64,
             types.int64,
@@ -42,11 +43,18 @@ def compiled_taken_extent(rows, cols, height, width, only, some):  # type: ignor
         for kind in (types.uint8, types.uint16, types.uint32, types.uint64)
     )
 )
-def compiled_take_pixels(values, band, rows, cols, top, left, only, some):  # type: ignore[no-untyped-def]
-    """See `algorithms.taking.numpy_take_pixels`; some: whether `only` counts."""
-    height, width = band.shape
+def compiled_take_pixels(values, bands, rows, cols, top, left, only, some):  # type: ignore[no-untyped-def]
+    """See `algorithms.taking.numpy_take_pixels`, of several bands; some: whether `only` counts."""
+    count, height, width = bands.shape
+    stored, size = bands.reshape(-1), height * width
+    at = np.empty(rows.shape[1], np.int64)
+    # Row by row, places first, so that processors work on several pixels at once.
     for i in range(rows.shape[0]):
         for j in range(rows.shape[1]):
             row, col = rows[i, j] - top, cols[i, j] - left
-            if 0 <= row < height and 0 <= col < width and (not some or only[i, j]):
-                values[i, j] = band[row, col]
+            inside = 0 <= row < height and 0 <= col < width and (not some or only[i, j])
+            at[j] = row * width + col if inside else -1
+        for b in range(count):
+            for j in range(rows.shape[1]):
+                if at[j] >= 0:
+                    values[b, i, j] = stored[np.uint64(b * size + at[j])]

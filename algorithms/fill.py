@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from algorithms.adjust import estimate_target
+from algorithms.adjust import Estimate, estimate_target
 from algorithms.cells import bilinear
 from algorithms.masks import dilate
 from algorithms.moments import WindowSums
@@ -72,6 +72,14 @@ class Ground:
     wanted: Mask
     """(h, w), cells to fill."""
 
+    @property
+    def border(self) -> Mask:
+        """(h, w), cells at which the residual is known.
+
+        Where the replacement is cloud or missing there is no estimate, hence no residual to carry inwards either.
+        """
+        return self.known & self.usable
+
 
 @dataclass(frozen=True, slots=True)
 class FillFields:
@@ -118,16 +126,26 @@ def fill_fields(
         options: the user's choice.
         factor: native pixels per cell.
     """
-    target, replacement, wanted = ground.target, ground.replacement, ground.wanted
-    # Where the replacement is cloud or missing there is no estimate, hence no residual to carry inwards either.
-    border = ground.known & ground.usable
-    estimate = estimate_target(
-        replacement,
+    estimate = estimate_ground(ground, windows, scene, adjustment=options.adjustment)
+    return finished_fields(ground, estimate, scene, options=options, factor=factor)
+
+
+def estimate_ground(ground: Ground, windows: WindowSums, scene: SceneFit, *, adjustment: str) -> Estimate:
+    """The part of `fill_fields` that looks at windows: of every cell on its own, whatever the region."""
+    return estimate_target(
+        ground.replacement,
         windows,
         scene,
-        adjustment=options.adjustment,
-        needed=~border | dilate(wanted, 1),  # elsewhere the target stands
+        adjustment=adjustment,
+        needed=~ground.border | dilate(ground.wanted, 1),  # elsewhere the target stands
     )
+
+
+def finished_fields(
+    ground: Ground, estimate: Estimate, scene: SceneFit, *, options: FillOptions, factor: int
+) -> FillFields:
+    """The rest of `fill_fields`: what is left at the mask's border of a region fades into the estimate."""
+    target, replacement, wanted, border = ground.target, ground.replacement, ground.wanted, ground.border
     value = estimate.value
     if options.residual:
         value = value + screened_membrane(
@@ -202,6 +220,8 @@ __all__ = [
     "FillOptions",
     "Ground",
     "apply_fields",
+    "estimate_ground",
     "fill_fields",
+    "finished_fields",
     "padded",
 ]

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, Final, Literal
 
 COMPILED_MODULES: Final = (
+    "algorithms.compiled_border",
     "algorithms.compiled_sampling",
     "algorithms.compiled_pixels",
     "algorithms.compiled_placing",

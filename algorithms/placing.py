@@ -72,7 +72,8 @@ def place_pixels(
     if (loops := compiled_loops().loops) is None:
         return numpy_place_pixels(nodes, spacing, shape, factor, cells, shown)
     data = np.zeros((0, 0), np.uint8) if cells.data is None else np.ascontiguousarray(cells.data)
-    at, rows, cols = np.empty(shape[0] * shape[1], np.int64), *(np.empty(shape[0] * shape[1]) for _ in range(2))
+    room = shape[0] * shape[1] + 1
+    at, rows, cols = np.empty(room, np.int64), np.empty(room), np.empty(room)
     source, count, unsure = loops.compiled_place_pixels(
         *map(np.ascontiguousarray, nodes),
         (spacing, *shape, factor, *cells.origin, *cells.shape, cells.pooled, cells.full),

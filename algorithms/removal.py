@@ -6,6 +6,7 @@ The only module of `algorithms` that imports pydantic, rio-tiler and TiTiler.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attr
@@ -72,7 +73,12 @@ class CloudAlgorithm(_Declared):
     @property
     def options(self) -> CloudOptions:
         """The options as a value without TiTiler."""
-        return CloudOptions(**{name: getattr(self, name) for name in OPTIONS})
+        return _options(*(getattr(self, name) for name in OPTIONS))
+
+
+@lru_cache(maxsize=256)
+def _options(*values: Any) -> CloudOptions:
+    return CloudOptions(**dict(zip(OPTIONS, values, strict=True)))
 
 
 class CloudRemoval(CloudAlgorithm):

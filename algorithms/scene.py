@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from algorithms.bend import LEAST_NOISE, RIDGE, TUKEY, Bend, fit_bend
+from algorithms.products import combined, median, product
 
 Floats = npt.NDArray[np.float64]
 
@@ -24,8 +25,9 @@ SAMPLE_CELLS: Final = 60_000
 """Cells used at most; a regular sub-sample beyond."""
 FEW_BEND: Final = 200
 """Clear cells from which on the relation may bend."""
-CHUNK_CELLS: Final = 1 << 13
-"""Cells whose kernels are held at once: 2 MB, so that they stay in the processor's cache."""
+PRODUCT_CELLS: Final = 1 << 10
+"""Cells whose kernels are made at once: always so many, or the bits of a cell would depend on those around it, for
+products of other sizes add up in another order."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +74,16 @@ class SceneFit:
         """G, (B, H, W), from standardised (J, H, W) replacement bands."""
         flat = z.reshape(len(z), -1)
         out = np.empty((len(self.level), flat.shape[1]), np.float32)
-        slope, level = self.slope.astype(np.float32), self.level.astype(np.float32)[:, None]
-        for start in range(0, flat.shape[1], CHUNK_CELLS):
-            part = slice(start, start + CHUNK_CELLS)
-            out[:, part] = level
-            for column, band in zip(slope.T, flat[:, part], strict=True):
-                out[:, part] += column[:, None] * band
-            if self.bend is not None:
-                out[:, part] += (self.bend.kernels(flat[:, part]) @ self.bend.weights.T.astype(np.float32)).T
+        out[:] = self.level.astype(np.float32)[:, None]
+        for column, band in zip(self.slope.T.astype(np.float32), flat, strict=True):
+            out += column[:, None] * band
+        if self.bend is not None:
+            weights, cells = self.bend.weights.T.astype(np.float32), np.zeros((len(z), PRODUCT_CELLS), np.float32)
+            for start in range(0, flat.shape[1], PRODUCT_CELLS):
+                some = flat[:, start : start + PRODUCT_CELLS]
+                count = some.shape[1]
+                cells[:, :count] = some
+                out[:, start : start + count] += (self.bend.kernels(cells) @ weights)[:count].T
         return out.reshape(len(out), *z.shape[1:])
 
 
@@ -132,12 +136,12 @@ def fit_scene(
     coefficients, weight, scale = _robust_line(x, y, matched, penalty)
     if bends and n >= FEW_BEND:
         # Fitted to what the line leaves, so that a straight relation stays straight; then the line again with it.
-        bend = fit_bend(x, y - np.einsum("ib,in->bn", coefficients, x), spread)
+        bend = fit_bend(x, y - combined(coefficients, x), spread)
         rest = y - ((bend.weights / spread[:, None]) @ bend.kernels(z.astype(np.float32)).T)
         coefficients, weight, scale = _robust_line(x, rest, matched, penalty)
 
     # Ground that changed is part of what a fill has to expect; cloud that the mask missed is not.
-    left = (y if bend is None else rest) - np.einsum("ib,in->bn", coefficients, x)
+    left = (y if bend is None else rest) - combined(coefficients, x)
     limit = MISFIT_LIMIT * scale[:, None]
     misfit = np.sqrt(np.mean(np.clip(left, -limit, limit) ** 2, axis=1))
 
@@ -175,15 +179,17 @@ def _robust_line(x: Floats, y: Floats, matched: Floats, penalty: Floats) -> tupl
     Returns:
         (1 + J, B) coefficients, (n,) weights of the cells, (B,) robust standard deviation of what is left.
     """
-    weight = np.ones(x.shape[1])
+    coefficients, weight = matched, np.ones(x.shape[1])
+    both = np.concatenate([x, y])
     for _ in range(ITERATIONS):
-        normal = np.einsum("in,jn->ij", x * weight, x)
-        moment = np.einsum("in,bn->ib", x * weight, y)
+        sums = product(x * weight, both)
+        normal, moment = sums[:, : len(x)], sums[:, len(x) :]
         ridge = np.full(len(penalty), RIDGE * weight.sum())
         ridge[0] = 0.0
-        coefficients = np.linalg.solve(normal + np.diag(penalty + ridge), moment + penalty[:, None] * matched)
-        residual = y - np.einsum("ib,in->bn", coefficients, x)
-        scale = np.maximum(1.4826 * np.median(np.abs(residual), axis=1), LEAST_NOISE)
+        shrunk = normal + np.diag(penalty + ridge), moment + penalty[:, None] * matched
+        coefficients = np.asarray(np.linalg.solve(*shrunk), np.float64)
+        residual = y - combined(coefficients, x)
+        scale = np.maximum(1.4826 * median(np.abs(residual)), LEAST_NOISE)
         size = np.sqrt(np.mean((residual / scale[:, None]) ** 2, axis=0))
         weight = np.clip(1 - (size / TUKEY) ** 2, 0, None) ** 2
     return coefficients, weight, scale

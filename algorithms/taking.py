@@ -70,14 +70,28 @@ def take_pixels(
     """
     loops = compiled_loops().loops
     plain = _BY_SIZE.get(result.dtype.itemsize)
-    for values, band in zip(result, bands, strict=True):
-        if loops is None or plain is None or band.dtype != result.dtype or not values.flags.c_contiguous:
+    compiled = loops is not None and plain is not None and result.flags.c_contiguous
+    if not compiled or any(band.dtype != result.dtype for band in bands):
+        for values, band in zip(result, bands, strict=True):
             numpy_take_pixels(values, band, rows, cols, extent, only)
-        else:
-            stored = np.ascontiguousarray(band).view(plain)
-            loops.compiled_take_pixels(
-                values.view(plain), stored, rows, cols, extent[0], extent[2], _given(only), only is not None
-            )
+        return
+    # Bands of one array together, those of several one by one.
+    parts = (
+        [(result, bands)]
+        if isinstance(bands, np.ndarray)
+        else [(result[k : k + 1], b[None]) for k, b in enumerate(bands)]
+    )
+    for values, stored in parts:
+        loops.compiled_take_pixels(
+            values.view(plain),
+            np.ascontiguousarray(stored).view(plain),
+            rows,
+            cols,
+            extent[0],
+            extent[2],
+            _given(only),
+            only is not None,
+        )
 
 
 def numpy_take_pixels(

@@ -10,6 +10,7 @@ from algorithms.errors import ParameterError
 from server.errors import SourceMissingError
 from server.raster.sources import Sources
 from server.scenes.acquisition import Acquisition
+from server.scenes.paging import PageRequest
 from server.scenes.scene import Scene
 from server.scenes.search import LeftOut, SearchPage, read_page, search_address, search_periods, search_query
 from server.scenes.walk import PAGE_BYTES, Halt, SearchDeadline, walk_pages
@@ -126,7 +127,7 @@ def search_candidates(sources: Sources, wanted: SearchTarget) -> SearchResult:
     for collection in wanted.collections:
         found = SearchResult(collection)
         for first in _first_pages(wanted, address, found):
-            _read_pages(sources, first, found, deadline)
+            _read_pages(sources, PageRequest(first), found, deadline)
         if found.scenes or (found.items and collection == wanted.collections[-1]):
             return found
     raise SourceMissingError(
@@ -147,7 +148,7 @@ def _first_pages(wanted: SearchTarget, address: str, found: SearchResult) -> Ite
         yield search_query(address, collection=found.collection, box=box, period=period)
 
 
-def _read_pages(sources: Sources, first: str, found: SearchResult, deadline: SearchDeadline) -> None:
+def _read_pages(sources: Sources, first: PageRequest, found: SearchResult, deadline: SearchDeadline) -> None:
     """Read a search page by page, as far as the limits go."""
     known = {*found.scenes, *(item.id for item in found.left_out)}
 
@@ -155,10 +156,10 @@ def _read_pages(sources: Sources, first: str, found: SearchResult, deadline: Sea
         check_wanted()
         deadline.check()
 
-    def read(address: str) -> SearchPage:
-        answer = sources.answer(address, most_bytes=PAGE_BYTES)
+    def read(asked: PageRequest) -> SearchPage:
+        answer = sources.answer(asked.address, most_bytes=PAGE_BYTES, body=asked.body)
         room = MOST_ITEMS - found.items
-        return read_page(answer.data, answer.where, collection=found.collection, most=room, go_on=go_on)
+        return read_page(answer.data, answer.where, asked, collection=found.collection, most=room, go_on=go_on)
 
     def halted(halt: Halt) -> None:
         circle = "the API's pages lead in a circle; what they have was looked at"

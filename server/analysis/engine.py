@@ -30,7 +30,7 @@ from server.work.shared import SharedCache
 from server.work.trace import stage
 
 RASTER_SHARE: Final = 1 / 3
-"""Share of the caches' memory for what is read from the rasters."""
+"""Share of the caches' memory for what is read from the rasters, besides what the other leaves free."""
 CHUNK_BLOCKS: Final = 8
 """Blocks per worker that a large image prepares at a time, so that what they share is still in the cache."""
 GROUP_BLOCKS: Final = (2, 4)
@@ -65,11 +65,11 @@ class Analysis:
         self.shared: Final = shared
         """Where other processes find what this one computes."""
         self._cache = TileCache(cache_bytes - raster_bytes, name="computed", shared=shared)
-        raster_cache = TileCache(raster_bytes, name="rasters")
+        raster_cache = TileCache(raster_bytes, name="rasters", lender=self._cache)
         self._caches = (self._cache, raster_cache)
         self._threads = threads
         self._pool = FairPool(threads)
-        # Cells are many and quick to read again: they must not drive out what took inference.
+        # Cells are many and quick to read again: they must not drive out what took inference, but use what it leaves.
         self.rasters = RasterCache(sources, raster_cache)
         self.marked: Final = MarkedMasks(sources)
         """What users' masks mark."""
@@ -204,8 +204,8 @@ class Analysis:
     def groups(self, plane: Plane, numbers: list[BlockNumber]) -> None:
         """Compute the fills of blocks, and of those around them, in groups of `GROUP_BLOCKS`, and keep them.
 
-        For a whole scene this saves most of what blocks read around themselves. The values are those of single blocks
-        but for what a residual has left where it ends, see docs/export.md.
+        For a whole scene this saves most of what blocks read around themselves. The values are those of single blocks,
+        bit for bit.
         """
         rows, cols = GROUP_BLOCKS
         wanted = sorted({(i // rows * rows, j // cols * cols) for i, j in numbers if not self._kept(plane, (i, j), 0)})
@@ -214,7 +214,10 @@ class Analysis:
         self._pool.run([partial(self._group, plane, core) for core in cores])
 
     def _group(self, plane: Plane, core: Box) -> None:
-        filled = self._filling.fill(DirectPairs(plane, self.pairs), core)
+        source = self._filling.grouped(DirectPairs(plane, self.pairs), core)
+
+        def compute(box: Box) -> BlockFill:
+            return self._filling.block(plane, self._filling.fill(source, box), box)
+
         for number in plane.blocks(core):
-            block = partial(self._filling.block, plane, filled, plane.block(number))
-            self._cache.get(FillKey(plane, number, 0), block)
+            self._cache.get(FillKey(plane, number, 0), partial(compute, plane.block(number)))

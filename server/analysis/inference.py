@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import product
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from server.analysis.keys import BlendedKey, WindowKey
 from server.analysis.plane import LayerClouds
 from server.analysis.sampled import plots
 from server.raster.announcing import announce
-from server.raster.cache import RasterCache
+from server.raster.cache import CellReads, CellsKey, RasterCache
 from server.raster.dataset import Dataset
 from server.raster.grid import COARSEST_METRES, BlockNumber, Box, Grid, coarse_grid, ground_resolution
 from server.raster.layer import Layer
@@ -129,8 +129,13 @@ class Inference:
 
 WantedCells = tuple[Inference, Box]
 """What the network shall look at, inside the scene."""
-WindowLooked = Callable[[Inference, Box], Iterable[WantedCells]]
-"""Takes note of a window that was looked at; gives what is to be looked at, too."""
+
+
+class WindowLooked(Protocol):
+    """Takes note of a window; gives what is to be looked at, too."""
+
+    def __call__(self, inference: Inference, cells: Box, *, known: bool) -> Iterable[WantedCells]:
+        """Note the cells of one that is about to be looked at, or whose probabilities are `known`."""
 
 
 class Inferences:
@@ -165,43 +170,61 @@ class Inferences:
 
         return self._cache.get(inference.key(look), compute)
 
-    def prefetch(self, wanted: Iterable[WantedCells], *, looked: WindowLooked | None = None) -> None:
+    def prefetch(
+        self, wanted: Iterable[WantedCells], *, looked: WindowLooked | None = None, reads: CellReads | None = None
+    ) -> None:
         """Run the networks on everything that the boxes inside the scene need, side by side.
 
         Args:
             wanted: the boxes.
-            looked: called with the cells of every window that is there now and was not before; it may want more.
+            looked: called with the cells of every window that is looked at, before and after; it may want more.
+            reads: what reads further cells, next to the last looks.
         """
-        queued: set[WindowKey] = set()
+        queued: set[WindowKey | CellsKey] = set()
         lock = threading.Lock()
 
-        def jobs(wanted: Iterable[WantedCells]) -> list[Callable[[], None]]:
+        def jobs(wanted: Iterable[WantedCells]) -> list[Callable[[], object]]:
             missing: dict[WindowKey, tuple[Inference, InferencePlace]] = {}
             for inference, box in wanted:
                 missing |= {inference.key(look): (inference, look) for look in self.missing(inference, box)}
             self._cache.load(missing)
+            found: list[Callable[[], object]] = []
             # Glances first, and what they decide last, so that nothing waits for them.
             glances = self._glances(each for key, each in missing.items() if not self._cache.peek(key))
             self._cache.load(glances)
             missing = glances | dict(sorted(missing.items(), key=lambda item: item[1][0].glanced))
             with lock:
-                missing = {
-                    key: each for key, each in missing.items() if key not in queued and not self._cache.peek(key)
-                }
+                missing = {key: each for key, each in missing.items() if not (key in queued or self._cache.peek(key))}
                 queued.update(missing)
+                for inference, look in missing.values():
+                    # Before the look, so that no worker waits for a block that another is at.
+                    if not inference.glanced:
+                        found += new(self._reads(inference, look))
+                    found.append(partial(run, inference, look))
             self._announce(each for each in missing.values() if not each[0].glanced)
-            return [partial(run, inference, look) for inference, look in missing.values()]
+            return found
+
+        def new(reads: CellReads) -> list[Callable[[], object]]:
+            found = [read for key, read in reads.items() if key not in queued]
+            queued.update(reads)
+            return found
 
         def run(inference: Inference, look: InferencePlace) -> None:
+            noted = looked if inference.plot is None else None
+            if noted is not None:
+                self._pool.add(jobs(noted(inference, *inference.cells(look), known=False)))
             self._look(inference, look)
-            if (
-                looked is not None
-                and inference.plot is None
-                and (more := jobs(looked(inference, inference.cells(look)[0])))
-            ):
-                self._pool.add(more)
+            if noted is not None:
+                self._pool.add(jobs(noted(inference, *inference.cells(look), known=True)))
 
-        self._pool.run(jobs(wanted))
+        looks = jobs(wanted)
+        self._pool.run([*looks, *new(reads or {})])
+
+    def _reads(self, inference: Inference, look: InferencePlace) -> CellReads:
+        """What reads the cells of a look."""
+        boxes = inference.cells(look)
+        reads = [self._rasters.cell_reads(inference.layer, inference.grid, box) for box in boxes]
+        return {key: read for each in reads for key, read in each.items()}
 
     def _glances(
         self, wanted: Iterable[tuple[Inference, InferencePlace]]

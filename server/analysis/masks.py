@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from server.analysis.inference import Inference, Inferences, WantedCells, cell_m
 from server.analysis.keys import UserMaskKey
 from server.analysis.plane import LayerClouds, Plane
 from server.analysis.task import CloudSource
-from server.raster.cache import RasterCache
+from server.raster.cache import CellReads, RasterCache
 from server.raster.classes import read_classes
 from server.raster.dataset import Dataset
 from server.raster.grid import BLOCK_CELLS, BlockNumber, Box, Grid, fine_grid
@@ -34,8 +34,15 @@ its false alarms stay below; the inside of real clouds reaches 0.99."""
 Scalar = TypeVar("Scalar", bound=np.generic)
 WantedClouds = tuple[LayerClouds, Box]
 """Clouds to be found over a box."""
-CellsSeen = Callable[[Box], Iterable[WantedClouds]]
-"""Takes note of cells whose mask is known; gives what is wanted on account of it."""
+
+
+class CellsSeen(Protocol):
+    """Takes note of cells; gives what is wanted on account of them."""
+
+    def __call__(self, cells: Box, *, known: bool) -> Iterable[WantedClouds]:
+        """Note cells that were read, or whose mask is `known`."""
+
+
 AROUND_CELLS: Final = 2
 """Radius in cells of the surroundings the mean is taken over."""
 
@@ -88,13 +95,19 @@ class Masks:
         self._cache = cache
         self._inferences = Inferences(rasters, cache, pool)
 
-    def prefetch(self, wanted: Iterable[WantedClouds], *, seen: tuple[LayerClouds, CellsSeen] | None = None) -> None:
+    def prefetch(
+        self,
+        wanted: Iterable[WantedClouds],
+        *,
+        seen: tuple[LayerClouds, CellsSeen] | None = None,
+        reads: CellReads | None = None,
+    ) -> None:
         """Run the networks on all that the boxes need, side by side; tiles then find it in the cache.
 
         Args:
             wanted: the boxes.
-            seen: clouds on the network's level, and what is called, in the job that finds them, with cells whose mask
-                is known from now on.
+            seen: clouds on the network's level, and what takes note of every window of theirs that is looked at.
+            reads: what reads further cells, next to the last looks.
         """
 
         def placed(wanted: Iterable[WantedClouds]) -> Iterator[WantedCells]:
@@ -102,13 +115,16 @@ class Masks:
                 if (inference := Inference.of(clouds)) is not None:
                     yield inference, box.clip(clouds.grid.shape)
 
-        def looked(inference: Inference, cells: Box) -> Iterator[WantedCells]:
-            inner = cells.pad(STRIDE - INPUT_CELLS)  # its neighbours see the rest, too
-            if seen is not None and inference == watched and min(inner.shape) > 0 and self.inferred([(seen[0], inner)]):
-                yield from placed(seen[1](inner))
+        def looked(inference: Inference, cells: Box, *, known: bool) -> Iterator[WantedCells]:
+            # What lies beyond is in its neighbours, too.
+            inner = cells.pad(STRIDE - INPUT_CELLS) if known else cells
+            if seen is None or inference != watched or min(inner.shape) <= 0:
+                return
+            if not known or self.inferred([(seen[0], inner)]):
+                yield from placed(seen[1](inner, known=known))
 
         watched = None if seen is None else Inference.of(seen[0])
-        self._inferences.prefetch(placed(wanted), looked=None if watched is None else looked)
+        self._inferences.prefetch(placed(wanted), looked=None if watched is None else looked, reads=reads)
 
     def inferred(self, wanted: Iterable[tuple[LayerClouds, Box]]) -> bool:
         """Whether boxes inside the scene take no inference that is not cached."""

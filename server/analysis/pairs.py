@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,13 @@ from server.analysis.plane import LayerClouds, Plane
 from server.analysis.refinement import Refinement
 from server.analysis.sampled import SampleView, patch_views, sample_views
 from server.analysis.task import ReplacementIndex
-from server.raster.cache import RasterCache
+from server.raster.cache import CellReads, RasterCache
 from server.raster.grid import Box
 from server.work.cache import TileCache
 from server.work.pool import FairPool
+
+READ_AHEAD_BLOCKS: Final = 64
+"""Most blocks of cells that are read before they are needed: 100 MB with six bands and their pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +128,25 @@ class Pairs:
         )
 
     def prefetch(self, plane: Plane, k: ReplacementIndex, boxes: list[Box]) -> None:
-        """Run the networks on all that `pair` takes over boxes, for all dates at once."""
+        """Run the networks on all that `pair` takes over boxes, for all dates at once, and read some of the cells."""
         level = plane.masks
         wide = [plane.mask_cells(box).pad(level.buffer) for box in boxes]
         others = [level.replacement_clouds(member) for member in level.task.members(k)]
         if level.task.refine:
-            self._refinement.prefetch(level, wide, others=product(others, wide))
+            self._refinement.prefetch(level, wide, others=product(others, wide), reads=self._reads(plane, k, boxes))
         else:
-            self._masks.prefetch(product((level.target_clouds, *others), wide))
+            clouds = product((level.target_clouds, *others), wide)
+            self._masks.prefetch(clouds, reads=self._reads(plane, k, boxes))
+
+    def _reads(self, plane: Plane, k: ReplacementIndex, boxes: list[Box]) -> CellReads:
+        """What reads the cells of both dates over a few boxes; of a large view they would not stay in the cache."""
+        level = replace(plane.masks, plot=None)
+        known = [m for m in plane.task.members(k) if not level.moved or self._cache.peek(ShiftKey.of(level, m))]
+        layers = [(plane.target, NO_SHIFT), *((plane.replacement(m), self.shift(plane, m)) for m in known)]
+        reads: CellReads = {}
+        for (layer, shift), box in product(layers, boxes):
+            reads |= self._rasters.cell_reads(layer, plane.grid, box.clip(plane.shape), shift)
+        return reads if len(reads) <= READ_AHEAD_BLOCKS else {}
 
     def _prefetch(self, k: ReplacementIndex, views: list[SampleView]) -> None:
         """The same for a scene's sample."""
@@ -204,6 +218,8 @@ class Pairs:
         def compute() -> SceneFit:
             views = sample_views(whole)
             self._prefetch(k, views)
+            for member in whole.task.members(k):
+                self.shift(whole, member)  # here, or one worker after the other would wait for it
             pairs = self._pool.run([partial(self.pair, view, k, box) for view, box in views])
             parts = [(pair.target.values, pair.other.values, pair.clear) for pair in pairs]
             target, other, clear = (in_a_row(each) for each in zip(*parts, strict=True))

@@ -21,7 +21,7 @@ from server.analysis.masks import Masks, MaskTile, WantedClouds, join_blocks
 from server.analysis.plane import Plane
 from server.analysis.sampled import sample_views
 from server.analysis.task import ReplacementIndex
-from server.raster.cache import RasterCache
+from server.raster.cache import CellReads, RasterCache
 from server.raster.grid import BLOCK_CELLS, BlockNumber, Box
 from server.work.cache import TileCache
 from server.work.pool import FairPool
@@ -70,8 +70,17 @@ class Refinement:
     def _joined(self, plane: Plane, box: Box) -> MaskTile:
         return join_blocks(box, lambda n: (plane.grid.block(n), self._block(plane, n)))
 
-    def prefetch(self, plane: Plane, boxes: list[Box], *, others: Iterable[WantedClouds] = ()) -> None:
-        """Infer all that refining the boxes needs, and other clouds with it, and fit the scene stage it rests on."""
+    def prefetch(
+        self, plane: Plane, boxes: list[Box], *, others: Iterable[WantedClouds] = (), reads: CellReads | None = None
+    ) -> None:
+        """Infer all that refining the boxes needs, and fit the scene stage it rests on.
+
+        Args:
+            plane: what is analysed.
+            boxes: what will be refined.
+            others: clouds that are wanted, too.
+            reads: what reads further cells, next to the last inferences.
+        """
         waiting = [box.pad(plane.refinement_reach).clip(plane.shape) for box in boxes if not self._kept(plane, box)]
         # Fitted here rather than by whichever worker comes first, while the others stand and wait; they infer.
         fits: list[Callable[[], object]] = [partial(self._first_fit, plane, k) for k in plane.helpers]
@@ -86,15 +95,16 @@ class Refinement:
                 first, fits[:] = (fits[:], []) if found else ([], fits)
             return first, [(plane.replacement_clouds(k), box.pad(FIT_BUFFER)) for k in plane.helpers for box in found]
 
-        def seen(cells: Box) -> list[WantedClouds]:
+        def seen(cells: Box, *, known: bool) -> list[WantedClouds]:
             """Cloud in one window is enough: nobody waits for the others before the other dates are looked at."""
             inside = {box: at for box in tuple(waiting) if (at := box.intersection(cells)).area}
-            first, helpers = claimed(lambda box: box in inside and self._doubtful(plane, inside[box]))
+            doubtful = self._doubtful if known else self._bright
+            first, helpers = claimed(lambda box: box in inside and doubtful(plane, inside[box]))
             self._pool.add(first)
             return helpers
 
         target = plane.target_clouds
-        self._masks.prefetch([*((target, box) for box in waiting), *others], seen=(target, seen))
+        self._masks.prefetch([*((target, box) for box in waiting), *others], seen=(target, seen), reads=reads)
         first, helpers = claimed(partial(self._doubtful, plane))
         first.append(partial(self._masks.prefetch, helpers))
         self._pool.run(first)
@@ -111,6 +121,10 @@ class Refinement:
         seen = self._masks.tile(plane.target_clouds, box)
         if (seen.probabilities >= LIKELY * 255).any() or ((seen.classes != CLEAR) & (seen.classes != NODATA)).any():
             return True
+        return self._bright(plane, box)
+
+    def _bright(self, plane: Plane, box: Box) -> bool:
+        """Whether something in a box is as bright as cloud."""
         cells = self._rasters.cells(plane.target, plane.grid, box)
         bright = bright_as_cloud(_reflectance(plane, cells.values), plane.target.dataset.names)
         return bool((bright & cells.full).any())
@@ -133,7 +147,11 @@ class Refinement:
             part = box.intersection(block)
             return part, self._refined(plane, part)
 
-        return join_blocks(box, fetch)
+        numbers = [n for n in box.blocks(BLOCK_CELLS) if not self._cache.peek(RefinedKey.of(plane, n))]
+        if len(numbers) < 2:
+            return join_blocks(box, fetch)
+        made = dict(zip(numbers, self._pool.run([partial(fetch, n) for n in numbers]), strict=True))
+        return join_blocks(box, lambda n: made[n] if n in made else fetch(n))
 
     def _ready(self, plane: Plane, block: Box) -> bool:
         """Whether refining a block takes no inference that is not there already."""

@@ -21,8 +21,9 @@ from algorithms.pixels import to_dtype
 from server.analysis.task import ReplacementIndex
 from server.export.bands import OwnBand
 from server.export.figures import FillFigures
-from server.export.piece import FIGURES_KIND, IMAGE_KIND, MASK_KIND, PROVENANCE_KIND, Looked, PieceFiller, encoded
+from server.export.piece import FIGURES_KIND, IMAGE_KIND, MASK_KIND, PROVENANCE_KIND, Looked, PieceFiller
 from server.export.plan import Piece, window_of
+from server.export.tiles import stored_mask, stored_tiles
 from server.raster.composite import only
 from server.raster.grid import Box
 from server.raster.layer import Layer
@@ -50,6 +51,8 @@ class BandFiller:
     """What to write."""
     masked: tuple[bool, ...]
     """For each band whether its file has a mask."""
+    compressions: tuple[str | None, ...]
+    """For each band how its pieces are compressed; those of a coarser one, which hold no whole tiles, are not."""
 
     @property
     def _shape(self) -> tuple[int, int]:
@@ -77,7 +80,7 @@ class BandFiller:
 
     def make(self, piece: Piece) -> Iterator[tuple[str, bytes]]:
         """The files of a piece, by kind and in the order of `kinds`."""
-        target, box = self.whole.plane.target.dataset, piece.pixels
+        box = piece.pixels
         owns = [self.parts(piece, number).pixels for number in range(len(self.bands))]
         for band, own in zip(self.bands, owns, strict=True):
             if 0 not in own.shape:
@@ -88,14 +91,14 @@ class BandFiller:
         yield FIGURES_KIND, FillFigures.of(source, confidence, hidden).written()
         provenance = np.stack([source, confidence])
         provenance[:, hidden] = NODATA
-        yield PROVENANCE_KIND, encoded(provenance, target, piece.pixels)
+        yield PROVENANCE_KIND, stored_tiles(provenance, None)
         for number, (band, own, masked) in enumerate(zip(self.bands, owns, self.masked, strict=True)):
             if 0 in own.shape:
                 continue
             values, mask = self._filled(band, own, looked, box, masked=masked)
             if mask is not None:
-                yield band_kind(number, MASK_KIND), encoded(mask[None], band.dataset, own)
-            yield band_kind(number, IMAGE_KIND), encoded(values[None], band.dataset, own)
+                yield band_kind(number, MASK_KIND), stored_mask(mask)
+            yield band_kind(number, IMAGE_KIND), stored_tiles(values[None], self.compressions[number])
 
     def _filled(
         self, band: OwnBand, own: Box, looked: Looked, box: Box, *, masked: bool

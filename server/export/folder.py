@@ -6,8 +6,8 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
-from xml.etree import ElementTree as ET
 
 from rasterio.enums import MaskFlags
 
@@ -15,23 +15,15 @@ from algorithms.masks import NODATA
 from server.export.bandfiller import BandFiller, band_kind
 from server.export.bands import CONFIDENCE_FILE, SOURCE_FILE, OwnBand
 from server.export.cog import Cog, compression_of, write_cogs
+from server.export.description import add_tags, keep_bands, put_bands, put_mask, put_meaning, target_description
 from server.export.figures import FillFigures
 from server.export.item import MadeFolder
 from server.export.job import ExportJob
-from server.export.mosaic import (
-    PieceFile,
-    add_tags,
-    keep_bands,
-    put_bands,
-    put_mask,
-    put_meaning,
-    put_sources,
-    target_description,
-)
 from server.export.origins import Origin
 from server.export.piece import IMAGE_KIND, MASK_KIND, PROVENANCE_KIND
 from server.export.plan import Piece
 from server.export.publication import ITEM_FILE, finished_path
+from server.export.tiles import LOSSLESS
 from server.export.work import WorkFolder, no_room
 from server.raster.dataset import Dataset
 from server.raster.sources import Sources
@@ -112,33 +104,45 @@ class FolderWriter:
         except OSError as error:
             raise no_room(finished, error.strerror) from error
 
-    def _cog(self, file: str, root: ET.Element, compression: str, resampling: str) -> Cog:
-        add_tags(root, self.tags)
-        vrt = f"{file}.vrt"
-        self.work.write(vrt, ET.tostring(root))
-        finished = self.work.folder / RESULT / file
-        return Cog(self.work.folder / vrt, finished, self.job.out / file, compression, resampling)
-
     def _bands(self, pieces: list[Piece]) -> Iterator[Cog]:
-        """Each band with its own description over the finished pieces."""
+        """Each band with its own description."""
         for number, band in enumerate(self.filler.bands):
             parts = [self.filler.parts(piece, number) for piece in pieces]
             parts = [part for part in parts if 0 not in part.pixels.shape]
             root = target_description(self.sources, band.dataset, self.work.folder / "target.vrt")
             keep_bands(root, [band.index])
             put_meaning(root, band.dataset.scales[0], band.dataset.offsets[0])
-            put_sources(root, self._finished(parts, band_kind(number, IMAGE_KIND)), band.dataset.dtype)
-            if self.filler.masked[number]:
-                put_mask(root, self._finished(parts, band_kind(number, MASK_KIND)))
-            yield self._cog(band.file, root, compression_of(self.sources, band.dataset), "average")
+            add_tags(root, self.tags)
+            masked = self.filler.masked[number]
+            if masked:
+                put_mask(root)
+            yield Cog(
+                root,
+                self._finished(parts, band_kind(number, IMAGE_KIND)),
+                self.work.folder / RESULT / band.file,
+                self.job.out / band.file,
+                band.dataset.dtype,
+                compression_of(self.sources, band.dataset),
+                averaged=True,
+                masks=self._finished(parts, band_kind(number, MASK_KIND)) if masked else (),
+            )
 
     def _provenance(self, pieces: list[Piece]) -> Iterator[Cog]:
         """Where each pixel comes from, a file for each band of the pieces."""
         for first, (file, (name, meaning)) in enumerate(PROVENANCE_FILES.items(), start=1):
             root = target_description(self.sources, self.target, self.work.folder / "target.vrt")
             put_bands(root, {name: meaning}, NODATA)
-            put_sources(root, self._finished(pieces, PROVENANCE_KIND), "uint8", first=first)
-            yield self._cog(file, root, "deflate", "nearest")
+            add_tags(root, self.tags)
+            yield Cog(
+                root,
+                self._finished(pieces, PROVENANCE_KIND),
+                self.work.folder / RESULT / file,
+                self.job.out / file,
+                "uint8",
+                LOSSLESS[0],
+                averaged=False,
+                first=first,
+            )
 
-    def _finished(self, parts: list[Piece], kind: str) -> list[PieceFile]:
-        return [(part, self.work.path(part, kind)) for part in parts]
+    def _finished(self, parts: list[Piece], kind: str) -> tuple[tuple[Piece, Path], ...]:
+        return tuple((part, self.work.path(part, kind)) for part in parts)

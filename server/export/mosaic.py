@@ -1,122 +1,86 @@
-"""The finished pieces as one dataset: the target's own description as GDAL gives it, with other pixels under it."""
+"""The files of finished pieces as one raster: its pixels, and the tiles that are finished already."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-from xml.etree import ElementTree as ET
+from typing import Any
 
-import rasterio.shutil
+import numpy as np
+import numpy.typing as npt
+from rasterio.io import DatasetReader, MemoryFile
 
 from server.export.plan import Piece
-from server.raster.dataset import Dataset
-from server.raster.sources import Sources
-
-GDAL_TYPES: Final = {
-    "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
-    "uint64": "UInt64", "int64": "Int64", "float32": "Float32", "float64": "Float64",
-}  # fmt: skip
-"""GDAL's name of every data type that can be filled."""
+from server.export.tiff import Span, Tags, read_tags, spans_of, tags_alike
+from server.export.tiles import TILE_PIXELS
+from server.raster.grid import BlockNumber, Box
 
 PieceFile = tuple[Piece, Path]
+"""A piece, and the file with its pixels."""
+Kept = tuple[Path, Span]
+"""A tile's bytes: a file, and where in it they are."""
 
 
-def target_description(sources: Sources, target: Dataset, scratch: Path) -> ET.Element:
-    """The target as a VRT: grid, CRS, bands with their names, units, scales, colours and tags.
+class _Opened:
+    """The file of a piece, while its pixels are looked at."""
 
-    What describes its pixels or its file rather than its content is left out: statistics, and how it was compressed.
-    """
-    with sources.open_described(target) as src:
-        rasterio.shutil.copy(src, scratch, driver="VRT")
-    root = ET.fromstring(scratch.read_bytes())  # noqa: S314  (written by GDAL a line ago)
-    scratch.unlink()
-    for parent in [root, *root.iter("VRTRasterBand")]:
-        for element in list(parent):
-            stale = element.tag in ("Histograms", "Overview", "OverviewList")
-            if stale or (element.tag == "Metadata" and element.get("domain") == "IMAGE_STRUCTURE"):
-                parent.remove(element)
-        for items in parent.findall("Metadata"):
-            for item in [i for i in items if (i.get("key") or "").startswith("STATISTICS_")]:
-                items.remove(item)
-    return root
+    def __init__(self, piece: PieceFile, stack: ExitStack) -> None:
+        self.box, self.path = piece[0].pixels, piece[1]
+        content = self.path.read_bytes()
+        (self.tags,) = read_tags(content)
+        self._src: DatasetReader = stack.enter_context(stack.enter_context(MemoryFile(content)).open())
 
+    def read(self, bands: Sequence[int], box: Box) -> npt.NDArray[Any]:
+        """Some of its bands over a part of its box."""
+        at = box.within(self.box)
+        return np.asarray(self._src.read(list(bands), window=tuple((part.start, part.stop) for part in at)))
 
-def add_tags(root: ET.Element, tags: Mapping[str, str]) -> None:
-    """Add tags to the dataset's own."""
-    items = next((m for m in root.findall("Metadata") if not m.get("domain")), None)
-    if items is None:
-        items = ET.Element("Metadata")
-        root.insert(0, items)
-    for key, value in tags.items():
-        for old in [i for i in items if i.get("key") == key]:
-            items.remove(old)
-        ET.SubElement(items, "MDI", key=key).text = value
+    def kept(self, box: Box) -> Kept | None:
+        """The tile over a box, if it is one of its own."""
+        (rows, cols), across = box.within(self.box), -(-self.box.shape[1] // TILE_PIXELS)
+        if self.box.intersection(box) != box or rows.start % TILE_PIXELS or cols.start % TILE_PIXELS:
+            return None
+        return self.path, spans_of(self.tags)[rows.start // TILE_PIXELS * across + cols.start // TILE_PIXELS]
 
 
-def keep_bands(root: ET.Element, numbers: Sequence[int]) -> None:
-    """Leave the dataset some of its bands, by 1-based numbers and in their order, and no mask."""
-    bands = {int(band.get("band") or 1): band for band in root.findall("VRTRasterBand")}
-    for old in [e for e in root if e.tag in ("VRTRasterBand", "MaskBand")]:
-        root.remove(old)
-    for place, number in enumerate(numbers, start=1):
-        bands[number].set("band", str(place))
-        root.append(bands[number])
+@dataclass(frozen=True, slots=True)
+class Mosaic:
+    """Bands of pieces that lie next to each other."""
+
+    shape: tuple[int, int]
+    """Rows and columns of all of them together."""
+    pieces: tuple[PieceFile, ...]
+    """The pieces."""
+    bands: tuple[int, ...]
+    """Numbers, from 1, of their bands that are wanted."""
+
+    def under(self, box: Box) -> list[PieceFile]:
+        """The pieces that a box touches."""
+        return [piece for piece in self.pieces if piece[0].pixels.intersection(box).area]
+
+    def look(self, box: Box, template: Tags) -> tuple[npt.NDArray[Any], dict[BlockNumber, Kept]]:
+        """The pixels of a box, and those of its tiles that pieces have stored as a template is."""
+        with ExitStack() as stack:
+            opened = [_Opened(piece, stack) for piece in self.under(box)]
+            values: npt.NDArray[Any] | None = None
+            for piece in opened:
+                part = piece.box.intersection(box)
+                pixels = piece.read(self.bands, part)
+                values = np.zeros((len(self.bands), *box.shape), pixels.dtype) if values is None else values
+                values[(slice(None), *part.within(box))] = pixels
+            assert values is not None  # noqa: S101  (pieces cover all of the raster)
+            kept: dict[BlockNumber, Kept] = {}
+            for number in box.blocks(TILE_PIXELS):
+                tile = tile_box(number).clip(self.shape)
+                for piece in opened:
+                    if tags_alike(piece.tags, template) and (found := piece.kept(tile)) is not None:
+                        kept[number] = found
+        return values, kept
 
 
-def put_meaning(root: ET.Element, scale: float, offset: float) -> None:
-    """Say of every band what its numbers mean."""
-    for band in root.findall("VRTRasterBand"):
-        for old in [e for e in band if e.tag in ("Scale", "Offset")]:
-            band.remove(old)
-        ET.SubElement(band, "Scale").text = repr(scale)
-        ET.SubElement(band, "Offset").text = repr(offset)
-
-
-def put_sources(root: ET.Element, sources: Iterable[PieceFile], dtype: str, *, first: int = 1) -> None:
-    """Let every band, but not the mask, show the pieces instead of the target's file.
-
-    Args:
-        root: the dataset.
-        sources: the pieces.
-        dtype: their type.
-        first: their 1-based band that the dataset's first one shows; the next shows the next.
-    """
-    pieces = list(sources)
-    for band in root.findall("VRTRasterBand"):
-        _replace_sources(band, pieces, dtype, str(int(band.get("band") or 1) - 1 + first))
-
-
-def put_mask(root: ET.Element, sources: Iterable[PieceFile]) -> None:
-    """Let the mask of the dataset show the pieces."""
-    for old in root.findall("MaskBand"):
-        root.remove(old)
-    band = ET.SubElement(ET.SubElement(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
-    _replace_sources(band, list(sources), "uint8", "1")
-
-
-def put_bands(root: ET.Element, bands: Mapping[str, str], nodata: int) -> None:
-    """Give the dataset other bands, of bytes, and nothing of the target's tags."""
-    for old in [e for e in root if e.tag in ("VRTRasterBand", "MaskBand", "Metadata")]:
-        root.remove(old)
-    for number, (name, meaning) in enumerate(bands.items(), start=1):
-        band = ET.SubElement(root, "VRTRasterBand", dataType="Byte", band=str(number))
-        ET.SubElement(ET.SubElement(band, "Metadata"), "MDI", key="MEANING").text = meaning
-        ET.SubElement(band, "Description").text = name
-        ET.SubElement(band, "NoDataValue").text = str(nodata)
-        ET.SubElement(band, "ColorInterp").text = "Gray" if number == 1 else "Undefined"
-
-
-def _replace_sources(band: ET.Element, pieces: list[PieceFile], dtype: str, number: str) -> None:
-    for old in [e for e in band if e.tag.endswith("Source")]:
-        band.remove(old)
-    for piece, path in pieces:
-        rows, cols = (str(n) for n in piece.pixels.shape)
-        source = ET.SubElement(band, "SimpleSource")
-        ET.SubElement(source, "SourceFilename", relativeToVRT="1").text = path.name
-        ET.SubElement(source, "SourceBand").text = number
-        # Told the size and the type, GDAL opens a piece only when it reads it.
-        ET.SubElement(source, "SourceProperties", RasterXSize=cols, RasterYSize=rows, DataType=GDAL_TYPES[dtype])
-        ET.SubElement(source, "SrcRect", xOff="0", yOff="0", xSize=cols, ySize=rows)
-        left, top = str(piece.pixels.left), str(piece.pixels.top)
-        ET.SubElement(source, "DstRect", xOff=left, yOff=top, xSize=cols, ySize=rows)
+def tile_box(number: BlockNumber) -> Box:
+    """The pixels of a tile, also beyond the raster."""
+    row, col = number
+    return Box(row, row + 1, col, col + 1).times(TILE_PIXELS)

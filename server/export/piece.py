@@ -9,9 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from rasterio.crs import CRS
-from rasterio.io import MemoryFile
 from rasterio.windows import bounds as window_bounds
-from rasterio.windows import transform as window_transform
 from rio_tiler.models import ImageData
 from rio_tiler.reader import read
 
@@ -25,14 +23,11 @@ from server.analysis.plane import Plane
 from server.analysis.sidecar import classes_sidecar, fill_sidecar
 from server.export.figures import FillFigures
 from server.export.plan import Piece, blocks_under, ground_around, window_of
-from server.raster.dataset import Dataset, dataset_crs
+from server.export.tiles import LOSSLESS, stored_mask, stored_tiles
+from server.raster.dataset import dataset_crs
 from server.raster.grid import Box
 from server.raster.sampling import OutputGrid
 from server.raster.sources import Sources
-
-TILE_PIXELS: Final = 256
-"""Side in pixels of the tiles of a piece's file: the process that puts the pieces together holds some of each."""
-
 
 FIGURES_KIND: Final = "figures.json"
 MASK_KIND: Final = "mask.tif"
@@ -89,6 +84,8 @@ class PieceFiller:
     """Whether the output has a mask."""
     reading: dict[str, Any]
     """Options for reading replacements."""
+    compression: str
+    """How the output's pixels are compressed."""
     written: tuple[int, ...] | None = None
     """0-based positions of the target's bands that are written; None for all, and what other bands its file has."""
 
@@ -100,10 +97,11 @@ class PieceFiller:
         """The files of a piece, by kind and in the order of `kinds`."""
         filled = self.fill(piece)
         yield FIGURES_KIND, filled.figures.written()
-        images = {MASK_KIND: filled.mask, PROVENANCE_KIND: filled.provenance, IMAGE_KIND: filled.image}
-        for kind, pixels in images.items():
-            if pixels is not None:
-                yield kind, encoded(pixels, self.plane.target.dataset, piece.pixels)
+        if filled.mask is not None:
+            yield MASK_KIND, stored_mask(filled.mask)
+        if filled.provenance is not None:
+            yield PROVENANCE_KIND, stored_tiles(filled.provenance, LOSSLESS[0])
+        yield IMAGE_KIND, stored_tiles(filled.image, self.compression)
 
     @property
     def sources(self) -> Sources:
@@ -125,11 +123,27 @@ class PieceFiller:
         """A box of the target's pixels as they are, the box as an output grid, and which pixels have no data."""
         target = self.plane.target.dataset
         window = window_of(box)
-        with self.sources.open_described(target) as src:
-            image = read(src, window=window, indexes=target.indexes, nodata=target.nodata)
+        if (image := self._kept(box)) is None:
+            with self.sources.open_described(target) as src:
+                image = read(src, window=window, indexes=target.indexes, nodata=target.nodata)
         rows, cols = box.shape
         output = OutputGrid.from_bounds(target.crs, window_bounds(window, target.affine), cols, rows)
         return image, output, hidden_pixels(image)
+
+    def _kept(self, box: Box) -> ImageData | None:
+        """The same image from the pixels that fills read anyway, without decoding them again.
+
+        None where these may not be kept, or are not what the file holds: converted, or with a guess for a band's gap.
+        """
+        target = self.plane.target.dataset
+        if not self.plane.pixelwise or target.parts or target.nodata is None or target.dtype.startswith("float"):
+            return None
+        pixels = self.analysis.rasters.pixels(self.plane.target, box)
+        if pixels.values.dtype != target.dtype or not np.array_equal(pixels.valid, pixels.whole):
+            return None
+        array = np.ma.MaskedArray(pixels.values, mask=np.broadcast_to(~pixels.valid, pixels.values.shape))
+        bounds = window_bounds(window_of(box), target.affine)
+        return ImageData(array, bounds=bounds, crs=dataset_crs(target), nodata=target.nodata)
 
     def look(self, box: Box) -> Looked:
         """Read a box of pixels, and what fills its clouds."""
@@ -145,7 +159,7 @@ class PieceFiller:
         with self.sources.open_described(target) as src:
             others = [i for i in src.indexes if i not in target.indexes]
             alpha = src.read(others, window=piece.window) if others else None
-            own_mask = src.dataset_mask(window=piece.window)[None] if self.needs_mask else None
+            own_mask = src.dataset_mask(window=piece.window) if self.needs_mask else None
         data = self.algorithm(CloudImage.of(looked.image, looked.clouds)).array.data
         if self.algorithm.unfilled == "nodata":
             self._open((looked.source == UNFILLED) & ~looked.hidden, data, alpha, own_mask)
@@ -202,8 +216,8 @@ class PieceFiller:
             data[:, lost] = nodata
         elif alpha is not None:
             alpha[:, lost] = 0
-        elif own_mask is not None:
-            own_mask[:, lost] = 0
+        if own_mask is not None:
+            own_mask[lost] = 0
 
     def _with_others(self, data: npt.NDArray[Any], alpha: npt.NDArray[Any], others: list[int]) -> npt.NDArray[Any]:
         """All bands in the target's order."""
@@ -220,32 +234,3 @@ class PieceFiller:
         result = np.stack([looked.source, looked.confidence, classes])
         result[:, looked.hidden] = NODATA
         return result
-
-
-def encoded(pixels: npt.NDArray[Any], lattice: Dataset, box: Box) -> bytes:
-    """A piece as a GeoTIFF, uncompressed: it is read twice and soon removed.
-
-    Args:
-        pixels: (bands, rows, cols).
-        lattice: whose pixels they are.
-        box: which of them.
-    """
-    count, height, width = pixels.shape
-    profile = {
-        "driver": "GTiff",
-        "count": count,
-        "height": height,
-        "width": width,
-        "dtype": pixels.dtype,
-        "crs": dataset_crs(lattice),
-        "transform": window_transform(window_of(box), lattice.affine),
-        "tiled": True,
-        "blockxsize": TILE_PIXELS,
-        "blockysize": TILE_PIXELS,
-        "interleave": "pixel",
-    }
-    # In memory first: Python reports a full disk, GDAL does not always.
-    with MemoryFile() as memory:
-        with memory.open(**profile) as file:
-            file.write(pixels)
-        return bytes(memory.getbuffer())

@@ -20,9 +20,10 @@ from server.analysis.tasking import make_task
 from server.export.bandfiller import BandFiller
 from server.export.bands import own_bands, written_bands
 from server.export.chosen import fillable, own_apis, with_replacements
+from server.export.cog import compression_of
+from server.export.description import GDAL_TYPES
 from server.export.folder import is_masked
 from server.export.job import ExportJob
-from server.export.mosaic import GDAL_TYPES
 from server.export.piece import PieceFiller
 from server.export.stepwise import StepwiseFiller, check_stepwise, stepwise_grid
 from server.models.folder import use_models
@@ -79,6 +80,7 @@ class PreparedExport:
             provenance=job.provenance is not None,
             needs_mask=self._needs_mask(),
             reading={} if job.request.nodata is None else {"nodata": job.request.nodata},
+            compression=compression_of(self.sources, self.target),
             written=self._written(),
         )
         return StepwiseFiller.of(pieces) if job.algorithm.adjustment == WHOLE_ADJUSTMENT else pieces
@@ -88,7 +90,9 @@ class PreparedExport:
         if not self.job.per_asset:
             return None
         bands = own_bands(self.job.request, self.sources, self.task)
-        return BandFiller(whole, bands, tuple(is_masked(self.job, self.sources, band) for band in bands))
+        masked = tuple(is_masked(self.job, self.sources, band) for band in bands)
+        kept = (compression_of(self.sources, band.dataset) if band.place.same else None for band in bands)
+        return BandFiller(whole, bands, masked, tuple(kept))
 
     def _written(self) -> tuple[int, ...] | None:
         """Positions of the bands of one file that the job chooses; None for all."""
@@ -100,9 +104,10 @@ class PreparedExport:
         """Whether the output has a mask: the target has one, or cloud left open can be marked in no other way."""
         with self.sources.open_described(self.target) as src:
             flags = src.mask_flag_enums[0]
-        if self.target.nodata is not None or MaskFlags.alpha in flags:
+        if MaskFlags.alpha in flags:
             return False
-        return MaskFlags.per_dataset in flags or self.job.algorithm.unfilled == "nodata"
+        open_cloud = self.target.nodata is None and self.job.algorithm.unfilled == "nodata"
+        return MaskFlags.per_dataset in flags or open_cloud
 
 
 def prepare_export(job: ExportJob, settings: Settings) -> PreparedExport:

@@ -14,11 +14,11 @@ from algorithms.masks import NODATA
 from server.analysis.task import Task
 from server.export.analysing import exporting_analysis
 from server.export.cluster import make_pieces_on
-from server.export.cog import Cog, compression_of, write_cogs
+from server.export.cog import Cog, write_cogs
+from server.export.description import add_tags, keep_bands, put_bands, put_mask, target_description
 from server.export.figures import FillFigures
 from server.export.folder import FolderWriter
 from server.export.job import ExportJob
-from server.export.mosaic import add_tags, keep_bands, put_bands, put_mask, put_sources, target_description
 from server.export.origins import Origin, origins
 from server.export.output import exists_already
 from server.export.piece import FIGURES_KIND, IMAGE_KIND, MASK_KIND, PROVENANCE_KIND, PieceFiller
@@ -27,6 +27,7 @@ from server.export.preparation import prepare_export
 from server.export.publication import Publication, finished_path, publish, unreported, withdraw
 from server.export.running import Progress, make_pieces
 from server.export.tags import scene_tags
+from server.export.tiles import LOSSLESS
 from server.export.work import WorkFolder, work_folder
 from server.raster.mounting import check_unchanged, file_version
 from server.raster.sources import Sources
@@ -161,28 +162,36 @@ def _write_files(
 ) -> None:
     """Put the pieces together; the outputs are at their `finished_path` then."""
 
-    def finished(kind: str) -> list[tuple[Piece, Path]]:
-        return [(piece, work.path(piece, kind)) for piece in pieces]
+    def finished(kind: str) -> tuple[tuple[Piece, Path], ...]:
+        return tuple((piece, work.path(piece, kind)) for piece in pieces)
 
     target, cogs = filler.plane.target.dataset, []
 
-    def put(name: str, root: ET.Element, out: Path, compression: str, resampling: str) -> None:
+    def put(root: ET.Element, kind: str, out: Path, dtype: str, compression: str, *, masked: bool = False) -> None:
         add_tags(root, tags)
-        work.write(name, ET.tostring(root))
-        cogs.append(Cog(work.folder / name, finished_path(out.resolve()), out, compression, resampling))
+        if masked:
+            put_mask(root)
+        cogs.append(
+            Cog(
+                root,
+                finished(kind),
+                finished_path(out.resolve()),
+                out,
+                dtype,
+                compression,
+                averaged=kind == IMAGE_KIND,
+                masks=finished(MASK_KIND) if masked else (),
+            )
+        )
 
     if job.provenance is not None:
         root = target_description(sources, target, work.folder / "target.vrt")
         put_bands(root, PROVENANCE_BANDS, NODATA)
-        put_sources(root, finished(PROVENANCE_KIND), "uint8")
-        put("provenance.vrt", root, job.provenance, "deflate", "nearest")
+        put(root, PROVENANCE_KIND, job.provenance, "uint8", LOSSLESS[0])
     root = target_description(sources, target, work.folder / "target.vrt")
     if filler.written is not None:
         keep_bands(root, [target.indexes[position] for position in filler.written])
-    put_sources(root, finished(IMAGE_KIND), target.dtype)
-    if filler.needs_mask:
-        put_mask(root, finished(MASK_KIND))
-    put("image.vrt", root, job.out, compression_of(sources, target), "average")
+    put(root, IMAGE_KIND, job.out, target.dtype, filler.compression, masked=filler.needs_mask)
     announce(f"Writing {', '.join(str(cog.out) for cog in cogs)}")
     write_cogs(cogs, workers=job.workers)
 

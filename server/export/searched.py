@@ -14,6 +14,7 @@ from server.export.batch import MOST_SCENES, BatchScene, file_name, result_place
 from server.raster.sources import Sources
 from server.remote.redaction import redacted
 from server.scenes.bounded import shown
+from server.scenes.paging import PageRequest
 from server.scenes.search import PAGE_ITEMS, ItemList, item_address, read_items
 from server.scenes.walk import PAGE_BYTES, Halt, SearchDeadline, walk_pages
 from server.settings import Settings
@@ -51,25 +52,25 @@ def searched_scenes(address: str, out: Path | None, settings: Settings, *, per_a
         BATCH_SEARCH_SECONDS, search=f"the search {named!r}", remedy="narrow it, or try again"
     )
 
-    def read(page: str) -> ItemList:
-        answer = sources.answer(page, most_bytes=PAGE_BYTES)
-        return read_items(answer.data, answer.where)
+    def read(asked: PageRequest) -> ItemList:
+        answer = sources.answer(asked.address, most_bytes=PAGE_BYTES, body=asked.body)
+        return read_items(answer.data, answer.where, asked)
 
     def halted(halt: Halt) -> None:
         if halt is Halt.CIRCLE:
             raise SourceUnreadableError(f"the pages of the search {named!r} lead in a circle; nothing was exported")
         raise ParameterError(f"the search {named!r} has more than {MOST_BATCH_PAGES} pages; narrow it")
 
-    first = _first_page(address)
+    first = PageRequest(_first_page(address))
     for page in walk_pages(first, read, most_pages=MOST_BATCH_PAGES, go_on=deadline.check, halted=halted):
         for item in page.items:
             found.add(item, page.where, sources)
         if len(found) > MOST_SCENES:
             raise ParameterError(f"the search {named!r} finds more than {MOST_SCENES} scenes; narrow it")
-        if page.posted:
+        if page.cut:
             raise SourceUnreadableError(
-                f"the search {named!r} has a next page that only a POST brings; save what the API finds as a STAC "
-                "ItemCollection and give its file"
+                f"the search {named!r} has a next page that neither GET nor POST brings; save what the API finds as a "
+                "STAC ItemCollection and give its file"
             )
     if not found:
         raise ParameterError(f"the search {named!r} finds no scene; check its collections, bbox and datetime")

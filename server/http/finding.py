@@ -17,6 +17,7 @@ from server.raster.sources import Sources
 from server.remote.redaction import redacted
 from server.remote.signatures import shown_name
 from server.scenes.acquisition import Box
+from server.scenes.paging import PageRequest
 from server.scenes.scene import Scene
 from server.scenes.search import Period, SearchPage, place_query, read_page, search_address
 from server.scenes.walk import PAGE_BYTES, SearchDeadline, walk_pages
@@ -89,9 +90,9 @@ def read_period(text: str) -> Period:
     return start, end
 
 
-def _read(sources: Sources, address: str, collection: str) -> SearchPage:
-    answer = sources.answer(address, most_bytes=PAGE_BYTES)
-    return read_page(answer.data, answer.where, collection=collection, go_on=check_wanted)
+def _read(sources: Sources, asked: PageRequest, collection: str) -> SearchPage:
+    answer = sources.answer(asked.address, most_bytes=PAGE_BYTES, body=asked.body)
+    return read_page(answer.data, answer.where, asked, collection=collection, go_on=check_wanted)
 
 
 def _described(scene: Scene) -> FoundScene:
@@ -133,7 +134,7 @@ def search_scenes(
             check_wanted()
             deadline.check()
 
-        first = place_query(address, collection=collection, box=box, period=period)
+        first = PageRequest(place_query(address, collection=collection, box=box, period=period))
         read = partial(_read, sources, collection=collection)
         for page in walk_pages(first, read, most_pages=MOST_SEARCH_PAGES, go_on=go_on):
             left_out, more = left_out + len(page.left_out), page.more or page.following is not None

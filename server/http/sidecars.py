@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from affine import Affine
-from rasterio.crs import CRS
 from rasterio.windows import Window
 from rio_tiler.io import Reader
 from rio_tiler.models import ImageData
@@ -27,7 +26,7 @@ from server.raster.upright import is_north_up
 def output_grid(reader: Reader, image: ImageData, options: dict[str, Any]) -> OutputGrid:
     """Where the pixels of an image lie that a reader read with some options."""
     raster: Any = reader.dataset
-    crs = CRS.to_wkt(image.crs)
+    crs = "" if image.crs is None else image.crs.wkt
     of_pixels = "bounds_crs" not in options and options.get("dst_crs") in (None, reader.crs)
     if is_north_up(raster.transform) or not of_pixels or options.get("vrt_options"):
         return OutputGrid.from_bounds(crs, image.bounds or reader.bounds, image.width, image.height)

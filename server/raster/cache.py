@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -32,6 +33,8 @@ EXPECTED_BLOCKS: Final = 4096
 """Most blocks remembered as needed in pixels, too."""
 JUDGED_BLOCKS: Final = 4096
 """Most blocks of pixels of which it is remembered whether they have data in all bands or in none."""
+ROOMY_SHARE: Final = 0.5
+"""Share of the cache up to which pixels are kept wherever cells are read: the next view may show them."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -52,6 +55,10 @@ class CellsKey:
     shift: Shift
     grid: Grid
     number: BlockNumber
+
+
+CellReads = dict[CellsKey, Callable[[], object]]
+"""What reads blocks of cells."""
 
 
 class RasterCache:
@@ -108,6 +115,14 @@ class RasterCache:
         fetch = partial(self._cells, layer, grid, shift=shift)
         return joined_cells(fetch, box, grid, size=READ_CELLS, bands=len(layer.indexes))
 
+    def cell_reads(self, layer: Layer, grid: Grid, box: Box, shift: Shift = NO_SHIFT) -> CellReads:
+        """What reads the cells over a box inside the scene that are not cached, block by block.
+
+        For several workers at once: none waits for a block that another is at.
+        """
+        keys = (CellsKey(layer, shift, grid, number) for number in box.blocks(READ_CELLS))
+        return {key: partial(self._cells, layer, grid, key.number, shift) for key in keys if not self._cache.peek(key)}
+
     def valid(self, layer: Layer, grid: Grid, box: Box) -> npt.NDArray[np.bool_]:
         """Cells of a layer with any data over a box inside the scene."""
         return assemble(lambda n: self._cells(layer, grid, n).valid, box, grid, READ_CELLS).astype(bool, copy=False)
@@ -159,13 +174,13 @@ class RasterCache:
         return self._cache.get(CellsKey(layer, shift, grid, number), compute)
 
     def _from_pixels(self, layer: Layer, grid: Grid, number: BlockNumber) -> bool:
-        """Whether a block of cells is a block of pixels that is cached or expected to be needed."""
+        """Whether a block of cells is a block of pixels that is cached or expected to be needed, or has room."""
         if READ_CELLS * grid.factor != READ_PIXELS or mixed(layer.dataset):
             return False
         key = PixelsKey(layer, number)
         with self._lock:
             expected = key in self._expected
-        return expected or self._cache.peek(key)
+        return expected or self._cache.share < ROOMY_SHARE or self._cache.peek(key)
 
     def sample(
         self,

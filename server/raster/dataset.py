@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from affine import Affine
@@ -91,7 +92,7 @@ class Dataset:
     @property
     def affine(self) -> Affine:
         """Pixel to CRS."""
-        return Affine(*self.transform)
+        return _affine(self.transform)
 
     def same_grid(self, other: Dataset) -> tuple[int, int] | None:
         """Rows and columns from `other`'s first pixel to this one's, if both lie on one pixel lattice."""
@@ -198,3 +199,8 @@ def describe(src: Any, url: str, version: str) -> Dataset:
 def dataset_crs(dataset: Dataset) -> CRS:
     """The CRS as an object."""
     return CRS.from_wkt(dataset.crs)
+
+
+@lru_cache(maxsize=256)
+def _affine(coefficients: tuple[float, ...]) -> Affine:
+    return Affine(*coefficients)

@@ -23,7 +23,9 @@ _RASTERS: Final = frozenset({".tif", ".tiff", *BY_SUFFIX})
 def may_be_document(url: str) -> bool:
     """Whether a name could be a document's: it does not end as a raster's does."""
     path = re.split("[?#]", url, maxsplit=1)[0] if is_remote(url) else url
-    return PurePosixPath(path).suffix.lower() not in _RASTERS
+    name = path.rpartition("/")[2]  # asked several times of every name: a path takes ten times as long
+    ending = name[name.rfind(".") :] if name.strip(".") else PurePosixPath(path).suffix
+    return ending.lower() not in _RASTERS
 
 
 def read_document(url: str, version: str, remotes: Remotes) -> bytes | None:

@@ -55,7 +55,7 @@ def _around(layer: Layer, output: OutputGrid) -> Box | None:
     near, far = np.zeros(SIDE_POINTS), np.ones(SIDE_POINTS)
     down, across = np.concatenate([near, along, far, along]), np.concatenate([along, far, along, near])
     dataset = layer.dataset
-    rows, cols = on_lattice(dataset, output.crs, output.affine, down * output.height, across * output.width)
+    rows, cols = on_lattice(dataset, output.crs, output.transform, down * output.height, across * output.width)
     if not (np.isfinite(rows).all() and np.isfinite(cols).all()):
         return None
     edges = (int(np.floor(axis.min())) for axis in (rows, -rows, cols, -cols))

@@ -188,7 +188,8 @@ def _image(
     values: np.ma.MaskedArray[Any, Any], outline: Outline, dataset: Dataset, bands: tuple[int, ...], wanted: Wanted
 ) -> ImageData:
     """The image as rio-tiler describes it."""
-    extremes = [found for band in bands if (found := outline.extremes[band - 1]) is not None]
+    every = outline.extremes
+    extremes = [found for band in bands if (found := every[band - 1]) is not None]
     return ImageData(
         values,
         bounds=wanted.bounds,

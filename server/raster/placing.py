@@ -26,7 +26,7 @@ def overlap(one: Dataset, two: Dataset) -> bool:
 def _reaches_into(one: Dataset, two: Dataset) -> bool:
     """Whether any point of a grid over one raster lies inside another."""
     rows, cols = np.meshgrid(*(np.linspace(0, side, PROBES) for side in one.shape), indexing="ij")
-    at_row, at_col = on_lattice(two, one.crs, one.affine, rows, cols)
+    at_row, at_col = on_lattice(two, one.crs, one.transform, rows, cols)
     tiny = 1e-6 * max(two.shape)
     with np.errstate(invalid="ignore"):
         inside = (at_row > tiny) & (at_row < two.height - tiny) & (at_col > tiny) & (at_col < two.width - tiny)

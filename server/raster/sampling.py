@@ -69,26 +69,34 @@ class OutputGrid:
         return is_north_up(self.affine)
 
 
-def on_lattice(target: Dataset, crs: str, affine: Affine, rows: Floats, cols: Floats) -> tuple[Floats, Floats]:
+@lru_cache(maxsize=256)
+def _inverse(transform: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(~Affine(*transform))[:6]
+
+
+def on_lattice(
+    target: Dataset, crs: str, transform: tuple[float, ...], rows: Floats, cols: Floats
+) -> tuple[Floats, Floats]:
     """Positions (row, column) on a raster's pixel lattice of those on another lattice; infinite where there is none.
 
     Args:
         target: whose lattice.
         crs: CRS of the other lattice as WKT.
-        affine: its pixels to the CRS.
+        transform: affine coefficients a-f, its pixels to the CRS.
         rows: positions on it.
         cols: positions on it.
     """
-    x, y = affine.c + affine.a * cols + affine.b * rows, affine.f + affine.e * rows + affine.d * cols
+    a, b, c, d, e, f = transform
+    x, y = c + a * cols + b * rows, f + e * rows + d * cols
     if (transformer := _transformer(crs, target.crs)) is not None:
         x, y = transformer.transform(x, y)
     middle, _ = target.affine @ (target.width / 2, target.height / 2)
-    inverse = ~target.affine
+    a, b, c, d, e, f = _inverse(target.transform)
     with np.errstate(invalid="ignore"):  # infinite where a place has no image in the target's CRS
         x = nearest_turn(np.asarray(x, np.float64), middle, full_turn(target.crs))
         return (
-            np.asarray(inverse.d * x + inverse.e * y + inverse.f, np.float64),
-            np.asarray(inverse.a * x + inverse.b * y + inverse.c, np.float64),
+            np.asarray(d * x + e * y + f, np.float64),
+            np.asarray(a * x + b * y + c, np.float64),
         )
 
 
@@ -188,7 +196,7 @@ def _bent(target: Dataset, grid: OutputGrid, nodes: tuple[Floats, Floats], rows:
             lerp(lerp(axis, 0, np.arange(axis.shape[0] - 1) + 0.5), 1, np.arange(axis.shape[1] - 1) + 0.5)
             for axis in (*nodes, rows, cols)
         ]
-        at_rows, at_cols = on_lattice(target, grid.crs, grid.affine, middles[0], middles[1])
+        at_rows, at_cols = on_lattice(target, grid.crs, grid.transform, middles[0], middles[1])
         off = np.hypot(at_rows - middles[2], at_cols - middles[3])
         step = [np.hypot(np.diff(rows, axis=axis), np.diff(cols, axis=axis)) / NODE_PIXELS for axis in (0, 1)]
         pixel = np.minimum(np.minimum(step[0][:, :-1], step[0][:, 1:]), np.minimum(step[1][:-1], step[1][1:]))
@@ -200,11 +208,11 @@ def positions(target: Dataset, grid: OutputGrid) -> Positions:
     rows = np.arange(0, math.ceil(grid.height / NODE_PIXELS) + 1, dtype=np.float64) * NODE_PIXELS
     cols = np.arange(0, math.ceil(grid.width / NODE_PIXELS) + 1, dtype=np.float64) * NODE_PIXELS
     y, x = np.meshgrid(rows, cols, indexing="ij")
-    at_rows, at_cols = on_lattice(target, grid.crs, grid.affine, y, x)
+    at_rows, at_cols = on_lattice(target, grid.crs, grid.transform, y, x)
     bent = _bent(target, grid, (y, x), at_rows, at_cols)
     places = np.nonzero(
         bent.repeat(NODE_PIXELS, 0).repeat(NODE_PIXELS, 1)[: grid.height, : grid.width] if bent.any() else bent
     )
     centres = (axis.astype(np.float64) + 0.5 for axis in places)
-    exact = on_lattice(target, grid.crs, grid.affine, *centres)
+    exact = on_lattice(target, grid.crs, grid.transform, *centres)
     return Positions(at_rows, at_cols, grid.height, grid.width, (places[0], places[1]), exact)

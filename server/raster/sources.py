@@ -118,8 +118,10 @@ class Sources:
         scene = _mask_scene(mask)
         return self.state(self._places.placed(scene, scene.bands[0]))
 
-    def answer(self, url: str, *, most_bytes: int) -> WebDocument:
+    def answer(self, url: str, *, most_bytes: int, body: str | None = None) -> WebDocument:
         """What a web service answers now, such as a page of a search; its address is checked as every other.
+
+        A `body` of JSON is posted.
 
         Raises:
             SourceForbiddenError: see `check`. ParameterError: no web address. Errors of `Remotes.document`.
@@ -128,7 +130,7 @@ class Sources:
             raise ParameterError(
                 f"{url[:200]!r} is not the address of a web service; give one that begins with https://"
             )
-        return self.remotes.document(self.allowed.check(url), most_bytes=most_bytes)
+        return self.remotes.document(self.allowed.check(url), most_bytes=most_bytes, body=body)
 
     def state(self, url: str) -> str:
         """State of one file, or of a product's folder. Raises as `version` does."""

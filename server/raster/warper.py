@@ -9,14 +9,11 @@ exactly, and the rest by a straight line between them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from affine import Affine
 from rasterio.crs import CRS
-from rasterio.transform import from_bounds
 
 from algorithms.sampling import follow_lines
 from server.raster.dataset import Dataset
@@ -102,12 +99,13 @@ def warped_pixels(
     if every:
         cols, rows = width, height
     at_col, at_row = _nearest(cols, width), _nearest(rows, height)
-    affine = from_bounds(*virtual.bounds, cols, rows)
+    left, bottom, right, top = virtual.bounds
+    transform = ((right - left) / cols, 0.0, left, 0.0, (bottom - top) / rows, top)
     found = np.empty((height, width), np.int32), np.empty((height, width), np.int32)
     stretches = [(start, min(start + WARP_STRETCH_PIXELS, cols)) for start in range(0, cols, WARP_STRETCH_PIXELS)]
     while stretches:
         start, end = stretches.pop()
-        lines = _lines(dataset, level, _wkt(dst_crs), affine, at_row, start, end)
+        lines = _lines(dataset, level, dst_crs.wkt, transform, at_row, start, end)
         if lines is None:
             if end - start < 2 * SHORTEST_PIXELS:
                 return None
@@ -128,7 +126,7 @@ def _nearest(size: int, count: int) -> PixelNumbers:
 
 
 def _lines(
-    dataset: Dataset, level: Level, crs: str, affine: Affine, rows: PixelNumbers, start: int, end: int
+    dataset: Dataset, level: Level, crs: str, transform: tuple[float, ...], rows: PixelNumbers, start: int, end: int
 ) -> list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]] | None:
     """Rows, then columns of the source along a stretch of each virtual row: where they begin, and the step per pixel.
 
@@ -137,7 +135,7 @@ def _lines(
     span = end - 1 - start
     places = np.array([start, start + span // 2, end - 1]) + 0.5
     y, x = np.meshgrid(rows + 0.5, places, indexing="ij")
-    found = on_lattice(dataset, crs, affine, y, x)
+    found = on_lattice(dataset, crs, transform, y, x)
     scale = level.height / dataset.height, level.width / dataset.width
     axes = [axis * by for axis, by in zip(found, scale, strict=True)]
     if not all(np.isfinite(axis).all() for axis in axes):
@@ -147,8 +145,3 @@ def _lines(
     if np.max(off) > TOLERANCE_PIXELS:
         return None
     return [(axis[:, 0], step) for axis, step in zip(axes, steps, strict=True)]
-
-
-@lru_cache(maxsize=64)
-def _wkt(crs: CRS) -> str:
-    return str(crs.to_wkt())

@@ -204,14 +204,14 @@ class Remotes:
     def _transfer(self, url: str) -> Transfer:
         return self._web if _is_web(url) else self._objects
 
-    def document(self, url: str, *, most_bytes: int) -> WebDocument:
+    def document(self, url: str, *, most_bytes: int, body: str | None = None) -> WebDocument:
         """The whole answer of a web service, requested now. Raises as `WebTransfer.document` does.
 
         Raises:
             SourceBusyError: its server does not answer, and enough threads wait for it.
         """
         with self._gate.waiting(host_of(url)):
-            return self._web.document(url, most_bytes=most_bytes)
+            return self._web.document(url, most_bytes=most_bytes, body=body)
 
     def failed(self, identity: Identity, error: ClearSkyError) -> None:
         """Remember that a file cannot be read now, so that those who wait for it do not try one after the other.

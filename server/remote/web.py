@@ -31,6 +31,7 @@ HOPS: Final = 5
 LARGEST_DOCUMENT: Final = 1 << 16
 """Bytes of a document about credentials."""
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_KEPT_REDIRECTS: Final = frozenset({307, 308})
 
 T = TypeVar("T")
 
@@ -43,6 +44,28 @@ class WebDocument:
     """The body."""
     where: str
     """Address that sent it, after redirects."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """What is sent to an address."""
+
+    headers: dict[str, str]
+    body: str | None = None
+    """What is posted; None: a GET."""
+
+    @property
+    def method(self) -> str:
+        return "GET" if self.body is None else "POST"
+
+    @property
+    def redirects(self) -> frozenset[int]:
+        """Statuses of redirects that are followed: of a POST those that keep it one."""
+        return _REDIRECTS if self.body is None else _KEPT_REDIRECTS
+
+    def also(self, headers: Mapping[str, str]) -> _Message:
+        """With further headers."""
+        return replace(self, headers=self.headers | dict(headers))
 
 
 class WebTransfer:
@@ -72,14 +95,15 @@ class WebTransfer:
         def read(answer: Any, where: str, deadline: Deadline) -> Part:
             return read_part(answer, shown_name(url), where, (start, stop), unless, deadline)
 
-        return self._repeated(url, headers, read)
+        return self._repeated(url, _Message(headers), read)
 
-    def document(self, url: str, *, most_bytes: int) -> WebDocument:
+    def document(self, url: str, *, most_bytes: int, body: str | None = None) -> WebDocument:
         """The whole answer of a service, such as a page of a search.
 
         Args:
             url: its address, checked.
             most_bytes: how long it may be.
+            body: JSON to post; None: it is asked for by GET.
 
         Raises:
             SourceMissingError, SourceForbiddenError, SourceTimeoutError. SourceFaultError: also an answer that is
@@ -89,15 +113,18 @@ class WebTransfer:
         def read(answer: Any, where: str, deadline: Deadline) -> WebDocument:
             return WebDocument(read_whole(answer, shown_name(url), most_bytes, deadline), where)
 
-        return self._repeated(url, {"Accept": "application/geo+json, application/json"}, read)
+        message = _Message({"Accept": "application/geo+json, application/json"})
+        if body is not None:
+            message = _Message(message.headers | {"Content-Type": "application/json"}, body)
+        return self._repeated(url, message, read)
 
-    def _repeated(self, url: str, headers: dict[str, str], read: Callable[[Any, str, Deadline], T]) -> T:
+    def _repeated(self, url: str, message: _Message, read: Callable[[Any, str, Deadline], T]) -> T:
         """What is read of an address's answer, requested again where that may help."""
         deadline = Deadline(time.monotonic() + self._timeout, self._timeout)
         pause = PAUSE
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self._attempt(url, headers, read, deadline)
+                return self._attempt(url, message, read, deadline)
             except TransientError as failure:
                 if attempt == ATTEMPTS or time.monotonic() + pause >= deadline.at:
                     raise failure.error from failure
@@ -105,18 +132,16 @@ class WebTransfer:
                 pause *= 2
         raise AssertionError
 
-    def _attempt(
-        self, url: str, headers: dict[str, str], read: Callable[[Any, str, Deadline], T], deadline: Deadline
-    ) -> T:
+    def _attempt(self, url: str, message: _Message, read: Callable[[Any, str, Deadline], T], deadline: Deadline) -> T:
         first, url = parse_address(url), shown_name(url)  # messages name the file
         where = first
         try:
             for _ in range(HOPS + 1):
-                answer = self._let_in(first, where, headers, deadline)
+                answer = self._let_in(first, where, message, deadline)
                 try:
                     self._logins.keep(first, where, answer.headers.getlist("set-cookie"))
                     target = answer.headers.get("location")
-                    if answer.status not in _REDIRECTS or target is None:
+                    if answer.status not in message.redirects or target is None:
                         if where != first and answer.headers.get("content-type", "").startswith("text/html"):
                             raise SourceDeniedError(
                                 f"{url!r} leads to a log-in page of {where.host!r}; the operator can set "
@@ -126,6 +151,8 @@ class WebTransfer:
                 finally:
                     answer.close()
                 where = self._hop(url, where, target)
+                if message.body is not None and where.host != first.host:
+                    raise SourceForbiddenError(f"{url!r} redirects a POST to another host, {where.host!r}")
         except NameResolutionError as error:
             raise SourceFaultError(
                 f"{url!r} cannot be fetched: its host {where.host!r} is unknown here; check the address"
@@ -139,7 +166,7 @@ class WebTransfer:
             ) from error
         raise SourceFaultError(f"{url!r} redirects more than {HOPS} times; give the final address")
 
-    def _let_in(self, first: Address, where: Address, headers: dict[str, str], deadline: Deadline) -> Any:
+    def _let_in(self, first: Address, where: Address, message: _Message, deadline: Deadline) -> Any:
         """An answer, with the credentials that there are for an address on the way from `first`."""
         rule = self._logins.rule(where)
         told = rule is not None and rule.sign is not None
@@ -147,12 +174,12 @@ class WebTransfer:
         sent = self._tokens.signed(where) if blob else where
         if blob and told and sent == where:
             sent = self._tokens.sign(where, where) or where
-        answer = self._ask(sent, headers | self._logins.headers(first, where), deadline)
+        answer = self._ask(sent, message.also(self._logins.headers(first, where)), deadline)
         # 404 with a token means what it says.
         denied = answer.status in (DENIED_STATUSES if sent == where else REFUSED_STATUSES)
         if blob and denied and (signed := self._tokens.sign(where, sent)):
             answer.close()
-            answer = self._ask(signed, headers, deadline)
+            answer = self._ask(signed, message, deadline)
         return answer
 
     def _document(self, where: Address, headers: Mapping[str, str]) -> bytes:
@@ -160,7 +187,7 @@ class WebTransfer:
         deadline = Deadline(time.monotonic() + self._timeout / ATTEMPTS, self._timeout / ATTEMPTS)
         self._allowed.check_address(where)
         try:
-            answer = self._ask(where, dict(headers), deadline)
+            answer = self._ask(where, _Message(dict(headers)), deadline)
             try:
                 if answer.status != HTTPStatus.OK:
                     raise SourceDeniedError(f"{str(where)!r} answers {answer.status}")
@@ -192,7 +219,7 @@ class WebTransfer:
             shown = str(replace(address, query=""))[:200]
             raise SourceForbiddenError(f"{url!r} redirects: {shown!r} is not allowed: {why}") from error
 
-    def _ask(self, where: Address, headers: dict[str, str], deadline: Deadline) -> Any:
+    def _ask(self, where: Address, message: _Message, deadline: Deadline) -> Any:
         pools = self._listed if self._allowed.named(where) else self._public
         pool = pools.connection_from_host(where.host, where.port, where.scheme)
         silence = max(min(self._timeout / ATTEMPTS, deadline.at - time.monotonic()), 0.001)
@@ -200,9 +227,10 @@ class WebTransfer:
         time_limit.set(silence=silence, deadline=deadline.at)
         try:
             return pool.urlopen(
-                "GET",
+                message.method,
                 where.target,  # as it was compared: whole, and in its one form
-                headers=self._headers | headers,
+                headers=self._headers | message.headers,
+                body=message.body,
                 timeout=timeout,
                 redirect=False,
                 retries=False,

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
 from server.errors import SourceUnreadableError
-from server.remote.names import LONGEST_ADDRESS
 from server.scenes.acquisition import Box
 from server.scenes.bounded import list_of, mapping_of, read_json, shown
 from server.scenes.item import scene_of
+from server.scenes.paging import PageRequest, joined_address, next_request
 from server.scenes.scene import Scene
 
 PAGE_ITEMS: Final = 50
@@ -52,8 +52,8 @@ class SearchPage:
     """Those that can be used, each under its own address."""
     left_out: tuple[LeftOut, ...]
     """The others."""
-    following: str | None
-    """Address of the next page."""
+    following: PageRequest | None
+    """What brings the next page."""
     more: bool = False
     """Whether the page has Items beyond those."""
 
@@ -64,10 +64,10 @@ class ItemList:
 
     items: tuple[Mapping[str, Any], ...]
     """Its Items; empty where one is no object."""
-    following: str | None
-    """Address of the next page."""
-    posted: bool
-    """Whether there is a next page that only a POST brings."""
+    following: PageRequest | None
+    """What brings the next page."""
+    cut: bool
+    """Whether there is a next page that nothing brings."""
     where: str
     """Address of the page."""
 
@@ -101,7 +101,7 @@ def search_address(landing: bytes, where: str) -> str:
     for link in map(mapping_of, links):
         href = link.get("href")
         if link.get("rel") == "search" and str(link.get("method") or "GET").upper() == "GET" and isinstance(href, str):
-            return _joined(where, href)
+            return joined_address(where, href)
     raise SourceUnreadableError(
         f"{where[:200]!r} is not a STAC API that can be searched (no link `search` for GET); set CLEARSKY_STAC_API to "
         "the address of one, or name the replacements"
@@ -138,13 +138,20 @@ def place_query(address: str, *, collection: str, box: Box, period: Period | Non
 
 
 def read_page(
-    data: bytes, where: str, *, collection: str, most: int = PAGE_ITEMS, go_on: Callable[[], None] = lambda: None
+    data: bytes,
+    where: str,
+    asked: PageRequest,
+    *,
+    collection: str,
+    most: int = PAGE_ITEMS,
+    go_on: Callable[[], None] = lambda: None,
 ) -> SearchPage:
     """What a page of an answer says.
 
     Args:
         data: the document.
         where: its address.
+        asked: what has brought it.
         collection: whose Items were asked for.
         most: Items that are looked at, the first of the page.
         go_on: called before each; what it raises ends the work.
@@ -152,7 +159,7 @@ def read_page(
     Raises:
         SourceUnreadableError: it is not a list of Items.
     """
-    page = read_items(data, where)
+    page = read_items(data, where, asked)
     found = []
     for item in page.items[:most]:
         go_on()
@@ -162,12 +169,13 @@ def read_page(
     return SearchPage(tuple(scenes), tuple(left_out), page.following, more=len(page.items) > most)
 
 
-def read_items(data: bytes, where: str) -> ItemList:
-    """The Items of a page, and where the next one is.
+def read_items(data: bytes, where: str, asked: PageRequest) -> ItemList:
+    """The Items of a page, and what brings the next one.
 
     Args:
         data: the document.
         where: its address.
+        asked: what has brought it.
 
     Raises:
         SourceUnreadableError: it is not a list of Items.
@@ -177,8 +185,8 @@ def read_items(data: bytes, where: str) -> ItemList:
     if page.get("type") != "FeatureCollection" or not isinstance(features, list):
         raise SourceUnreadableError(f"{where[:200]!r} answers without a list of STAC Items; check the API's address")
     links = [link for link in map(mapping_of, list_of(page.get("links"))) if link.get("rel") == "next"]
-    following = next(_following(links, where), None)
-    return ItemList(tuple(map(mapping_of, features)), following, posted=bool(links) and following is None, where=where)
+    following = next_request(links, where, asked)
+    return ItemList(tuple(map(mapping_of, features)), following, cut=bool(links) and following is None, where=where)
 
 
 def _candidate(item: Mapping[str, Any], where: str, collection: str) -> Scene | LeftOut:
@@ -210,18 +218,11 @@ def item_address(item: Mapping[str, Any], where: str) -> str:
     for link in map(mapping_of, list_of(item.get("links"))):
         href = link.get("href")
         if link.get("rel") == "self" and isinstance(href, str):
-            return _joined(where, href)
+            return joined_address(where, href)
     root = _SEARCHED.sub("", urljoin(where, urlsplit(where).path))
     own = item.get("id")
     name = own if isinstance(own, str) else shown(own)
-    return _joined(where, f"{root}/collections/{item.get('collection')}/items/{name}")
-
-
-def _following(links: Iterable[Mapping[str, Any]], where: str) -> Iterator[str]:
-    for link in links:
-        href = link.get("href")
-        if str(link.get("method") or "GET").upper() == "GET" and isinstance(href, str):
-            yield _joined(where, href)
+    return joined_address(where, f"{root}/collections/{item.get('collection')}/items/{name}")
 
 
 def _central(box: Box) -> Box:
@@ -231,16 +232,6 @@ def _central(box: Box) -> Box:
     west = (box[0] + aside * width + 180) % 360 - 180
     east = (box[0] + (1 - aside) * width + 180) % 360 - 180
     return (west, box[1] + aside * height, east, box[3] - aside * height)
-
-
-def _joined(where: str, href: str) -> str:
-    try:
-        address = urljoin(where, href) if len(href) <= LONGEST_ADDRESS else ""
-    except ValueError:
-        address = ""
-    if not address.isprintable() or not address.startswith(("https://", "http://")) or len(address) > LONGEST_ADDRESS:
-        raise SourceUnreadableError(f"{where[:200]!r} leads to {href[:100]!r}, which is not a web address")
-    return address
 
 
 def _parsed(data: bytes, where: str) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Final, Protocol, TypeVar
 
 from server.errors import SourceTimeoutError
+from server.scenes.paging import PageRequest
 
 PAGE_BYTES: Final = 8 << 20
 """Bytes of a page: those of the archives have up to 80 kB an Item, and 50 are asked for."""
@@ -18,8 +19,8 @@ class Page(Protocol):
     """A page that has been read."""
 
     @property
-    def following(self) -> str | None:
-        """Address of the next page."""
+    def following(self) -> PageRequest | None:
+        """What brings the next page."""
 
 
 PageT = TypeVar("PageT", bound=Page)
@@ -61,8 +62,8 @@ class SearchDeadline:
 
 
 def walk_pages(
-    first: str,
-    read: Callable[[str], PageT],
+    first: PageRequest,
+    read: Callable[[PageRequest], PageT],
     *,
     most_pages: int,
     go_on: Callable[[], None],
@@ -71,14 +72,14 @@ def walk_pages(
     """Each page of a search.
 
     Args:
-        first: address of the first page.
-        read: gives the page of an address.
+        first: what brings the first page.
+        read: gives the page.
         most_pages: pages that are requested.
         go_on: called before each; what it raises ends the walk.
         halted: called where a next page is not requested; what it raises reaches the caller.
     """
-    visited: set[str] = set()
-    following: str | None = first
+    visited: set[PageRequest] = set()
+    following: PageRequest | None = first
     while following is not None:
         if following in visited or len(visited) == most_pages:
             halted(Halt.CIRCLE if following in visited else Halt.PAGES)

@@ -47,6 +47,7 @@ class TileCache:
         name: str = "tiles",
         size: Callable[[Any], int] = size_of,
         shared: SharedCache | None = None,
+        lender: TileCache | None = None,
     ) -> None:
         """Make it.
 
@@ -55,10 +56,17 @@ class TileCache:
             name: what is kept, for whoever watches the figures.
             size: bytes of a value.
             shared: where other processes' values are found and this one's are left.
+            lender: a cache whose free bytes are used, too, until it needs them itself; it lends to one alone.
         """
         self._name = name
         self._shared = shared
-        self._entries: cachetools.LRUCache[Hashable, Any] = cachetools.LRUCache(max_bytes, getsizeof=size)
+        self._max_bytes = max_bytes
+        self._lender = lender
+        self._borrower: TileCache | None = None
+        if lender is not None:
+            lender._borrower = self
+        most = max_bytes if lender is None else max_bytes + lender._max_bytes
+        self._entries: cachetools.LRUCache[Hashable, Any] = cachetools.LRUCache(most, getsizeof=size)
         self._lock = threading.Lock()
         self._flights = Flights()
         self._hits = self._misses = 0
@@ -74,8 +82,11 @@ class TileCache:
 
     def _found(self, key: Hashable) -> Any:
         with self._lock:
-            found = self._entries.get(key, _NOTHING)
-            self._hits += found is not _NOTHING
+            try:
+                found = self._entries[key]  # `get` hashes the key twice as often
+            except KeyError:
+                return _NOTHING
+            self._hits += 1
             return found
 
     def _made(self, key: Hashable, compute: Callable[[], T]) -> T:
@@ -91,6 +102,20 @@ class TileCache:
     def _keep(self, key: Hashable, value: object) -> None:
         with self._lock, suppress(ValueError):  # larger than the cache
             self._entries[key] = value
+        for cache in (self, self._borrower):
+            if cache is not None and cache._lender is not None:
+                cache._give_back()
+
+    @property
+    def _bound(self) -> int:
+        """Bytes that may be held now."""
+        return self._max_bytes + (0 if self._lender is None else self._lender._max_bytes - self._lender.nbytes)
+
+    def _give_back(self) -> None:
+        bound = self._bound
+        with self._lock:
+            while self._entries and self._entries.currsize > bound:
+                self._entries.popitem()
 
     def load(self, keys: Iterable[Hashable]) -> None:
         """Take what other processes have computed already of several keys, in few requests."""
@@ -122,8 +147,7 @@ class TileCache:
     @property
     def share(self) -> float:
         """Share of its bound that it holds now."""
-        with self._lock:
-            return float(self._entries.currsize / self._entries.maxsize)
+        return self.nbytes / self._bound
 
     @property
     def figures(self) -> CacheFigures:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from algorithms import fill_clouds
+from algorithms import border, fill_clouds
 from algorithms.border import BORDER_KAPPA, BORDER_MARGIN, BORDER_STEPS, Border, border_correction, sample_border
 from algorithms.residual import GUIDE_EDGE
 from tests.helpers.scenes import make_pair
@@ -31,9 +31,9 @@ def case(seed: int, shape: tuple[int, int] = (48, 40)) -> tuple[Floats, Bools, B
 def correction(missed: Floats, known: Bools, wanted: Bools, guide: Floats) -> Floats:
     """The library's result as (B, H, W), 0 where there is none."""
     ring = known & ndimage.binary_dilation(wanted)
-    border = border_correction(missed[:, ring].T, ring, wanted, guide)
+    found = border_correction(missed[:, ring].T, ring, wanted, guide)
     result = np.zeros_like(missed)
-    result[:, border.rows, border.cols] = border.values.T
+    result[:, found.rows, found.cols] = found.values.T
     return result
 
 
@@ -53,6 +53,21 @@ def by_definition(missed: Floats, known: Bools, wanted: Bools, guide: Floats) ->
             after[:, y, x] = total / (flows * (1 + BORDER_KAPPA**2 / count)) if count else 0
         now = after
     return now.astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(48, 40), (1, 30), (33, 1), (120, 90)])
+def test_the_compiled_loop_gives_numpy_s_bytes(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where ground is unlike anything, too, and the fill misses by more than a number can hold."""
+    compiled = pytest.importorskip("algorithms.compiled_border", reason="numba is not installed")
+    for seed in range(3):
+        missed, known, wanted, guide = case(seed, shape)
+        missed[0, ::7], guide[0, ::5, ::3] = np.inf, 1e18
+        found = []
+        for loops in (None, compiled):
+            monkeypatch.setattr(border, "compiled_loops", lambda loops=loops: type("Loading", (), {"loops": loops}))
+            with np.errstate(all="ignore"):
+                found.append(correction(missed, known, wanted, guide).tobytes())
+        assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -42,6 +42,8 @@ class StacApi:
     """Items on a page."""
     searched: list[dict[str, str]] = field(default_factory=list)
     """Queries of every search."""
+    posts: bool = False
+    """Whether all pages but the first are had by POST."""
     instead: Answer = lambda request: None
     """Answers in place of the API where it gives anything."""
     base: str = ""
@@ -98,12 +100,25 @@ def _application(api: StacApi) -> FastAPI:
     @app.get("/collections/{collections}/items")
     @app.get("/search")
     def search(request: Request) -> JSONResponse:
-        api.searched.append(dict(request.query_params))
-        query = {**request.query_params, **request.path_params}
+        return answer({**request.query_params, **request.path_params}, request)
+
+    @app.post("/search")
+    async def posted(request: Request) -> JSONResponse:
+        body = await request.json()
+        query = {
+            name: ",".join(map(str, value)) if isinstance(value, list) else str(value) for name, value in body.items()
+        }
+        return answer(query, request)
+
+    def answer(query: dict[str, str], request: Request) -> JSONResponse:
+        api.searched.append({name: value for name, value in query.items() if name not in request.path_params})
         start = int(query.get("token", 0))
         found = api.found(query)
-        links = []
-        if start + api.page < len(found):
+        links: list[dict[str, Any]] = []
+        if start + api.page < len(found) and api.posts:
+            body = {"token": str(start + api.page)}
+            links.append({"rel": "next", "href": f"{api.base}/search", "method": "POST", "merge": True, "body": body})
+        elif start + api.page < len(found):
             following = request.url.include_query_params(token=str(start + api.page))
             links.append({"rel": "next", "href": str(following), "method": "GET"})
         features = [api.shown(item) for item in found[start : start + api.page]]

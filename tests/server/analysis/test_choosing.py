@@ -40,7 +40,11 @@ def usual(api: StacApi) -> Iterator[None]:
     """The API as it is, after each test that has it behave otherwise."""
     yield
     api.instead = lambda request: None
+    api.page, api.posts = PAGE_ITEMS, False
     api.searched.clear()
+
+
+PAGE_ITEMS = 3
 
 
 def chooser(api: StacApi, named: str | None = None, *, allowed: str = "", **settings: str) -> Chooser:
@@ -164,6 +168,15 @@ def test_an_api_that_does_not_answer_takes_no_longer_than_it_may(api: StacApi) -
     with pytest.raises(SourceTimeoutError, match=r"0\.5 s"):
         ranking(api, on_search(lambda _: time.sleep(1.5)), source_timeout="0.5")
     assert time.monotonic() - begun < 10
+
+
+def test_pages_by_post_have_the_same_dates(api: StacApi) -> None:
+    api.page, by_get = 1, ranking(api)
+    asked, api.searched[:] = len(api.searched), []
+    api.posts = True
+    assert ranking(api) == by_get
+    assert len(api.searched) >= asked > 1
+    assert all("collections" in query for query in api.searched)  # what is merged keeps the search
 
 
 def test_pages_that_lead_in_a_circle_or_on_and_on_end(api: StacApi) -> None:

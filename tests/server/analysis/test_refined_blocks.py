@@ -51,12 +51,13 @@ def test_the_other_date_is_looked_at_before_the_last_window_is_done(
     other, target_looks, other_looks, seen = threading.Event(), count(), count(), []
 
     def probabilities(values: np.ndarray, *_: Any) -> np.ndarray:
-        if values[0].mean() > 0.5:
+        bright = values[0].max() > 0.5
+        if bright:
             next(other_looks)
             other.set()
         elif next(target_looks):
             assert other.wait(10)
-        return np.zeros((2, 256, 256), np.uint8)
+        return np.full((2, 256, 256), 127 if bright else 0, np.uint8)
 
     monkeypatch.setattr("server.analysis.inference.window_probabilities", probabilities)
     values = (1000, 8000)
@@ -65,10 +66,10 @@ def test_the_other_date_is_looked_at_before_the_last_window_is_done(
     plane = Plane(task, fine_grid(task.target.dataset))
     box = Box(0, 250, 0, 480)
 
-    def more(cells: Box) -> list[tuple[LayerClouds, Box]]:
-        seen.append(cells)
-        return [(plane.replacement_clouds(1), box)]
+    def more(cells: Box, *, known: bool) -> list[tuple[LayerClouds, Box]]:
+        seen.append((known, cells.left, cells.right))
+        return [(plane.replacement_clouds(1), box)] if known else []
 
     analysis.masks.prefetch([(plane.target_clouds, box)], seen=(plane.target_clouds, more))
-    assert sorted((cells.left, cells.right) for cells in seen) == [(32, 224), (256, 448)]
-    assert (next(target_looks), next(other_looks)) == (2, 2)
+    assert sorted(seen) == [(False, 0, 256), (False, 224, 480), (True, 32, 224), (True, 256, 448)]
+    assert (next(target_looks), next(other_looks)) == (2, 3)  # with a glance at the coarse level

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from algorithms.cells import Cells, cell_means, stacked_cells
+from algorithms.masks import dilate
 from algorithms.narrow import with_narrow
 from algorithms.options import CloudOptions
 from algorithms.scene import SceneFit, fit_scene
@@ -58,7 +59,6 @@ class Dates:
     """What of it is beyond doubt."""
     fits: dict[int, SceneFit] = field(default_factory=dict)
     """Made once."""
-
     sources: Any = None
 
     def cells(self, layer: Layer, grid: Grid, box: Box) -> Cells:
@@ -171,3 +171,22 @@ def test_a_box_is_that_of_the_whole(
         np.testing.assert_allclose(part.confidence[core.within(part.rim)], whole.confidence[at].astype(int), atol=1)
         off = np.abs(values(part, core, dates) - everything[(slice(None), *at)]).max()
         assert off <= LEFT_OF_CORRECTION * corrected
+
+
+@pytest.mark.parametrize(("count", "adjustment"), [CASES[0], CASES[-1]])
+def test_parts_of_a_group_are_filled_as_alone(tasks: dict[tuple[int, str], Task], count: int, adjustment: str) -> None:
+    """What exports compute, bit for bit what tiles are made of."""
+    plane, dates = Plane(tasks[count, adjustment], Grid(FACTOR, *SHAPE)), made(7, count, 0.6)
+    stand_in = cast(Any, dates)
+    filling, direct = Filling(stand_in, stand_in, TileCache(1 << 24)), DirectPairs(plane, stand_in)
+    grouped = filling.grouped(direct, WHOLE)
+    assert grouped is not direct
+    for core in BOXES:
+        together, alone = filling.fill(grouped, core), filling.fill(direct, core)
+        np.testing.assert_array_equal(together.source, alone.source)
+        np.testing.assert_array_equal(together.confidence, alone.confidence)
+        assert together.layers.keys() == alone.layers.keys()
+        at = core.pad(1).clip(SHAPE).within(alone.rim)
+        for k, layer in alone.layers.items():
+            near = dilate(alone.source == k, 1)[at]
+            np.testing.assert_array_equal(together.layers[k].fields[at][near], layer.fields[at][near])

@@ -7,7 +7,6 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, Final
 
 import morecantile
@@ -19,7 +18,7 @@ from starlette.testclient import TestClient
 from algorithms import buffer_mask, cloud_mask, fill_clouds
 from algorithms.cells import cell_any
 from algorithms.sessions import SESSIONS
-from tests.helpers.scenes import BANDS, CLEAR_REPLACEMENTS, UTM, Demo, Pair, make_pair, write_pair, write_raster
+from tests.helpers.scenes import BANDS, UTM, Demo, Pair, make_pair, write_pair
 from tests.helpers.service import application, raster
 
 FILLED: Final = ("replacement", "mask", "replacement_mask")
@@ -209,20 +208,3 @@ def test_options_need_no_inference(demo_scene: Demo) -> None:
             pictures.add(picture(**options))
         assert SESSIONS.inferences() == before
     assert len(pictures) == 4
-
-
-def test_replaced_file_is_read_anew(tmp_path: Path, pair: Pair) -> None:
-    """A file that changes under the same name is neither described nor filled from the cache."""
-    small = Pair(*(a[..., :256, :256] for a in (pair.target, pair.replacement, pair.mask, pair.truth)))
-    url = write_raster(tmp_path / "t.tif", small.target)
-    other = write_raster(tmp_path / "r.tif", small.replacement)
-    mask = write_raster(tmp_path / "m.tif", small.mask[None].astype(np.uint8), nodata=None)
-    params = {"url": url, "replacement": other, "mask": mask, **CLEAR_REPLACEMENTS}
-    with application(tmp_path) as client:
-        before = client.get("/cog/preview.tif", params=params)
-        write_raster(tmp_path / "r.tif", (small.replacement + 500).astype(np.uint16))
-        after = client.get("/cog/preview.tif", params=params)
-    assert before.headers["etag"] != after.headers["etag"]
-    first, second = raster(before.content).astype(float)[:6], raster(after.content).astype(float)[:6]
-    # The adjustment takes the shift out again: a stale offset on the new file would leave 500 DN.
-    assert np.abs(first - second).max() <= 2

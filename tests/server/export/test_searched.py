@@ -55,8 +55,16 @@ def test_what_is_a_search() -> None:
     assert not is_search("/data/https/items.json")
 
 
-@pytest.mark.parametrize("path", ["/search?collections=sentinel-2-l2a", "/collections/sentinel-2-l2a/items"])
-def test_every_page_is_read(api: StacApi, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "posts"),
+    [
+        ("/search?collections=sentinel-2-l2a", False),
+        ("/search?collections=sentinel-2-l2a", True),
+        ("/collections/sentinel-2-l2a/items", False),
+    ],
+)
+def test_every_page_is_read(api: StacApi, path: str, posts: bool) -> None:
+    api.posts = posts
     names = [f"scene-{k}" for k in range(2 * api.page + 1)]
     api.items = [bare(name) for name in names]
     assert found_at(api.base + path) == [(api.address(name), f"out/{name}.tif", None) for name in names]
@@ -85,6 +93,36 @@ def pages(api: StacApi, *answers: dict[str, Any]) -> str:
 
 
 NEXT = {"rel": "next", "href": "NEXT"}
+POST = NEXT | {"method": "POST", "body": {}}
+
+
+@pytest.mark.parametrize(
+    ("status", "place", "says"),
+    [
+        (307, "/search?again", None),
+        (308, "/search?again", None),
+        (302, "/search?again", "302"),
+        (307, "http://localhost:1/search", "not allowed"),
+        (307, "https://elsewhere.example/search", "another host"),
+    ],
+)
+def test_a_post_is_sent_on_to_its_own_host_alone(
+    api: StacApi, status: int, place: str, says: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLEARSKY_ALLOWED_SOURCES", "https://elsewhere.example/")
+
+    def moved(request: Request) -> Response | None:
+        away = request.method == "POST" and not request.url.query
+        return Response(status_code=status, headers={"location": place}) if away else None
+
+    api.items, api.posts, api.page, api.instead = [bare(name) for name in "abc"], True, 2, moved
+    search = f"{api.base}/search?collections={COLLECTION}"
+    if says is None:
+        assert len(found_at(search)) == 3
+        return
+    with pytest.raises(ClearSkyError) as error:
+        found_at(search)
+    assert says in str(error.value)
 
 
 def test_an_item_on_two_pages_is_one_scene(api: StacApi) -> None:
@@ -129,7 +167,10 @@ LIES: list[tuple[Any, str]] = [
     ([{"features": []}], "finds no scene"),
     ([{"type": "Feature"}], "without a list of STAC Items"),
     ([{"features": 7}], "without a list of STAC Items"),
-    ([{"features": [bare(ID)], "links": [NEXT | {"method": "POST", "body": {}}]}], "only a POST brings"),
+    ([{"features": [bare(ID)], "links": [NEXT | {"method": "PUT"}]}], "neither GET nor POST brings"),
+    ([{"features": [bare(ID)], "links": [POST | {"href": "http://10.0.0.1/search"}]}], "another host"),
+    ([{"features": [bare(ID)], "links": [POST | {"body": {"token": "x" * 70_000}}]}], "up to 65536 are"),
+    ([{"features": [bare(ID)], "links": [POST | {"href": "search"}]}], "lead in a circle"),
     ([{"features": [bare(ID)], "links": [NEXT | {"href": "file:///etc/passwd"}]}], "not a web address"),
     ([{"features": [bare(ID)], "links": [NEXT | {"href": "http://10.0.0.1/search"}]}], "CLEARSKY_ALLOWED_SOURCES"),
     ([{"features": [bare(ID)], "links": [NEXT | {"href": "search?token=0"}]}], "lead in a circle"),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from server.errors import SourceUnreadableError
 from server.scenes.acquisition import footprint_overlap
 from server.scenes.bounded import MOST_VALUES
+from server.scenes.paging import PageRequest
 from server.scenes.search import (
     SearchPage,
     read_page,
@@ -24,6 +25,7 @@ from server.scenes.search import (
 )
 
 WHERE: Final = "https://example.org/v1/search?token=2"
+ASKED: Final = PageRequest(WHERE)
 NOON: Final = datetime(2024, 6, 15, 12, tzinfo=UTC)
 ITEM: Final[dict[str, Any]] = {
     "type": "Feature",
@@ -42,7 +44,7 @@ PAGE: Final[dict[str, Any]] = {
 
 
 def read(page: Any) -> SearchPage:
-    return read_page(json.dumps(page).encode(), WHERE, collection="sentinel-2-l2a")
+    return read_page(json.dumps(page).encode(), WHERE, ASKED, collection="sentinel-2-l2a")
 
 
 def test_a_page_gives_scenes_under_their_own_addresses() -> None:
@@ -50,25 +52,25 @@ def test_a_page_gives_scenes_under_their_own_addresses() -> None:
     [scene] = page.scenes
     assert scene.url == "https://example.org/v1/collections/sentinel-2-l2a/items/S2A_33TUN_20240620_0_L2A"
     assert scene.bands[0].url == "https://example.org/v1/collections/sentinel-2-l2a/items/B04.tif"
-    assert page.following == "https://example.org/v1/search?token=3"
+    assert page.following == PageRequest("https://example.org/v1/search?token=3")
     [without] = read(PAGE | {"features": [ITEM | {"links": []}], "links": []}).scenes
     assert without.url == scene.url
-    assert read(PAGE | {"links": [{"rel": "next", "href": WHERE, "method": "POST"}]}).following is None
+    assert read(PAGE | {"links": [{"rel": "next", "href": WHERE, "method": "PUT"}]}).following is None
 
 
 def test_no_more_of_a_page_is_looked_at_than_there_is_room_for() -> None:
     seen: list[int] = []
     features = [ITEM | {"id": f"S2A_{k}"} for k in range(9)]
     data = json.dumps(PAGE | {"features": features}).encode()
-    page = read_page(data, WHERE, collection="sentinel-2-l2a", most=4, go_on=lambda: seen.append(1))
+    page = read_page(data, WHERE, ASKED, collection="sentinel-2-l2a", most=4, go_on=lambda: seen.append(1))
     assert (len(page.scenes), len(seen), page.more) == (4, 4, True)
-    assert not read_page(data, WHERE, collection="sentinel-2-l2a", most=9).more
+    assert not read_page(data, WHERE, ASKED, collection="sentinel-2-l2a", most=9).more
 
     def stop() -> None:
         raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        read_page(data, WHERE, collection="sentinel-2-l2a", go_on=stop)
+        read_page(data, WHERE, ASKED, collection="sentinel-2-l2a", go_on=stop)
 
 
 def test_what_a_page_says_of_an_item_is_short() -> None:

@@ -51,6 +51,10 @@ def test_a_search_lists_what_fits(client: TestClient, api: StacApi) -> None:
     dates = [scene["datetime"] for scene in found["scenes"]]
     assert dates == sorted(dates, reverse=True)
     assert all(scene["url"] == api.address(scene["id"]) for scene in found["scenes"])
+    api.page, page, api.posts = 1, api.page, True
+    posted = good(_found(client)).json()["scenes"]
+    api.page, api.posts = page, False
+    assert posted == found["scenes"]
     for cover in (0, 20, 60):
         fitting = good(_found(client, cloud_cover=cover)).json()["scenes"]
         wanted = {name for name, properties in every.items() if properties["eo:cloud_cover"] <= cover}

@@ -103,3 +103,25 @@ def test_a_value_larger_than_the_cache_is_given_and_not_kept() -> None:
     cache, large = TileCache(1000), np.zeros(2000, np.uint8)
     assert cache.get("key", lambda: large) is large
     assert not cache.peek("key")
+
+
+def test_what_one_cache_leaves_free_another_uses_until_it_is_needed() -> None:
+    lender = TileCache(1000, size=int)
+    borrower = TileCache(500, size=int, lender=lender)
+
+    def put(cache: TileCache, name: str, size: int) -> None:
+        assert cache.get(name, lambda: size) == size
+
+    for k in range(5):
+        put(borrower, f"b{k}", 300)
+    assert (borrower.nbytes, borrower.share) == (1500, 1)
+    put(lender, "l0", 400)
+    assert borrower.nbytes == 900
+    assert not borrower.peek("b1")
+    assert borrower.peek("b2")
+    for k in range(1, 5):
+        put(lender, f"l{k}", 400)
+    assert lender.nbytes == 800  # what it lends drives nothing out of it
+    assert borrower.nbytes == 600
+    put(borrower, "b5", 701)  # more than its own and what is free
+    assert borrower.nbytes == 0
