@@ -19,22 +19,26 @@ SQUARES: Final = 12
 SQUARE_CELLS: Final = 80
 """Side in cells of a sampled square."""
 PLOT_CELLS: Final = INPUT_CELLS // 2
-"""Side in cells of the plot around a square that a network sees of it: four plots to a window."""
+"""Side in cells of the plot around a square that a network sees of it."""
 
 Place = tuple[slice, slice]
 """Rows and columns of cells."""
-MOSAIC: Final[tuple[Place, ...]] = tuple(
-    (slice(y, y + PLOT_CELLS), slice(x, x + PLOT_CELLS)) for y in (0, PLOT_CELLS) for x in (0, PLOT_CELLS)
-)
-"""Where the plots of one window lie in it."""
+
+
+def mosaic(shrunk: int) -> list[Place]:
+    """Where the plots of one window lie in it, each shrunk by so much."""
+    side = PLOT_CELLS // shrunk
+    starts = range(0, INPUT_CELLS, side)
+    return [(slice(y, y + side), slice(x, x + side)) for y in starts for x in starts]
 
 
 def sample_plots(shape: tuple[int, int]) -> list[Place] | None:
     """Plots of cells that the clouds of a scene's sample are found in; None for the whole of a small scene.
 
-    Four of them are inferred in one window: next to other ground, cut off by its edges, a network takes 1 % of a
-    square's cells for something else, for a quarter of the time. They are spread evenly over the scene, none of them
-    overlapping, and begin at multiples of `PLOT_CELLS`, as blocks of pixels do.
+    Several of them are inferred in one window, see `mosaic`: next to other ground, cut off by its edges, on cells twice
+    as large, a network takes a few per cent of a square's cells for something else, for a twelfth of the time. They are
+    spread evenly over the scene, none of them overlapping, and begin at multiples of `PLOT_CELLS`, as blocks of pixels
+    do.
 
     Args:
         shape: rows and columns of the scene in cells.

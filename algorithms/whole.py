@@ -21,7 +21,7 @@ from algorithms.narrow import sample_parts, with_narrow
 from algorithms.options import WHOLE_ADJUSTMENT, CloudOptions
 from algorithms.sample import sampled
 from algorithms.scene import fit_scene
-from algorithms.wide import WIDE_TIMES, WideGround, wide_lattice, wide_nodes, wider_means
+from algorithms.wide import WIDE_TIMES, WideGround, wide_lattice, wide_nodes, wide_sums, wider_means
 
 LARGEST_VALUE: Final = 1e15
 """Values beyond are taken for missing data."""
@@ -195,8 +195,9 @@ def _fill(
     )
     wide, large = wide_lattice(options.window, factor), WIDE_TIMES * factor
     wide_cells = [cell_means(source, one.valid, large) for source, one in zip(sources, others, strict=True)]
+    wide_ground = WideGround(wide_target, stacked_cells(wide_cells))
     wider = wider_means(
-        WideGround(wide_target, stacked_cells(wide_cells)),
+        wide_sums(wide_ground, scene, wide, adjustment=options.adjustment),
         scene,
         wide,
         rows=wide_nodes(range(clear.shape[0]), wide, -(-result.shape[1] // large)),

@@ -26,10 +26,12 @@ WIDE_LEVELS: Final = 2
 COMPARABLE_NOISE: Final = 2.0
 """Difference of the dates, in noise of clear ground (root mean square of the bands), up to which ground counts."""
 
+Floats = npt.NDArray[np.float64]
+
 
 @dataclass(frozen=True, slots=True)
 class WideGround:
-    """Both dates on large cells, from an even node of `wide_lattice` on."""
+    """Both dates on large cells."""
 
     target: Cells
     """The target."""
@@ -63,8 +65,32 @@ def comparable(
     return np.asarray((away**2).mean(axis=0) <= np.float32(COMPARABLE_NOISE**2))
 
 
+def wide_sums(
+    ground: WideGround, scene: SceneFit, lattice: NodeLattice, *, adjustment: str = CloudOptions.adjustment
+) -> Floats:
+    """Sums per node, as `algorithms.adjust.pooled_sums` makes them, over the ground that is comparable.
+
+    Args:
+        ground: both dates, from a node on.
+        scene: the scene stage.
+        lattice: from `wide_lattice`.
+        adjustment: `regression`, `moment` or `joint`.
+    """
+    t, r = ground.target, ground.other
+    clear = t.full & r.full
+    clear[clear] = comparable(t.values[:, clear][:, None], r.values[:, clear][:, None], scene)[0]
+    return pooled_sums(
+        padded(t.values, lattice.spacing),
+        padded(r.values, lattice.spacing),
+        padded(clear, lattice.spacing),
+        scene,
+        lattice,
+        adjustment=adjustment,
+    )
+
+
 def wider_means(
-    ground: WideGround,
+    sums: Floats,
     scene: SceneFit,
     lattice: NodeLattice,
     *,
@@ -76,25 +102,14 @@ def wider_means(
     """What wide windows hold at some nodes.
 
     Args:
-        ground: both dates under the windows of the nodes.
+        sums: from `wide_sums`, over all that the windows of the nodes touch, from an even node on.
         scene: the scene stage.
         lattice: from `wide_lattice`.
-        rows: rows of nodes, counted from the ground's first.
+        rows: rows of nodes, counted from the sums' first.
         cols: columns of nodes.
-        corner: row and column at which the ground begins, in cells of the fill from those that its sums begin with.
+        corner: row and column at which the sums begin, in cells of the fill from those that its own sums begin with.
         adjustment: `regression`, `moment` or `joint`.
     """
-    t, r = ground.target, ground.other
-    clear = t.full & r.full
-    clear[clear] = comparable(t.values[:, clear][:, None], r.values[:, clear][:, None], scene)[0]
-    sums = pooled_sums(
-        padded(t.values, lattice.spacing),
-        padded(r.values, lattice.spacing),
-        padded(clear, lattice.spacing),
-        scene,
-        lattice,
-        adjustment=adjustment,
-    )
     prior = scene_prior(scene, adjustment)
     means = window_means(sums, prior, lattice, rows=rows, cols=cols, levels=WIDE_LEVELS).means
     side = WIDE_TIMES * lattice.spacing

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from algorithms.models import INPUT_CELLS
 
-STRIDE: Final = 224
-"""Cells between the starts of neighbouring windows; the overlap of 32 cells is blended. Closer ones are no nearer to
+STRIDE: Final = 240
+"""Cells between the starts of neighbouring windows; the overlap of 16 cells is blended. Closer ones are no nearer to
 the truth (docs/masks.md)."""
 
 _RAMP: Final = np.sin(np.pi / 2 * (np.arange(INPUT_CELLS - STRIDE) + 0.5) / (INPUT_CELLS - STRIDE)) ** 2

@@ -79,7 +79,7 @@ class Analysis:
         self._refinement = Refinement(self.rasters, self.masks, self._cache, self._pool)
         self.pairs = Pairs(self.rasters, self.masks, self._refinement, self._cache, self._pool)
         self._surveyor = Surveyor(self.rasters, self.pairs, self._pool, threads)
-        self._filling = Filling(self.rasters, self.pairs)
+        self._filling = Filling(self.rasters, self.pairs, self._cache)
         self.ahead: Ahead | None = None
         """Work ahead, if there is any."""
         if activity is not None:

@@ -25,6 +25,7 @@ from server.analysis.task import JOINT, ReplacementIndex
 from server.analysis.widening import Widening
 from server.raster.cache import RasterCache
 from server.raster.grid import Box
+from server.work.cache import TileCache
 
 Bools = npt.NDArray[np.bool_]
 
@@ -32,10 +33,10 @@ Bools = npt.NDArray[np.bool_]
 class Filling:
     """Computes fills; keeps nothing."""
 
-    def __init__(self, rasters: RasterCache, pairs: Pairs) -> None:
+    def __init__(self, rasters: RasterCache, pairs: Pairs, cache: TileCache) -> None:
         self._rasters = rasters
         self._pairs = pairs
-        self._widening = Widening(rasters)
+        self._widening = Widening(rasters, cache)
 
     def announce(self, plane: Plane, cores: list[Box]) -> None:
         """Announce which native pixels the fills of boxes will read, so that they are read once for all."""

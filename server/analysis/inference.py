@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import product
 from typing import Final, Protocol
 
@@ -13,16 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from algorithms.bands import role_indexes
+from algorithms.cells import cell_means
 from algorithms.mask import window_probabilities
 from algorithms.models import INPUT_CELLS, CloudModel
-from algorithms.sample import MOSAIC
+from algorithms.sample import Place, mosaic
 from algorithms.windows import Window, blend, window_start, windows_over
 from server.analysis.keys import BlendedKey, WindowKey
 from server.analysis.plane import LayerClouds
 from server.analysis.sampled import plots
 from server.raster.announcing import announce
 from server.raster.cache import CellReads, CellsKey, RasterCache
-from server.raster.grid import BlockNumber, Box, Grid, coarse_grid
+from server.raster.dataset import Dataset
+from server.raster.grid import COARSEST_METRES, BlockNumber, Box, Grid, coarse_grid, ground_resolution
 from server.raster.layer import Layer
 from server.work.cache import TileCache
 from server.work.pool import FairPool
@@ -33,6 +35,16 @@ InferencePlace = Window | int
 GLANCE_PROBABILITY: Final = 0.2
 """Probability of cloud and shadow together below which all of a window, and a large cell around it, is clear by a look
 at the coarse level (docs/masks.md)."""
+SHRUNK_PLOTS: Final = 2
+"""How much plots of the sample are shrunk, so that twelve of them fit one window."""
+MOST_SHRUNK_METRES: Final = 1.05 * COARSEST_METRES
+"""Ground size up to which shrunk cells are."""
+
+
+@lru_cache(maxsize=256)
+def cell_metres(target: Dataset, factor: int) -> float:
+    """Ground size of a cell of so many pixels per side."""
+    return factor * ground_resolution(target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +88,10 @@ class Inference:
         return BlendedKey(self.layer, self.model.fingerprint, self.sensitivity, self.grid, number, self.glanced)
 
     def cells(self, look: InferencePlace) -> list[Box]:
-        """The cells that a look is at: one box, or those of a mosaic, see `MOSAIC`."""
+        """The cells that a look is at: one box, or those of a mosaic."""
         if isinstance(look, int):
-            return plots(self.grid)[look * len(MOSAIC) : (look + 1) * len(MOSAIC)]
+            count = len(self.mosaic)
+            return plots(self.grid)[look * count : (look + 1) * count]
         top, left = window_start(look[0], self.grid.rows), window_start(look[1], self.grid.cols)
         return [Box(top, top + INPUT_CELLS, left, left + INPUT_CELLS).clip(self.grid.shape)]
 
@@ -98,7 +111,20 @@ class Inference:
     def place(self) -> tuple[int, int]:
         """The mosaic that the plot is in, and which of its plots it is."""
         assert self.plot is not None  # noqa: S101  (asked of a plot)
-        return divmod(plots(self.grid).index(self.plot), len(MOSAIC))
+        return divmod(plots(self.grid).index(self.plot), len(self.mosaic))
+
+    @property
+    def shrunk(self) -> int:
+        """Cells per side that a network sees as one: a plot's are twice as large where it works with these, too."""
+        if self.plot is None or self.model.network is None:  # rules cost nothing
+            return 1
+        metres = cell_metres(self.layer.target, self.grid.factor * SHRUNK_PLOTS)
+        return SHRUNK_PLOTS if metres <= MOST_SHRUNK_METRES else 1
+
+    @property
+    def mosaic(self) -> list[Place]:
+        """Where plots lie in a window."""
+        return mosaic(self.shrunk)
 
 
 WantedCells = tuple[Inference, Box]
@@ -139,7 +165,7 @@ class Inferences:
             parts = [self._rasters.cells(layer, inference.grid, box) for box in boxes]
             values, valid = [part.values[picked] * scale + offset for part in parts], [part.valid for part in parts]
             if isinstance(look, int):
-                return window_probabilities(*_mosaic(values, valid), model)
+                return window_probabilities(*_mosaic(inference, values, valid), model)
             return window_probabilities(values[0], valid[0], model)
 
         return self._cache.get(inference.key(look), compute)
@@ -235,17 +261,19 @@ class Inferences:
             fetch = partial(self._look, inference)
             return blend(fetch, (box.top, box.bottom), (box.left, box.right), inference.grid.shape)
         number, place = inference.place
-        part = self._look(inference, number)[(slice(None), *MOSAIC[place])]
-        return part[(slice(None), *box.within(plot))]
+        part = self._look(inference, number)[(slice(None), *inference.mosaic[place])]
+        return part.repeat(inference.shrunk, 1).repeat(inference.shrunk, 2)[(slice(None), *box.within(plot))]
 
 
 def _mosaic(
-    values: list[npt.NDArray[np.float32]], valid: list[npt.NDArray[np.bool_]]
+    inference: Inference, values: list[npt.NDArray[np.float32]], valid: list[npt.NDArray[np.bool_]]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """The window (B, 256, 256) that plots make together, and where it has data."""
     seen = np.zeros((len(values[0]), INPUT_CELLS, INPUT_CELLS), np.float32)
     there = np.zeros(seen.shape[1:], bool)
-    for (rows, cols), part, has in zip(MOSAIC, values, valid, strict=False):
-        at = slice(rows.start, rows.start + has.shape[0]), slice(cols.start, cols.start + has.shape[1])
-        seen[(slice(None), *at)], there[at] = part, has
+    for (rows, cols), part, has in zip(inference.mosaic, values, valid, strict=False):
+        shrunk = cell_means(part, has, inference.shrunk)
+        height, width = shrunk.valid.shape
+        at = slice(rows.start, rows.start + height), slice(cols.start, cols.start + width)
+        seen[(slice(None), *at)], there[at] = shrunk.values, shrunk.valid
     return seen, there

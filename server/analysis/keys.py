@@ -113,6 +113,16 @@ class SceneKey(_ClearGroundKey):
 
 
 @dataclass(frozen=True, slots=True)
+class WideSumsKey:
+    """Sums of wide windows over a block of their nodes."""
+
+    plane: Plane
+    """That of the fill."""
+    k: ReplacementIndex
+    number: BlockNumber
+
+
+@dataclass(frozen=True, slots=True)
 class FillKey:
     """The fill of a block, with squares of 2^`power` cells reduced to one."""
 

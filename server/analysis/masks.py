@@ -17,14 +17,14 @@ from algorithms.models import INPUT_CELLS
 from algorithms.moments import box_sums
 from algorithms.reclassify import MODEL_REMAP, marked, reclassify
 from algorithms.windows import STRIDE
-from server.analysis.inference import Inference, Inferences, WantedCells
+from server.analysis.inference import Inference, Inferences, WantedCells, cell_metres
 from server.analysis.keys import UserMaskKey
 from server.analysis.plane import LayerClouds, Plane
 from server.analysis.task import CloudSource
 from server.raster.cache import CellReads, RasterCache
 from server.raster.classes import read_classes
 from server.raster.dataset import Dataset
-from server.raster.grid import BLOCK_CELLS, BlockNumber, Box, Grid, fine_grid, ground_resolution
+from server.raster.grid import BLOCK_CELLS, BlockNumber, Box, Grid, fine_grid
 from server.work.cache import TileCache
 from server.work.pool import FairPool
 
@@ -73,12 +73,6 @@ def join_blocks(box: Box, fetch: Callable[[BlockNumber], tuple[Box, MaskTile]]) 
 def _model_grid(target: Dataset) -> Grid:
     """The finest level that a network looks at."""
     return fine_grid(target)
-
-
-@lru_cache(maxsize=256)
-def _cell_metres(target: Dataset, factor: int) -> float:
-    """Ground size of a cell of so many pixels per side."""
-    return factor * ground_resolution(target)
 
 
 def _on_model_level(clouds: LayerClouds, box: Box) -> tuple[LayerClouds, Box]:
@@ -181,7 +175,7 @@ class Masks:
     def _blended(self, inference: Inference, box: Box) -> MaskTile:
         layer, grid = inference.layer, inference.grid
         probabilities = self._inferences.probabilities(inference, box)
-        valid, metres = self._rasters.valid(layer, grid, box), _cell_metres(layer.target, grid.factor)
+        valid, metres = self._rasters.valid(layer, grid, box), cell_metres(layer.target, grid.factor * inference.shrunk)
         return MaskTile(classify(probabilities, valid, sensitivity=inference.sensitivity, metres=metres), probabilities)
 
     def _read_tile(self, clouds: LayerClouds, classes: Dataset, number: BlockNumber) -> MaskTile:

@@ -15,6 +15,7 @@ from algorithms.wide import (
     comparable,
     wide_lattice,
     wide_nodes,
+    wide_sums,
     wider_means,
 )
 from tests.helpers.landscapes import another_date, landscape
@@ -62,7 +63,7 @@ def test_nodes_hold_the_same_from_no_more_than_the_ground_they_look_at(
 ) -> None:
     dates, scene = ground
     every = [nodes(length) for length in SHAPE]
-    whole = wider_means(dates, scene, LATTICE, rows=every[0], cols=every[1])
+    whole = wider_means(wide_sums(dates, scene, LATTICE), scene, LATTICE, rows=every[0], cols=every[1])
     some = []
     for side in every:
         start = data.draw(st.integers(0, len(side) - 1))
@@ -70,7 +71,8 @@ def test_nodes_hold_the_same_from_no_more_than_the_ground_they_look_at(
     first = [max(0, LATTICE.ground(side, level=WIDE_LEVELS - 1).start) // LATTICE.spacing for side in some]
     rows, cols = (range(s.start - f, s.stop - f) for s, f in zip(some, first, strict=True))
     corner = tuple(WIDE_TIMES * LATTICE.spacing * f for f in first)
-    part = wider_means(cut(dates, *some), scene, LATTICE, rows=rows, cols=cols, corner=(corner[0], corner[1]))
+    sums = wide_sums(cut(dates, *some), scene, LATTICE)
+    part = wider_means(sums, scene, LATTICE, rows=rows, cols=cols, corner=(corner[0], corner[1]))
     inside = np.s_[:, some[0].start : some[0].stop, some[1].start : some[1].stop]
     np.testing.assert_allclose(part.means, whole.means[inside], rtol=1e-6, atol=1e-9)
     y, x = ((np.array([side.start, side.stop - 1]) + 0.5) * part.side for side in some)
@@ -83,7 +85,9 @@ def test_where_nothing_is_comparable_the_scene_stands(ground: tuple[WideGround, 
     cut_off = Cells(dates.target.values, dates.target.valid, np.zeros_like(dates.target.full))
     strange = Cells(dates.target.values + 5000, dates.target.valid, dates.target.full)
     for nothing in (WideGround(cut_off, dates.other), WideGround(strange, dates.other)):
-        means = wider_means(nothing, scene, LATTICE, rows=every["rows"], cols=every["cols"]).means
+        means = wider_means(
+            wide_sums(nothing, scene, LATTICE), scene, LATTICE, rows=every["rows"], cols=every["cols"]
+        ).means
         prior = scene_prior(scene, "regression")[:, None, None]
         np.testing.assert_allclose(means, np.broadcast_to(prior, means.shape))
 

@@ -61,15 +61,15 @@ def test_the_other_date_is_looked_at_before_the_last_window_is_done(
 
     monkeypatch.setattr("server.analysis.inference.window_probabilities", probabilities)
     values = (1000, 8000)
-    files = [write_raster(tmp_path / f"{v}.tif", np.full((6, 512, 960), v, np.uint16)) for v in values]
+    files = [write_raster(tmp_path / f"{v}.tif", np.full((6, 512, 992), v, np.uint16)) for v in values]
     task = make_task(Request(files[0], (files[1],)), sources_by(""), CloudOptions())
     plane = Plane(task, fine_grid(task.target.dataset))
-    box = Box(0, 250, 0, 480)
+    box = Box(0, 250, 0, 496)
 
     def more(cells: Box, *, known: bool) -> list[tuple[LayerClouds, Box]]:
         seen.append((known, cells.left, cells.right))
         return [(plane.replacement_clouds(1), box)] if known else []
 
     analysis.masks.prefetch([(plane.target_clouds, box)], seen=(plane.target_clouds, more))
-    assert sorted(seen) == [(False, 0, 256), (False, 224, 480), (True, 32, 224), (True, 256, 448)]
+    assert sorted(seen) == [(False, 0, 256), (False, 240, 496), (True, 16, 240), (True, 256, 480)]
     assert (next(target_looks), next(other_looks)) == (2, 3)  # with a glance at the coarse level

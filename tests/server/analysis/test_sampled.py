@@ -13,7 +13,7 @@ from algorithms import fill_clouds
 from algorithms.mask import window_probabilities
 from algorithms.masks import CLOUD, NODATA
 from algorithms.options import CloudOptions
-from algorithms.sample import MOSAIC, sample_squares
+from algorithms.sample import mosaic, sample_squares
 from server.analysis.engine import Analysis
 from server.analysis.plane import Plane
 from server.analysis.request import Request
@@ -26,9 +26,9 @@ from tests.helpers.service import application, raster, sources_by
 
 def test_a_sampled_scene_is_the_same_whichever_part_is_asked_first(tmp_path: Path) -> None:
     """A scene too large to be fitted whole, half of it under one cloud; three bands, so that no network runs."""
-    size = 1440
+    size = 1536
     assert sample_squares((size // 2, size // 2)) is not None
-    part = make_pair(size=(360, 360), bands=3)
+    part = make_pair(size=(384, 384), bands=3)
     ground, other = (np.tile(image, (1, 4, 4)) for image in (part.truth, part.replacement))
     ground[:, :, 600:] += 200  # so that the scene's squares differ
     mask = np.zeros((size, size), bool)
@@ -64,8 +64,8 @@ def test_a_sampled_scene_is_the_same_whichever_part_is_asked_first(tmp_path: Pat
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Plane:
-    """A scene of 720 by 750 cells whose clouds are found by rules, which see each cell by itself."""
-    folder, part = tmp_path_factory.mktemp("plots"), make_pair(size=(360, 375), bands=3)
+    """A scene of 768 by 800 cells whose clouds are found by rules, which see each cell by itself."""
+    folder, part = tmp_path_factory.mktemp("plots"), make_pair(size=(384, 400), bands=3)
     files = [
         write_raster(folder / f"{k}.tif", np.tile(image, (1, 4, 4)), descriptions=("blue", "green", "red"))
         for k, image in enumerate((part.target, part.replacement))
@@ -101,7 +101,7 @@ def test_the_sample_takes_one_inference_for_four_plots(
 
     monkeypatch.setattr("server.analysis.inference.window_probabilities", counting)
     assert analysis.pairs.scene(plane, 1).count > 1000
-    count = -(-len(plots(plane.grid)) // len(MOSAIC))
+    count = -(-len(plots(plane.grid)) // len(mosaic(1)))
     assert len(made) == 2 * count < len(plots(plane.grid))
     for view, _ in sample_views(plane):  # the same whoever asks
         assert analysis.pairs.scene(view, 1) is analysis.pairs.scene(plane, 1)

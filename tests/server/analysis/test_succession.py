@@ -26,6 +26,7 @@ from server.analysis.task import Task
 from server.analysis.tasking import make_task
 from server.raster.grid import Box, Grid
 from server.raster.layer import Layer
+from server.work.cache import TileCache
 from tests.helpers.scenes import smooth_noise, write_mask, write_raster
 from tests.helpers.service import sources_by
 
@@ -61,12 +62,11 @@ class Dates:
     sources: Any = None
 
     def cells(self, layer: Layer, grid: Grid, box: Box) -> Cells:
-        """Larger cells of a date."""
-        n = ["target", "first", "second", "third"].index(Path(layer.dataset.url).stem)
-        date = [self.target, *self.others][n]
-        return cell_means(date.values, date.full, grid.factor // FACTOR).cut(
-            box.within(Box(0, grid.rows, 0, grid.cols))
-        )
+        """The larger cells of wide windows."""
+        names = ["target", "first", "second", "third"]
+        date = [self.target, *self.others][names.index(Path(layer.dataset.url).stem)]
+        larger = cell_means(date.values, date.valid, grid.factor // FACTOR)
+        return larger.cut(box.within(Box(0, grid.rows, 0, grid.cols)))
 
     def data(self, _layer: object, _grid: Grid, box: Box) -> np.ndarray:
         return np.full(box.shape, 2, np.uint8)
@@ -136,7 +136,7 @@ def made(seed: int, count: int, cloud: float) -> Dates:
 def filled(plane: Plane, dates: Dates, core: Box) -> FilledBox:
     """The fill of a box."""
     stand_in = cast(Any, dates)
-    return Filling(stand_in, stand_in).fill(DirectPairs(plane, stand_in), core)
+    return Filling(stand_in, stand_in, TileCache(1 << 24)).fill(DirectPairs(plane, stand_in), core)
 
 
 def values(box: FilledBox, core: Box, dates: Dates) -> np.ndarray:
@@ -178,7 +178,7 @@ def test_parts_of_a_group_are_filled_as_alone(tasks: dict[tuple[int, str], Task]
     """What exports compute, bit for bit what tiles are made of."""
     plane, dates = Plane(tasks[count, adjustment], Grid(FACTOR, *SHAPE)), made(7, count, 0.6)
     stand_in = cast(Any, dates)
-    filling, direct = Filling(stand_in, stand_in), DirectPairs(plane, stand_in)
+    filling, direct = Filling(stand_in, stand_in, TileCache(1 << 24)), DirectPairs(plane, stand_in)
     grouped = filling.grouped(direct, WHOLE)
     assert grouped is not direct
     for core in BOXES:
