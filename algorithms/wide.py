@@ -17,7 +17,7 @@ from algorithms.cells import Cells
 from algorithms.fill import padded
 from algorithms.moments import NodeLattice, WiderMeans, node_lattice, window_means
 from algorithms.options import CloudOptions
-from algorithms.scene import SceneFit
+from algorithms.scene import TRUSTED_CELLS, SceneFit
 
 WIDE_TIMES: Final = 3
 """Cells per side of a cell of wide windows: 60 m where cells are 20 m, which a server has for distant views anyway."""
@@ -59,7 +59,12 @@ def wide_nodes(cells: range, lattice: NodeLattice, length: int) -> range:
 def comparable(
     target: npt.NDArray[np.float32], replacement: npt.NDArray[np.float32], scene: SceneFit
 ) -> npt.NDArray[np.bool_]:
-    """(H, W), ground of a (B, H, W) target that a (J, H, W) replacement explains as well as clear ground."""
+    """(H, W), ground of a (B, H, W) target that a (J, H, W) replacement explains as well as clear ground.
+
+    None where the scene's relation rests on too little clear ground to be a measure.
+    """
+    if scene.count < TRUSTED_CELLS:
+        return np.zeros(target.shape[1:], bool)
     away = target - scene.estimate(scene.standardise(replacement))
     away /= scene.noise.astype(np.float32)[:, None, None]
     return np.asarray((away**2).mean(axis=0) <= np.float32(COMPARABLE_NOISE**2))
