@@ -5,12 +5,13 @@ HTTP and `clearsky export` take theirs from here; a recipe writes the same with 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from algorithms.errors import check_choice
+from algorithms.errors import ParameterError, check_choice
 from algorithms.models import MODELS, PROCESSING_LEVELS
 from algorithms.reclassify import Remap
 from server.analysis.clouds import mask_name, target_mask_name
@@ -28,6 +29,23 @@ def _all_names(texts: tuple[str, ...] | list[str]) -> tuple[str, ...]:
 
 def _mask_names(names: tuple[str, ...] | list[str]) -> tuple[str, ...]:
     return tuple(map(mask_name, names))
+
+
+def reflectance_scale(value: float) -> float:
+    """A scale as it is.
+
+    Raises:
+        ParameterError: with it no value would become a reflectance.
+    """
+    if not 0 < value < math.inf:
+        raise ParameterError(
+            f"a reflectance_scale of {value:g} makes no reflectance of the values; give one above 0, e.g. 0.0001"
+        )
+    return value
+
+
+def _scales(values: tuple[float, ...] | list[float]) -> tuple[float, ...]:
+    return tuple(map(reflectance_scale, values))
 
 
 def _same(value: Any) -> Any:
@@ -100,7 +118,7 @@ PARAMETERS: Final[Mapping[str, Parameter]] = MappingProxyType(
             Parameter("model", f"Cloud model: {', '.join(MODELS)}, rgb-rules, or one of `clearsky models`"),
             Parameter("level", "Processing level, where the dataset does not state it", choices=PROCESSING_LEVELS),
             Parameter("bands", "Common names of the bands in order, e.g. `blue,green,red,nir`", read=split_names),
-            Parameter("reflectance_scale", "Reflectance per digital number", type=float),
+            Parameter("reflectance_scale", "Reflectance per digital number", type=float, read=reflectance_scale),
             Parameter("reflectance_offset", "Reflectance at digital number 0", type=float),
             *(
                 Parameter(
@@ -110,9 +128,9 @@ PARAMETERS: Final[Mapping[str, Parameter]] = MappingProxyType(
                     type=float,
                     repeated=True,
                     field=f"replacement_{name}s",
-                    read=tuple,
+                    read=read,
                 )
-                for name in ("reflectance_scale", "reflectance_offset")
+                for name, read in (("reflectance_scale", _scales), ("reflectance_offset", tuple))
             ),
             Parameter("nodata", "Value without data, in place of the dataset's own", type=float),
             Parameter(

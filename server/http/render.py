@@ -89,6 +89,8 @@ def _encoded(image: ImageData, output_format: ImageType | None, options: dict[st
             return content, output_format.mediatype
     if output_format is ImageType.webp:
         options |= {"METHOD": WEBP_METHOD}
+    if output_format is ImageType.jp2:  # else GDAL writes a bare codestream, which says nothing of place and colours
+        options |= {"CODEC": "JP2", "crs": image.crs, "transform": image.transform}
     try:
         rendered: tuple[bytes, str] = render_image(image, output_format=output_format, **options)
     except InvalidFormat as error:

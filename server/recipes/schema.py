@@ -31,6 +31,7 @@ from algorithms.reclassify import Remap
 from algorithms.removal import CloudAlgorithm
 from algorithms.styles import STYLES
 from server.analysis.clouds import mask_name, paired, target_mask_name
+from server.analysis.parameters import reflectance_scale as usable_scale
 from server.analysis.request import for_each
 from server.errors import RecipeError
 from server.scenes.masks import HIGHEST_BIT
@@ -102,6 +103,7 @@ def _nan(value: object) -> object:
 
 
 Source = Annotated[str, Field(min_length=1)]
+Scale = Annotated[float, AfterValidator(usable_scale)]
 MaskSource = Annotated[Source, AfterValidator(mask_name)]
 Limits = Annotated[tuple[float, float], AfterValidator(_range)]
 
@@ -182,9 +184,9 @@ class Written(_Part):
     replacement_masks: Annotated[tuple[MaskSource, ...], AfterValidator(_one_each)] = ()
     bands: tuple[str, ...] = ()
     level: ProcessingLevel | None = None
-    reflectance_scale: float | None = None
+    reflectance_scale: Scale | None = None
     reflectance_offset: float | None = None
-    replacement_reflectance_scales: Annotated[tuple[float, ...], AfterValidator(_number_each)] = ()
+    replacement_reflectance_scales: Annotated[tuple[Scale, ...], AfterValidator(_number_each)] = ()
     replacement_reflectance_offsets: Annotated[tuple[float, ...], AfterValidator(_number_each)] = ()
     nodata: Annotated[float, BeforeValidator(_nan)] | None = None
     assets: tuple[Source, ...] = ()

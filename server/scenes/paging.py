@@ -37,7 +37,7 @@ def next_request(links: Iterable[Mapping[str, Any]], where: str, asked: PageRequ
         asked: what has brought it.
 
     Raises:
-        SourceUnreadableError: a link to what is no web address, or that posts too much or elsewhere.
+        SourceUnreadableError: a link to what is no web address, or that posts too much, elsewhere or what is no JSON.
     """
     named = [link for link in links if isinstance(link.get("href"), str)]
     for method, request in (("GET", _got), ("POST", _posted)):
@@ -77,7 +77,11 @@ def _posted(link: Mapping[str, Any], address: str, where: str, asked: PageReques
         )
     own = mapping_of(link.get("body"))
     # What is merged replaces members of the request that it continues.
-    body = json.dumps({**_parameters(asked), **own} if link.get("merge") is True else own, sort_keys=True)
+    content = {**_parameters(asked), **own} if link.get("merge") is True else own
+    try:
+        body = json.dumps(content, sort_keys=True, allow_nan=False)
+    except (ValueError, RecursionError) as error:  # numbers that JSON has not; nested too deep
+        raise SourceUnreadableError(f"{where[:200]!r} wants posted for its next page what is no plain JSON") from error
     if len(body) > LONGEST_BODY_BYTES:
         raise SourceUnreadableError(
             f"{where[:200]!r} wants {len(body)} bytes posted for its next page; up to {LONGEST_BODY_BYTES} are"
@@ -97,7 +101,7 @@ def _member(name: str, text: str) -> Any:
     read = _FORMS.get(name, str)
     try:
         return read(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

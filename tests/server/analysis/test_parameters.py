@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -76,3 +77,10 @@ def test_what_is_not_given_becomes_nothing() -> None:
 def test_a_value_that_is_not_among_the_choices_is_refused() -> None:
     with pytest.raises(ParameterError, match="level 'l3' is unknown: choose from l1c, l2a"):
         fields_of({"level": "l3"})
+
+
+@pytest.mark.parametrize("scale", [0.0, -1e-4, math.nan, math.inf])
+def test_a_scale_that_makes_no_reflectance_is_refused(scale: float) -> None:
+    for given in ({"reflectance_scale": scale}, {"replacement_reflectance_scale": [1e-4, scale]}):
+        with pytest.raises(ParameterError, match="give one above 0"):
+            fields_of(given)

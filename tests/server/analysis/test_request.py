@@ -37,7 +37,7 @@ ASKED: list[dict[str, Any]] = [
     {"replacement": ["first"], "mask": "mask", "mask_remap": "1 1;3 1"},
     {"replacement": ["first", "second"], "mask": "mask", "replacement_mask": ["none", "second"]},
     {"model": "ukis-4b-l2a", "level": "l2a", "bands": "blue, green,red,nir , swir16,swir22"},
-    {"reflectance_scale": 0.0, "reflectance_offset": -0.1},
+    {"reflectance_scale": 2e-4, "reflectance_offset": 0.0},
     {"replacement": ["first", "second"], "mask": "mask", "replacement_mask": ["mask1", "mask2"], "mask_bits": "4, 3"},
     {"replacement": ["first"], "mask": "auto"},
     {"assets": ["red", "nir"]},

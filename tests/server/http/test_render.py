@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from rasterio.crs import CRS
+from rasterio.io import MemoryFile
 from rio_tiler.colormap import cmap
 from rio_tiler.models import ImageData
 from titiler.core.resources.enums import ImageType
@@ -92,6 +93,14 @@ def test_a_png_holds_its_pixels(shape: tuple[int, int], count: int) -> None:
     opened = Image.open(io.BytesIO(png(pixels)))
     assert opened.mode == {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[count]
     np.testing.assert_array_equal(np.asarray(opened).reshape(pixels.shape), pixels)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_jpeg_2000_file_says_where_it_lies(dtype: str) -> None:
+    image = picture(dtype, bands=3)
+    with MemoryFile(render(image, ImageType.jp2)[0]) as file, file.open() as found:
+        assert file.read(12) == b"\0\0\0\x0cjP  \r\n\x87\n"  # not a bare codestream
+        assert (found.count, found.crs, found.transform) == (4, image.crs, image.transform)
 
 
 def test_sixteen_bits_take_the_fast_setting() -> None:

@@ -135,6 +135,8 @@ BAD = [
     (GOOD + "mask:\n  source: m.tif\n  bits: 3,4", 5, ["'3,4'", "[a, b]"]),
     (GOOD + "mask: none", 3, ["mask=none", "leave `mask` out"]),
     (GOOD + "replacements: [a, b]\nreplacement_reflectance_scales: [1, 2, 3]", 4, ["3 `", "2 replacements", "one for"]),
+    (GOOD + "reflectance_scale: 0", 3, ["reflectance_scale=0", "above 0"]),
+    (GOOD + "replacements: [a, b]\nreplacement_reflectance_scales: [1, 0]", 4, ["reflectance_scale of 0", "above 0"]),
     (GOOD + "mask: {bits: [3]}", 3, ["`bits`", "name the raster"]),
     (
         GOOD + "replacements: [a, b]\nreplacement_masks: [m]",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, Final
 
 import pytest
@@ -34,12 +35,27 @@ LINKS: list[tuple[list[dict[str, Any]], PageRequest, dict[str, Any] | None]] = [
 ]
 
 
+def nested(depth: int) -> list[Any]:
+    """Lists within each other."""
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 @pytest.mark.parametrize(("links", "asked", "body"), LINKS)
 def test_what_a_link_asks_for(links: list[dict[str, Any]], asked: PageRequest, body: dict[str, Any] | None) -> None:
     request = next_request(links, WHERE, asked)
     assert request is not None
     assert (None if request.body is None else json.loads(request.body)) == body
     assert request.address == f"https://example.org/v1/search{'?token=2' if body is None else ''}"
+
+
+def test_a_parameter_nested_too_deep_stays_text() -> None:
+    text = "[" * 3000
+    request = next_request([POST | {"merge": True}], WHERE, PageRequest(f"https://example.org/v1/search?query={text}"))
+    assert request is not None
+    assert json.loads(request.body or "") == {"query": text}
 
 
 @pytest.mark.parametrize("links", [[], [{"method": "POST"}], [GET | {"method": "PUT"}], [{"href": 7}]])
@@ -55,6 +71,8 @@ def test_a_link_that_nothing_follows(links: list[dict[str, Any]]) -> None:
         {"href": "https://example.org:8443/v1/search"},
         {"href": "file:///etc/passwd"},
         {"body": {"token": "x" * LONGEST_BODY_BYTES}},
+        {"body": {"token": math.nan}},
+        {"body": {"token": nested(5000)}},
     ],
 )
 def test_nothing_is_posted_elsewhere_or_without_bound(link: dict[str, Any]) -> None:
