@@ -21,8 +21,8 @@ from algorithms.scene import SceneFit
 Image = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 
-FARTHEST_DEVIATION: Final = 1e15
-"""Standardised values farther out show no ground, and their squares would overflow."""
+FARTHEST_DEVIATION: Final = 1e6
+"""Standardised values farther out show no ground, and in sums of squares nothing else would be left."""
 TAU: Final = 0.3
 """Shrinkage of the windows' slopes, in units of the replacement's scene variance."""
 DIFFICULTY: Final = (0.66, 0.63)
@@ -146,7 +146,8 @@ def pooled_sums(
         e = (target[:, part][:, here][:, None] - (level if adjustment == "moment" else scene.estimate(z))) / spread
         cells = np.zeros((*here.shape, count), np.float32)
         standard = np.concatenate([np.ones_like(z[:1]), z, e])[:, 0].T
-        cells[here] = np.clip(standard, -FARTHEST_DEVIATION, FARTHEST_DEVIATION, out=standard)
+        standard[(np.abs(standard) > FARTHEST_DEVIATION).any(axis=1)] = 0
+        cells[here] = standard
         nodes = cells.reshape(spacing, -1, spacing, count).swapaxes(0, 1).reshape(-1, spacing**2, count)
         # One small product per node: its bits depend on the node's own cells alone.
         sums[:, row] = (nodes.swapaxes(1, 2) @ nodes)[:, first, second].T

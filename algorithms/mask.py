@@ -220,7 +220,7 @@ def cloud_mask(
     """Find clouds and their shadows with a pretrained deep model.
 
     The models are U-Nets of `ukis-csmask` (DLR); they are at their best at a ground resolution of 10-30 m
-    and lose accuracy beyond 60 m. Windows of 256 cells stand on a fixed lattice with stride 224 from the
+    and lose accuracy beyond 60 m. Windows of 256 cells stand on a fixed lattice with stride 240 from the
     array's first cell, and their probabilities are blended.
 
     Args:

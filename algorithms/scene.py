@@ -20,6 +20,9 @@ TRUSTED_CELLS: Final = 64
 Both dates are in the same units here, the target's."""
 MISFIT_LIMIT: Final = 6.0
 """Robust standard deviations beyond which a residual counts no more for the misfit."""
+FARTHEST: Final = 1e6
+"""Times the usual size of a band's values, 1 at least, beyond which a value is no measurement: one such cell, a nodata
+value that the file does not declare, would leave nothing of the others in means and deviations. No 16 bits reach it."""
 ITERATIONS: Final = 6
 SAMPLE_CELLS: Final = 60_000
 """Cells used at most; a regular sub-sample beyond."""
@@ -114,6 +117,8 @@ def fit_scene(
     """
     t = target[:, clear].astype(np.float64)
     r = replacement[:, clear].astype(np.float64)
+    if not (measured := _measured(t) & _measured(r)).all():
+        t, r = t[:, measured], r[:, measured]
     step = max(1, -(-t.shape[1] // SAMPLE_CELLS))
     t, r = t[:, ::step], r[:, ::step]
     n = t.shape[1]
@@ -166,6 +171,14 @@ def fit_scene(
         bend=bend,
     )
     return fit if n >= TRUSTED_CELLS else _towards_identity(fit, n / TRUSTED_CELLS)
+
+
+def _measured(values: Floats) -> npt.NDArray[np.bool_]:
+    """(n,), cells of (B, n) values all of which can be measurements, see `FARTHEST`."""
+    size = np.abs(values)
+    if size.max(initial=0.0) <= FARTHEST:
+        return np.ones(size.shape[1], bool)
+    return np.asarray((size <= FARTHEST * np.maximum(median(size.copy()), 1.0)[:, None]).all(axis=0))
 
 
 def _own(explaining: int, bands: int) -> Floats:

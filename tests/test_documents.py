@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from algorithms import cloud_mask
+from algorithms.windows import STRIDE, window_count
 from benchmarks.golden_cases import tile
 from tests.helpers.documents import PAGES
 from tests.helpers.scenes import Demo
@@ -27,6 +29,20 @@ def test_tests_and_modules_that_are_named_exist(page: Path) -> None:
 
 def test_security_names_tests() -> None:
     assert len(re.findall(r"tests/\w[\w/]*\.py::test_\w+", (ROOT / "SECURITY.md").read_text(encoding="utf-8"))) >= 3
+
+
+def test_the_windows_are_as_far_apart_as_the_documents_say() -> None:
+    def said(page: str, pattern: str) -> list[int]:
+        found = re.findall(pattern, (ROOT / "docs" / page).read_text(encoding="utf-8"))
+        return [int(number) for number in found]
+
+    assert re.findall(r"stride (\d+)", cloud_mask.__doc__ or "") == [str(STRIDE)]
+    assert said("algorithm.md", r"stride (\d+)") == [STRIDE]
+    assert said("models.md", r"own lattice, (\d+) apart") == [STRIDE]
+    assert said("operations.md", r"one per (\d+) cells") == [STRIDE]
+    side = window_count(5490)
+    assert said("operations.md", r"windows of one scene.*? \| (\d+) \|") == [side**2]
+    assert said("operations.md", r"(\d+) x 59 ms") == [side**2]
 
 
 @pytest.fixture

@@ -114,3 +114,18 @@ def test_no_common_ground_at_all(adjustment: str, factor: int) -> None:
     found = fill_clouds(t, r, mask, adjustment=adjustment, analysis_factor=factor)
     np.testing.assert_allclose(found[:, mask], r[:, mask], rtol=1e-5)
     assert np.isnan(found[:, ~mask]).all()
+
+
+@pytest.mark.parametrize("stray", [1e15, 1e30, -3.4e38])
+@pytest.mark.parametrize("date", ["target", "replacement"])
+def test_a_stray_value_that_is_no_measurement_spoils_no_fill(date: str, stray: float) -> None:
+    """A nodata value that the file does not declare, in one pixel of clear ground."""
+    rng = np.random.default_rng(0)
+    replacement = (0.2 + 0.02 * rng.normal(size=(4, 160, 160))).astype(np.float32)
+    target = (1.2 * replacement + 0.03 * replacement[::-1] + 0.01).astype(np.float32)
+    mask = np.zeros((160, 160), bool)
+    mask[100:140, 60:110] = True
+    expected = fill_clouds(target, replacement, mask)
+    (target if date == "target" else replacement)[:, 20, 5] = stray
+    filled = fill_clouds(target, replacement, mask)
+    np.testing.assert_allclose(filled[:, mask], expected[:, mask], atol=1e-4)
