@@ -20,7 +20,7 @@ TRUSTED_CELLS: Final = 64
 Both dates are in the same units here, the target's."""
 MISFIT_LIMIT: Final = 6.0
 """Robust standard deviations beyond which a residual counts no more for the misfit."""
-FARTHEST: Final = 1e6
+MEASURED_TIMES: Final = 1e6
 """Times the usual size of a band's values, 1 at least, beyond which a value is no measurement: one such cell, a nodata
 value that the file does not declare, would leave nothing of the others in means and deviations. No 16 bits reach it."""
 ITERATIONS: Final = 6
@@ -174,11 +174,11 @@ def fit_scene(
 
 
 def _measured(values: Floats) -> npt.NDArray[np.bool_]:
-    """(n,), cells of (B, n) values all of which can be measurements, see `FARTHEST`."""
+    """(n,), cells of (B, n) values all of which can be measurements, see `MEASURED_TIMES`."""
     size = np.abs(values)
-    if size.max(initial=0.0) <= FARTHEST:
+    if size.max(initial=0.0) <= MEASURED_TIMES:
         return np.ones(size.shape[1], bool)
-    return np.asarray((size <= FARTHEST * np.maximum(median(size.copy()), 1.0)[:, None]).all(axis=0))
+    return np.asarray((size <= MEASURED_TIMES * np.maximum(median(size.copy()), 1.0)[:, None]).all(axis=0))
 
 
 def _own(explaining: int, bands: int) -> Floats:
