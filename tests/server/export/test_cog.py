@@ -198,6 +198,21 @@ def test_files_beyond_four_gigabytes_have_wide_offsets(tmp_path: Path, monkeypat
         np.testing.assert_array_equal(src.dataset_mask() > 0, seen)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_file_that_is_edited_no_longer_claims_its_layout(tmp_path: Path, masked: bool) -> None:
+    """GDAL finds in the head what it has to change."""
+    values, seen = noise("uint16", (2, 1100, 700)), noise("uint8", (1100, 700), 1) > 60
+    mask = seen if masked else None
+    source = write_source(tmp_path / "source.tif", values, seen=mask)
+    out = ours(source, tmp_path / "out.tif", cut(tmp_path, values, mask, 512))
+    theirs = by_gdal(source, tmp_path / "theirs.tif", averaged=True)
+    assert out.read_bytes()[8 : 8 + 43 + 174].split(b"\0")[0] == theirs.read_bytes()[8 : 8 + 43 + 174].split(b"\0")[0]
+    with rasterio.open(out, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dst:
+        dst.write(values[:, ::-1])
+    assert b"KNOWN_INCOMPATIBLE_EDITION=YES" in out.read_bytes()[:300]
+    assert not cog_validate(out, quiet=True)[0]
+
+
 def test_an_alpha_band_and_colours_stay(tmp_path: Path) -> None:
     values = noise("uint8", (4, 600, 530))
     source = write_source(tmp_path / "source.tif", values)
