@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import shutil
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from xml.etree import ElementTree as ET
 import rasterio
 import rasterio.shutil
 from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
 
 from server.export.mosaic import Kept, Mosaic, PieceFile
 from server.export.overviews import Halving
@@ -68,8 +70,12 @@ class Cog:
         """Folder for it while it is unfinished."""
         return self.finished.parent / SCRATCH
 
-    def write(self, threads: int) -> None:
+    def write(self, scratch: Path, threads: int) -> None:
         """Write it, on so many threads.
+
+        Args:
+            scratch: an empty folder that nobody else writes to.
+            threads: how many.
 
         Raises:
             OSError: no disk space, or no permission.
@@ -87,22 +93,21 @@ class Cog:
             self.compression,
             Halving(averaged, None if nodata is None else float(nodata.text or "nan"), *alpha[:1]),
         )
-        tiles = _Tiles(self.scratch / "tiles")
+        tiles = _Tiles(scratch / "tiles")
         tiles.keep(pyramid.tiles(threads))
-        part = self.scratch / "cog.tif"
+        part = scratch / "cog.tif"
         tiles.put_together(part, pyramid.shapes, image, mask)
-        tiles.path.unlink()
         part.replace(self.finished)
 
     def _templates(self) -> tuple[Tags, Tags | None]:
         """Tags of an image like this one of another size, and those of its mask."""
         small = copy.deepcopy(self.description)
         small.attrib |= {"rasterXSize": str(TILE_PIXELS), "rasterYSize": str(TILE_PIXELS)}
-        vrt, file = self.scratch / "template.vrt", self.scratch / "template.tif"
-        vrt.write_bytes(ET.tostring(small))
-        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
-            rasterio.shutil.copy(vrt, file, **tile_options(self.dtype, self.compression))
-        image, *masks = read_tags(file.read_bytes())
+        # In memory: of a full disk GDAL says nothing that Python takes for an `OSError`.
+        with MemoryFile(ET.tostring(small), ext=".vrt") as vrt, MemoryFile(ext=".tif") as file:
+            with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+                rasterio.shutil.copy(vrt.name, file.name, **tile_options(self.dtype, self.compression))
+            image, *masks = read_tags(bytes(file.getbuffer()))
         return image, masks[0] if masks else None
 
 
@@ -169,10 +174,15 @@ def write_cogs(cogs: Sequence[Cog], *, workers: int) -> None:
             cog.scratch.parent.mkdir(exist_ok=True)
             shutil.rmtree(cog.scratch, ignore_errors=True)
             cog.scratch.mkdir()
-            cog.write(workers)
+            # Its own: another export of the same name that begins now ends this one, but writes nothing into it.
+            own = Path(tempfile.mkdtemp(dir=cog.scratch))
+            try:
+                cog.write(own, workers)
+            finally:
+                shutil.rmtree(own, ignore_errors=True)
         except (OSError, RasterioError) as error:
             raise no_room(cog.out, getattr(error, "strerror", None) or " ".join(str(error).split())) from error
         finally:
-            shutil.rmtree(cog.scratch, ignore_errors=True)
-            with contextlib.suppress(OSError):  # the work folder, or a finished output
+            with contextlib.suppress(OSError):  # another export's, the work folder, or a finished output
+                cog.scratch.rmdir()
                 cog.scratch.parent.rmdir()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
 
 import rasterio.shutil
+from rasterio.io import MemoryFile
 
 from server.raster.dataset import Dataset
 from server.raster.sources import Sources
@@ -19,16 +19,15 @@ GDAL_TYPES: Final = {
 """GDAL's name of every data type that can be filled."""
 
 
-def target_description(sources: Sources, target: Dataset, scratch: Path) -> ET.Element:
+def target_description(sources: Sources, target: Dataset) -> ET.Element:
     """The target as a VRT: grid, CRS, bands with their names, units, scales, colours and tags.
 
     What describes its pixels or its file rather than its content is left out: the pixels and its mask, statistics, and
     how it was compressed.
     """
-    with sources.open_described(target) as src:
-        rasterio.shutil.copy(src, scratch, driver="VRT")
-    root = ET.fromstring(scratch.read_bytes())  # noqa: S314  (written by GDAL a line ago)
-    scratch.unlink()
+    with sources.open_described(target) as src, MemoryFile(ext=".vrt") as memory:
+        rasterio.shutil.copy(src, memory.name, driver="VRT")
+        root = ET.fromstring(bytes(memory.getbuffer()))  # noqa: S314  (written by GDAL a line ago)
     for parent in [root, *root.iter("VRTRasterBand")]:
         for element in list(parent):
             stale = element.tag in ("Histograms", "MaskBand", "Overview", "OverviewList")

@@ -109,7 +109,7 @@ class FolderWriter:
         for number, band in enumerate(self.filler.bands):
             parts = [self.filler.parts(piece, number) for piece in pieces]
             parts = [part for part in parts if 0 not in part.pixels.shape]
-            root = target_description(self.sources, band.dataset, self.work.folder / "target.vrt")
+            root = target_description(self.sources, band.dataset)
             keep_bands(root, [band.index])
             put_meaning(root, band.dataset.scales[0], band.dataset.offsets[0])
             add_tags(root, self.tags)
@@ -130,7 +130,7 @@ class FolderWriter:
     def _provenance(self, pieces: list[Piece]) -> Iterator[Cog]:
         """Where each pixel comes from, a file for each band of the pieces."""
         for first, (file, (name, meaning)) in enumerate(PROVENANCE_FILES.items(), start=1):
-            root = target_description(self.sources, self.target, self.work.folder / "target.vrt")
+            root = target_description(self.sources, self.target)
             put_bands(root, {name: meaning}, NODATA)
             add_tags(root, self.tags)
             yield Cog(

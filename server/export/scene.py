@@ -185,10 +185,10 @@ def _write_files(
         )
 
     if job.provenance is not None:
-        root = target_description(sources, target, work.folder / "target.vrt")
+        root = target_description(sources, target)
         put_bands(root, PROVENANCE_BANDS, NODATA)
         put(root, PROVENANCE_KIND, job.provenance, "uint8", LOSSLESS[0])
-    root = target_description(sources, target, work.folder / "target.vrt")
+    root = target_description(sources, target)
     if filler.written is not None:
         keep_bands(root, [target.indexes[position] for position in filler.written])
     put(root, IMAGE_KIND, job.out, target.dtype, filler.compression, masked=filler.needs_mask)

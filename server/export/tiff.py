@@ -30,7 +30,10 @@ GHOST: Final = (
     "LAYOUT=IFDS_BEFORE_DATA\nBLOCK_ORDER=ROW_MAJOR\nBLOCK_LEADER=SIZE_AS_UINT4\n"
     "BLOCK_TRAILER=LAST_4_BYTES_REPEATED\nKNOWN_INCOMPATIBLE_EDITION=NO\n "
 )
-"""What the head of a Cloud Optimized GeoTIFF says of its layout."""
+"""What the head of a Cloud Optimized GeoTIFF says of its layout.
+
+Whoever edits the file puts `YES` in place of `NO` and the blank behind its line, and finds both only together.
+"""
 GHOST_MASK: Final = "MASK_INTERLEAVED_WITH_IMAGERY=YES\n"
 
 Span = tuple[int, int]
@@ -128,7 +131,7 @@ def head_of(images: Sequence[StoredImage], template: Tags, mask_template: Tags |
         template: tags of an image that is like it in everything but its size.
         mask_template: the same of its mask.
     """
-    ghost = GHOST if mask_template is None else f"{GHOST.rstrip(' ')}{GHOST_MASK} "
+    ghost = GHOST if mask_template is None else GHOST + GHOST_MASK
     for big in (False, True):
         head = b""
         # Tags take as many bytes wherever the tiles lie: made once to count them, once to say where.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise, product
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -13,12 +16,14 @@ import rasterio.shutil
 from rasterio.enums import ColorInterp
 from rio_cogeo.cogeo import cog_validate
 
+from server.errors import UnwritableError
 from server.export import tiff
-from server.export.cog import Cog, write_cogs
+from server.export.cog import SCRATCH, Cog, write_cogs
 from server.export.description import put_mask, target_description
 from server.export.mosaic import PieceFile
 from server.export.overviews import Halving
 from server.export.plan import Piece
+from server.export.pyramid import MadeTile, Pyramid
 from server.export.tiff import read_tags, spans_of
 from server.export.tiles import stored_mask, stored_tiles
 from server.raster.grid import Box
@@ -87,7 +92,7 @@ def cut(folder: Path, values: np.ndarray, seen: np.ndarray | None, side: int, na
 
 def described(source: Path, *, masked: bool = False) -> ET.Element:
     sources = Sources.of(Settings(), own=[str(source)])
-    root = target_description(sources, sources.dataset(str(source)), source.with_suffix(".vrt"))
+    root = target_description(sources, sources.dataset(str(source)))
     if masked:
         put_mask(root)
     return root
@@ -198,6 +203,21 @@ def test_files_beyond_four_gigabytes_have_wide_offsets(tmp_path: Path, monkeypat
         np.testing.assert_array_equal(src.dataset_mask() > 0, seen)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_file_that_is_edited_no_longer_claims_its_layout(tmp_path: Path, masked: bool) -> None:
+    """GDAL finds in the head what it has to change."""
+    values, seen = noise("uint16", (2, 1100, 700)), noise("uint8", (1100, 700), 1) > 60
+    mask = seen if masked else None
+    source = write_source(tmp_path / "source.tif", values, seen=mask)
+    out = ours(source, tmp_path / "out.tif", cut(tmp_path, values, mask, 512))
+    theirs = by_gdal(source, tmp_path / "theirs.tif", averaged=True)
+    assert out.read_bytes()[8 : 8 + 43 + 174].split(b"\0")[0] == theirs.read_bytes()[8 : 8 + 43 + 174].split(b"\0")[0]
+    with rasterio.open(out, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dst:
+        dst.write(values[:, ::-1])
+    assert b"KNOWN_INCOMPATIBLE_EDITION=YES" in out.read_bytes()[:300]
+    assert not cog_validate(out, quiet=True)[0]
+
+
 def test_an_alpha_band_and_colours_stay(tmp_path: Path) -> None:
     values = noise("uint8", (4, 600, 530))
     source = write_source(tmp_path / "source.tif", values)
@@ -218,3 +238,49 @@ def test_the_smallest_overview_comes_first(tmp_path: Path) -> None:
     assert len(images) == 4
     places = [span for image in reversed(images) for span in image]
     assert all(start + size <= following for (start, size), (following, _) in pairwise(places))
+
+
+@contextmanager
+def no_space(left: int) -> Iterator[None]:
+    """No file can have more bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (left, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("left", [0, 2500, 100_000])
+def test_a_full_disk_is_an_error_of_ours(tmp_path: Path, left: int) -> None:
+    """Whatever is written first: GDAL has errors of its own, which say other things."""
+    values, seen = noise("uint16", (1, 600, 700)), noise("uint8", (600, 700), 1) > 60
+    source = write_source(tmp_path / "source.tif", values, seen=seen)
+    files = cut(tmp_path, values, seen, 512)
+    with pytest.raises(UnwritableError, match="free disk space"), no_space(left):
+        ours(source, tmp_path / "out.tif", files)
+    assert not (tmp_path / "out.tif").exists()
+    assert not (tmp_path / SCRATCH).exists()
+
+
+def test_another_export_of_the_same_name_does_not_write_into_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends this one and stays: two that go on in the same files would leave tiles of neither."""
+    values, out, scratch = noise("uint16", (1, 1100, 1500)), tmp_path / "out.tif", tmp_path / SCRATCH
+    source, files = write_source(tmp_path / "source.tif", values), cut(tmp_path, values, None, 512)
+    plain = Pyramid.tiles
+
+    def interrupted(self: Pyramid, threads: int) -> Iterator[MadeTile]:
+        yield from plain(self, threads)
+        monkeypatch.undo()
+        ours(source, out, files)  # all of another one, ...
+        scratch.mkdir()
+        (scratch / "tiles").write_bytes(bytes(10_000_000))  # and one that begins
+
+    monkeypatch.setattr(Pyramid, "tiles", interrupted)
+    with pytest.raises(UnwritableError):
+        ours(source, out, files)
+    assert (scratch / "tiles").exists()
+    with rasterio.open(out) as src:
+        np.testing.assert_array_equal(src.read(), values)
