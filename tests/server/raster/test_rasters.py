@@ -74,9 +74,14 @@ def test_cells_from_kept_pixels_are_those_read_alone(layer: Layer, rasters: Rast
     same(rasters.cells(layer, grid, box), alone)
 
 
+@pytest.mark.parametrize(
+    ("cache_bytes", "then"),
+    [(256 << 20, ("read_pixels", Box(512, 1024, 0, 512))), (4 << 20, ("read_cells", Box(256, 512, 0, 256)))],
+)
 def test_a_piece_that_is_expected_is_read_once_for_both(
-    layer: Layer, rasters: RasterCache, values: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    cache_bytes: int, then: tuple[str, Box], layer: Layer, values: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    rasters = RasterCache(SOURCES, TileCache(cache_bytes))
     reads: list[tuple[str, Box]] = []
 
     def noting(name: str) -> Callable[..., Any]:
@@ -96,5 +101,5 @@ def test_a_piece_that_is_expected_is_read_once_for_both(
     pixels = rasters.pixels(layer, inner.times(2))
     assert reads == [("read_pixels", Box(0, 512, 0, 512))]
     np.testing.assert_array_equal(pixels.values, values[:, 20:100, 20:100])
-    rasters.cells(layer, grid, Box(300, 310, 10, 50))  # nobody wants pixels there
-    assert reads[1:] == [("read_cells", Box(256, 512, 0, 256))]
+    rasters.cells(layer, grid, Box(300, 310, 10, 50))  # nobody wants pixels there: kept while there is room
+    assert reads[1:] == [then]

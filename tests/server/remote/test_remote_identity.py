@@ -125,6 +125,6 @@ def test_a_cold_tile_costs_little_more_than_plain_reading(demo_scene: Demo) -> N
         case = measure(served, middle_tile(str(scene.cloudy)))
     assert case.cloud > 0.02
     assert case.cold.requests <= 2 * case.plain.requests
-    assert case.cold.sent <= 1.2 * case.plain.sent
+    assert case.cold.sent <= 1.3 * case.plain.sent  # with an overview of a quarter of the pixels, for a look from afar
     assert case.warm.requests == 0
     assert case.beside.requests <= case.cold.requests
