@@ -105,20 +105,27 @@ def interruptible(work: str) -> Iterator[None]:
     Args:
         work: where finished pieces stay.
     """
+    stopped = False
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal stopped
+        stopped = True
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
-    except KeyboardInterrupt:
+    except (Exception, KeyboardInterrupt) as error:
+        # GDAL, at a file when the signal comes, takes it for one that cannot be read.
+        if not (stopped or isinstance(error, KeyboardInterrupt)):
+            raise
         click.echo(
             f"clearsky: interrupted; finished pieces stay in {work}, and the same command resumes from there", err=True
         )
         sys.exit(130)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def run_export(job: ExportJob, settings: Settings, metrics: ProgressFile | None, *, bar: bool = True) -> ExportReport:
