@@ -24,6 +24,11 @@ class Neighbourhood:
     pair: Pair
     """What they show."""
 
+    def within(self, k: ReplacementIndex, box: Box) -> Pair | None:
+        """What the k-th replacement and the target show of a box; None where that is not all in here."""
+        inside = k == self.k and self.extent.intersection(box) == box
+        return self.pair.cut(box.within(self.extent)) if inside else None
+
 
 class PairSource(ABC):
     """Where the fills of a plane get both dates from."""
@@ -75,10 +80,7 @@ class EstimatedPairs(PairSource):
 
     def pair(self, k: ReplacementIndex, box: Box) -> Pair:
         """The target and the k-th replacement over a box inside the scene."""
-        extent = self.hood.extent
-        if k == self.hood.k and extent.intersection(box) == box:
-            return self.hood.pair.cut(box.within(extent))
-        return self.beyond.pair(k, box)
+        return self.hood.within(k, box) or self.beyond.pair(k, box)
 
     def estimated(self, k: ReplacementIndex, region: Box) -> Estimate | None:
         """The estimate of a region inside, by the first replacement."""

@@ -30,31 +30,9 @@ class SurveyedPairs(PairSource):
     beyond: PairSource
     """The source for anything else."""
 
-    def covers(self, k: ReplacementIndex, box: Box) -> bool:
-        """Whether the survey shows a box in the k-th replacement."""
-        return k == self.survey.k and self.survey.extent.intersection(box) == box
-
     def pair(self, k: ReplacementIndex, box: Box) -> Pair:
         """The target and the k-th replacement over a box inside the scene."""
-        if self.covers(k, box):
-            return self.survey.pair.cut(box.within(self.survey.extent))
-        return self.beyond.pair(k, box)
-
-
-@dataclass(frozen=True, slots=True)
-class _BandedPairs(PairSource):
-    """Looks at a large box in bands of rows, one per worker: the same bit for bit."""
-
-    plane: Plane
-    pairs: Pairs
-    pool: FairPool
-    threads: int
-
-    def pair(self, k: ReplacementIndex, box: Box) -> Pair:
-        self.pairs.prefetch(self.plane, k, [box])
-        step = -(-box.shape[0] // self.threads)
-        bands = [Box(top, min(top + step, box.bottom), box.left, box.right) for top in range(box.top, box.bottom, step)]
-        return joined_rows(self.pool.run([partial(self.pairs.pair, self.plane, k, band) for band in bands]))
+        return self.survey.within(k, box) or self.beyond.pair(k, box)
 
 
 class Surveyor:
@@ -87,7 +65,12 @@ class Surveyor:
         extent = reduce(Box.union, extents)
         if extent.area >= sum(e.area for e in extents):
             return None
-
-        banded = _BandedPairs(plane, self._pairs, self._pool, self._threads)
         first = plane.task.turns[0]  # it fills nearly everything
-        return Neighbourhood(first, extent, banded.pair(first, extent))
+        return Neighbourhood(first, extent, self._in_bands(plane, first, extent))
+
+    def _in_bands(self, plane: Plane, k: ReplacementIndex, box: Box) -> Pair:
+        """A look at a large box in bands of rows, one per worker: the same bit for bit."""
+        self._pairs.prefetch(plane, k, [box])
+        step = -(-box.shape[0] // self._threads)
+        bands = [Box(top, min(top + step, box.bottom), box.left, box.right) for top in range(box.top, box.bottom, step)]
+        return joined_rows(self._pool.run([partial(self._pairs.pair, plane, k, band) for band in bands]))

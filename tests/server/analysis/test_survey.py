@@ -98,8 +98,8 @@ def test_no_survey_for_a_single_block_or_for_more_than_it_may_hold(
     made = surveyor.source(plane, cores)
     assert isinstance(made, SurveyedPairs)
     extent = made.survey.extent
-    assert made.covers(1, extent)
-    assert not made.covers(2, extent)
-    assert not made.covers(1, extent.pad(1))
+    assert made.survey.within(1, extent) is not None
+    assert made.survey.within(2, extent) is None
+    assert made.survey.within(1, extent.pad(1)) is None
     monkeypatch.setattr(server.analysis.survey, "SURVEY_CELLS", extent.area // 8)
     assert isinstance(surveyor.source(plane, cores), DirectPairs)
