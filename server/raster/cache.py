@@ -16,7 +16,7 @@ import numpy.typing as npt
 from algorithms.cells import Cells, bilinear, cell_means
 from algorithms.pixels import sample_pixels
 from algorithms.shift import NO_SHIFT, SHIFT_MARGIN, Shift, move
-from server.raster.announcing import announce
+from server.raster.announcing import announce, files_read
 from server.raster.assembling import READ_PIXELS, assemble
 from server.raster.compact import CompactCells, joined_cells
 from server.raster.composite import mixed
@@ -85,13 +85,16 @@ class RasterCache:
 
     def announce_pixels(self, layer: Layer, box: Box) -> None:
         """Announce that native pixels under a box inside the target will be read, where remote files lack some."""
-        dataset = layer.dataset
-        if not any(map(is_remote, (part.url for part in dataset.parts) if dataset.parts else (dataset.url,))):
+        if not any(map(is_remote, files_read(layer.dataset))):
             return
         native = _native(layer)
         numbers = box.blocks(READ_PIXELS)
         if missing := [number for number in numbers if not self._cache.peek(PixelsKey(layer, number))]:
             announce(self.sources, layer, native, [native.block(number, READ_PIXELS) for number in missing])
+
+    def announce_cells(self, layer: Layer, grid: Grid, boxes: list[Box]) -> None:
+        """Announce that cells over boxes will be read, so that the bytes of remote rasters come in few requests."""
+        announce(self.sources, layer, grid, boxes, level_of=self.means.level)
 
     def _pixels(self, layer: Layer, number: BlockNumber) -> Pixels:
         """A block of native pixels."""

@@ -18,7 +18,7 @@ from server.raster.grid import Box
 from server.raster.layer import Layer
 from server.raster.pixels import MissingData, Pixels, overview_step
 from server.raster.stored import StoredPixels
-from server.raster.storedpieces import PixelPieces, outline_of, stored_pieces
+from server.raster.storedpieces import StoredPieces, outline_of, stored_pieces
 from server.work.cache import TileCache
 
 COMPARED_PATCHES: Final = 3
@@ -47,10 +47,8 @@ class MeansKey:
 class MeansLevel:
     """An overview on a target's lattice."""
 
-    pieces: PixelPieces
+    pieces: StoredPieces
     """Its pixels."""
-    overview: int
-    """Its number, from 0."""
     step: int
     """Native pixels per side of one of its pixels."""
     shift: tuple[int, int]
@@ -102,12 +100,13 @@ class OverviewMeans:
 
     def level(self, layer: Layer, factor: int) -> MeansLevel | None:
         """The overview that cells of a layer are read from; None where they are read from pixels."""
-        found = self._overview(layer, factor)
-        if found is None or factor > AVERAGED_FACTOR:
-            return found
+        if (found := self._overview(layer, factor)) is None:
+            return None
+        key = MeansKey(layer.dataset, layer.indexes, found.step)
+        if factor > AVERAGED_FACTOR:  # GDAL would read the same; kept only where fine cells are read from it, too
+            return found if self._cache.peek(key) else None
         if sample_squares((found.pieces.level.height, found.pieces.level.width)) is None:
             return None  # scenes that are taken whole are read in pixels anyway
-        key = MeansKey(layer.dataset, layer.indexes, found.step)
         return found if self._cache.get(key, lambda: self._holds_means(layer, found)) else None
 
     def _overview(self, layer: Layer, factor: int) -> MeansLevel | None:
@@ -134,7 +133,7 @@ class OverviewMeans:
             return None
         if (pieces.level.height * step, pieces.level.width * step) != dataset.shape:
             return None
-        return MeansLevel(pieces, number, step, (shift[0] // step, shift[1] // step))
+        return MeansLevel(pieces, step, (shift[0] // step, shift[1] // step))
 
     def _holds_means(self, layer: Layer, level: MeansLevel) -> bool:
         """Whether an overview is the mean of the pixels under it, in every band, at fixed places of the raster."""

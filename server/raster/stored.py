@@ -12,10 +12,10 @@ import numpy.typing as npt
 from rasterio.windows import Window
 
 from server.errors import SourceError
-from server.raster.announcing import block_spans
 from server.raster.assembling import READ_PIXELS, assemble
 from server.raster.grid import BlockNumber, Box, Grid
 from server.raster.sources import Sources
+from server.raster.spans import block_spans
 from server.raster.stack import BandPlace, Level, StackBand, StackForm, place
 from server.remote.files import is_remote
 from server.scenes.scene import Member

@@ -23,6 +23,16 @@ Some = npt.NDArray[np.bool_] | None
 """(h, w), which pixels; None for none."""
 
 
+@dataclass(frozen=True, slots=True)
+class FileLevel:
+    """Bands of a file, or of one of its overviews."""
+
+    url: str
+    version: str
+    bands: tuple[int, ...]
+    overview: int | None
+
+
 class PixelPieces(Protocol):
     """Pixels of a raster, or of one of its overviews."""
 
@@ -54,6 +64,11 @@ class FilePieces:
         """Whether none of the pixels is interpolated: none of a file's."""
         return True
 
+    @property
+    def files(self) -> list[FileLevel]:
+        """The one file they are in."""
+        return [FileLevel(self.dataset.url, self.dataset.version, self.bands, self.overview)]
+
     def over(self, box: Box) -> tuple[Bands, Some]:
         """See `PixelPieces`."""
         url, version = self.dataset.url, self.dataset.version
@@ -83,6 +98,17 @@ class StackPieces:
         """Whether none of the pixels is interpolated between those of the files."""
         return all(self.form.copied(band, self.level) for band in self.bands)
 
+    @property
+    def files(self) -> list[FileLevel]:
+        """The files they are in."""
+        bands: dict[tuple[str, str, int], list[int]] = {}
+        for band in self.bands:
+            bands.setdefault((band.url, band.version, self.form.source_level(band, self.level)), []).append(band.index)
+        return [
+            FileLevel(url, version, tuple(own), number - 1 if number else None)
+            for (url, version, number), own in bands.items()
+        ]
+
     def over(self, box: Box) -> tuple[Bands, Some]:
         """See `PixelPieces`."""
         return self.stored.of_stack(self.url, self.bands, self.form, self.level, box, self.sides), None
@@ -107,9 +133,13 @@ def overview_level(sources: Sources, dataset: Dataset, overview: int) -> Level:
     return Level(outline_of(sources, dataset).factors[overview], seen.width, seen.height)
 
 
+StoredPieces = FilePieces | StackPieces
+"""Pixels as they are stored."""
+
+
 def stored_pieces(
     stored: StoredPixels, dataset: Dataset, bands: tuple[int, ...], overview: int | None
-) -> FilePieces | StackPieces | None:
+) -> StoredPieces | None:
     """Pieces of a raster, or of one of its overviews; None where they would take more of remote files than an image.
 
     Args:
