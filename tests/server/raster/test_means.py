@@ -17,6 +17,7 @@ from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
 
 import server.raster.cache
+import server.raster.reading
 from algorithms.cells import Cells, cell_means
 from server.raster.cache import RasterCache
 from server.raster.dataset import Dataset
@@ -96,15 +97,14 @@ def same(a: Cells, b: Cells) -> None:
 def noted() -> Iterator[list[Box]]:
     """The boxes of native pixels that are read."""
     boxes: list[Box] = []
-    pixels, cells = server.raster.cache.read_pixels, server.raster.cache.read_cells
 
     def read_pixels(*args: Any) -> Any:
         boxes.append(args[-1])
-        return pixels(*args)
+        return server.raster.reading.read_pixels(*args)
 
     def read_cells(*args: Any, **options: Any) -> Any:
         boxes.append(args[-1].times(args[-2].factor))
-        return cells(*args, **options)
+        return server.raster.reading.read_cells(*args, **options)
 
     with (
         mock.patch.object(server.raster.cache, "read_pixels", read_pixels),
