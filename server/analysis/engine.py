@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
 from server.analysis.ahead import Ahead, Visit
@@ -220,10 +220,10 @@ class Analysis:
         return [plane.block((i, j)).union(plane.block((i + rows - 1, j + cols - 1))) for i, j in wanted]
 
     def _group(self, plane: Plane, core: Box) -> None:
-        source = self._filling.grouped(DirectPairs(plane, self.pairs), core)
+        filled = cache(partial(self._filling.fill, DirectPairs(plane, self.pairs), core))
 
         def compute(box: Box) -> BlockFill:
-            return self._filling.block(plane, self._filling.fill(source, box), box)
+            return self._filling.block(plane, filled(), box)
 
         for number in plane.blocks(core):
             self._cache.get(FillKey(plane, number, 0), partial(compute, plane.block(number)))
