@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
 from server.analysis.ahead import Ahead, Visit
@@ -201,23 +201,29 @@ class Analysis:
         """Announce which blocks will be requested, so that their pixels are read with their cells."""
         self._filling.announce(plane, [plane.block(n) for n in numbers])
 
+    def prepare_groups(self, plane: Plane, numbers: list[BlockNumber]) -> None:
+        """Infer, fit and read what `groups` needs of the same blocks, so that its jobs wait for none of it."""
+        self._prepare(plane, [n for core in self._cores(plane, numbers) for n in plane.blocks(core)])
+
     def groups(self, plane: Plane, numbers: list[BlockNumber]) -> None:
         """Compute the fills of blocks, and of those around them, in groups of `GROUP_BLOCKS`, and keep them.
 
         For a whole scene this saves most of what blocks read around themselves. The values are those of single blocks,
         bit for bit.
         """
+        self._pool.run([partial(self._group, plane, core) for core in self._cores(plane, numbers)])
+
+    def _cores(self, plane: Plane, numbers: list[BlockNumber]) -> list[Box]:
+        """The groups in which blocks are that are not kept."""
         rows, cols = GROUP_BLOCKS
         wanted = sorted({(i // rows * rows, j // cols * cols) for i, j in numbers if not self._kept(plane, (i, j), 0)})
-        cores = [plane.block((i, j)).union(plane.block((i + rows - 1, j + cols - 1))) for i, j in wanted]
-        self._prepare(plane, [n for core in cores for n in plane.blocks(core)])
-        self._pool.run([partial(self._group, plane, core) for core in cores])
+        return [plane.block((i, j)).union(plane.block((i + rows - 1, j + cols - 1))) for i, j in wanted]
 
     def _group(self, plane: Plane, core: Box) -> None:
-        source = self._filling.grouped(DirectPairs(plane, self.pairs), core)
+        filled = cache(partial(self._filling.fill, DirectPairs(plane, self.pairs), core))
 
         def compute(box: Box) -> BlockFill:
-            return self._filling.block(plane, self._filling.fill(source, box), box)
+            return self._filling.block(plane, filled(), box)
 
         for number in plane.blocks(core):
             self._cache.get(FillKey(plane, number, 0), partial(compute, plane.block(number)))
