@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.bend import LEAST_NOISE, RIDGE, TUKEY, Bend, fit_bend
+from algorithms.bend import RIDGE, TUKEY, Bend, biweight, fit_bend, rounds
 from algorithms.products import combined, median, product
 
 Floats = npt.NDArray[np.float64]
@@ -23,12 +23,17 @@ MISFIT_LIMIT: Final = 6.0
 MEASURED_TIMES: Final = 1e6
 """Times the usual size of a band's values, 1 at least, beyond which a value is no measurement: one such cell, a nodata
 value that the file does not declare, would leave nothing of the others in means and deviations. No 16 bits reach it."""
-ITERATIONS: Final = 6
+ITERATIONS: Final = 4, 2
+"""Rounds on a part of the cells, see `algorithms.bend.rounds`, and on all."""
 SAMPLE_CELLS: Final = 60_000
-"""Cells used at most; a regular sub-sample beyond."""
+"""Cells looked at, at most; a regular sub-sample beyond."""
+FITTED_CELLS: Final = 15_000
+"""Cells of these that the fit rests on, at most, evenly by brightness. All lower no error: neighbours are alike."""
+TIES: Final = 1e-3
+"""What the squares of values count in their order, so that few cells are the same."""
 FEW_BEND: Final = 200
 """Clear cells from which on the relation may bend."""
-PRODUCT_CELLS: Final = 1 << 10
+PRODUCT_CELLS: Final = 1 << 8
 """Cells whose kernels are made at once: always so many, or the bits of a cell would depend on those around it, for
 products of other sizes add up in another order."""
 
@@ -115,20 +120,24 @@ def fit_scene(
         clear: (H, W), cells clear and valid in all.
         bends: whether the relation may depart from a straight line where there is enough clear ground.
     """
-    t = target[:, clear].astype(np.float64)
-    r = replacement[:, clear].astype(np.float64)
+    here = np.flatnonzero(clear)
+    step = max(1, -(-len(here) // SAMPLE_CELLS))
+    here = here[::step]
+    t, r = (image.reshape(len(image), -1).take(here, axis=1).astype(np.float64) for image in (target, replacement))
     if not (measured := _measured(t) & _measured(r)).all():
         t, r = t[:, measured], r[:, measured]
-    step = max(1, -(-t.shape[1] // SAMPLE_CELLS))
-    t, r = t[:, ::step], r[:, ::step]
-    n = t.shape[1]
-    bands = len(target)
-    if n == 0:
+    bands, seen = len(target), t.shape[1]
+    if seen == 0:
         return _identity(bands, len(replacement))
     mean, t_mean = r.mean(axis=1), t.mean(axis=1)
     std = _positive(r.std(axis=1), mean, np.maximum(np.abs(mean), 1.0))
     spread = _positive(t.std(axis=1), t_mean, std[:bands])
     z = (r - mean[:, None]) / std[:, None]
+    # In the order of brightness, so that it does not matter in which order the cells come.
+    brightness = z.sum(axis=0) + TIES * (z**2).sum(axis=0)
+    order = np.argsort(brightness, kind="stable")[:: -(-seen // FITTED_CELLS)]
+    z, t = z[:, order], t[:, order]
+    n = len(order)
     x = np.concatenate([np.ones((1, n)), z])
     y = (t - t_mean[:, None]) / spread[:, None]
 
@@ -141,8 +150,8 @@ def fit_scene(
     coefficients, weight, scale = _robust_line(x, y, matched, penalty)
     if bends and n >= FEW_BEND:
         # Fitted to what the line leaves, so that a straight relation stays straight; then the line again with it.
-        bend = fit_bend(x, y - combined(coefficients, x), spread)
-        rest = y - ((bend.weights / spread[:, None]) @ bend.kernels(z.astype(np.float32)).T)
+        bend, bent = fit_bend(x, y - combined(coefficients, x), spread)
+        rest = y - bent
         coefficients, weight, scale = _robust_line(x, rest, matched, penalty)
 
     # Ground that changed is part of what a fill has to expect; cloud that the mask missed is not.
@@ -167,7 +176,7 @@ def fit_scene(
         correlation=cov / np.sqrt(np.maximum(vy * vz, 1e-18)),
         noise=scale * spread,
         misfit=np.maximum(misfit, scale) * spread,
-        count=n * step,
+        count=seen * step,
         bend=bend,
     )
     return fit if n >= TRUSTED_CELLS else _towards_identity(fit, n / TRUSTED_CELLS)
@@ -192,19 +201,18 @@ def _robust_line(x: Floats, y: Floats, matched: Floats, penalty: Floats) -> tupl
     Returns:
         (1 + J, B) coefficients, (n,) weights of the cells, (B,) robust standard deviation of what is left.
     """
-    coefficients, weight = matched, np.ones(x.shape[1])
-    both = np.concatenate([x, y])
-    for _ in range(ITERATIONS):
-        sums = product(x * weight, both)
+    coefficients, both = matched, np.concatenate([x, y])
+    for k, part in enumerate(rounds(x.shape[1], *ITERATIONS)):
+        some = np.ascontiguousarray(both[:, part])
+        around, values = some[: len(x)], some[len(x) :]
+        weight = biweight(values - combined(coefficients, around), TUKEY)[0] if k else np.ones(some.shape[1])
+        sums = product(around * weight, some)
         normal, moment = sums[:, : len(x)], sums[:, len(x) :]
         ridge = np.full(len(penalty), RIDGE * weight.sum())
         ridge[0] = 0.0
         shrunk = normal + np.diag(penalty + ridge), moment + penalty[:, None] * matched
         coefficients = np.asarray(np.linalg.solve(*shrunk), np.float64)
-        residual = y - combined(coefficients, x)
-        scale = np.maximum(1.4826 * median(np.abs(residual)), LEAST_NOISE)
-        size = np.sqrt(np.mean((residual / scale[:, None]) ** 2, axis=0))
-        weight = np.clip(1 - (size / TUKEY) ** 2, 0, None) ** 2
+    weight, scale = biweight(y - combined(coefficients, x), TUKEY)
     return coefficients, weight, scale
 
 

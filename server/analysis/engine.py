@@ -221,16 +221,25 @@ class Analysis:
         """Announce which blocks will be requested, so that their pixels are read with their cells."""
         self._filling.announce(plane, [plane.block(n, in_pixels=True) for n in numbers])
 
+    def prepare_groups(self, plane: Plane, numbers: list[BlockNumber]) -> None:
+        """Infer, fit and read what `groups` needs of the same blocks, so that its jobs wait for none of it."""
+        self._prepare(plane, self._groups(plane, numbers))
+
     def groups(self, plane: Plane, numbers: list[BlockNumber]) -> None:
         """Compute the fills of blocks, and of those around them, in groups of `GROUP_CELLS`, and keep them.
 
         For a whole scene this saves most of what blocks read around themselves. The values are those of single blocks,
         bit for bit.
         """
-        side, groups = plane.side(in_pixels=True), list[Group]()
-        rows, cols = group_blocks(side)
-        for i, j in sorted({(i // rows, j // cols) for i, j in numbers if not self._kept(plane, (i, j), 0)}):
-            box = Box(i * rows, (i + 1) * rows, j * cols, (j + 1) * cols).times(side).clip(plane.shape)
-            groups.append(list(plane.blocks(box, in_pixels=True)))
-        self._prepare(plane, groups)
+        groups = self._groups(plane, numbers)
         self._pool.run([partial(self._group, plane, group, 0, in_pixels=True) for group in groups])
+
+    def _groups(self, plane: Plane, numbers: list[BlockNumber]) -> list[Group]:
+        """The groups in which blocks are that are not kept."""
+        side = plane.side(in_pixels=True)
+        rows, cols = group_blocks(side)
+        wanted = sorted({(i // rows, j // cols) for i, j in numbers if not self._kept(plane, (i, j), 0)})
+        boxes = [
+            Box(i * rows, (i + 1) * rows, j * cols, (j + 1) * cols).times(side).clip(plane.shape) for i, j in wanted
+        ]
+        return [list(plane.blocks(box, in_pixels=True)) for box in boxes]

@@ -95,7 +95,7 @@ def test_cloud_the_mask_missed_does_not_bend_the_fit(pattern: str, height: float
     cloudy = t + (height * hit).astype(np.float32)
     clean, bent = (estimate(fit_scene(x, r, all_clear(r)), r) for x in (t, cloudy))
     spread = t.std(axis=(1, 2), keepdims=True)
-    assert (np.abs(clean - bent) / spread).max() < 0.02
+    assert (np.abs(clean - bent) / spread).max() < 0.03
 
 
 def test_a_change_in_one_band_alone_is_an_outlier_too() -> None:
@@ -104,7 +104,7 @@ def test_a_change_in_one_band_alone_is_an_outlier_too() -> None:
     changed = t.copy()
     changed[1, :24] += 4000
     clean, bent = (estimate(fit_scene(x, r, all_clear(r)), r) for x in (t, changed))
-    assert (np.abs(clean - bent) / t.std(axis=(1, 2), keepdims=True)).max() < 0.02
+    assert (np.abs(clean - bent) / t.std(axis=(1, 2), keepdims=True)).max() < 0.03
 
 
 def test_without_clear_cells_the_replacement_stays_as_it_is() -> None:
