@@ -46,10 +46,6 @@ class Estimate:
     error: Image
     """(h, w) expected error far from the mask's border, in standard deviations of the target's scene."""
 
-    def cut(self, place: tuple[slice, slice]) -> Estimate:
-        """The part of it in a place."""
-        return Estimate(*(field[(..., *place)] for field in (self.value, self.gain, self.support, self.error)))
-
 
 def _products(bands: int, explaining: int, adjustment: str) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Positions, among the products of (1, z, e) with each other, of the count and of the adjustment's quantities.

@@ -14,7 +14,7 @@ from algorithms.cells import bilinear
 from algorithms.masks import dilate
 from algorithms.moments import WindowSums
 from algorithms.options import CloudOptions, check_fields
-from algorithms.residual import MEMBRANE_KAPPA, screened_membrane
+from algorithms.residual import MEMBRANE_KAPPA, residual_reach, screened_membrane
 from algorithms.scene import SceneFit
 
 Image = npt.NDArray[np.float32]
@@ -101,10 +101,10 @@ def _confidence(support: Image, error: Image, known: Mask, wanted: Mask, factor:
     What the adjustment leaves unexplained, less near the border, where the residual is known, and more where little
     ground is clear (docs/algorithm.md gives the calibration).
     """
+    # No deeper than a border reaches: what is beyond, a smaller region does not hold.
+    depth = np.full(known.shape, residual_reach(factor), np.float32)
     if known.any():
-        depth = ndimage.distance_transform_edt(~known).astype(np.float32)
-    else:
-        depth = np.full(known.shape, np.inf, np.float32)
+        depth = np.minimum(depth, ndimage.distance_transform_edt(~known).astype(np.float32))
     expected = (
         error
         * np.sqrt(1 - EXPLAINED_AT_BORDER * np.exp(-2 * EXPLAINED_DECAY * factor * depth))
@@ -115,9 +115,11 @@ def _confidence(support: Image, error: Image, known: Mask, wanted: Mask, factor:
 
 
 def fill_fields(
-    ground: Ground, windows: WindowSums, scene: SceneFit, *, options: FillOptions, factor: int
+    ground: Ground, windows: WindowSums, scene: SceneFit, *, options: FillOptions, factor: int, parity: int = 0
 ) -> FillFields:
     """Compute the fill of a region of cells.
+
+    A cell has the same bits in any region that holds what is within `residual_reach` of it.
 
     Args:
         ground: both dates on the region.
@@ -125,31 +127,15 @@ def fill_fields(
         scene: the scene stage, from `fit_scene`.
         options: the user's choice.
         factor: native pixels per cell.
+        parity: row plus column, in the scene, of the region's first cell.
     """
-    estimate = estimate_ground(ground, windows, scene, adjustment=options.adjustment)
-    return finished_fields(ground, estimate, scene, options=options, factor=factor)
-
-
-def estimate_ground(ground: Ground, windows: WindowSums, scene: SceneFit, *, adjustment: str) -> Estimate:
-    """The part of `fill_fields` that looks at windows: of every cell on its own, whatever the region."""
-    return estimate_target(
-        ground.replacement,
-        windows,
-        scene,
-        adjustment=adjustment,
-        needed=~ground.border | dilate(ground.wanted, 1),  # elsewhere the target stands
-    )
-
-
-def finished_fields(
-    ground: Ground, estimate: Estimate, scene: SceneFit, *, options: FillOptions, factor: int
-) -> FillFields:
-    """The rest of `fill_fields`: what is left at the mask's border of a region fades into the estimate."""
+    estimate = _estimate(ground, windows, scene, adjustment=options.adjustment)
     target, replacement, wanted, border = ground.target, ground.replacement, ground.wanted, ground.border
     value = estimate.value
     if options.residual:
+        guide = scene.standardise(replacement)
         value = value + screened_membrane(
-            target - value, border, wanted, kappa=MEMBRANE_KAPPA * factor, guide=scene.standardise(replacement)
+            target - value, border, wanted, kappa=MEMBRANE_KAPPA * factor, guide=guide, parity=parity
         )
     else:
         value = np.where(border, target, value)
@@ -158,6 +144,17 @@ def finished_fields(
         offset=_extended(value - estimate.gain * replacement[: len(value)], border | wanted, wanted),
         confidence=_confidence(estimate.support, estimate.error, border, wanted, factor),
         meets=border,
+    )
+
+
+def _estimate(ground: Ground, windows: WindowSums, scene: SceneFit, *, adjustment: str) -> Estimate:
+    """The part of `fill_fields` that looks at windows: of every cell on its own, whatever the region."""
+    return estimate_target(
+        ground.replacement,
+        windows,
+        scene,
+        adjustment=adjustment,
+        needed=~ground.border | dilate(ground.wanted, 1),  # elsewhere the target stands
     )
 
 
@@ -220,8 +217,6 @@ __all__ = [
     "FillOptions",
     "Ground",
     "apply_fields",
-    "estimate_ground",
     "fill_fields",
-    "finished_fields",
     "padded",
 ]

@@ -23,6 +23,8 @@ ENOUGH_CLEAR: Final = 0.1
 of the scene, where three quarters of a window lie outside, it calls for every level even under few clouds."""
 PRIOR: Final = 0.1
 """Weight (n0) of the wider window where a window is empty, as a share of its area."""
+STEPS_PER_NODE: Final = 1 << 20
+"""Positions between the nodes of wide windows."""
 NARROW_PIXELS: Final = 40, 24
 """Half widths of the windows below W, for scenes whose ground asks for them (`algorithms.narrow`)."""
 NARROW_PRIOR: Final = 0.05
@@ -46,10 +48,10 @@ class NodeLattice:
         return ((2 * self.radius + 1) * self.spacing) ** 2
 
     def reach(self, levels: int) -> int:
-        """Cells from a point to the farthest cell that `levels` levels of windows around it can touch."""
+        """Cells from a rectangle of whole nodes to the farthest cell that `levels` levels of its windows can touch."""
         widest = self.spacing << (levels - 1)
-        # One node for the interpolation between nodes on each level, one for the alignment.
-        return (self.radius + 1) * widest + 2 * widest
+        # One node for the interpolation between nodes; at wider levels two more, as these stand on every other one.
+        return (self.radius + 1) * widest + 2 * (widest - self.spacing)
 
     def alignment(self, levels: int) -> int:
         """Cells that the corners of an extent must be multiples of."""
@@ -87,16 +89,27 @@ def pool(plane: npt.NDArray[np.float32], spacing: int) -> Floats:
 
 
 def box_sums(sums: Floats, radius: int, rows: range | None = None, cols: range | None = None) -> Floats:
-    """Sums over squares of `2 * radius + 1` nodes around the nodes `rows` x `cols` (all) of (C, h, w); zero outside."""
+    """Sums over squares of `2 * radius + 1` nodes around the nodes `rows` x `cols` (all) of (C, h, w); zero outside.
+
+    Added in the order of the nodes, so that a sum has the same bits in whatever array its nodes lie.
+    """
     for axis, wanted in ((1, rows), (2, cols)):
         length = sums.shape[axis]
-        at = np.arange(length) if wanted is None else np.arange(wanted.start, wanted.stop)
-        shape = list(sums.shape)
-        shape[axis] = 1
-        total = np.concatenate([np.zeros(shape), np.cumsum(sums, axis=axis)], axis=axis)
-        after = np.take(total, np.minimum(at + radius + 1, length), axis=axis)
-        sums = after - np.take(total, np.maximum(at - radius, 0), axis=axis)
+        nodes = range(length) if wanted is None else wanted
+        inside = range(max(nodes.start - radius, 0), min(nodes.stop + radius, length))
+        pad = [(0, 0)] * 3
+        pad[axis] = inside.start - (nodes.start - radius), nodes.stop + radius - inside.stop
+        wide = np.pad(sums[_along(axis, inside)], pad)
+        total: Floats = wide[_along(axis, range(len(nodes)))].copy()
+        for k in range(1, 2 * radius + 1):
+            total += wide[_along(axis, range(k, k + len(nodes)))]
+        sums = total
     return sums
+
+
+def _along(axis: int, part: range) -> tuple[slice, ...]:
+    """The place of a part of an axis."""
+    return (*[slice(None)] * axis, slice(part.start, part.stop))
 
 
 def halve(sums: Floats) -> Floats:
@@ -148,6 +161,11 @@ def lacking(counts: Floats, lattice: NodeLattice, *, near: npt.NDArray[np.bool_]
     return np.asarray(dilate(near, 1) & ~held)
 
 
+def _in_steps(positions: Floats) -> Floats:
+    """Positions in whole steps of 1 / `STEPS_PER_NODE`."""
+    return np.asarray(np.rint(positions * STEPS_PER_NODE) / STEPS_PER_NODE)
+
+
 @dataclass(frozen=True, slots=True)
 class WiderMeans:
     """What windows hold that are wider than those of a region, on nodes of a lattice of their own."""
@@ -163,8 +181,9 @@ class WiderMeans:
 
     def at(self, rows: Floats, cols: Floats) -> Floats:
         """(C, h, w) between the nodes, at positions in cells."""
-        down = stretch(self.means, 1, (rows - self.top) / self.side)
-        return stretch(down, 2, (cols - self.left) / self.side)
+        down, across = ((axis - first) / self.side for axis, first in ((rows, self.top), (cols, self.left)))
+        # In steps, so that thirds of a node have the same bits wherever the first node lies.
+        return stretch(stretch(self.means, 1, _in_steps(down)), 2, _in_steps(across))
 
 
 @dataclass(frozen=True, slots=True)

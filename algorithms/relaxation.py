@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +24,7 @@ class Chessboard:
     cols: Int32s
     """(n,) columns."""
     split: int
-    """Number of cells of the first colour, for which row plus column is even."""
+    """Number of cells of the first colour, for which row plus column, in the scene, is even."""
     neighbours: Int32s
     """(n, 4) positions of the cells above, to the left, to the right and below among these; -1: none of them."""
     weights: Float32s
@@ -34,16 +33,15 @@ class Chessboard:
     """(n, B)."""
 
 
-def step_lengths(bound: float, tolerance: float) -> Float32s:
-    """The iteration's step lengths: as many as bring the relative error below `tolerance`.
+def step_lengths(bound: float, count: int) -> Float32s:
+    """The lengths of so many steps of the iteration.
 
     Args:
-        bound: of the spectral radius, < 1.
-        tolerance: relative error.
+        bound: spectral radius up to which errors fall fastest, < 1.
+        count: steps.
     """
-    rate = bound / (1 + math.sqrt(1 - bound**2))
     omegas, omega = [], 1.0
-    for n in range(1 + math.ceil(math.log(tolerance) / math.log(rate))):
+    for n in range(count):
         omegas.append(omega)
         omega = 1 / (1 - bound**2 * omega / (2 if n == 0 else 4))
     return np.array(omegas, np.float32)

@@ -2,9 +2,9 @@
 
     python -m benchmarks.encoding [--repeat 15]
 
-Ratios are to GDAL's own default of the format (what stock TiTiler sends), tile by tile, medians. Then WebP and JPEG as
-the service makes them, by Pillow, in tiles of 256 and 512 px. Times are of computing, so that other work on the machine
-counts little.
+Ratios are to GDAL's own default of the format (what stock TiTiler sends), tile by tile, medians. Then WebP and JPEG by
+Pillow and as the service makes them, in tiles of 256 and 512 px. Times are of computing, so that other work on the
+machine counts little.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 from rio_tiler.io import Reader
 from rio_tiler.models import ImageData
+from titiler.core.resources.enums import ImageType
 
 from benchmarks.machine import machine
 from server.demo import write_demo
+from server.http.encoders import encoded_picture
 
 SETTINGS: dict[str, list[dict[str, int]]] = {
     "PNG": [{}, {"ZLEVEL": 1}, {"ZLEVEL": 2}, {"ZLEVEL": 3}, {"ZLEVEL": 9}],
@@ -92,16 +94,36 @@ def pillow(image: ImageData, form: str, options: dict[str, int], repeat: int) ->
     return float(np.median(spent)), content.tell(), float(np.sqrt(np.mean((back - pixels) ** 2)))
 
 
+def service(image: ImageData, form: str, repeat: int) -> tuple[float, int, float]:
+    """The same of the service's own."""
+    spent = []
+    for _ in range(repeat):
+        begun = time.thread_time()
+        content = encoded_picture(image.array.data, None, ImageType(form.lower()))
+        spent.append(1000 * (time.thread_time() - begun))
+    assert content is not None
+    back = np.asarray(Image.open(BytesIO(content)).convert("RGB")).astype(np.float64)
+    off = back - np.moveaxis(image.array.data, 0, -1)
+    return float(np.median(spent)), len(content), float(np.sqrt(np.mean(off**2)))
+
+
 def compare_pillow(pictures: dict[int, list[ImageData]], repeat: int) -> None:
-    """Print what Pillow's settings take."""
+    """Print what Pillow's settings take, and the service's."""
     print("\n| size | format | setting | CPU ms | kB | error (grey levels) | kB x error |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for size, images in pictures.items():
         for form, choices in PILLOW_SETTINGS.items():
-            for options in choices:
-                figures = np.array([pillow(image, form, options, repeat) for image in images])
+            for options in [*choices, None]:
+                figures = np.array(
+                    [
+                        service(image, form, repeat) if options is None else pillow(image, form, options, repeat)
+                        for image in images
+                    ]
+                )
                 ms, length, error = np.median(figures, axis=0)
-                name = ", ".join(f"{key} {value}" for key, value in options.items())
+                name = "the service's"
+                if options is not None:
+                    name = ", ".join(f"{key} {value}" for key, value in options.items())
                 both = np.median(figures[:, 1] * figures[:, 2]) / 1000
                 print(f"| {size} | {form} | {name} | {ms:.1f} | {length / 1000:.1f} | {error:.2f} | {both:.0f} |")
 

@@ -37,4 +37,4 @@ def fill_region(plane: Plane, core: Box, cloud: Bools) -> Box | None:
 def narrow_extent(plane: Plane, region: Box) -> Box:
     """The cells inside the scene that the windows of a region can touch, from a node on."""
     lattice = plane.lattice
-    return region.pad(lattice.reach(1)).clip(plane.shape).align(lattice.spacing).clip(plane.shape)
+    return region.align(lattice.spacing).pad(lattice.reach(1)).clip(plane.shape)

@@ -7,17 +7,17 @@ from functools import reduce
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.adjust import Estimate, pooled_sums
+from algorithms.adjust import pooled_sums
 from algorithms.border import Border, correct_border
 from algorithms.cells import on_pixels
-from algorithms.fill import UNFILLED, Ground, estimate_ground, finished_fields, padded
+from algorithms.fill import UNFILLED, FillFields, Ground, fill_fields, padded
 from algorithms.masks import dilate
 from algorithms.moments import WindowSums
 from algorithms.residual import residual_reach
 from server.analysis.blocks import NO_DATA, BlockFields, BlockFill
 from server.analysis.extents import fill_region, narrow_extent
 from server.analysis.filled import FilledBox, FillSoFar
-from server.analysis.neighbourhood import EstimatedPairs, Neighbourhood, PairSource
+from server.analysis.neighbourhood import Neighbourhood, PairSource
 from server.analysis.pairs import Pair, Pairs
 from server.analysis.plane import Plane
 from server.analysis.succession import Turn, order, turn_regions
@@ -58,7 +58,7 @@ class Filling:
     def fill(self, source: PairSource, core: Box) -> FilledBox:
         """The fill of a box of cells and of the rim that `block` needs around it.
 
-        The same bit for bit from any source.
+        A cell's is the same, bit for bit, in every box and from any source.
         """
         plane = source.plane
         rim = plane.rimmed(core)
@@ -69,27 +69,6 @@ class Filling:
         if (region := fill_region(plane, core, masked & valid)) is not None:
             self._fill(source, region, filled)
         return filled
-
-    def grouped(self, source: PairSource, core: Box) -> PairSource:
-        """Where the fills of the parts of a box get both dates from: the first replacement's estimate is made once.
-
-        Residuals end around each part, as they do where it is filled alone: the same bit for bit.
-        """
-        plane = source.plane
-        region = fill_region(plane, core, self._cloud(plane, plane.rimmed(core)))
-        if region is None or not plane.task.turns:
-            return source
-        hood = source.around(plane.task.turns[0], region)
-        pair = hood.pair.cut(region.within(hood.extent))
-        turn = Turn.of(hood.k, pair, pair.hidden, pair.target.valid & pair.masked, doubtful=False)
-        ground = Ground(
-            pair.target.values,
-            pair.other.values,
-            turn.usable,
-            known=pair.target.full & ~pair.masked,
-            wanted=turn.wanted,
-        )
-        return EstimatedPairs(plane, hood, region, self._estimate(plane, region, ground, hood), source)
 
     def _fill(self, source: PairSource, region: Box, filled: FilledBox) -> None:
         """Fill a box and its rim from one replacement after the other, by what there is in the region around."""
@@ -109,15 +88,7 @@ class Filling:
             if area is not None:
                 hood = first if turn is turns[0] and area == region else source.around(turn.k, area)
                 ground = so_far.ground(turn, area, hood.pair.other.cut(area.within(hood.extent)))
-                known = source.estimated(turn.k, area) if turn is turns[0] else None
-                estimate = self._estimate(plane, area, ground, hood) if known is None else known
-                fit = finished_fields(
-                    ground,
-                    estimate,
-                    self._pairs.scene(plane, turn.k),
-                    options=plane.task.options,
-                    factor=plane.factor,
-                )
+                fit = self._fields(plane, area, ground, hood)
                 so_far.take(plane.task.members(turn.k)[0], turn, area, ground, fit)
             so_far.end(turn)
 
@@ -133,8 +104,8 @@ class Filling:
                 break
         return turns
 
-    def _estimate(self, plane: Plane, region: Box, ground: Ground, hood: Neighbourhood) -> Estimate:
-        """The estimate of a region; `hood` is what its windows touch."""
+    def _fields(self, plane: Plane, region: Box, ground: Ground, hood: Neighbourhood) -> FillFields:
+        """The fill of a region; `hood` is what its windows touch."""
         lattice = plane.lattice
         scene = self._pairs.scene(plane, hood.k)
         near = np.zeros(hood.extent.shape, bool)
@@ -152,7 +123,14 @@ class Filling:
         )
         rows, cols = (range(s.start, s.stop) for s in region.within(hood.extent))
         windows = WindowSums(sums, lattice, rows, cols, wider)
-        return estimate_ground(ground, windows, scene, adjustment=plane.task.options.adjustment)
+        return fill_fields(
+            ground,
+            windows,
+            scene,
+            options=plane.task.options,
+            factor=plane.factor,
+            parity=region.top + region.left,
+        )
 
     def block(self, plane: Plane, filled: FilledBox, core: Box, *, in_pixels: bool = True) -> BlockFill:
         """The fill of a block inside the box that was filled, corrected in pixels if `in_pixels`."""

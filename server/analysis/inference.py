@@ -21,7 +21,6 @@ from algorithms.windows import Window, blend, window_start, windows_over
 from server.analysis.keys import BlendedKey, WindowKey
 from server.analysis.plane import LayerClouds
 from server.analysis.sampled import plots
-from server.raster.announcing import announce
 from server.raster.cache import CellReads, CellsKey, RasterCache
 from server.raster.dataset import Dataset
 from server.raster.grid import COARSEST_METRES, BlockNumber, Box, Grid, coarse_grid, ground_resolution
@@ -249,7 +248,7 @@ class Inferences:
         for inference, look in looks:
             boxes.setdefault((inference.layer, inference.grid), []).extend(inference.cells(look))
         for (layer, grid), wanted in boxes.items():
-            announce(self._rasters.sources, layer, grid, wanted)
+            self._rasters.announce_cells(layer, grid, wanted)
 
     def missing(self, inference: Inference, box: Box) -> Iterator[InferencePlace]:
         """Looks for a box inside the scene that are not cached yet."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from algorithms.loops import compiled_loops
 from algorithms.providers import Runtime
 from algorithms.sessions import SESSIONS
 from server.analysis.engine import Analysis
@@ -16,6 +17,7 @@ from server.work.ticket import Ticket, current_ticket
 
 def export_analysis(sources: Sources, settings: Settings, *, threads: int) -> Analysis:
     """An analysis with a cache for strips of a whole scene, and so many threads."""
+    compiled_loops()  # loaded while the network and the first pixels are
     SESSIONS.configure(Runtime(settings.model_providers, settings.model_threads, threads))
     return Analysis(sources, cache_bytes=settings.cache_bytes, threads=threads, raster_share=EXPORT_RASTER_SHARE)
 

@@ -74,6 +74,10 @@ class BandFiller:
         """See `PieceFiller`."""
         self.whole.announce(pieces)
 
+    def infer(self, pieces: list[Piece]) -> None:
+        """See `PieceFiller`."""
+        self.whole.infer(pieces)
+
     def prepare(self, pieces: list[Piece]) -> None:
         """See `PieceFiller`."""
         self.whole.prepare(pieces)

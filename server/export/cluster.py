@@ -151,6 +151,7 @@ def fill_strip(order: Order) -> PieceFiles:
     """
     filler = _fillers().get(order)
     filler.announce(order.pieces)
+    filler.infer(order.pieces)
     filler.prepare(order.pieces)
     return [(piece, kind, content) for piece in order.pieces for kind, content in filler.make(piece)]
 

@@ -112,12 +112,16 @@ class PieceFiller:
         """Say which blocks of fills will be made."""
         self.analysis.announce(self.plane, blocks_under(self.plane, pieces))
 
-    def prepare(self, pieces: list[Piece]) -> None:
-        """Compute and keep what filling pieces needs: masks first, or each group of blocks would make its own."""
+    def infer(self, pieces: list[Piece]) -> None:
+        """Find the clouds around pieces: masks first, or each group of blocks would make its own."""
         numbers = blocks_under(self.plane, pieces)
         around = self.plane.mask_cells(ground_around(self.plane, numbers))
         self.analysis.pairs.classes(self.plane.masks, around)
-        self.analysis.groups(self.plane, numbers)
+        self.analysis.prepare_groups(self.plane, numbers)
+
+    def prepare(self, pieces: list[Piece]) -> None:
+        """Compute and keep the fills of pieces."""
+        self.analysis.groups(self.plane, blocks_under(self.plane, pieces))
 
     def read(self, box: Box) -> tuple[ImageData, OutputGrid, npt.NDArray[np.bool_]]:
         """A box of the target's pixels as they are, the box as an output grid, and which pixels have no data."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 from typing import Protocol
 
 from server.export.plan import Piece
 from server.export.work import WorkFolder
-from server.work.ticket import check_wanted
+from server.work.ticket import Ticket, check_wanted, current_ticket
 
 Progress = Callable[[int, int], None]
 """Told the pieces finished and the pieces of the whole scene."""
@@ -25,6 +26,9 @@ class Filler(Protocol):
     def announce(self, pieces: list[Piece], /) -> None:
         """Prepare for all that will be made."""
 
+    def infer(self, pieces: list[Piece], /) -> None:
+        """Find and keep the clouds that `prepare` needs of some neighbouring pieces."""
+
     def prepare(self, pieces: list[Piece], /) -> None:
         """Compute and keep what making some neighbouring pieces needs."""
 
@@ -33,10 +37,15 @@ class Filler(Protocol):
 
 
 def make_pieces(plan: list[list[Piece]], work: WorkFolder, filler: Filler, workers: int, progress: Progress) -> None:
-    """Make every missing piece: the analysis of a strip while the one before is read and written."""
+    """Make every missing piece.
+
+    Three strips are at work at a time, so that no core waits for the last jobs of one: clouds are found in the first,
+    while fills of the one before are computed, and the one before that is read and written.
+    """
     total = sum(map(len, plan))
     plan = [[piece for piece in strip if not work.has(piece, filler.kinds(piece))] for strip in plan]
     done = total - sum(map(len, plan))
+    plan = [strip for strip in plan if strip]
     running: set[Future[None]] = set()
 
     def collect(ready: set[Future[None]]) -> None:
@@ -49,17 +58,43 @@ def make_pieces(plan: list[list[Piece]], work: WorkFolder, filler: Filler, worke
 
     progress(done, total)
     filler.announce([piece for strip in plan for piece in strip])
-    with ThreadPoolExecutor(workers, thread_name_prefix="piece") as pool:
+    with _inferring(filler, plan) as inferred, ThreadPoolExecutor(workers, thread_name_prefix="piece") as pool:
         try:
-            for missing in filter(None, plan):
+            for strip in plan:
                 before = set(running)
-                filler.prepare(missing)
-                running |= {pool.submit(copy_context().run, partial(_make, piece, work, filler)) for piece in missing}
+                next(inferred)
+                filler.prepare(strip)
+                running |= {pool.submit(copy_context().run, partial(_make, piece, work, filler)) for piece in strip}
                 collect(wait(before).done)
             while running:
                 collect(wait(running, return_when=FIRST_COMPLETED).done)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+@contextmanager
+def _inferring(filler: Filler, plan: list[list[Piece]]) -> Iterator[Iterator[None]]:
+    """Find clouds in a thread of its own: each step waits for those of a strip and begins the next one."""
+    ticket = Ticket()  # of its own, so that inferences and fills take turns: the latter hold Python's lock for long
+
+    def run(strip: list[Piece]) -> None:
+        current_ticket.set(ticket)
+        filler.infer(strip)
+
+    def steps() -> Iterator[None]:
+        under_way = [pool.submit(run, strip) for strip in plan[:1]]
+        for following in [*plan[1:], None]:
+            under_way.pop().result()
+            if following is not None:
+                under_way.append(pool.submit(run, following))
+            yield
+
+    with ThreadPoolExecutor(1, thread_name_prefix="clouds") as pool:
+        try:
+            yield steps()
+        except BaseException:
+            ticket.abandon()
             raise
 
 

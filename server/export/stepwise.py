@@ -184,6 +184,9 @@ class StepwiseFiller(PieceFiller):
     def announce(self, pieces: list[Piece]) -> None:
         """All is made already."""
 
+    def infer(self, pieces: list[Piece]) -> None:
+        """All is made already."""
+
     def prepare(self, pieces: list[Piece]) -> None:
         """All is made already."""
 

@@ -13,13 +13,10 @@ from isal import isal_zlib
 from PIL import Image
 from titiler.core.resources.enums import ImageType
 
+from server.http.webp import webp
+
 JPEG_QUALITY: Final = 85
 """TiTiler's."""
-WEBP_QUALITY: Final = 75
-"""TiTiler's."""
-WEBP_METHOD: Final = 2
-"""How long the encoder looks for the smallest file, 0 to 6: three fifths of the time of its default, 4, for a
-twentieth more bytes."""
 PNG_LEVEL: Final = 2
 """ISA-L's, 0 to 3: as many bytes as zlib's level 1 in two fifths of its time."""
 OPAQUE_FORMATS: Final = (ImageType.jpeg, ImageType.jpg)
@@ -27,7 +24,7 @@ OPAQUE_FORMATS: Final = (ImageType.jpeg, ImageType.jpg)
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES: Final = {1: 0, 2: 4, 3: 2, 4: 6}
-_MODES: Final = {1: "L", 3: "RGB", 4: "RGBA"}
+_MODES: Final = {1: "L", 3: "RGB"}
 _LEFT: Final = 1  # the filter that subtracts the pixel to the left
 
 Bytes = npt.NDArray[np.uint8]
@@ -46,11 +43,10 @@ def encoded_picture(bands: npt.NDArray[Any], mask: Bytes | None, form: ImageType
     if form in (ImageType.png, ImageType.pngraw):
         return png(_interleaved(bands, mask))
     if form in OPAQUE_FORMATS:
-        return _by_pillow(_interleaved(bands, None), "JPEG", quality=JPEG_QUALITY)
+        return _jpeg(_interleaved(bands, None))
     if form is ImageType.webp:
         colours = bands if len(bands) == 3 else np.repeat(bands, 3, axis=0)
-        pixels = _interleaved(colours, None if mask is None or mask.all() else mask)
-        return _by_pillow(pixels, "WEBP", quality=WEBP_QUALITY, method=WEBP_METHOD)
+        return webp(_interleaved(colours, None if mask is None or mask.all() else mask))
     return None
 
 
@@ -83,9 +79,10 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
 
 
-def _by_pillow(pixels: Bytes, form: str, **options: int) -> bytes:
+def _jpeg(pixels: Bytes) -> bytes:
+    """A JPEG of (H, W, B) pixels: grey or three colours."""
     height, width, count = pixels.shape
     picture = Image.frombuffer(_MODES[count], (width, height), pixels, "raw", _MODES[count], 0, 1)
     with BytesIO() as content:
-        picture.save(content, form, **options)
+        picture.save(content, "JPEG", quality=JPEG_QUALITY)
         return content.getvalue()

@@ -14,10 +14,11 @@ from titiler.core.utils import render_image
 
 from algorithms.errors import ParameterError
 from algorithms.palettes import colour_table
-from server.http.encoders import OPAQUE_FORMATS, WEBP_METHOD, encoded_picture
+from server.http.encoders import OPAQUE_FORMATS, encoded_picture
 from server.http.looks import pictured
 from server.http.paletted import colour_map, palette_name, paletted_png
 from server.http.rescaling import rescaled
+from server.http.webp import WEBP_OPTIONS
 from server.work.trace import stage
 
 PNG_FORMATS: Final = (None, ImageType.png, ImageType.pngraw)
@@ -88,7 +89,7 @@ def _encoded(image: ImageData, output_format: ImageType | None, options: dict[st
         if (content := encoded_picture(image.array.data, mask, output_format)) is not None:
             return content, output_format.mediatype
     if output_format is ImageType.webp:
-        options |= {"METHOD": WEBP_METHOD}
+        options |= WEBP_OPTIONS
     if output_format is ImageType.jp2:  # else GDAL writes a bare codestream, which says nothing of place and colours
         options |= {"CODEC": "JP2", "crs": image.crs, "transform": image.transform}
     try:

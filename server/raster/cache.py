@@ -16,12 +16,13 @@ import numpy.typing as npt
 from algorithms.cells import Cells, bilinear, cell_means
 from algorithms.pixels import sample_pixels
 from algorithms.shift import NO_SHIFT, SHIFT_MARGIN, Shift, move
-from server.raster.announcing import announce
+from server.raster.announcing import announce, files_read
 from server.raster.assembling import READ_PIXELS, assemble
 from server.raster.compact import CompactCells, joined_cells
 from server.raster.composite import mixed
 from server.raster.grid import BlockNumber, Box, Grid
 from server.raster.layer import Layer
+from server.raster.means import OverviewMeans
 from server.raster.pixels import Pixels
 from server.raster.reading import READ_CELLS, read_cells, read_pixels
 from server.raster.sources import Sources
@@ -69,6 +70,8 @@ class RasterCache:
         """What opens the rasters."""
         self.stored: Final = StoredPixels(sources, tiles)
         """Pixels as they are stored."""
+        self.means: Final = OverviewMeans(self.stored, tiles, self.pixels)
+        """Cells from overviews."""
         self._cache = tiles
         self._expected: cachetools.LRUCache[PixelsKey, bool] = cachetools.LRUCache(EXPECTED_BLOCKS)
         self._evens: cachetools.LRUCache[PixelsKey, bool] = cachetools.LRUCache(JUDGED_BLOCKS)
@@ -82,13 +85,16 @@ class RasterCache:
 
     def announce_pixels(self, layer: Layer, box: Box) -> None:
         """Announce that native pixels under a box inside the target will be read, where remote files lack some."""
-        dataset = layer.dataset
-        if not any(map(is_remote, (part.url for part in dataset.parts) if dataset.parts else (dataset.url,))):
+        if not any(map(is_remote, files_read(layer.dataset))):
             return
         native = _native(layer)
         numbers = box.blocks(READ_PIXELS)
         if missing := [number for number in numbers if not self._cache.peek(PixelsKey(layer, number))]:
             announce(self.sources, layer, native, [native.block(number, READ_PIXELS) for number in missing])
+
+    def announce_cells(self, layer: Layer, grid: Grid, boxes: list[Box]) -> None:
+        """Announce that cells over boxes will be read, so that the bytes of remote rasters come in few requests."""
+        announce(self.sources, layer, grid, boxes, level_of=self.means.level)
 
     def _pixels(self, layer: Layer, number: BlockNumber) -> Pixels:
         """A block of native pixels."""
@@ -162,12 +168,20 @@ class RasterCache:
         return even
 
     def _cells(self, layer: Layer, grid: Grid, number: BlockNumber, shift: Shift = NO_SHIFT) -> CompactCells:
-        """A block of cells: from pixels where these are kept anyway, the same bit for bit, else from the raster."""
+        """A block of cells: from an overview where one serves, else from pixels.
+
+        From those that are kept where they are kept anyway, the same bit for bit, else from the raster.
+        """
         block = grid.block(number, READ_CELLS)
 
         def compute() -> CompactCells:
-            if shift == NO_SHIFT and not self._from_pixels(layer, grid, number):
-                return CompactCells.of(read_cells(self.sources, layer, grid, block))
+            if shift == NO_SHIFT:
+                if mixed(layer.dataset):
+                    return CompactCells.of(read_cells(self.sources, layer, grid, block, known=self.means.cells))
+                if (known := self.means.cells(layer, grid.factor, block)) is not None:
+                    return CompactCells.of(known)
+                if not self._from_pixels(layer, grid, number):
+                    return CompactCells.of(read_cells(self.sources, layer, grid, block))
             pixels = self.pixels(layer, block.times(grid.factor).clip(layer.target.shape), shift)
             return CompactCells.of(cell_means(pixels.values, pixels.valid, grid.factor, whole=pixels.whole))
 
@@ -175,7 +189,7 @@ class RasterCache:
 
     def _from_pixels(self, layer: Layer, grid: Grid, number: BlockNumber) -> bool:
         """Whether a block of cells is a block of pixels that is cached or expected to be needed, or has room."""
-        if READ_CELLS * grid.factor != READ_PIXELS or mixed(layer.dataset):
+        if READ_CELLS * grid.factor != READ_PIXELS:
             return False
         key = PixelsKey(layer, number)
         with self._lock:

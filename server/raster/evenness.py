@@ -11,8 +11,8 @@ from server.raster.cache import RasterCache
 from server.raster.gathered import can_gather
 from server.raster.grid import Box
 from server.raster.layer import Layer
-from server.raster.pixelpieces import outline_of
 from server.raster.sampling import OutputGrid, on_lattice
+from server.raster.storedpieces import outline_of
 from server.raster.warper import VirtualRaster
 
 SIDE_POINTS: Final = 9
@@ -37,7 +37,7 @@ def is_even(rasters: RasterCache, layer: Layer, output: OutputGrid, crs: CRS, op
         False where that is unknown, too: for overviews, resampled images and those in the raster's CRS.
     """
     dataset = layer.dataset
-    outline = outline_of(rasters, dataset)
+    outline = outline_of(rasters.sources, dataset)
     options = {name: value for name, value in options.items() if name not in PLACING_OPTIONS}
     nearest = (options.get("resampling_method") or "nearest") == "nearest"
     if not (nearest and output.bounds is not None and output.north_up and can_gather(outline, options)):

@@ -17,8 +17,9 @@ from server.raster.dataset import Dataset
 from server.raster.distant import Bounds
 from server.raster.grid import Box
 from server.raster.outline import Outline
-from server.raster.pixelpieces import LayerPieces, PixelPieces, outline_of, overview_level, pieces_of
+from server.raster.pixelpieces import LayerPieces, pieces_of
 from server.raster.resampled import can_resample, resampled
+from server.raster.storedpieces import PixelPieces, outline_of, overview_level
 from server.raster.warper import MOST_VIRTUAL, VirtualRaster, WarpedPixels, warped_pixels
 from server.raster.windowed import WindowOfRaster
 
@@ -87,7 +88,7 @@ def gathered(
         options: rio-tiler's, apart from the image's bounds and size.
         shared: native pixels of these bands that are kept for the analysis anyway.
     """
-    outline = outline_of(rasters, dataset)
+    outline = outline_of(rasters.sources, dataset)
     if not can_gather(outline, options):
         return None
     make = _of_window if outline.crs == wanted.dst_crs else _of_warp
@@ -144,7 +145,7 @@ def _of_window(
     window = WindowOfRaster.of(outline, wanted.bounds)
     if window is None or method != "nearest" or dataset.parts or outline.masked:
         return None
-    level_of = partial(overview_level, rasters, dataset)
+    level_of = partial(overview_level, rasters.sources, dataset)
     overview = window.overview(level_of, len(outline.factors), wanted.width, wanted.height)
     if (pieces := pieces_of(rasters, dataset, bands, overview, shared)) is None:
         return None

@@ -1,86 +1,16 @@
-"""Where the pixels of an image are taken from: cached pieces of a file, of a scene of several files, or of a layer."""
+"""Where the pixels of an image are taken from: stored ones, or those of a layer that are kept for the analysis."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import numpy as np
-import numpy.typing as npt
 
 from server.raster.cache import RasterCache
 from server.raster.dataset import Dataset
 from server.raster.grid import Box
 from server.raster.layer import Layer
 from server.raster.outline import Outline, stack_outline
-from server.raster.stack import Level, StackBand, StackForm, stack_form
-from server.raster.stored import piece_pixels
-from server.remote.files import is_remote
-
-Bands = Sequence[npt.NDArray[Any]] | npt.NDArray[Any]
-"""(h, w) pixels of each band."""
-Some = npt.NDArray[np.bool_] | None
-"""(h, w), which pixels; None for none."""
-
-
-class PixelPieces(Protocol):
-    """Pixels of a raster, or of one of its overviews."""
-
-    @property
-    def level(self) -> Level:
-        """Their size."""
-
-    def over(self, box: Box) -> tuple[Bands, Some]:
-        """Those over a box inside of it, and which may have other values than those stored."""
-
-    def hidden(self, box: Box) -> Some:
-        """Which pixels over a box inside of it a mask hides."""
-
-
-@dataclass(frozen=True, slots=True)
-class FilePieces:
-    """PixelPieces of a raster of one file."""
-
-    rasters: RasterCache
-    dataset: Dataset
-    bands: tuple[int, ...]
-    overview: int | None
-    level: Level
-    side: int
-    masked: bool
-
-    def over(self, box: Box) -> tuple[Bands, Some]:
-        """See `PixelPieces`."""
-        url, version, stored = self.dataset.url, self.dataset.version, self.rasters.stored
-        return stored.of_file(url, version, self.overview, self.level, self.bands, box, self.side), None
-
-    def hidden(self, box: Box) -> Some:
-        """See `PixelPieces`."""
-        url, version, stored = self.dataset.url, self.dataset.version, self.rasters.stored
-        if not self.masked:
-            return None
-        return np.asarray(stored.of_file(url, version, self.overview, self.level, (), box, self.side) == 0)
-
-
-@dataclass(frozen=True, slots=True)
-class StackPieces:
-    """PixelPieces of the files of a scene."""
-
-    rasters: RasterCache
-    url: str
-    bands: tuple[StackBand, ...]
-    form: StackForm
-    level: Level
-    sides: tuple[int, ...]
-
-    def over(self, box: Box) -> tuple[Bands, Some]:
-        """See `PixelPieces`."""
-        return self.rasters.stored.of_stack(self.url, self.bands, self.form, self.level, box, self.sides), None
-
-    def hidden(self, _box: Box) -> Some:
-        """None: scenes with masks are not taken from pieces."""
-        return None
+from server.raster.stack import Level
+from server.raster.storedpieces import Bands, PixelPieces, Some, outline_of, stored_pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,21 +51,6 @@ class LayerPieces:
         )
 
 
-def outline_of(rasters: RasterCache, dataset: Dataset) -> Outline:
-    """What a raster, of one file or several, says of itself. Raises as `Sources.open` does."""
-    if dataset.parts:
-        return stack_outline(dataset.parts)
-    return rasters.sources.outline(dataset.url, dataset.version)
-
-
-def overview_level(rasters: RasterCache, dataset: Dataset, overview: int) -> Level:
-    """The size of a raster's overview, from 0. Raises as `Sources.open` does."""
-    if dataset.parts:
-        return stack_form(dataset.parts).levels[1 + overview]
-    seen = rasters.sources.outline(dataset.url, dataset.version, overview)
-    return Level(outline_of(rasters, dataset).factors[overview], seen.width, seen.height)
-
-
 def pieces_of(
     rasters: RasterCache,
     dataset: Dataset,
@@ -155,30 +70,6 @@ def pieces_of(
     Raises:
         As `Sources.open` does.
     """
-    if overview is None and shared is not None and shared.fit(outline_of(rasters, dataset)):
+    if overview is None and shared is not None and shared.fit(outline_of(rasters.sources, dataset)):
         return shared
-    if dataset.parts:
-        return _of_stack(rasters, dataset, bands, overview)
-    seen = rasters.sources.outline(dataset.url, dataset.version, overview)
-    level = Level(1, seen.width, seen.height) if overview is None else overview_level(rasters, dataset, overview)
-    side = piece_pixels(dataset.url, seen.block)
-    if seen.masked != outline_of(rasters, dataset).masked:  # a mask without overviews
-        return None
-    return None if side is None else FilePieces(rasters, dataset, bands, overview, level, side, seen.masked)
-
-
-def _of_stack(
-    rasters: RasterCache, dataset: Dataset, bands: tuple[int, ...], overview: int | None
-) -> PixelPieces | None:
-    form = stack_form(dataset.parts)
-    level = form.levels[0] if overview is None else overview_level(rasters, dataset, overview)
-    chosen = tuple(dataset.parts[band - 1] for band in bands)
-    sides = []
-    for band in chosen:
-        if is_remote(band.url) and not form.copied(band, level):  # interpolated at the borders of pieces
-            return None
-        side = piece_pixels(band.url, band.blocks[form.source_level(band, level)])
-        if side is None:
-            return None
-        sides.append(side)
-    return StackPieces(rasters, dataset.url, chosen, form, level, tuple(sides))
+    return stored_pieces(rasters.stored, dataset, bands, overview)

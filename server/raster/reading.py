@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +22,10 @@ from server.raster.warps import source_of_warp
 
 READ_CELLS: Final = 256
 """Side in cells of the blocks in which rasters are read: 512 native pixels at factor 2, the tile of a common COG."""
+
+
+CellSource = Callable[[Layer, int, Box], Cells | None]
+"""Gives cells of so many pixels per side without reading pixels, None where it has none."""
 
 
 def _read_layer(sources: Sources, layer: Layer, factor: int, box: Box) -> tuple[Pixels, int]:
@@ -54,13 +59,21 @@ def _read_on_lattice(sources: Sources, layer: Layer, factor: int, box: Box) -> t
             return read_native(warped, layer.indexes, box, factor, missing, (0, 0))
 
 
-def read_cells(sources: Sources, layer: Layer, grid: Grid, box: Box) -> Cells:
-    """Read a layer on a box of its target's cells: of bands of several grids each from its own pixels."""
+def read_cells(sources: Sources, layer: Layer, grid: Grid, box: Box, *, known: CellSource = lambda *_: None) -> Cells:
+    """Read a layer on a box of its target's cells: of bands of several grids each from its own pixels.
+
+    Args:
+        sources: what opens the rasters.
+        layer: what to read.
+        grid: the level.
+        box: the cells.
+        known: what is asked first for the cells of each grid.
+    """
     groups = resolution_groups(layer, grid.factor)
     if groups.keys() == {1}:
-        return _cells_of_one_grid(sources, layer, grid.factor, box)
+        return _cells_of_one_grid(sources, layer, grid.factor, box, known)
     found = {
-        positions: _cells_of_one_grid(sources, own_layer(layer, ratio, positions), grid.factor // ratio, box)
+        positions: _cells_of_one_grid(sources, own_layer(layer, ratio, positions), grid.factor // ratio, box, known)
         for ratio, positions in groups.items()
     }
     values = np.empty((len(layer.indexes), *box.shape), np.float32)
@@ -80,8 +93,10 @@ def _picked(layer: Layer, positions: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(layer.indexes[position] for position in positions)
 
 
-def _cells_of_one_grid(sources: Sources, layer: Layer, of: int, box: Box) -> Cells:
+def _cells_of_one_grid(sources: Sources, layer: Layer, of: int, box: Box, known: CellSource) -> Cells:
     """Cells of `of` pixels along a side of the layer's target."""
+    if (cells := known(layer, of, box)) is not None:
+        return cells
     pixels, factor = _read_layer(sources, layer, of, box)
     values, valid, whole = pixels.values, pixels.valid, pixels.whole
     if factor == of:  # native pixels: a cell that the scene's border cuts averages what it has

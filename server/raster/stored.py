@@ -12,10 +12,10 @@ import numpy.typing as npt
 from rasterio.windows import Window
 
 from server.errors import SourceError
-from server.raster.announcing import block_spans
 from server.raster.assembling import READ_PIXELS, assemble
 from server.raster.grid import BlockNumber, Box, Grid
 from server.raster.sources import Sources
+from server.raster.spans import block_spans
 from server.raster.stack import BandPlace, Level, StackBand, StackForm, place
 from server.remote.files import is_remote
 from server.scenes.scene import Member
@@ -105,7 +105,8 @@ class StoredPixels:
     """Reads pixels in pieces, each once."""
 
     def __init__(self, sources: Sources, tiles: TileCache) -> None:
-        self._sources = sources
+        self.sources: Final = sources
+        """What opens the rasters."""
         self._cache = tiles
 
     def of_file(
@@ -127,10 +128,10 @@ class StoredPixels:
 
         @contextmanager
         def opened() -> Iterator[Any]:
-            with self._sources.open(url, version, overview=overview) as src:
+            with self.sources.open(url, version, overview=overview) as src:
                 if is_remote(url):
                     missing = [grid.block(number, side) for number in keys if not self._cache.peek(keys[number])]
-                    self._sources.announce(url, version, block_spans(src, bands or (1,), missing))
+                    self.sources.announce(url, version, block_spans(src, bands or (1,), missing))
                 yield src
 
         with self._pieces(opened) as piece:
@@ -164,7 +165,7 @@ class StoredPixels:
             for band, boxes in zip(bands, missing, strict=True):
                 if boxes and is_remote(band.url):
                     self._announce(band, form.source_level(band, level), boxes)
-            with self._sources.open_level(url, bands, form, level) as src:
+            with self.sources.open_level(url, bands, form, level) as src:
                 yield src
 
         with self._pieces(opened) as piece:
@@ -200,9 +201,9 @@ class StoredPixels:
 
     def _announce(self, band: StackBand, number: int, boxes: list[Box]) -> None:
         """Announce boxes of pixels of one of a band's levels, which are those of its file."""
-        with self._sources.open(band.url, band.version, overview=number - 1 if number else None) as src:
+        with self.sources.open(band.url, band.version, overview=number - 1 if number else None) as src:
             spans = block_spans(src, (band.index,), boxes)
-        self._sources.announce(band.url, band.version, spans)
+        self.sources.announce(band.url, band.version, spans)
 
 
 def _grid(size: Level) -> Grid:

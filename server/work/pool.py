@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
 from server.errors import ShutdownError
+from server.work.lanes import Batch, Lanes
 from server.work.memory import give_back
-from server.work.ticket import Ticket, check_wanted, current_ticket
+from server.work.ticket import check_wanted, current_ticket
 
 T = TypeVar("T")
 
@@ -19,31 +19,6 @@ NICENESS: Final = 5
 """Lower priority of the workers, where the system has one per thread: a tile that is ready to be encoded goes first."""
 POLL_SECONDS: Final = 0.1
 """Seconds after which a waiting request checks whether its answer is still wanted."""
-
-
-class _Batch(Generic[T]):
-    """Jobs of one call."""
-
-    def __init__(self, jobs: Sequence[Callable[[], T]], ticket: Ticket | None) -> None:
-        self.ticket = ticket
-        self.owner: Final[object] = ticket if ticket is not None else threading.get_ident()
-        self.jobs = list(jobs)
-        self.results: dict[int, T] = {}
-        self.error: BaseException | None = None
-        self.next = 0
-        self.running = 0
-        self.news = threading.Event()
-        """Set when it has ended, or has got further jobs."""
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether no job is left to start."""
-        return self.next >= len(self.jobs)
-
-    @property
-    def done(self) -> bool:
-        """Whether all jobs have ended, or are dropped."""
-        return self.exhausted and self.running == 0
 
 
 _here: Final = threading.local()
@@ -67,7 +42,7 @@ def stepped_aside() -> Iterator[None]:
 
 
 class FairPool:
-    """Worker threads, so many at work at a time; requests take turns, job by job, however many jobs each has.
+    """Worker threads, so many at work at a time, shared evenly among requests, however many jobs each has.
 
     A job may itself call `run`: its worker then works on the new jobs instead of only waiting for them, so that
     nesting needs no more threads and cannot lock up. Jobs of a request that nobody waits for are dropped.
@@ -75,7 +50,7 @@ class FairPool:
 
     def __init__(self, threads: int, *, name: str = "clearsky") -> None:
         self._wake = threading.Condition()
-        self._lanes: deque[tuple[object, list[_Batch[Any]]]] = deque()
+        self._lanes = Lanes()
         self._closed = False
         self._name = name
         self._wanted = max(1, threads)
@@ -105,7 +80,7 @@ class FairPool:
     def waiting(self) -> int:
         """Jobs that no worker has begun."""
         with self._wake:
-            return sum(len(batch.jobs) - batch.next for _, batches in self._lanes for batch in batches)
+            return self._lanes.waiting
 
     def close(self) -> None:
         """Stop the workers after the jobs they are at; jobs not started fail in the calls that wait for them."""
@@ -122,9 +97,9 @@ class FairPool:
         """
         if not jobs:
             return []
-        batch: _Batch[T] = _Batch(jobs, current_ticket.get())
+        batch: Batch[T] = Batch(jobs, current_ticket.get())
         with self._wake:
-            self._enqueue(batch)
+            self._lanes.put(batch)
             self._wake.notify(len(jobs))
         worker = getattr(_here, "pool", None) is self
         while not self._ended(batch):
@@ -148,52 +123,24 @@ class FairPool:
 
         Unlike with a nested `run` no worker stands and waits for them.
         """
-        batch: _Batch[Any] = _here.batch
+        batch: Batch[Any] = _here.batch
         with self._wake:
             if batch.error is None:
                 batch.jobs.extend(jobs)
-                self._enqueue(batch)
+                self._lanes.put(batch)
                 self._wake.notify(len(jobs))
                 batch.news.set()
 
-    def _enqueue(self, batch: _Batch[Any]) -> None:
-        """Put a batch on its request's lane. The newest is served first: those before it wait for it."""
-        for owner, batches in self._lanes:
-            if owner is batch.owner or owner == batch.owner:
-                if not any(other is batch for other in batches):
-                    batches.append(batch)
-                return
-        self._lanes.append((batch.owner, [batch]))
-
-    def _next(self) -> _Batch[Any] | None:
-        """The batch whose turn it is, one of its jobs taken; the lane goes to the end of the row."""
-        while self._lanes:
-            owner, batches = self._lanes.popleft()
-            while batches and batches[-1].exhausted:
-                batches.pop()
-            if not batches:
-                continue
-            self._lanes.append((owner, batches))
-            return batches[-1]
-        return None
-
-    @staticmethod
-    def _claim(batch: _Batch[Any]) -> int:
-        """Number of the next job, now this thread's; the lock is held."""
-        batch.running += 1
-        batch.next += 1
-        return batch.next - 1
-
-    def _ended(self, batch: _Batch[Any]) -> bool:
+    def _ended(self, batch: Batch[Any]) -> bool:
         with self._wake:
             return batch.done
 
-    def _take(self, batch: _Batch[Any]) -> int | None:
+    def _take(self, batch: Batch[Any]) -> int | None:
         """Claim a job of one batch; None where none is left."""
         with self._wake:
-            return None if batch.exhausted else self._claim(batch)
+            return None if batch.exhausted else batch.claim()
 
-    def _run_one(self, batch: _Batch[Any], index: int) -> None:
+    def _run_one(self, batch: Batch[Any], index: int) -> None:
         """Run the job just claimed, on behalf of its request."""
         token = current_ticket.set(batch.ticket)
         outer, _here.batch = getattr(_here, "batch", None), batch
@@ -214,14 +161,14 @@ class FairPool:
             self._drop(batch, error)
         self._settle(batch)
 
-    def _drop(self, batch: _Batch[Any], error: BaseException) -> None:
+    def _drop(self, batch: Batch[Any], error: BaseException) -> None:
         """Start no more jobs of a batch."""
         with self._wake:
             batch.error = batch.error or error
             batch.next = len(batch.jobs)
         self._settle(batch)
 
-    def _settle(self, batch: _Batch[Any]) -> None:
+    def _settle(self, batch: Batch[Any]) -> None:
         with self._wake:
             if batch.done:
                 batch.news.set()
@@ -235,16 +182,19 @@ class FairPool:
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         while True:
             with self._wake:
-                idle = all(batch.exhausted for _, batches in self._lanes for batch in batches)
+                idle = not self._lanes.waiting
             if idle:
                 give_back()
             with self._wake:
                 batch = None
-                while self._workers <= self._wanted and not self._closed and (batch := self._next()) is None:
+                while self._workers <= self._wanted and not self._closed and (batch := self._lanes.next()) is None:
                     self._wake.wait()
                 if batch is None or self._closed:
                     self._workers -= 1
                     self._wake.notify()  # what this one was woken for is for another
                     return
-                index = self._claim(batch)
+                index = batch.claim()
+                self._lanes.begin(batch)
             self._run_one(batch, index)
+            with self._wake:
+                self._lanes.end(batch)

@@ -38,7 +38,8 @@ def region_fill(
     lattice = node_lattice(options.window, 1)
     scene = fit_scene(t, r, ~mask)
     wide = grown(region, residual_reach(1), mask.shape)
-    extent = grown((wide[0], wide[1]), lattice.reach(1), mask.shape, lattice.spacing)
+    whole = grown((wide[0], wide[1]), 0, mask.shape, lattice.spacing)
+    extent = grown((whole[0], whole[1]), lattice.reach(1), mask.shape, lattice.spacing)
     sums = pooled_sums(
         cut(t, extent), cut(r, extent), ~cut(mask, extent), scene, lattice, adjustment=options.adjustment
     )

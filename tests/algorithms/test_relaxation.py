@@ -49,8 +49,7 @@ def test_the_compiled_iteration_gives_numpy_s_bytes(
 ) -> None:
     compiled = pytest.importorskip("algorithms.compiled_relaxation", reason="numba is not installed")
     monkeypatch.setattr(relaxation, "compiled_loops", lambda: type("Loading", (), {"loops": compiled}))
-    omegas = step_lengths(BOUND, 1e-7)[:steps]
-    assert len(omegas) == steps
+    omegas = step_lengths(BOUND, steps)
     for bands in (1, 6):
         one = board(cells, bands=bands)
         expected = numpy_relaxed(one, omegas)
@@ -61,7 +60,7 @@ def test_the_compiled_iteration_gives_numpy_s_bytes(
 @pytest.mark.parametrize("cells", CELLS.values(), ids=CELLS)
 def test_values_solve_the_equation(cells: np.ndarray) -> None:
     one = board(cells, bands=2)
-    found = relaxed(one, step_lengths(BOUND, 1e-7)).astype(np.float64)
+    found = relaxed(one, step_lengths(BOUND, 40)).astype(np.float64)
     linked = np.where(one.neighbours >= 0, one.weights, 0)
     left = found - one.source - np.einsum("nk,nkb->nb", linked, found[one.neighbours])
     assert np.abs(left).max() < 1e-5 * np.abs(one.source).max()
@@ -72,6 +71,6 @@ def test_values_that_are_no_numbers_stay_on_their_side_of_a_wall() -> None:
     cells[:, 5] = False
     one = board(cells, bands=1)
     one.source[(one.rows == 4) & (one.cols == 2)] = np.nan
-    found = relaxed(one, step_lengths(BOUND, 1e-4))[:, 0]
+    found = relaxed(one, step_lengths(BOUND, 20))[:, 0]
     assert np.isfinite(found[one.cols > 5]).all()
     assert np.isnan(found).any()

@@ -13,6 +13,9 @@ from scipy.sparse.linalg import spsolve
 from algorithms.errors import ParameterError
 from algorithms.residual import MEMBRANE_KAPPA, MEMBRANE_REACH, residual_reach, screened_membrane
 
+LEFT_OF_ERROR = 0.06
+"""Of the border's value, after the steps that are made."""
+
 
 def direct(border: np.ndarray, known: np.ndarray, unknown: np.ndarray, kappa: float) -> np.ndarray:
     """Solves the five-point equations cell by cell with a sparse direct solver."""
@@ -51,22 +54,22 @@ def scenery(shape: tuple[int, int], seed: int, walls: float = 0.1) -> tuple[np.n
 @given(
     st.integers(1, 24), st.integers(1, 24), st.integers(0, 9999), st.sampled_from([0.02, MEMBRANE_KAPPA, 0.2, 1.0, 5.0])
 )
-def test_equals_a_direct_solution(rows: int, cols: int, seed: int, kappa: float) -> None:
+def test_comes_near_a_direct_solution(rows: int, cols: int, seed: int, kappa: float) -> None:
     border, known, unknown = scenery((rows, cols), seed)
     found = screened_membrane(border, known, unknown, kappa=kappa)
     expected = direct(border, known, unknown, kappa)
     assert found.dtype == np.float32
     scale = max(np.abs(border[:, known]).max(initial=0), 1e-9)
-    assert np.abs(found - expected).max() < 2e-3 * scale
+    assert np.abs(found - expected).max() < LEFT_OF_ERROR * scale
 
 
-def test_equals_a_direct_solution_in_a_large_hole() -> None:
+def test_comes_near_a_direct_solution_in_a_large_hole() -> None:
     known = np.ones((90, 90), bool)
     known[5:85, 5:85] = False
     rng = np.random.default_rng(1)
     border = (rng.normal(size=(1, 90, 90)) * 5 + 300).astype(np.float32)
     found = screened_membrane(border, known, ~known, kappa=MEMBRANE_KAPPA)
-    assert np.abs(found - direct(border, known, ~known, MEMBRANE_KAPPA)).max() < 2e-3 * np.abs(border).max()
+    assert np.abs(found - direct(border, known, ~known, MEMBRANE_KAPPA)).max() < LEFT_OF_ERROR * np.abs(border).max()
 
 
 @given(st.integers(0, 9999), st.floats(0.03, 2))
@@ -90,25 +93,33 @@ def test_decays_exponentially_in_one_dimension(kappa: float) -> None:
     found = screened_membrane(border, known, ~known, kappa=kappa)[0, 0]
     rate = math.acosh(1 + kappa**2 / 2)  # of the five-point equations; kappa itself in the limit
     distance = np.arange(60)
-    np.testing.assert_allclose(found[:60], 1000 * np.exp(-rate * distance), atol=2)
+    np.testing.assert_allclose(found[:60], 1000 * np.exp(-rate * distance), atol=20)
+    assert not found[residual_reach(1, kappa) + 1 :].any()
     assert rate == pytest.approx(kappa, rel=0.01)
 
 
-@pytest.mark.parametrize("factor", [1, 2])
-def test_a_padded_crop_agrees_with_the_whole(factor: int) -> None:
+@pytest.mark.parametrize("factor", [1, 2, 5])
+@pytest.mark.parametrize("odd", [0, 1])
+def test_a_padded_crop_is_that_of_the_whole(factor: int, odd: int) -> None:
     kappa = MEMBRANE_KAPPA * factor
     reach = residual_reach(factor)
     assert reach == math.ceil(MEMBRANE_REACH / kappa)
-    known = np.zeros((40 + 2 * reach, 60 + 3 * reach), bool)
     rng = np.random.default_rng(7)
-    known[rng.random(known.shape) < 0.0005] = True
+    shape = 41 + 2 * reach, 61 + 3 * reach
+    known = rng.random(shape) < 0.0005
     known[:3] = known[-3:] = known[:, :3] = known[:, -3:] = True
-    border = np.full((1, *known.shape), 100, np.float32)
-    whole = screened_membrane(border, known, ~known, kappa=kappa)
-    crop = np.s_[:, :, reach // 2 : 60 + 2 * reach + reach // 2]
-    part = screened_membrane(border[crop], known[crop[1:]], ~known[crop[1:]], kappa=kappa)
+    border = rng.normal(100, 20, (2, *shape)).astype(np.float32)
+    guide = rng.normal(0, 0.1, (3, *shape)).astype(np.float32)
+    whole = screened_membrane(border, known, ~known, kappa=kappa, guide=guide)
+    left = reach // 2 + odd
+    crop = np.s_[:, :, left : left + 60 + 2 * reach]
+    given = border[crop], known[crop[1:]], ~known[crop[1:]]
+    right, wrong = (
+        screened_membrane(*given, kappa=kappa, guide=guide[crop], parity=parity) for parity in (left, left + 1)
+    )
     middle = np.s_[:, :, reach : 60 + reach]
-    assert np.abs(part[middle] - whole[crop][middle]).max() < 0.5
+    np.testing.assert_array_equal(right[middle], whole[crop][middle])
+    assert not np.array_equal(wrong[middle], whole[crop][middle])
 
 
 def test_nothing_flows_through_walls() -> None:

@@ -18,7 +18,7 @@ from titiler.core.factory import TilerFactory
 from titiler.core.resources.enums import ImageType
 from titiler.core.utils import render_image
 
-from server.http.encoders import WEBP_METHOD
+from server.http.webp import WEBP_OPTIONS
 
 JPEG_DIFFERENCE = 3
 """Mean difference in grey levels of what two encoders of JPEG make of the same pixels, at most."""
@@ -39,7 +39,7 @@ class _Quiet:
 
 def _render(image: Any, output_format: ImageType | None = None, **options: Any) -> tuple[bytes, str]:
     """TiTiler's renderer, its WebP as quick as ours: its samples depend on that."""
-    quick: dict[str, Any] = {"METHOD": WEBP_METHOD} if output_format is ImageType.webp else {}
+    quick: dict[str, Any] = dict(WEBP_OPTIONS) if output_format is ImageType.webp else {}
     content: tuple[bytes, str] = render_image(image, output_format=output_format, **options, **quick)
     return content
 

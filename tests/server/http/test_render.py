@@ -17,8 +17,9 @@ from titiler.core.resources.enums import ImageType
 from titiler.core.utils import render_image
 
 from algorithms.errors import ParameterError
-from server.http.encoders import WEBP_METHOD, png
+from server.http.encoders import png
 from server.http.render import render
+from server.http.webp import WEBP_OPTIONS, WEBP_PIXELS
 from tests.helpers.scenes import smooth_noise
 from tests.helpers.stock import check_same_samples
 
@@ -60,7 +61,7 @@ def test_pictures_are_titilers(case: dict[str, Any], kind: ImageType | None) -> 
     content, media = render(picture(**shape), kind, **options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        method: dict[str, Any] = {"METHOD": WEBP_METHOD} if kind is ImageType.webp else {}
+        method: dict[str, Any] = dict(WEBP_OPTIONS) if kind is ImageType.webp else {}
         expected, expected_media = render_image(picture(**shape), output_format=kind, **options, **method)
     assert media == expected_media
     check_same_samples(content, expected, media)
@@ -84,6 +85,16 @@ def test_a_jpeg_is_as_close_to_its_pixels_as_titilers(bands: int) -> None:
 def test_a_picture_without_a_mask_has_no_transparency(kind: ImageType, bands: int) -> None:
     content, _ = render(picture("uint8", bands=bands, masked=True), kind, add_mask=False)
     assert Image.open(io.BytesIO(content)).mode == ("L" if bands == 1 and kind is not ImageType.webp else "RGB")
+
+
+def test_a_webp_has_a_longest_side() -> None:
+    longest, longer = (
+        ImageData(np.zeros((3, 1, side), np.uint8), crs=CRS.from_epsg(32633), bounds=(0, 0, side, 1))
+        for side in (WEBP_PIXELS, WEBP_PIXELS + 1)
+    )
+    assert Image.open(io.BytesIO(render(longest, ImageType.webp)[0])).size == (WEBP_PIXELS, 1)
+    with pytest.raises(ParameterError, match="at most 16383 pixels a side"):
+        render(longer, ImageType.webp)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 1), (300, 257)])
