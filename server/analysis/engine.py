@@ -9,6 +9,7 @@ from typing import Final
 from server.analysis.ahead import Ahead, Visit
 from server.analysis.blocks import BlockFill, reduce_fill
 from server.analysis.filling import Filling
+from server.analysis.keeping import needless
 from server.analysis.keys import FillKey
 from server.analysis.marked import MarkedMasks
 from server.analysis.masks import Masks
@@ -25,6 +26,7 @@ from server.remote.files import is_remote
 from server.work.activity import Activity
 from server.work.cache import TileCache
 from server.work.figures import CacheFigures
+from server.work.memory import BUSY_PAUSE_SECONDS, give_back
 from server.work.pool import FairPool
 from server.work.shared import SharedCache
 from server.work.trace import stage
@@ -219,6 +221,12 @@ class Analysis:
         wanted = sorted({(i // rows * rows, j // cols * cols) for i, j in numbers if not self._kept(plane, (i, j), 0)})
         return [plane.block((i, j)).union(plane.block((i + rows - 1, j + cols - 1))) for i, j in wanted]
 
+    def keep(self, plane: Plane, *, made: list[Box], seen: list[Box]) -> None:
+        """Keep fills and pixels only where they touch some boxes of cells, and cells where they touch others."""
+        boxes = [[box.times(plane.factor) for box in each] for each in (made, seen)]
+        for held in self._caches:
+            held.drop(list(needless(held.keys, *boxes)))
+
     def _group(self, plane: Plane, core: Box) -> None:
         filled = cache(partial(self._filling.fill, DirectPairs(plane, self.pairs), core))
 
@@ -227,3 +235,4 @@ class Analysis:
 
         for number in plane.blocks(core):
             self._cache.get(FillKey(plane, number, 0), partial(compute, plane.block(number)))
+        give_back(BUSY_PAUSE_SECONDS)
