@@ -10,6 +10,13 @@ from server.raster.cache import CellsKey, PixelsKey
 from server.raster.grid import Box, Grid
 from server.raster.reading import READ_CELLS
 from server.raster.stored import StoredKey
+from server.work.cache import TileCache
+
+
+def drop_needless(caches: Iterable[TileCache], made: list[Box], seen: list[Box]) -> None:
+    """Drop what `needless` finds."""
+    for cache in caches:
+        cache.drop(list(needless(cache.keys, made, seen)))
 
 
 def needless(keys: Iterable[Hashable], made: list[Box], seen: list[Box]) -> Iterator[Hashable]:
@@ -24,7 +31,7 @@ def needless(keys: Iterable[Hashable], made: list[Box], seen: list[Box]) -> Iter
     """
     for key in keys:
         if isinstance(key, FillKey):
-            ground, boxes = key.plane.block(key.number).times(key.plane.factor << key.power), made
+            ground, boxes = key.core.times(key.plane.factor), made
         elif isinstance(key, PixelsKey):
             rows, cols = key.layer.target.shape
             ground, boxes = Grid(factor=1, rows=rows, cols=cols).block(key.number, READ_PIXELS), made

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from server.export.plan import Piece
 from server.export.work import WorkFolder
-from server.work.memory import BUSY_PAUSE_SECONDS, give_back
+from server.work.memory import tidied
 from server.work.ticket import Ticket, check_wanted, current_ticket
 
 Progress = Callable[[int, int], None]
@@ -70,7 +70,7 @@ def make_pieces(plan: list[list[Piece]], work: WorkFolder, filler: Filler, worke
                 made = _Countdown(len(strip), partial(filler.keep, plan[number + 1 :]))
                 next(inferred)
                 filler.prepare(strip)
-                jobs = [partial(_make, piece, work, filler, made) for piece in strip]
+                jobs = [partial(tidied, partial(_make, piece, work, filler, made)) for piece in strip]
                 running |= {pool.submit(copy_context().run, job) for job in jobs}
                 collect(wait(before).done)
             while running:
@@ -125,4 +125,3 @@ def _make(piece: Piece, work: WorkFolder, filler: Filler, strip: _Countdown) -> 
     for kind, content in filler.make(piece):
         work.write_piece(piece, kind, content)
     strip.made()
-    give_back(BUSY_PAUSE_SECONDS)

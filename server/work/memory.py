@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 PAUSE_SECONDS: Final = 5.0
@@ -47,3 +48,9 @@ def give_back(pause: float = PAUSE_SECONDS) -> bool:
         _last = now
     _glibc.malloc_trim(0)
     return True
+
+
+def tidied(job: Callable[[], None]) -> None:
+    """Do a job that leaves large arrays behind, and return them soon, though others are at work."""
+    job()
+    give_back(BUSY_PAUSE_SECONDS)

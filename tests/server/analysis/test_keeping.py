@@ -27,7 +27,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     pixels = PixelsKey(plane.target, (1, 1))
     return {
         "pixels": pixels,
-        "fill": FillKey(plane, (3, 3), 0),
+        "fill": FillKey(plane, (3, 3), 0, in_pixels=False),
         "cells": CellsKey(plane.replacement(1), NO_SHIFT, plane.grid, (1, 1)),
         "overview": StoredKey("a.tif", "", 0, (1,), 256, (1, 1)),
         "mask": "of any other kind",
