@@ -12,6 +12,7 @@ from server.analysis.blocks import BlockFill, reduce_fill
 from server.analysis.filled import FilledBox
 from server.analysis.filling import Filling
 from server.analysis.grouping import Group, group_blocks, grouped
+from server.analysis.keeping import drop_needless
 from server.analysis.keys import FillKey
 from server.analysis.marked import MarkedMasks
 from server.analysis.masks import Masks
@@ -27,6 +28,7 @@ from server.remote.files import is_remote
 from server.work.activity import Activity
 from server.work.cache import TileCache
 from server.work.figures import CacheFigures
+from server.work.memory import tidied
 from server.work.pool import FairPool
 from server.work.shared import SharedCache
 from server.work.trace import stage
@@ -231,15 +233,18 @@ class Analysis:
         For a whole scene this saves most of what blocks read around themselves. The values are those of single blocks,
         bit for bit.
         """
-        groups = self._groups(plane, numbers)
-        self._pool.run([partial(self._group, plane, group, 0, in_pixels=True) for group in groups])
+        fill = partial(self._group, plane, power=0, in_pixels=True)
+        self._pool.run([partial(tidied, partial(fill, group)) for group in self._groups(plane, numbers)])
 
     def _groups(self, plane: Plane, numbers: list[BlockNumber]) -> list[Group]:
         """The groups in which blocks are that are not kept."""
         side = plane.side(in_pixels=True)
         rows, cols = group_blocks(side)
         wanted = sorted({(i // rows, j // cols) for i, j in numbers if not self._kept(plane, (i, j), 0)})
-        boxes = [
-            Box(i * rows, (i + 1) * rows, j * cols, (j + 1) * cols).times(side).clip(plane.shape) for i, j in wanted
-        ]
-        return [list(plane.blocks(box, in_pixels=True)) for box in boxes]
+        boxes = (Box(i, i + 1, j, j + 1) for i, j in wanted)
+        areas = [Box(b.top * rows, b.bottom * rows, b.left * cols, b.right * cols).times(side) for b in boxes]
+        return [list(plane.blocks(area.clip(plane.shape), in_pixels=True)) for area in areas]
+
+    def keep(self, plane: Plane, *, made: list[Box], seen: list[Box]) -> None:
+        """Keep fills and pixels only where they touch some boxes of cells, and cells where they touch others."""
+        drop_needless(self._caches, *([box.times(plane.factor) for box in boxes] for boxes in (made, seen)))
