@@ -195,11 +195,11 @@ def _sample(
     with stage("adjust"):
         side, size = view.side, 1 << view.pooled
         result = np.zeros((2 * len(bands), len(where.at)), np.float32)
+        total = len(view.plane.target.indexes)
+        columns = np.array([*bands, *(total + b for b in bands)])
         for (i, j), block in fills.items():
             if (layer := block.layers.get(k)) is None:
                 continue
-            total = layer.fields.shape[-1] // 2
-            columns = np.array([*bands, *(total + b for b in bands)])
             bounds = (i * side, (i + 1) * side, j * side, (j + 1) * side)
             origin, border = (layer.box.top, layer.box.left), layer.border if view.shows_pixels else None
             fields, factor = layer.fields, view.plane.factor
