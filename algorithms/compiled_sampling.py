@@ -76,7 +76,7 @@ def _corners(row, col, height, width):  # type: ignore[no-untyped-def]
 
 @compiled(
     types.void(
-        types.float32[:, ::1],
+        types.float32[:, :],
         read_only(types.float64),
         read_only(types.float64),
         read_only(types.int64),

@@ -29,6 +29,9 @@ from server.work.trace import stage
 
 SHARED_PIXELS: Final = 1 << 14
 """Pixels from which a second thread pays: loops over them take a millisecond."""
+SHARED_PART: Final = 2 / 3
+"""Share of the pixels whose fields that thread samples; the first one reads the replacement, too, in a third of the
+time of all fields."""
 
 Sampled = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]
 """(B, p) values at points and (p,) validity."""
@@ -163,11 +166,7 @@ def _pixel_fill(
         where = places.where(source.ravel().take(places.at) == k)
         if len(at := where.at) == 0:
             continue
-        sampled = partial(_sample, view, fills, k, where, bands)
-        if len(at) < SHARED_PIXELS:
-            (values, valid), (gain, offset) = replaced(k, where), sampled()
-        else:
-            (values, valid), (gain, offset) = side_by_side(partial(replaced, k, where), sampled)
+        (values, valid), (gain, offset) = _sampled_fill(view, fills, k, where, bands, replaced)
         if not valid.all():
             source.put(at[~valid], UNFILLED)
             at = at[valid]
@@ -184,17 +183,45 @@ def _pixel_fill(
     return PixelFill(np.concatenate([p.at for p in parts]), gain, offset, replacement)
 
 
-def _sample(
+def _sampled_fill(
     view: View,
     fills: dict[BlockNumber, BlockFill],
     k: ReplacementIndex,
     where: FillPlaces,
     bands: tuple[int, ...],
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """(B, p) gain and offset at some places, each from the block that holds it."""
+    replaced: Callable[[ReplacementIndex, FillPlaces], Sampled],
+) -> tuple[Sampled, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
+    """The k-th replacement at some places, and (B, p) gain and offset there; of many places on two threads."""
+    count = len(where.at)
+    fields = np.zeros((2 * len(bands), count), np.float32)
+    sample = partial(_sample, fields, view, fills, k, where, bands)
+    if count < SHARED_PIXELS:
+        found = replaced(k, where)
+        sample(slice(count))
+    else:
+        cut = int(SHARED_PART * count)
+
+        def rest() -> Sampled:
+            values = replaced(k, where)
+            sample(slice(cut, count))
+            return values
+
+        found, _ = side_by_side(rest, partial(sample, slice(cut)))
+    return found, (fields[: len(bands)], fields[len(bands) :])
+
+
+def _sample(
+    result: npt.NDArray[np.float32],
+    view: View,
+    fills: dict[BlockNumber, BlockFill],
+    k: ReplacementIndex,
+    where: FillPlaces,
+    bands: tuple[int, ...],
+    part: slice,
+) -> None:
+    """Write gain and offset at part of some places, each from the block that holds it, into (2 B, p) fields."""
     with stage("adjust"):
         side, size = view.side, 1 << view.pooled
-        result = np.zeros((2 * len(bands), len(where.at)), np.float32)
         total = len(view.plane.target.indexes)
         columns = np.array([*bands, *(total + b for b in bands)])
         for (i, j), block in fills.items():
@@ -202,6 +229,5 @@ def _sample(
                 continue
             bounds = (i * side, (i + 1) * side, j * side, (j + 1) * side)
             origin, border = (layer.box.top, layer.box.left), layer.border if view.shows_pixels else None
-            fields, factor = layer.fields, view.plane.factor
-            sample_fill(result, where.rows, where.cols, bounds, fields, columns, origin, size, border, factor)
-        return result[: len(bands)], result[len(bands) :]
+            points = result[:, part], where.rows[part], where.cols[part]
+            sample_fill(*points, bounds, layer.fields, columns, origin, size, border, view.plane.factor)

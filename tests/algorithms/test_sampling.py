@@ -85,6 +85,17 @@ def test_compiled_loops_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> 
         assert ours.tobytes() == theirs.tobytes()
 
 
+def test_points_do_not_depend_on_others() -> None:
+    fields = np.random.default_rng(3).standard_normal((40, 60, 6)).astype(np.float32)
+    rows, cols = points(40, 10), points(60, 11)
+    whole, parts = np.zeros((2, 4, POINTS), np.float32)
+    for result, cuts in ((whole, [POINTS]), (parts, [7, POINTS // 3, POINTS])):
+        for part in map(slice, [0, *cuts], cuts):
+            given = result[:, part], rows[part], cols[part], (0, 32, 8, 64), fields, np.array([2, 0, 5, 3])
+            sampling.sample_fill(*given, (1, 2), 1, border(), 2)
+    assert whole.tobytes() == parts.tobytes()
+
+
 def test_fields_are_interpolated_between_the_middles_of_cells() -> None:
     fields = np.random.default_rng(2).standard_normal((20, 30, 4)).astype(np.float32)
     rows, cols = points(20, 6), points(30, 7)
