@@ -12,6 +12,7 @@ from server.analysis.blocks import BlockFill, reduce_fill
 from server.analysis.filled import FilledBox
 from server.analysis.filling import Filling
 from server.analysis.grouping import Group, group_blocks, grouped
+from server.analysis.keeping import drop_needless
 from server.analysis.keys import FillKey
 from server.analysis.marked import MarkedMasks
 from server.analysis.masks import Masks
@@ -27,6 +28,7 @@ from server.remote.files import is_remote
 from server.work.activity import Activity
 from server.work.cache import TileCache
 from server.work.figures import CacheFigures
+from server.work.memory import tidied
 from server.work.pool import FairPool
 from server.work.shared import SharedCache
 from server.work.trace import stage
@@ -144,9 +146,11 @@ class Analysis:
         What is not there is filled in groups, and worked off in chunks of them, so that an image over any number of
         blocks takes no more memory than the reduced result.
         """
-        keys = {n: self._key(plane, n, power, in_pixels=in_pixels) for n in numbers}
-        self._cache.load(keys.values())
-        missing = [key.number for key in keys.values() if not self._cache.peek(key)]
+        corrected = in_pixels and power == 0 and plane.pixelwise
+        keys = [FillKey(plane, n, power, corrected) for n in numbers]
+        self._cache.load(keys)
+        found = dict(zip(numbers, self._cache.held(keys), strict=True))
+        missing = [n for n, fill in found.items() if fill is None]
         # Squares also count the cells around clouds, whose fields are those of the block filled alone.
         most = prod(group_blocks(plane.side(in_pixels=in_pixels))) if power == 0 else 1
         for chunk in self._chunks(plane, grouped(missing, most), in_pixels=in_pixels):
@@ -154,7 +158,10 @@ class Analysis:
             with stage("adjust"):
                 self._pool.run([partial(self._group, plane, group, power, in_pixels=in_pixels) for group in chunk])
         with stage("adjust" if missing else "mask"):
-            return {n: self._block(key, partial(self._filled, plane, [key.core])) for n, key in keys.items()}
+            for n in missing:
+                key = FillKey(plane, n, power, corrected)
+                found[n] = self._block(key, partial(self._filled, plane, [key.core]))
+        return found
 
     def _chunks(self, plane: Plane, groups: list[Group], *, in_pixels: bool) -> Iterator[list[Group]]:
         """Some groups at a time: as many as `CHUNK_BLOCKS` of the larger blocks cover."""
@@ -231,15 +238,18 @@ class Analysis:
         For a whole scene this saves most of what blocks read around themselves. The values are those of single blocks,
         bit for bit.
         """
-        groups = self._groups(plane, numbers)
-        self._pool.run([partial(self._group, plane, group, 0, in_pixels=True) for group in groups])
+        fill = partial(self._group, plane, power=0, in_pixels=True)
+        self._pool.run([partial(tidied, partial(fill, group)) for group in self._groups(plane, numbers)])
 
     def _groups(self, plane: Plane, numbers: list[BlockNumber]) -> list[Group]:
         """The groups in which blocks are that are not kept."""
         side = plane.side(in_pixels=True)
         rows, cols = group_blocks(side)
         wanted = sorted({(i // rows, j // cols) for i, j in numbers if not self._kept(plane, (i, j), 0)})
-        boxes = [
-            Box(i * rows, (i + 1) * rows, j * cols, (j + 1) * cols).times(side).clip(plane.shape) for i, j in wanted
-        ]
-        return [list(plane.blocks(box, in_pixels=True)) for box in boxes]
+        boxes = (Box(i, i + 1, j, j + 1) for i, j in wanted)
+        areas = [Box(b.top * rows, b.bottom * rows, b.left * cols, b.right * cols).times(side) for b in boxes]
+        return [list(plane.blocks(area.clip(plane.shape), in_pixels=True)) for area in areas]
+
+    def keep(self, plane: Plane, *, made: list[Box], seen: list[Box]) -> None:
+        """Keep fills and pixels only where they touch some boxes of cells, and cells where they touch others."""
+        drop_needless(self._caches, *([box.times(plane.factor) for box in boxes] for boxes in (made, seen)))

@@ -52,7 +52,7 @@ class Pixels:
 def overview_step(factor: int, shift: tuple[int, int]) -> int:
     """Decimation left to GDAL (and so to overviews): the largest power of two in the factor, none at fine levels.
 
-    Fine levels are averaged from native pixels, since overviews are rounded and made by any method.
+    Fine levels are averaged from native pixels, since overviews are made by any method; see `server.raster.means`.
     """
     step = factor & -factor if factor > AVERAGED_FACTOR else 1
     return 1 if shift[0] % step or shift[1] % step else step
