@@ -154,12 +154,12 @@ def fit_bend(x: Floats, y: Floats, spread: Floats) -> tuple[Bend, Floats]:
             # further off.
             weight = biweight(rest, BEND_REACH * TUKEY)[0]
         else:
-            weight = biweight(rest - coefficients.T @ some[:explaining], TUKEY)[0]
-        sums = (some[:explaining] * weight) @ some.T
+            weight = biweight(rest - combined(coefficients, some[:explaining]), TUKEY)[0]
+        sums = product(some[:explaining] * weight, some)
         normal, moment = sums[:, :explaining], sums[:, explaining:]
-        coefficients = np.linalg.solve(normal + np.diag(penalty * some.shape[1]), moment)
+        coefficients = np.asarray(np.linalg.solve(normal + np.diag(penalty * some.shape[1]), moment), np.float64)
     bent = coefficients[len(x) :]
-    return replace(bend, weights=(bent * spread).T), bent.T @ phi
+    return replace(bend, weights=(bent * spread).T), combined(bent, phi)
 
 
 def _kernels(bend: Bend, z: Floats) -> Floats:

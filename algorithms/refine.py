@@ -69,10 +69,16 @@ def _around(planes: Image, counted: Mask) -> Image:
 
     Shifted additions rather than running sums, whose rounding depends on where an array begins.
     """
-    stack = np.pad(np.concatenate([np.where(counted, planes, 0), counted[None]]), [(0, 0), (1, 1), (1, 1)])
-    rows = stack[:, :-2] + stack[:, 1:-1] + stack[:, 2:]
-    total = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
-    result: Image = total[:-1] / np.maximum(total[-1], 1)
+    count, height, width = len(planes), *counted.shape
+    stack = np.zeros((count + 1, height + 2, width + 2), np.float32)
+    np.copyto(stack[:count, 1:-1, 1:-1], planes, where=counted)
+    stack[count, 1:-1, 1:-1] = counted
+    rows = stack[:, :-2] + stack[:, 1:-1]
+    rows += stack[:, 2:]
+    total = rows[:, :, :-2] + rows[:, :, 1:-1]
+    total += rows[:, :, 2:]
+    result: Image = total[:-1]
+    result /= np.maximum(total[-1], 1)
     return result
 
 
@@ -136,8 +142,14 @@ def _groups(bands: Sequence[str | None]) -> tuple[list[int], list[int]]:
 
 def _grow(seeds: Mask, candidates: Mask) -> Mask:
     """Seeds, and the candidates that a path of at most `GROWTH_CELLS` candidates connects to them."""
+    left = candidates & ~seeds
     for _ in range(GROWTH_CELLS):
-        seeds = seeds | (dilate(seeds, 1) & candidates)
+        if not left.any():
+            break
+        joined = dilate(seeds, 1) & left
+        if not joined.any():
+            break
+        seeds, left = seeds | joined, left & ~joined
     return seeds
 
 
@@ -178,7 +190,9 @@ def refine_mask(
     seen = usable & (classes != NODATA)
     unit = np.asarray(noise, np.float32)[:, None, None]
     with np.errstate(invalid="ignore", over="ignore"):  # where nothing is seen, anything may stand
-        difference = _around((target - estimate) / unit, seen)
+        away = target - estimate
+        away /= unit
+        difference = _around(away, seen)
     visible, infrared = _groups(bands)
     bright, dark = difference[visible], -difference[infrared]
 
@@ -191,11 +205,14 @@ def refine_mask(
     result = np.where(given, 0, classes).astype(np.uint8)
 
     open_ground = seen & (classes == 0)
-    for kind, evidence, join in ((CLOUD, bright.min(axis=0), JOIN[0]), (SHADOW, dark.min(axis=0), JOIN[1])):
-        detected = result == kind
-        enough = np.maximum(join, JOIN_SHARE * _nearby(np.where(detected & seen, evidence, 0)))
+    for kind, bands_of_kind, join in ((CLOUD, bright, JOIN[0]), (SHADOW, dark, JOIN[1])):
         likely = probability[kind - 1]
-        candidates = open_ground & (result == 0) & (evidence > enough) & (likely >= LIKELY * 255)
+        possible = open_ground & (likely >= LIKELY * 255)
+        if not possible.any():
+            continue
+        evidence, detected = bands_of_kind.min(axis=0), result == kind
+        enough = np.maximum(join, JOIN_SHARE * _nearby(np.where(detected & seen, evidence, 0)))
+        candidates = possible & (result == 0) & (evidence > enough)
         grown = _grow(detected | (candidates & (likely >= SEED * 255)), candidates)
         result[grown & candidates] = kind
     return result

@@ -128,7 +128,7 @@ def test_zero_in_one_band_of_the_replacement_is_dark(
 
     lacking, dark = shown("lacking"), shown("dark")
     np.testing.assert_array_equal(lacking[0], dark[0])
-    assert np.abs(lacking[1].astype(float) - dark[1]).max() < (100 if view == "coarse" else 25)  # overviews leave 0 out
+    assert np.abs(lacking[1].astype(float) - dark[1]).max() < (100 if view == "coarse" else 40)  # overviews leave 0 out
 
 
 @pytest.mark.parametrize("kind", ["int16 -9999", "float nan"])
