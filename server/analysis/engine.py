@@ -146,9 +146,11 @@ class Analysis:
         What is not there is filled in groups, and worked off in chunks of them, so that an image over any number of
         blocks takes no more memory than the reduced result.
         """
-        keys = {n: self._key(plane, n, power, in_pixels=in_pixels) for n in numbers}
-        self._cache.load(keys.values())
-        missing = [key.number for key in keys.values() if not self._cache.peek(key)]
+        corrected = in_pixels and power == 0 and plane.pixelwise
+        keys = [FillKey(plane, n, power, corrected) for n in numbers]
+        self._cache.load(keys)
+        found = dict(zip(numbers, self._cache.held(keys), strict=True))
+        missing = [n for n, fill in found.items() if fill is None]
         # Squares also count the cells around clouds, whose fields are those of the block filled alone.
         most = prod(group_blocks(plane.side(in_pixels=in_pixels))) if power == 0 else 1
         for chunk in self._chunks(plane, grouped(missing, most), in_pixels=in_pixels):
@@ -156,7 +158,10 @@ class Analysis:
             with stage("adjust"):
                 self._pool.run([partial(self._group, plane, group, power, in_pixels=in_pixels) for group in chunk])
         with stage("adjust" if missing else "mask"):
-            return {n: self._block(key, partial(self._filled, plane, [key.core])) for n, key in keys.items()}
+            for n in missing:
+                key = FillKey(plane, n, power, corrected)
+                found[n] = self._block(key, partial(self._filled, plane, [key.core]))
+        return found
 
     def _chunks(self, plane: Plane, groups: list[Group], *, in_pixels: bool) -> Iterator[list[Group]]:
         """Some groups at a time: as many as `CHUNK_BLOCKS` of the larger blocks cover."""
