@@ -82,7 +82,7 @@ class Cog:
         """
         shape = int(self.description.get("rasterYSize") or 0), int(self.description.get("rasterXSize") or 0)
         image, mask = self._templates()
-        bands, nodata = self.description.findall("VRTRasterBand"), self.description.find("*/NoDataValue")
+        bands = self.description.findall("VRTRasterBand")
         averaged = self.averaged and self.description.find("*/ColorTable") is None  # numbers of colours have no mean
         alpha = [n for n, band in enumerate(bands) if band.findtext("ColorInterp") == "Alpha"]
         pyramid = Pyramid(
@@ -91,7 +91,7 @@ class Cog:
             image,
             mask,
             self.compression,
-            Halving(averaged, None if nodata is None else float(nodata.text or "nan"), *alpha[:1]),
+            Halving(averaged, nodata_of(self.description), *alpha[:1]),
         )
         tiles = _Tiles(scratch / "tiles")
         tiles.keep(pyramid.tiles(threads))
@@ -109,6 +109,17 @@ class Cog:
                 rasterio.shutil.copy(vrt.name, file.name, **tile_options(self.dtype, self.compression))
             image, *masks = read_tags(bytes(file.getbuffer()))
         return image, masks[0] if masks else None
+
+
+def nodata_of(description: ET.Element) -> float | int | None:
+    """The value that stands for no data in a VRT: whole ones exactly, however large; None where there is none."""
+    element = description.find("*/NoDataValue")
+    if element is None:
+        return None
+    try:
+        return int(element.text or "nan")
+    except ValueError:
+        return float(element.text or "nan")
 
 
 class _Tiles:

@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from rasterio.enums import MaskFlags
@@ -118,13 +117,13 @@ class FolderWriter:
                 put_mask(root)
             yield Cog(
                 root,
-                self._finished(parts, band_kind(number, IMAGE_KIND)),
+                self.work.files(parts, band_kind(number, IMAGE_KIND)),
                 self.work.folder / RESULT / band.file,
                 self.job.out / band.file,
                 band.dataset.dtype,
                 compression_of(self.sources, band.dataset),
                 averaged=True,
-                masks=self._finished(parts, band_kind(number, MASK_KIND)) if masked else (),
+                masks=self.work.files(parts, band_kind(number, MASK_KIND)) if masked else (),
             )
 
     def _provenance(self, pieces: list[Piece]) -> Iterator[Cog]:
@@ -135,7 +134,7 @@ class FolderWriter:
             add_tags(root, self.tags)
             yield Cog(
                 root,
-                self._finished(pieces, PROVENANCE_KIND),
+                self.work.files(pieces, PROVENANCE_KIND),
                 self.work.folder / RESULT / file,
                 self.job.out / file,
                 "uint8",
@@ -143,6 +142,3 @@ class FolderWriter:
                 averaged=False,
                 first=first,
             )
-
-    def _finished(self, parts: list[Piece], kind: str) -> tuple[tuple[Piece, Path], ...]:
-        return tuple((part, self.work.path(part, kind)) for part in parts)

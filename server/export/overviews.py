@@ -15,8 +15,8 @@ Bools = npt.NDArray[np.bool_]
 def level_shapes(height: int, width: int, side: int) -> list[tuple[int, int]]:
     """Rows and columns of an image and of its overviews, down to the first that fits into a square of `side`."""
     shapes = [(height, width)]
-    while max(height, width) > side and min(height, width) > 1:
-        height, width = height // 2, width // 2
+    while max(height, width) > side:
+        height, width = max(height // 2, 1), max(width // 2, 1)
         shapes.append((height, width))
     return shapes
 
@@ -27,8 +27,8 @@ class Halving:
 
     averaged: bool
     """The mean of four pixels, of those with data; else the upper left one."""
-    nodata: float | None = None
-    """The value that stands for no data, in every band by itself."""
+    nodata: float | int | None = None
+    """The value that stands for no data, in every band by itself; beyond 2^53 whole numbers are not floats."""
     alpha: int | None = None
     """Position of the band that is 0 where the others have no data."""
 

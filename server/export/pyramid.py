@@ -129,7 +129,7 @@ class Pyramid:
         if level >= len(self.shapes):
             return None
         whole = _joined(parts)
-        part = LevelPart(*self.halving.halved(whole.values, whole.mask))
+        part = self._halved(level, whole)
         yield from self._stored(level, number, part)
         return part
 
@@ -152,8 +152,16 @@ class Pyramid:
             made.append(MadeTile(0, tile, image, own))
         if len(self.shapes) == 1:
             return made, None
-        part = LevelPart(*self.halving.halved(values, mask))
+        part = self._halved(1, LevelPart(values, mask))
         return [*made, *self._stored(1, number, part)], part
+
+    def _halved(self, level: int, finer: LevelPart) -> LevelPart:
+        """A part of a level from that of the next finer one, of which a single row or column stays one."""
+        values, mask = finer.values, finer.mask
+        for axis, length in zip((-2, -1), self.shapes[level - 1], strict=True):
+            if length == 1:
+                values, mask = values.repeat(2, axis), None if mask is None else mask.repeat(2, axis)
+        return LevelPart(*self.halving.halved(values, mask))
 
     def _stored(self, level: int, number: BlockNumber, part: LevelPart) -> Iterator[MadeTile]:
         if part.values.size:

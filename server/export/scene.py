@@ -161,10 +161,6 @@ def _write_files(
     announce: Callable[[str], None],
 ) -> None:
     """Put the pieces together; the outputs are at their `finished_path` then."""
-
-    def finished(kind: str) -> tuple[tuple[Piece, Path], ...]:
-        return tuple((piece, work.path(piece, kind)) for piece in pieces)
-
     target, cogs = filler.plane.target.dataset, []
 
     def put(root: ET.Element, kind: str, out: Path, dtype: str, compression: str, *, masked: bool = False) -> None:
@@ -174,13 +170,13 @@ def _write_files(
         cogs.append(
             Cog(
                 root,
-                finished(kind),
+                work.files(pieces, kind),
                 finished_path(out.resolve()),
                 out,
                 dtype,
                 compression,
                 averaged=kind == IMAGE_KIND,
-                masks=finished(MASK_KIND) if masked else (),
+                masks=work.files(pieces, MASK_KIND) if masked else (),
             )
         )
 

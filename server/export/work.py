@@ -98,6 +98,10 @@ class WorkFolder:
         """Where a piece's file of a kind, such as `image.tif`, is or will be."""
         return self.folder / f"{piece.name}.{kind}"
 
+    def files(self, pieces: Sequence[Piece], kind: str) -> tuple[tuple[Piece, Path], ...]:
+        """Pieces with their files of a kind."""
+        return tuple((piece, self.path(piece, kind)) for piece in pieces)
+
     def has(self, piece: Piece, kinds: Sequence[str]) -> bool:
         """Whether the files of a piece are there as they were written; a disk that was full may hold less."""
         return all(self._intact(self.path(piece, kind)) for kind in kinds)

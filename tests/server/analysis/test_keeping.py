@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from algorithms.shift import NO_SHIFT
 from server.analysis.keeping import needless
-from server.analysis.keys import FillKey
+from server.analysis.keys import FillKey, RefinedKey, WindowKey
 from server.analysis.request import Request
 from server.demo import write_demo
 from server.export.job import ExportJob
@@ -30,7 +32,10 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         "fill": FillKey(plane, (3, 3), 0, in_pixels=False),
         "cells": CellsKey(plane.replacement(1), NO_SHIFT, plane.grid, (1, 1)),
         "overview": StoredKey("a.tif", "", 0, (1,), 256, (1, 1)),
-        "mask": "of any other kind",
+        "mask": RefinedKey.of(plane, (3, 3)),
+        "window": WindowKey(plane.target, "model", replace(plane.grid, rows=9999, cols=9999), (9, 9)),
+        "sample": WindowKey(plane.target, "model", plane.grid, 3),
+        "other": "of any other kind",
     }
 
 
@@ -40,11 +45,12 @@ QUARTER, REST = Box(512, 1024, 512, 1024), [Box(0, 512, 0, 1024), Box(0, 1024, 0
 @pytest.mark.parametrize(
     ("made", "seen", "lost"),
     [
-        ([QUARTER], [QUARTER], set()),
-        (REST, REST, {"pixels", "fill", "cells", "overview"}),
-        (REST, [QUARTER], {"pixels", "fill"}),
-        ([*REST, Box(1023, 1024, 1023, 1024)], REST, {"cells", "overview"}),
-        ([], [], {"pixels", "fill", "cells", "overview"}),
+        ([QUARTER], [QUARTER], {"window"}),
+        (REST, REST, {"pixels", "fill", "cells", "overview", "window"}),
+        (REST, [QUARTER, Box(4032, 4033, 4032, 4033)], {"pixels", "fill"}),
+        ([*REST, Box(1023, 1024, 1023, 1024)], REST, {"cells", "overview", "window"}),
+        ([], [], {"pixels", "fill", "cells", "overview", "mask", "window"}),
+        ([QUARTER], [Box(0, 1, 0, 1)], {"cells", "overview", "mask", "window"}),
     ],
 )
 def test_what_touches_no_box_is_needless(

@@ -18,7 +18,7 @@ from rio_cogeo.cogeo import cog_validate
 
 from server.errors import UnwritableError
 from server.export import tiff
-from server.export.cog import SCRATCH, Cog, write_cogs
+from server.export.cog import SCRATCH, Cog, nodata_of, write_cogs
 from server.export.description import put_mask, target_description
 from server.export.mosaic import PieceFile
 from server.export.overviews import Halving
@@ -133,12 +133,19 @@ def test_overviews_are_those_of_gdal(tmp_path: Path, dtype: str, missing: str, a
 
 @pytest.mark.parametrize("missing", ["all", "nodata", "mask"])
 @pytest.mark.parametrize(
-    ("shape", "side"), [((300, 340), 512), ((1024, 1024), 512), ((1029, 2050), 512), ((1100, 700), 200)]
+    ("shape", "side"),
+    [
+        ((300, 340), 512),
+        ((1024, 1024), 512),
+        ((1029, 2050), 512),
+        ((1100, 700), 200),
+        ((1, 1300), 512),
+    ],
 )
 def test_a_raster_of_any_size_is_what_gdal_writes(
     tmp_path: Path, shape: tuple[int, int], side: int, missing: str
 ) -> None:
-    """However it is cut: of one tile, of whole ones, with odd rows and columns, and by pieces that are no tiles."""
+    """However it is cut: of one tile, of whole ones, with odd sides, by pieces that are no tiles, of a single row."""
     values, seen = noise("uint16", (2, *shape)), noise("uint8", shape, 1) > 60
     if missing == "nodata":
         values[:, ~seen] = 0
@@ -159,10 +166,23 @@ def test_a_raster_of_any_size_is_what_gdal_writes(
     for level in range(levels):
         with rasterio.open(out, overview_level=level) as a, rasterio.open(theirs, overview_level=level) as b:
             assert (a.shape, a.nodata, a.mask_flag_enums) == (b.shape, b.nodata, b.mask_flag_enums)
-            if shape == (1024, 1024):  # GDAL spreads an odd row over all others
+            if shape in ((1024, 1024), (1, 1300)):  # GDAL spreads an odd row over all others
                 np.testing.assert_allclose(a.read().astype(int), b.read(), atol=level)
                 np.testing.assert_array_equal(a.dataset_mask(), b.dataset_mask())
     assert not list(tmp_path.glob("cog"))
+
+
+@pytest.mark.parametrize("nodata", [2**62 + 1, -(2**63)])
+def test_large_whole_numbers_stand_for_no_data_exactly(nodata: int) -> None:
+    """As floating-point numbers they are those next to them, too."""
+    values = np.full((1, 2, 4), 40, np.int64)
+    values[0, :, :2], values[0, 0, 2:] = nodata, nodata + 1
+    root = ET.fromstring(f"<V><B><NoDataValue>{nodata}</NoDataValue></B></V>")
+    got, _ = Halving(averaged=False, nodata=nodata_of(root)).halved(values, None)
+    np.testing.assert_array_equal(got[0], [[nodata, nodata + 1]])
+    made, _ = Halving(averaged=True, nodata=nodata_of(root)).halved(np.where(values == 40, nodata, values), None)
+    assert made[0, 0, 0] == nodata
+    assert made[0, 0, 1] != nodata
 
 
 def test_tiles_of_pieces_are_copied_as_they_are(tmp_path: Path) -> None:
