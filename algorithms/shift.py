@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from algorithms.cells import AVERAGED_FACTOR
+from algorithms.products import median
 from algorithms.sample import middle, sample_squares
 from algorithms.scene import fit_scene
 
@@ -21,6 +22,7 @@ Image = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Scalar = TypeVar("Scalar", bound=np.generic)
+PixelNumbers = npt.NDArray[np.intp]
 Shift = tuple[float, float]
 """Rows and columns in pixels."""
 Patch = tuple[slice, slice]
@@ -30,12 +32,16 @@ MOVED_FACTORS: Final = range(1, AVERAGED_FACTOR + 1)
 """Pixels per side of cells for which dates are moved."""
 LEAST_SHIFT: Final = 0.25
 """Shift in pixels from which a date is moved: below, resampling costs as much as it gains."""
+HARDLY_SHIFTED: Final = LEAST_SHIFT / 4
+"""First step below which the others are not made: they add up to four times the first, where little is seen."""
 MOST_SHIFT: Final = 3.0
 """Longest shift that is believed."""
 SHIFT_MARGIN: Final = math.ceil(MOST_SHIFT) + 2
 """Pixels around a place that the move of that place reads."""
 FEWEST_PIXELS: Final = 500
 """Clear pixels below which no shift is estimated."""
+SHIFT_PIXELS: Final = 20_000
+"""Clear pixels that the shift is estimated from at most, evenly among them: neighbours say nearly the same."""
 CLUSTER_PIXELS: Final = 32
 """Side in pixels of the squares that count as independent of each other where the shift's uncertainty is estimated."""
 PATCH_PIXELS: Final = 160
@@ -91,24 +97,23 @@ def estimate_shift(patches: Sequence[tuple[Image, Image, Mask]]) -> Shift:
         `NO_SHIFT` where the shift is shorter than `LEAST_SHIFT`, longer than `MOST_SHIFT`, cannot be estimated, or does
         not bring the dates closer.
     """
-    inner = [_inner(clear) for _, _, clear in patches]
-    if sum(int(m.sum()) for m in inner) < FEWEST_PIXELS:
+    inner = [np.flatnonzero(_inner(clear)) for _, _, clear in patches]
+    found = sum(map(len, inner))
+    if found < FEWEST_PIXELS:
         return NO_SHIFT
-    targets = [t[None, :, m] for (t, _, _), m in zip(patches, inner, strict=True)]
-    raw = [r[None, :, m] for (_, r, _), m in zip(patches, inner, strict=True)]
-    target, other = (np.concatenate(parts, axis=-1)[0][:, None] for parts in (targets, raw))
-    fit = fit_scene(target, other, np.ones(target.shape[1:], bool), bends=False)
+    inner = [places[:: -(-found // SHIFT_PIXELS)] for places in inner]
+    target, other = _picked([t for t, _, _ in patches], inner), _picked([r for _, r, _ in patches], inner)
+    fit = fit_scene(target[:, None], other[:, None], np.ones((1, target.shape[1]), bool), bends=False)
     estimates = [fit.estimate(fit.standardise(r)) for _, r, _ in patches]
     noise = fit.noise.astype(np.float32)[:, None]
-    clusters = np.tile(_clusters(inner), len(noise))
+    clusters = np.tile(_clusters([clear.shape for _, _, clear in patches], inner), len(noise))
     shift = np.zeros(2)
     first = last = 0.0
     for k in range(ROUNDS):
         moved = [_moved(g, (shift[0], shift[1])) for g in estimates] if k else estimates
-        gradients = [np.gradient(g, axis=(1, 2)) for g in moved]
-        left = ((target[:, 0] - _picked(moved, inner)) / noise).ravel()
-        down, right = (-(_picked([g[axis] for g in gradients], inner) / noise).ravel() for axis in (0, 1))
-        last = float(np.median(np.abs(left)))
+        left = ((target - _picked(moved, inner)) / noise).ravel()
+        down, right = (-(_slopes(moved, inner, axis) / noise).ravel() for axis in (0, 1))
+        last = float(median(np.abs(left)[None])[0])
         first = last if k == 0 else first
         near = np.abs(left) <= OUTLIER * 1.4826 * last
         slopes = np.stack([down[near], right[near]]).astype(np.float64)
@@ -120,7 +125,7 @@ def estimate_shift(patches: Sequence[tuple[Image, Image, Mask]]) -> Shift:
             variance = _variance(slopes, left[near] - step @ slopes, normal, clusters[near])
             break
         shift += step
-        if not np.hypot(*shift) <= MOST_SHIFT:
+        if not HARDLY_SHIFTED <= np.hypot(*shift) <= MOST_SHIFT:
             return NO_SHIFT
     # Of what is seen, the share that is expected not to be noise (James and Stein 1961).
     shift *= max(0.0, 1 - variance / max(float(shift @ shift), 1e-9))
@@ -130,19 +135,19 @@ def estimate_shift(patches: Sequence[tuple[Image, Image, Mask]]) -> Shift:
     return rows, cols
 
 
-def _clusters(inner: Sequence[Mask]) -> npt.NDArray[np.intp]:
-    """Number of the square that each pixel of the masks lies in."""
-    numbers: list[npt.NDArray[np.intp]] = []
+def _clusters(shapes: Sequence[tuple[int, ...]], inner: Sequence[PixelNumbers]) -> PixelNumbers:
+    """Number of the square that each pixel lies in."""
+    numbers: list[PixelNumbers] = []
     count = 0
-    for mask in inner:
-        rows, cols = np.nonzero(mask)
-        height, width = (-(-length // CLUSTER_PIXELS) for length in mask.shape)
+    for shape, places in zip(shapes, inner, strict=True):
+        rows, cols = np.divmod(places, shape[1])
+        height, width = (-(-length // CLUSTER_PIXELS) for length in shape)
         numbers.append(count + rows // CLUSTER_PIXELS * width + cols // CLUSTER_PIXELS)
         count += height * width
     return np.concatenate(numbers)
 
 
-def _variance(slopes: Floats, left: Floats, normal: Floats, clusters: npt.NDArray[np.intp]) -> float:
+def _variance(slopes: Floats, left: Floats, normal: Floats, clusters: PixelNumbers) -> float:
     """Expected squared error of a shift, in pixels squared.
 
     What is left is alike in neighbouring pixels and in all bands, so squares count as independent, pixels do not
@@ -164,8 +169,19 @@ def _inner(clear: Mask) -> Mask:
     return inside
 
 
-def _picked(images: Sequence[Image], where: Sequence[Mask]) -> Image:
-    return np.concatenate([image[:, m] for image, m in zip(images, where, strict=True)], axis=1)
+def _picked(images: Sequence[Image], inner: Sequence[PixelNumbers]) -> Image:
+    """(B, n) values of pixels of (B, h, w) images, by their numbers in each."""
+    picked = [image.reshape(len(image), -1).take(places, axis=1) for image, places in zip(images, inner, strict=True)]
+    return np.concatenate(picked, axis=1)
+
+
+def _slopes(images: Sequence[Image], inner: Sequence[PixelNumbers], axis: int) -> Image:
+    """(B, n) slopes there, down or to the right, from the pixels on both sides."""
+    apart = [image.shape[2] if axis == 0 else 1 for image in images]
+    after, before = (
+        _picked(images, [places + way * step for places, step in zip(inner, apart, strict=True)]) for way in (1, -1)
+    )
+    return (after - before) / np.float32(2)
 
 
 def move(values: Image, valid: Mask, shift: Shift) -> Image:

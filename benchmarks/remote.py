@@ -36,6 +36,7 @@ from benchmarks.service import Counts, FileServer, application, file_server
 from server.demo import write_demo
 from server.raster.grid import Box, Grid
 from server.raster.layer import Layer
+from server.raster.means import OverviewMeans
 from server.raster.pixels import Pixels
 from server.raster.reading import read_cells, read_pixels
 from server.raster.sources import Sources
@@ -87,9 +88,16 @@ def recorded() -> Iterator[dict[str, Area]]:
             blocks = areas.setdefault(layer.dataset.url.rsplit("/", 1)[-1], Area()).blocks
             blocks.add((pixels.top, pixels.bottom, pixels.left, pixels.right))
 
-    def cells(sources: Sources, layer: Layer, grid: Grid, box: Box) -> Cells:
+    def cells(sources: Sources, layer: Layer, grid: Grid, box: Box, **options: Any) -> Cells:
         note(layer, box.times(grid.factor))
-        return read_cells(sources, layer, grid, box)
+        return read_cells(sources, layer, grid, box, **options)
+
+    from_overviews = OverviewMeans.cells
+
+    def means(self: OverviewMeans, layer: Layer, factor: int, box: Box) -> Cells | None:
+        if (found := from_overviews(self, layer, factor, box)) is not None:
+            note(layer, box.times(factor))
+        return found
 
     def pixels(sources: Sources, layer: Layer, box: Box) -> Pixels:
         note(layer, box)
@@ -98,6 +106,7 @@ def recorded() -> Iterator[dict[str, Area]]:
     with (
         mock.patch.object(server.raster.cache, "read_cells", cells),
         mock.patch.object(server.raster.cache, "read_pixels", pixels),
+        mock.patch.object(OverviewMeans, "cells", means),
     ):
         yield areas
 

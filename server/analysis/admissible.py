@@ -84,7 +84,7 @@ def _is_fit(fit: SceneFit, bands: int, explaining: int) -> bool:
 
 
 def _is_fill(key: FillKey, value: BlockFill) -> bool:
-    plane, core, size = key.plane, key.plane.block(key.number), 1 << key.power
+    plane, core, size = key.plane, key.core, 1 << key.power
     shape = tuple(-(-side // size) for side in core.shape)
     if any(part.shape != shape for part in (value.source, value.confidence, value.data, value.lacking)):
         return False
@@ -94,7 +94,7 @@ def _is_fill(key: FillKey, value: BlockFill) -> bool:
     if not filled <= set(value.layers) <= set(plane.task.indexes):
         return False
     box = core.parts(size) if key.power else core.pad(1).clip(plane.shape)
-    pixels = core.times(plane.factor).pad(1) if key.in_pixels and key.power == 0 and plane.pixelwise else None
+    pixels = core.times(plane.factor).pad(1) if key.in_pixels else None
     bands = len(plane.target.indexes)
     return all(_are_fields(layer, box, bands, pixels) for layer in value.layers.values())
 

@@ -12,14 +12,14 @@ from typing import Final
 
 from server.analysis.plane import Plane
 from server.errors import AbandonedError
-from server.raster.grid import BlockNumber, Box
+from server.raster.grid import BLOCK_CELLS, BlockNumber, Box
 from server.work.activity import QUIET_SECONDS, Activity
 from server.work.ticket import Ticket, check_wanted, current_ticket
 
 KEPT_VISITS: Final = 4
 """Views remembered, the last ones."""
-VISIT_BLOCKS: Final = 16
-"""Blocks under a visit beyond which it is not a map tile, and nothing is computed around it."""
+VISIT_SIDE: Final = 512
+"""Cells along a side of a visit beyond which it is not a map tile, and nothing is computed around it."""
 
 logger = logging.getLogger("clearsky")
 
@@ -35,15 +35,19 @@ class Visit:
     in_pixels: bool = True
     """Whether native pixels matter there."""
 
-    def around(self) -> list[BlockNumber]:
-        """Blocks under a visit of the same size on every side, the nearest first."""
+    def around(self) -> list[list[BlockNumber]]:
+        """Blocks under a visit of the same size on every side, the nearest first: those of one square together."""
         middle = (self.box.top + self.box.bottom) / 2, (self.box.left + self.box.right) / 2
         wide = self.box.pad(max(self.box.shape)).clip(self.plane.shape)
+        per_square = BLOCK_CELLS // self.plane.side(in_pixels=self.in_pixels)
+        squares: dict[BlockNumber, list[BlockNumber]] = {}
+        for i, j in self.plane.blocks(wide, in_pixels=self.in_pixels):
+            squares.setdefault((i // per_square, j // per_square), []).append((i, j))
 
-        def distance(number: BlockNumber) -> float:
-            return max(abs((n + 0.5) * self.plane.grid.side - m) for n, m in zip(number, middle, strict=True))
+        def distance(square: BlockNumber) -> float:
+            return max(abs((n + 0.5) * BLOCK_CELLS - m) for n, m in zip(square, middle, strict=True))
 
-        return sorted(self.plane.blocks(wide), key=distance)
+        return [squares[square] for square in sorted(squares, key=distance)]
 
 
 class Ahead:
@@ -52,14 +56,14 @@ class Ahead:
     def __init__(
         self,
         missing: Callable[[Visit, BlockNumber], bool],
-        compute: Callable[[Visit, BlockNumber], object],
+        compute: Callable[[Visit, list[BlockNumber]], object],
         activity: Activity,
     ) -> None:
         """Start it.
 
         Args:
             missing: whether a block around a view is not there yet.
-            compute: computes it.
+            compute: computes some.
             activity: the requests that come first.
         """
         self._missing = missing
@@ -79,7 +83,7 @@ class Ahead:
 
     def seen(self, visit: Visit) -> None:
         """Remember a visit."""
-        if len(list(visit.plane.blocks(visit.box))) > VISIT_BLOCKS:
+        if max(visit.box.shape) > VISIT_SIDE:
             return
         with self._wake:
             if visit in self._visits:
@@ -112,12 +116,12 @@ class Ahead:
         """Compute what is missing around a visit; whether there is nothing left to do."""
         token = current_ticket.set(ticket)
         try:
-            for number in visit.around():
+            for numbers in visit.around():
                 if self._closed:
                     return True
                 check_wanted()
-                if self._missing(visit, number):
-                    self._compute(visit, number)
+                if missing := [number for number in numbers if self._missing(visit, number)]:
+                    self._compute(visit, missing)
         except AbandonedError:
             return False
         except Exception:  # a raster that is gone; whoever asks for it gets the error

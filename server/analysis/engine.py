@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache, partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial, reduce
+from math import prod
 from typing import Final
 
 from server.analysis.ahead import Ahead, Visit
 from server.analysis.blocks import BlockFill, reduce_fill
+from server.analysis.filled import FilledBox
 from server.analysis.filling import Filling
+from server.analysis.grouping import Group, group_blocks, grouped
+from server.analysis.keeping import drop_needless
 from server.analysis.keys import FillKey
 from server.analysis.marked import MarkedMasks
 from server.analysis.masks import Masks
-from server.analysis.neighbourhood import DirectPairs, PairSource
+from server.analysis.neighbourhood import DirectPairs
 from server.analysis.pairs import Pairs
 from server.analysis.plane import Plane
 from server.analysis.plausibility import ReflectanceChecks
 from server.analysis.refinement import Refinement
-from server.analysis.survey import Surveyor
 from server.raster.cache import RasterCache
 from server.raster.grid import BlockNumber, Box
 from server.raster.sources import Sources
@@ -25,6 +28,7 @@ from server.remote.files import is_remote
 from server.work.activity import Activity
 from server.work.cache import TileCache
 from server.work.figures import CacheFigures
+from server.work.memory import tidied
 from server.work.pool import FairPool
 from server.work.shared import SharedCache
 from server.work.trace import stage
@@ -33,9 +37,6 @@ RASTER_SHARE: Final = 1 / 3
 """Share of the caches' memory for what is read from the rasters, besides what the other leaves free."""
 CHUNK_BLOCKS: Final = 8
 """Blocks per worker that a large image prepares at a time, so that what they share is still in the cache."""
-GROUP_BLOCKS: Final = (2, 4)
-"""Rows and columns of blocks that are computed together of a whole scene: few rows, for what lies around all that are
-next to each other is kept."""
 
 
 class Analysis:
@@ -78,13 +79,14 @@ class Analysis:
         self.masks = Masks(self.rasters, self._cache, self._pool)
         self._refinement = Refinement(self.rasters, self.masks, self._cache, self._pool)
         self.pairs = Pairs(self.rasters, self.masks, self._refinement, self._cache, self._pool)
-        self._surveyor = Surveyor(self.rasters, self.pairs, self._pool, threads)
         self._filling = Filling(self.rasters, self.pairs, self._cache)
         self.ahead: Ahead | None = None
         """Work ahead, if there is any."""
         if activity is not None:
             self.ahead = Ahead(
-                self._missing, lambda visit, n: self.blocks(visit.plane, [n], in_pixels=visit.in_pixels), activity
+                self._missing,
+                lambda visit, numbers: self.blocks(visit.plane, numbers, in_pixels=visit.in_pixels),
+                activity,
             )
 
     @property
@@ -123,12 +125,10 @@ class Analysis:
         if self.ahead is not None and plane.grid.fine and not any(is_remote(x.dataset.url) for x in layers):
             self.ahead.seen(Visit(plane, box, in_pixels))
 
-    def _key(self, plane: Plane, number: BlockNumber, power: int, *, in_pixels: bool) -> FillKey:
-        """The key of a fill: without its correction in pixels where that is not wanted and would have to be made."""
-        whole = FillKey(plane, number, power)
-        if in_pixels or power > 0 or not plane.pixelwise or self._cache.peek(whole):
-            return whole
-        return FillKey(plane, number, power, in_pixels=False)
+    @staticmethod
+    def _key(plane: Plane, number: BlockNumber, power: int, *, in_pixels: bool) -> FillKey:
+        """The key of a fill: corrected in pixels only where that can be, and where single cells are seen."""
+        return FillKey(plane, number, power, in_pixels=in_pixels and power == 0 and plane.pixelwise)
 
     def _kept(self, plane: Plane, number: BlockNumber, power: int, *, in_pixels: bool = True) -> bool:
         return self._cache.peek(self._key(plane, number, power, in_pixels=in_pixels))
@@ -137,60 +137,87 @@ class Analysis:
         return not self._kept(visit.plane, number, 0, in_pixels=visit.in_pixels)
 
     def blocks(
-        self, plane: Plane, numbers: list[BlockNumber], *, power: int = 0, in_pixels: bool = True
+        self, plane: Plane, numbers: Sequence[BlockNumber], *, power: int = 0, in_pixels: bool = True
     ) -> dict[BlockNumber, BlockFill]:
         """The fill of several blocks, with squares of 2^`power` cells reduced to one.
 
-        Without the correction of native pixels if not `in_pixels`, unless it is there already.
+        Without the correction of native pixels if not `in_pixels`; blocks are then larger, see `Plane.side`.
 
-        Worked off in chunks, so that an image over any number of blocks takes no more memory than the reduced result.
+        What is not there is filled in groups, and worked off in chunks of them, so that an image over any number of
+        blocks takes no more memory than the reduced result.
         """
-        self._cache.load(self._key(plane, n, power, in_pixels=in_pixels) for n in numbers)
-        missing = [n for n in numbers if not self._kept(plane, n, power, in_pixels=in_pixels)]
-        step = CHUNK_BLOCKS * self._threads
-        for start in range(0, len(missing), step):
-            chunk = missing[start : start + step]
+        corrected = in_pixels and power == 0 and plane.pixelwise
+        keys = [FillKey(plane, n, power, corrected) for n in numbers]
+        self._cache.load(keys)
+        found = dict(zip(numbers, self._cache.held(keys), strict=True))
+        missing = [n for n, fill in found.items() if fill is None]
+        # Squares also count the cells around clouds, whose fields are those of the block filled alone.
+        most = prod(group_blocks(plane.side(in_pixels=in_pixels))) if power == 0 else 1
+        for chunk in self._chunks(plane, grouped(missing, most), in_pixels=in_pixels):
             self._prepare(plane, chunk, in_pixels=in_pixels and power == 0)
             with stage("adjust"):
-                unfilled = [n for n in chunk if not self._kept(plane, n, 0, in_pixels=in_pixels and power == 0)]
-                source = self._surveyor.source(plane, [plane.block(n) for n in unfilled])
-                self._pool.run([partial(self._reduced, source, n, power, in_pixels=in_pixels) for n in chunk])
+                self._pool.run([partial(self._group, plane, group, power, in_pixels=in_pixels) for group in chunk])
         with stage("adjust" if missing else "mask"):
-            direct = DirectPairs(plane, self.pairs)
-            return {n: self._reduced(direct, n, power, in_pixels=in_pixels) for n in numbers}
+            for n in missing:
+                key = FillKey(plane, n, power, corrected)
+                found[n] = self._block(key, partial(self._filled, plane, [key.core]))
+        return found
 
-    def _reduced(self, source: PairSource, number: BlockNumber, power: int, *, in_pixels: bool) -> BlockFill:
-        plane = source.plane
-        core, key = plane.block(number), self._key(plane, number, power, in_pixels=in_pixels)
+    def _chunks(self, plane: Plane, groups: list[Group], *, in_pixels: bool) -> Iterator[list[Group]]:
+        """Some groups at a time: as many as `CHUNK_BLOCKS` of the larger blocks cover."""
+        most = CHUNK_BLOCKS * self._threads * (plane.grid.side // plane.side(in_pixels=in_pixels)) ** 2
+        chunk: list[Group] = []
+        for group in groups:
+            if chunk and sum(map(len, [*chunk, group])) > most:
+                yield chunk
+                chunk = []
+            chunk.append(group)
+        if chunk:
+            yield chunk
+
+    def _group(self, plane: Plane, numbers: Group, power: int, *, in_pixels: bool) -> None:
+        """Compute and keep the fills of several blocks, at once as far as they are not there."""
+        keys = [self._key(plane, n, power, in_pixels=in_pixels) for n in numbers]
+        filled = cache(partial(self._filled, plane, [key.core for key in keys]))
+        for key in keys:
+            self._block(key, filled)
+
+    def _filled(self, plane: Plane, cores: Sequence[Box]) -> FilledBox:
+        """The fill of the rectangle around several blocks."""
+        return self._filling.fill(DirectPairs(plane, self.pairs), reduce(Box.union, cores))
+
+    def _block(self, key: FillKey, filled: Callable[[], FilledBox]) -> BlockFill:
+        """A block, from the fill of a box around it where it is not there."""
+        plane, core = key.plane, key.core
 
         def compute() -> BlockFill:
-            if power == 0:
-                return self._filling.block(plane, self._filling.fill(source, core), core, in_pixels=key.in_pixels)
+            if key.power == 0:
+                return self._filling.block(plane, filled(), core, in_pixels=key.in_pixels)
             # The whole fill of a block weighs many times what is seen of it from afar. At the coarse level every zoom
             # asks for the same few blocks; at the fine one it is not kept for that.
-            if not plane.grid.fine or self._kept(plane, number, 0, in_pixels=False):
-                return reduce_fill(self._reduced(source, number, 0, in_pixels=False), core, power)
-            filled = self._filling.fill(source, core)
-            return reduce_fill(self._filling.block(plane, filled, core, in_pixels=False), core, power)
+            if not plane.grid.fine:
+                return reduce_fill(self._block(FillKey(plane, key.number, 0, in_pixels=False), filled), core, key.power)
+            return reduce_fill(self._filling.block(plane, filled(), core, in_pixels=False), core, key.power)
 
         return self._cache.get(key, compute)
 
-    def _prepare(self, plane: Plane, numbers: list[BlockNumber], *, in_pixels: bool = True) -> None:
+    def _prepare(self, plane: Plane, groups: Sequence[Group], *, in_pixels: bool = True) -> None:
         """Do in the request's own thread what would keep the workers waiting for each other."""
         masked = plane.masks
+        cores = [[plane.block(n, in_pixels=in_pixels) for n in group] for group in groups]
         if in_pixels:
-            self.announce(plane, numbers)
+            self._filling.announce(plane, [core for group in cores for core in group])
         self.pairs.announce(plane)
         radius = plane.rim + masked.buffer
-        boxes = [plane.mask_cells(plane.block(n)).pad(radius).clip(masked.shape) for n in numbers]
+        boxes = [plane.mask_cells(core).pad(radius).clip(masked.shape) for group in cores for core in group]
         with stage("mask"):
             if masked.task.refine:
                 self._refinement.prefetch(masked, boxes)
             else:
                 self.masks.prefetch([(masked.target_clouds, box) for box in boxes])
         with stage("adjust"):
-            cores = [plane.block(n) for n in numbers] if plane.task.replacements else []
-            if extents := self._filling.extents(plane, cores):
+            around = [reduce(Box.union, group) for group in cores] if plane.task.replacements else []
+            if extents := self._filling.extents(plane, around):
                 first = plane.task.turns[0]
                 # The fit takes one worker; meanwhile the others infer what the fills look at.
                 jobs: list[Callable[[], object]] = [partial(self.pairs.scene, plane, first)]
@@ -199,31 +226,30 @@ class Analysis:
 
     def announce(self, plane: Plane, numbers: list[BlockNumber]) -> None:
         """Announce which blocks will be requested, so that their pixels are read with their cells."""
-        self._filling.announce(plane, [plane.block(n) for n in numbers])
+        self._filling.announce(plane, [plane.block(n, in_pixels=True) for n in numbers])
 
     def prepare_groups(self, plane: Plane, numbers: list[BlockNumber]) -> None:
         """Infer, fit and read what `groups` needs of the same blocks, so that its jobs wait for none of it."""
-        self._prepare(plane, [n for core in self._cores(plane, numbers) for n in plane.blocks(core)])
+        self._prepare(plane, self._groups(plane, numbers))
 
     def groups(self, plane: Plane, numbers: list[BlockNumber]) -> None:
-        """Compute the fills of blocks, and of those around them, in groups of `GROUP_BLOCKS`, and keep them.
+        """Compute the fills of blocks, and of those around them, in groups of `GROUP_CELLS`, and keep them.
 
         For a whole scene this saves most of what blocks read around themselves. The values are those of single blocks,
         bit for bit.
         """
-        self._pool.run([partial(self._group, plane, core) for core in self._cores(plane, numbers)])
+        fill = partial(self._group, plane, power=0, in_pixels=True)
+        self._pool.run([partial(tidied, partial(fill, group)) for group in self._groups(plane, numbers)])
 
-    def _cores(self, plane: Plane, numbers: list[BlockNumber]) -> list[Box]:
+    def _groups(self, plane: Plane, numbers: list[BlockNumber]) -> list[Group]:
         """The groups in which blocks are that are not kept."""
-        rows, cols = GROUP_BLOCKS
-        wanted = sorted({(i // rows * rows, j // cols * cols) for i, j in numbers if not self._kept(plane, (i, j), 0)})
-        return [plane.block((i, j)).union(plane.block((i + rows - 1, j + cols - 1))) for i, j in wanted]
+        side = plane.side(in_pixels=True)
+        rows, cols = group_blocks(side)
+        wanted = sorted({(i // rows, j // cols) for i, j in numbers if not self._kept(plane, (i, j), 0)})
+        boxes = (Box(i, i + 1, j, j + 1) for i, j in wanted)
+        areas = [Box(b.top * rows, b.bottom * rows, b.left * cols, b.right * cols).times(side) for b in boxes]
+        return [list(plane.blocks(area.clip(plane.shape), in_pixels=True)) for area in areas]
 
-    def _group(self, plane: Plane, core: Box) -> None:
-        filled = cache(partial(self._filling.fill, DirectPairs(plane, self.pairs), core))
-
-        def compute(box: Box) -> BlockFill:
-            return self._filling.block(plane, filled(), box)
-
-        for number in plane.blocks(core):
-            self._cache.get(FillKey(plane, number, 0), partial(compute, plane.block(number)))
+    def keep(self, plane: Plane, *, made: list[Box], seen: list[Box]) -> None:
+        """Keep fills and pixels only where they touch some boxes of cells, and cells where they touch others."""
+        drop_needless(self._caches, *([box.times(plane.factor) for box in boxes] for boxes in (made, seen)))

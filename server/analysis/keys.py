@@ -14,7 +14,7 @@ from algorithms.windows import Window
 from server.analysis.plane import LayerClouds, Plane
 from server.analysis.task import ReplacementIndex
 from server.raster.dataset import Dataset
-from server.raster.grid import BlockNumber, Grid
+from server.raster.grid import BlockNumber, Box, Grid
 from server.raster.layer import Layer
 
 
@@ -129,5 +129,10 @@ class FillKey:
     plane: Plane
     number: BlockNumber
     power: int
-    in_pixels: bool = True
-    """Whether native pixels near the mask's border are corrected; such a fill serves any view."""
+    in_pixels: bool
+    """Whether native pixels near the mask's border are corrected: then it is a smaller block."""
+
+    @property
+    def core(self) -> Box:
+        """The block's cells."""
+        return self.plane.block(self.number, in_pixels=self.in_pixels)

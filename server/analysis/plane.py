@@ -13,7 +13,7 @@ from algorithms.refine import REFINE_RADIUS
 from algorithms.residual import residual_reach
 from algorithms.shift import MOVED_FACTORS
 from server.analysis.task import CloudSource, ReplacementIndex, Task
-from server.raster.grid import BlockNumber, Box, Grid
+from server.raster.grid import PIXEL_BLOCK_CELLS, BlockNumber, Box, Grid
 from server.raster.layer import Layer
 
 MOST_HELPERS: Final = 2
@@ -92,13 +92,17 @@ class Plane:
         """The cells of `masks` under a box."""
         return self.grid.mask_cells(box)[1]
 
-    def block(self, number: BlockNumber) -> Box:
-        """The cells of a block of fills."""
-        return self.grid.block(number, self.grid.side)
+    def side(self, *, in_pixels: bool) -> int:
+        """Cells per side of a block of fills, corrected `in_pixels` where they can be."""
+        return PIXEL_BLOCK_CELLS if in_pixels and self.pixelwise else self.grid.side
 
-    def blocks(self, box: Box) -> Iterator[BlockNumber]:
+    def block(self, number: BlockNumber, *, in_pixels: bool) -> Box:
+        """The cells of a block of fills."""
+        return self.grid.block(number, self.side(in_pixels=in_pixels))
+
+    def blocks(self, box: Box, *, in_pixels: bool) -> Iterator[BlockNumber]:
         """Numbers of the blocks of fills that a box touches, row by row."""
-        return box.blocks(self.grid.side)
+        return box.blocks(self.side(in_pixels=in_pixels))
 
     @property
     def buffer(self) -> int:

@@ -90,7 +90,8 @@ def fill_sidecar(
     if view is None:
         return CloudSidecar(source=None, confidence=None)
     box = view.box.align(1 << view.pooled).clip(view.plane.shape)
-    fills = analysis.blocks(view.plane, list(view.plane.blocks(box)), power=view.pooled, in_pixels=view.shows_pixels)
+    numbers = list(view.plane.blocks(box, in_pixels=view.shows_pixels))
+    fills = analysis.blocks(view.plane, numbers, power=view.pooled, in_pixels=view.shows_pixels)
     if view.pooled == 0:
         analysis.seen(view.plane, view.box, in_pixels=view.shows_pixels)
     source = _assembled(view, box, lambda n: fills[n].source)
@@ -148,7 +149,7 @@ def _assembled(view: View, box: Box, fetch: Callable[[BlockNumber], npt.NDArray[
     size = 1 << view.pooled
     grid = view.plane.grid
     squares = Grid(grid.factor * size, -(-grid.rows // size), -(-grid.cols // size))
-    return assemble(fetch, box.parts(size), squares, grid.side // size).astype(np.uint8, copy=False)
+    return assemble(fetch, box.parts(size), squares, view.side // size).astype(np.uint8, copy=False)
 
 
 def _pixel_fill(
@@ -220,14 +221,14 @@ def _sample(
 ) -> None:
     """Write gain and offset at part of some places, each from the block that holds it, into (2 B, p) fields."""
     with stage("adjust"):
-        grid, size = view.plane.grid, 1 << view.pooled
+        side, size = view.side, 1 << view.pooled
+        total = len(view.plane.target.indexes)
+        columns = np.array([*bands, *(total + b for b in bands)])
         points = result[:, part], where.rows[part], where.cols[part]
         first, last = points[1].min() - 1, points[1].max() + 1
         for (i, j), block in fills.items():
-            bounds = (i * grid.side, (i + 1) * grid.side, j * grid.side, (j + 1) * grid.side)
+            bounds = (i * side, (i + 1) * side, j * side, (j + 1) * side)
             if (layer := block.layers.get(k)) is None or bounds[1] < first or last < bounds[0]:
                 continue
-            total = layer.fields.shape[-1] // 2
-            columns = np.array([*bands, *(total + b for b in bands)])
             origin, border = (layer.box.top, layer.box.left), layer.border if view.shows_pixels else None
             sample_fill(*points, bounds, layer.fields, columns, origin, size, border, view.plane.factor)

@@ -43,6 +43,11 @@ class View:
         """Whether native pixels matter: output pixels are smaller than `FINE_PIXELS` of them."""
         return self.pixel < FINE_PIXELS
 
+    @property
+    def side(self) -> int:
+        """Cells per side of the blocks of fills that it shows."""
+        return self.plane.side(in_pixels=self.shows_pixels)
+
     def cells(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """(H, W) rows and columns in cells, in steps of 1 / `STEPS_PER_CELL` of `algorithms.sampling`."""
         return self.positions.in_cells(self.plane.factor)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Final
 
 import numpy as np
 from rasterio.windows import Window
 
-from server.analysis.engine import GROUP_BLOCKS
+from server.analysis.grouping import GROUP_CELLS, group_blocks
 from server.analysis.plane import Plane
 from server.raster.grid import BlockNumber, Box
 
@@ -57,7 +58,7 @@ def _swath_width(plane: Plane, cache_bytes: int) -> int:
     # work, those in use and those begun, with as much again for borders in pixels, windows and masks.
     pixels = np.dtype(dataset.dtype).itemsize * plane.factor**2
     read = rasters * bands * (4 + pixels) * KEPT_ROWS
-    filled = 2 * 4 * bands * 2 * 3 * GROUP_BLOCKS[0] * plane.grid.side
+    filled = 2 * 4 * bands * 2 * 3 * GROUP_CELLS[0]
     column = max(read / EXPORT_RASTER_SHARE, filled / (1 - EXPORT_RASTER_SHARE))
     swaths = -(-dataset.width // max(PIECE_PIXELS[1], int(cache_bytes / column) * plane.factor))
     return -(-dataset.width // (swaths * PIECE_PIXELS[1])) * PIECE_PIXELS[1]
@@ -100,18 +101,24 @@ def blocks_under(plane: Plane, pieces: list[Piece]) -> list[BlockNumber]:
     for piece in pieces:
         box, factor = piece.pixels, plane.factor
         cells = Box(box.top // factor, box.bottom // factor + 1, box.left // factor, box.right // factor + 1)
-        numbers.update(dict.fromkeys(plane.blocks(cells.clip(plane.shape))))
+        numbers.update(dict.fromkeys(plane.blocks(cells.clip(plane.shape), in_pixels=True)))
     return sorted(numbers)
+
+
+def blocks_box(plane: Plane, numbers: list[BlockNumber]) -> Box:
+    """The cells of blocks of fills, and what lies between them."""
+    return reduce(Box.union, (plane.block(number, in_pixels=True) for number in numbers))
 
 
 def ground_around(plane: Plane, numbers: list[BlockNumber]) -> Box:
     """Cells that the groups over blocks of fills can look at."""
     rows, cols = zip(*numbers, strict=True)
-    down, across = GROUP_BLOCKS
+    side = plane.side(in_pixels=True)
+    down, across = group_blocks(side)
     blocks = Box(
         min(rows) // down * down,
         (max(rows) // down + 1) * down,
         min(cols) // across * across,
         (max(cols) // across + 1) * across,
     )
-    return plane.farthest(blocks.times(plane.grid.side))
+    return plane.farthest(blocks.times(side))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from affine import Affine
 from rasterio.io import MemoryFile
+
+from server.export.deflated import deflated_tiles
+from server.export.tiff import Tags, read_tags
 
 TILE_PIXELS: Final = 512
 """Side of a tile, in pixels."""
@@ -37,7 +41,16 @@ def tile_options(dtype: npt.DTypeLike, compression: str | None) -> dict[str, Any
 
 def stored_tiles(pixels: npt.NDArray[Any], compression: str | None) -> bytes:
     """Pixels (bands, rows, cols) as the tiles of a GeoTIFF that has no place."""
+    if compression == "deflate" and np.issubdtype(pixels.dtype, np.integer):
+        return deflated_tiles(pixels, _template(pixels.dtype.name, len(pixels)), TILE_PIXELS)
     return _stored(pixels, tile_options(pixels.dtype, compression))
+
+
+@lru_cache(maxsize=32)
+def _template(dtype: str, count: int) -> Tags:
+    """The tags that GDAL gives to an image of deflated tiles."""
+    (tags,) = read_tags(_stored(np.zeros((count, 1, 1), dtype), tile_options(dtype, "deflate")))
+    return tags
 
 
 def stored_mask(mask: npt.NDArray[Any]) -> bytes:

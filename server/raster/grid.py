@@ -21,6 +21,8 @@ BlockNumber = tuple[int, int]
 
 BLOCK_CELLS: Final = 128
 """Side in cells of the blocks in which masks and fills are computed and cached."""
+PIXEL_BLOCK_CELLS: Final = 64
+"""Side of the blocks of fills that are corrected in pixels: views that show these cover little ground."""
 WIDE_BLOCK_CELLS: Final = 512
 """Side of the blocks of fills at the coarse level, where a view covers much ground: a block reads a rim around itself
 that weighs the less the larger it is."""
@@ -126,7 +128,7 @@ class Grid:
     cols: int
     """Columns of cells."""
     side: int = BLOCK_CELLS
-    """Cells per side of a block of fills."""
+    """Cells per side of a block of fills that are not corrected in pixels."""
     masks: Grid | None = None
     """Level whose masks are spread over this one's cells; None: it has its own."""
 

@@ -127,11 +127,29 @@ class TileCache:
         for key, value in self._shared.find(missing).items():
             self._keep(key, value)
 
+    def held(self, keys: Iterable[Hashable]) -> list[Any]:
+        """What is cached now of several keys, None for what is not."""
+        wanted, found = tuple(keys), list[Any]()
+        with self._lock:
+            for key in wanted:
+                try:
+                    found.append(self._entries[key])
+                    self._hits += 1
+                except KeyError:
+                    found.append(None)
+        return found
+
     def drop(self, keys: Sequence[Hashable]) -> None:
         """Keep several values no longer, in this process."""
         with self._lock:
             for key in keys:
                 self._entries.pop(key, None)
+
+    @property
+    def keys(self) -> tuple[Hashable, ...]:
+        """Keys of all that is cached now."""
+        with self._lock:
+            return tuple(self._entries)
 
     def peek(self, key: Hashable) -> bool:
         """Whether a value is cached now."""

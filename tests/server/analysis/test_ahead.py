@@ -14,12 +14,12 @@ from rasterio.warp import transform
 
 from algorithms.options import CloudOptions
 from algorithms.sessions import SESSIONS
-from server.analysis.ahead import KEPT_VISITS, VISIT_BLOCKS, Ahead, Visit
+from server.analysis.ahead import KEPT_VISITS, VISIT_SIDE, Ahead, Visit
 from server.analysis.plane import Plane
 from server.analysis.request import Request
 from server.analysis.tasking import make_task
 from server.errors import AbandonedError
-from server.raster.grid import Box, Grid, fine_grid
+from server.raster.grid import BLOCK_CELLS, Box, Grid, fine_grid
 from server.work.activity import QUIET_SECONDS, Activity
 from server.work.ticket import check_wanted
 from tests.helpers.scenes import Demo, write_raster
@@ -78,7 +78,7 @@ def test_a_request_calls_it_off(view: Visit) -> None:
     begun, stopped = threading.Event(), threading.Event()
     done: set[tuple[int, int]] = set()
 
-    def compute(_: Visit, number: tuple[int, int]) -> None:
+    def compute(_: Visit, numbers: list[tuple[int, int]]) -> None:
         begun.set()
         try:
             for _step in range(200):
@@ -89,7 +89,7 @@ def test_a_request_calls_it_off(view: Visit) -> None:
         except AbandonedError:
             stopped.set()
             raise
-        done.add(number)
+        done.update(numbers)
 
     others = set(threading.enumerate())
     activity = Activity()
@@ -102,7 +102,7 @@ def test_a_request_calls_it_off(view: Visit) -> None:
             count = len(done)
             time.sleep(2 * QUIET_SECONDS)
             assert len(done) == count  # not while the request runs
-        until(lambda: len(done) == len(view.around()))  # and goes on afterwards
+        until(lambda: len(done) == sum(map(len, view.around())))  # and goes on afterwards
     finally:
         ahead.close()
     until(lambda: not set(threading.enumerate()) - others)
@@ -125,16 +125,19 @@ def test_it_begins_after_a_pause_only() -> None:
 
 def test_the_nearest_first_and_no_farther_than_a_view(view: Visit) -> None:
     around = view.around()
-    under = set(view.plane.blocks(view.box))
-    assert set(around[: len(under)]) == under
-    assert set(around) == set(view.plane.blocks(view.box.pad(70)))
+    under = set(view.plane.blocks(view.box, in_pixels=True))
+    squares = len(list(view.box.blocks(BLOCK_CELLS)))
+    assert under <= {number for square in around[:squares] for number in square}
+    assert {number for square in around for number in square} == set(
+        view.plane.blocks(view.box.pad(70), in_pixels=True)
+    )
 
 
 def test_an_error_ends_that_view_only(view: Visit) -> None:
     broken, good = view, Visit(view.plane, Box(0, 60, 0, 60))
     done: list[Visit] = []
 
-    def compute(at: Visit, _: tuple[int, int]) -> None:
+    def compute(at: Visit, _: list[tuple[int, int]]) -> None:
         if at == broken:
             raise OSError("gone")
         done.append(at)
@@ -156,7 +159,7 @@ def test_what_is_remembered(view: Visit) -> None:
         for k in range(2 * KEPT_VISITS):
             ahead.seen(Visit(view.plane, Box(k, k + 50, 0, 50)))
         assert len(ahead.visits) == KEPT_VISITS
-        side = 128 * (VISIT_BLOCKS + 1)
+        side = VISIT_SIDE + 1
         ahead.seen(Visit(view.plane, Box(0, 128, 0, side)))
         assert all(v.box.right < side for v in ahead.visits)
     ahead.close()

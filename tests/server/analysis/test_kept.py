@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import server.analysis.engine
+import server.analysis.grouping
 import server.analysis.refinement
-import server.export.plan
+from algorithms.masks import dilate
 from algorithms.options import CloudOptions
 from algorithms.refine import refine_mask
 from algorithms.sessions import SESSIONS
@@ -57,9 +57,8 @@ def test_a_box_from_kept_blocks_is_the_box_itself(analysis: Analysis, plane: Pla
 
 
 def test_groups_find_all_masks_they_look_at(analysis: Analysis, plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (server.analysis.engine, server.export.plan):
-        monkeypatch.setattr(module, "GROUP_BLOCKS", (1, 1))
-    numbers = [(0, 1), (1, 1)]
+    monkeypatch.setattr(server.analysis.grouping, "GROUP_CELLS", (128, 128))
+    numbers = [(0, 2), (2, 3)]
     around = ground_around(plane, numbers)
     assert around.shape < plane.shape
     refined: list[tuple[int, ...]] = []
@@ -78,18 +77,22 @@ def test_groups_find_all_masks_they_look_at(analysis: Analysis, plane: Plane, mo
 
 
 def test_fills_are_corrected_in_pixels_where_pixels_are_seen(analysis: Analysis, plane: Plane) -> None:
-    numbers = list(plane.blocks(Box(0, 280, 0, 280)))
-    seen_from_afar = analysis.blocks(plane, numbers, in_pixels=False)
+    box = Box(0, 256, 0, 256)
+    seen_from_afar = analysis.blocks(plane, list(plane.blocks(box, in_pixels=False)), in_pixels=False)
     kept = analysis.cache.nbytes
-    whole = analysis.blocks(plane, numbers)
+    numbers = list(plane.blocks(box, in_pixels=True))
+    near = analysis.blocks(plane, numbers)
+    assert len(near) == 4 * len(seen_from_afar)
     assert analysis.cache.nbytes > kept
     borders = 0
-    for number in numbers:
-        assert np.array_equal(seen_from_afar[number].source, whole[number].source)
-        for k, layer in whole[number].layers.items():
-            assert np.array_equal(seen_from_afar[number].layers[k].fields, layer.fields)
-            assert seen_from_afar[number].layers[k].border is None
+    for (i, j), fill in near.items():
+        whole = seen_from_afar[i // 2, j // 2]
+        core, outer = plane.block((i, j), in_pixels=True), plane.block((i // 2, j // 2), in_pixels=False)
+        assert np.array_equal(whole.source[core.within(outer)], fill.source)
+        assert np.array_equal(whole.confidence[core.within(outer)], fill.confidence)
+        for k, layer in fill.layers.items():
+            filled, there = dilate(fill.source == k, 1), whole.layers[k].fields[core.within(whole.layers[k].box)]
+            assert np.array_equal(there[filled], layer.fields[core.within(layer.box)][filled])
+            assert whole.layers[k].border is None
             borders += layer.border is not None
     assert borders
-    again = analysis.blocks(plane, numbers, in_pixels=False)
-    assert all(again[number] is whole[number] for number in numbers)  # it serves any view

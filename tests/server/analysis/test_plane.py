@@ -46,7 +46,7 @@ def changed(plane: Plane, **options: Any) -> Plane:
 
 Key = Callable[[Plane], Hashable]
 KEYS: dict[str, Key] = {
-    "fill": lambda plane: FillKey(plane, (0, 0), 0),
+    "fill": lambda plane: FillKey(plane, (0, 0), 0, in_pixels=False),
     "scene": partial(SceneKey.of, k=1),
     "shift": partial(ShiftKey.of, k=1),
     "first fit": partial(FirstFitKey.of, k=1),
@@ -115,8 +115,8 @@ def test_few_replacements_refine_the_mask_and_none_that_is_not_refined(plane: Pl
 def test_blocks_cover_the_scene_once(plane: Plane) -> None:
     seen = np.zeros(plane.shape, int)
     whole = Box(0, plane.grid.rows, 0, plane.grid.cols)
-    for number in plane.blocks(whole):
-        seen[plane.block(number).within(whole)] += 1
+    for number in plane.blocks(whole, in_pixels=True):
+        seen[plane.block(number, in_pixels=True).within(whole)] += 1
     assert (seen == 1).all()
 
 

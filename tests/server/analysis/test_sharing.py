@@ -54,7 +54,7 @@ def keys_of(target: str, replacement: str) -> list[object]:
         FirstFitKey.of(plane, 1),
         ShiftKey.of(plane, 1),
         SceneKey.of(plane, 1),
-        FillKey(plane, (0, 0), 0),
+        FillKey(plane, (0, 0), 0, in_pixels=False),
         ChoiceKey(Request(target), "state", 20_000),
         NamedKey("Answer", ("tag",)),
     ]
@@ -93,7 +93,11 @@ def test_whatever_a_value_depends_on_changes_its_name(pair: dict[str, str], tmp_
         Plane(plane.task, replace(plane.grid, side=64)),
         Plane(replace(plane.task, clouds=replace(plane.task.clouds, model=list(MODELS.values())[-1])), plane.grid),
     ]
-    keys = [FillKey(each, (0, 0), 0) for each in planes] + [FillKey(plane, (0, 1), 0), FillKey(plane, (0, 0), 1)]
+    keys = [FillKey(each, (0, 0), 0, in_pixels=False) for each in planes] + [
+        FillKey(plane, (0, 1), 0, in_pixels=False),
+        FillKey(plane, (0, 0), 1, in_pixels=False),
+        FillKey(plane, (0, 0), 0, in_pixels=True),
+    ]
     assert len({name_of(key) for key in keys}) == len(keys)
 
 
@@ -120,7 +124,7 @@ class _Place:
 def test_a_key_that_no_other_process_could_name_is_an_error(pair: dict[str, str]) -> None:
     plane = plane_of(pair["url"], pair["replacement"])
     with pytest.raises(TypeError, match="no name that other processes would know"):
-        name_of(FillKey(plane, _Place(object()), 0))  # type: ignore[arg-type]
+        name_of(FillKey(plane, _Place(object()), 0, in_pixels=False))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("store", ["redis", "folder"])

@@ -1,4 +1,4 @@
-"""Looking around once for several blocks: the same bits as each for itself."""
+"""Blocks filled together: the same bits as each for itself, in groups of any shape."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import rasterio
+from hypothesis import given
+from hypothesis import strategies as st
 
-import server.analysis.survey
+from algorithms.masks import dilate
 from algorithms.options import CloudOptions
 from server.analysis.blocks import BlockFill
 from server.analysis.engine import Analysis
-from server.analysis.neighbourhood import DirectPairs
+from server.analysis.grouping import SPARSE, grouped
 from server.analysis.pairs import Pairs
 from server.analysis.plane import Plane
 from server.analysis.request import Request
-from server.analysis.survey import SurveyedPairs, Surveyor
 from server.analysis.tasking import make_task
 from server.raster.grid import Box, fine_grid
-from server.work.pool import FairPool
 from tests.helpers.scenes import Demo, write_raster
 from tests.helpers.service import sources_by
 
 
 @pytest.fixture(scope="module")
 def plane(demo_scene: Demo, tmp_path_factory: pytest.TempPathFactory) -> Plane:
-    """Six blocks by six: a small scene, repeated in mirror image."""
-    scene, folder = demo_scene(512), tmp_path_factory.mktemp("survey")
+    """Twelve blocks by twelve: a small scene, repeated in mirror image."""
+    scene, folder = demo_scene(512), tmp_path_factory.mktemp("grouping")
     files = []
     for source in (scene.cloudy, scene.clear):
         with rasterio.open(source) as src:
@@ -48,21 +48,23 @@ def analyses() -> Iterator[tuple[Analysis, Analysis]]:
         analysis.close()
 
 
-def same(a: BlockFill, b: BlockFill) -> None:
-    np.testing.assert_array_equal(a.source, b.source)
-    np.testing.assert_array_equal(a.confidence, b.confidence)
+def same(a: BlockFill, b: BlockFill, core: Box) -> None:
+    """Whether all that is shown of a block is the same: fields matter where a cell is filled, and right next to it."""
+    for name in ("source", "confidence", "data", "lacking"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
     assert a.layers.keys() == b.layers.keys()
     for k, layer in a.layers.items():
-        other = b.layers[k]
+        other, near = b.layers[k], dilate(a.source == k, 1)
         assert layer.box == other.box
-        np.testing.assert_array_equal(layer.fields, other.fields)
+        at = core.within(layer.box)
+        np.testing.assert_array_equal(layer.fields[at][near], other.fields[at][near])
         assert (layer.border is None) == (other.border is None)
         if layer.border is not None and other.border is not None:
             for name in ("rows", "cols", "values"):
                 np.testing.assert_array_equal(getattr(layer.border, name), getattr(other.border, name))
 
 
-def test_together_or_one_by_one(
+def test_together_in_any_groups_or_one_by_one(
     plane: Plane, analyses: tuple[Analysis, Analysis], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together, alone = analyses
@@ -74,32 +76,33 @@ def test_together_or_one_by_one(
         return real(self, plane, k, box)
 
     monkeypatch.setattr(Pairs, "pair", noted)
-    numbers = [(i, j) for i in range(2, 5) for j in range(1, 4)]
+    numbers = [(i, j) for i in range(4, 8) for j in range(3, 7)]
     alone.pairs.scene(plane, 1)
     together.pairs.scene(plane, 1)
     looked.clear()
     first = together.blocks(plane, numbers)
     shared = sum(box.area for box in looked)
     looked.clear()
-    second = {n: alone.blocks(plane, [n])[n] for n in numbers}
+    second = {n: alone.blocks(plane, [n])[n] for n in numbers[::2]} | alone.blocks(plane, numbers)
     assert any(fill.layers for fill in first.values())
     for number in numbers:
-        same(first[number], second[number])
-    assert shared < 0.5 * sum(box.area for box in looked)
+        same(first[number], second[number], plane.block(number, in_pixels=True))
+    assert shared < 0.3 * sum(box.area for box in looked)
 
 
-def test_no_survey_for_a_single_block_or_for_more_than_it_may_hold(
-    plane: Plane, analyses: tuple[Analysis, Analysis], pool: FairPool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    analysis, _ = analyses
-    cores = [plane.block(n) for n in ((2, 2), (2, 3), (3, 2), (3, 3))]
-    surveyor = Surveyor(analysis.rasters, analysis.pairs, pool, threads=2)
-    assert isinstance(surveyor.source(plane, cores[:1]), DirectPairs)
-    made = surveyor.source(plane, cores)
-    assert isinstance(made, SurveyedPairs)
-    extent = made.survey.extent
-    assert made.survey.within(1, extent) is not None
-    assert made.survey.within(2, extent) is None
-    assert made.survey.within(1, extent.pad(1)) is None
-    monkeypatch.setattr(server.analysis.survey, "SURVEY_CELLS", extent.area // 8)
-    assert isinstance(surveyor.source(plane, cores), DirectPairs)
+@given(st.sets(st.tuples(st.integers(-9, 9), st.integers(0, 30)), max_size=60), st.integers(1, 40))
+def test_every_block_is_in_one_small_group(numbers: set[tuple[int, int]], most: int) -> None:
+    groups = grouped(sorted(numbers, key=hash), most)
+    assert sorted(n for group in groups for n in group) == sorted(numbers)
+    for group in groups:
+        rows, cols = zip(*group, strict=True)
+        area = (max(rows) + 1 - min(rows)) * (max(cols) + 1 - min(cols))
+        assert area <= min(most, SPARSE * len(group))
+
+
+def test_blocks_of_a_tile_are_one_group() -> None:
+    tile = [(i, j) for i in range(7, 10) for j in range(2, 5)]
+    assert grouped(tile, 32) == [tile]
+    assert grouped(tile[3:], 32) == [tile[3:]]  # what a neighbour has left
+    assert grouped([(0, 0), (5, 5)], 99) == [[(0, 0)], [(5, 5)]]
+    assert grouped([], 4) == []
