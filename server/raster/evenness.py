@@ -8,8 +8,10 @@ import numpy as np
 from rasterio.crs import CRS
 
 from server.raster.cache import RasterCache
+from server.raster.dataset import Dataset
 from server.raster.gathered import can_gather
 from server.raster.grid import Box
+from server.raster.lattices import by_lattice
 from server.raster.layer import Layer
 from server.raster.sampling import OutputGrid, on_lattice
 from server.raster.storedpieces import outline_of
@@ -45,16 +47,16 @@ def is_even(rasters: RasterCache, layer: Layer, output: OutputGrid, crs: CRS, op
     virtual = VirtualRaster.of(outline, crs, output.bounds, output.width, output.height)
     if outline.crs == crs or virtual is None or virtual.overview(outline, output.width, output.height) is not None:
         return False
-    box = _around(layer, output)
+    box = _around(layer.dataset, output)
     return box is not None and (0 in box.shape or rasters.is_even(layer, box))
 
 
-def _around(layer: Layer, output: OutputGrid) -> Box | None:
-    """Pixels of a layer's target that an image may show; None where its sides have no place there."""
+@by_lattice
+def _around(dataset: Dataset, output: OutputGrid) -> Box | None:
+    """Pixels of a raster that an image may show; None where its sides have no place there."""
     along = np.linspace(0, 1, SIDE_POINTS)
     near, far = np.zeros(SIDE_POINTS), np.ones(SIDE_POINTS)
     down, across = np.concatenate([near, along, far, along]), np.concatenate([along, far, along, near])
-    dataset = layer.dataset
     rows, cols = on_lattice(dataset, output.crs, output.transform, down * output.height, across * output.width)
     if not (np.isfinite(rows).all() and np.isfinite(cols).all()):
         return None

@@ -92,28 +92,37 @@ def gathered(
     if not can_gather(outline, options):
         return None
     make = _of_window if outline.crs == wanted.dst_crs else _of_warp
-    return make(rasters, dataset, bands, wanted, outline, options.get("resampling_method") or "nearest", shared)
+    src = _Bands(rasters, dataset, bands, outline, shared)
+    return make(src, wanted, options.get("resampling_method") or "nearest")
 
 
-def _of_warp(
-    rasters: RasterCache,
-    dataset: Dataset,
-    bands: tuple[int, ...],
-    wanted: Wanted,
-    outline: Outline,
-    method: str,
-    shared: LayerPieces | None,
-) -> ImageData | None:
+@dataclass(frozen=True, slots=True)
+class _Bands:
+    """Bands of a raster, and where pieces of them are kept; see `gathered`."""
+
+    rasters: RasterCache
+    dataset: Dataset
+    numbers: tuple[int, ...]
+    outline: Outline
+    shared: LayerPieces | None
+
+    def pieces(self, overview: int | None) -> PixelPieces | None:
+        """Those of the raster, or of one of its overviews; None where there are none."""
+        return pieces_of(self.rasters, self.dataset, self.numbers, overview, self.shared)
+
+
+def _of_warp(src: _Bands, wanted: Wanted, method: str) -> ImageData | None:
     """An image in another CRS than the raster's; None as above."""
+    dataset, outline = src.dataset, src.outline
     virtual = VirtualRaster.of(outline, wanted.dst_crs, wanted.bounds, wanted.width, wanted.height)
     if virtual is None:
         return None
     size = wanted.width, wanted.height
-    every = len(bands) >= len(outline.dtypes)  # GDAL counts them
+    every = len(src.numbers) >= len(outline.dtypes)  # GDAL counts them
     overview = virtual.overview(outline, *size, nearest=method == "nearest")
     if every or (virtual.width, virtual.height) == size:
         method = "nearest"  # the virtual pixels are the image's: there is nothing to resample
-    if (pieces := pieces_of(rasters, dataset, bands, overview, shared)) is None:
+    if (pieces := src.pieces(overview)) is None:
         return None
     made, only = size, wanted.only
     if method != "nearest":
@@ -123,41 +132,35 @@ def _of_warp(
         if not can_resample(method, outline.dtypes[0], outline.nodata):
             return None
     pixels = warped_pixels(dataset, pieces.level, virtual, wanted.dst_crs, *made, every=every)
-    values = None if pixels is None else _taken(pieces, len(bands), pixels, outline, only)
+    values = None if pixels is None else _taken(pieces, src, pixels, only)
     if values is not None and made != size:
         values = resampled(values, outline.nodata, *size, method)
-    return None if values is None else _image(values, outline, dataset, bands, wanted)
+    return None if values is None else _image(values, src, wanted)
 
 
-def _of_window(
-    rasters: RasterCache,
-    dataset: Dataset,
-    bands: tuple[int, ...],
-    wanted: Wanted,
-    outline: Outline,
-    method: str,
-    shared: LayerPieces | None,
-) -> ImageData | None:
+def _of_window(src: _Bands, wanted: Wanted, method: str) -> ImageData | None:
     """An image in the raster's own CRS; None as above, for the rim of a raster, with a mask, and for scenes.
 
     Of several files GDAL takes another overview now and then, and interpolates between grids at the image's resolution.
     """
+    dataset, outline = src.dataset, src.outline
     window = WindowOfRaster.of(outline, wanted.bounds)
     if window is None or method != "nearest" or dataset.parts or outline.masked:
         return None
-    level_of = partial(overview_level, rasters.sources, dataset)
+    level_of = partial(overview_level, src.rasters.sources, dataset)
     overview = window.overview(level_of, len(outline.factors), wanted.width, wanted.height)
-    if (pieces := pieces_of(rasters, dataset, bands, overview, shared)) is None:
+    if (pieces := src.pieces(overview)) is None:
         return None
     pixels = window.pixels(pieces.level, wanted.width, wanted.height)
-    values = None if pixels is None else _taken(pieces, len(bands), pixels, outline, wanted.only)
-    return None if values is None else _image(values, outline, dataset, bands, replace(wanted, bounds=window.bounds))
+    values = None if pixels is None else _taken(pieces, src, pixels, wanted.only)
+    return None if values is None else _image(values, src, replace(wanted, bounds=window.bounds))
 
 
 def _taken(
-    pieces: PixelPieces, count: int, pixels: WarpedPixels, outline: Outline, only: npt.NDArray[np.bool_] | None
+    pieces: PixelPieces, src: _Bands, pixels: WarpedPixels, only: npt.NDArray[np.bool_] | None
 ) -> np.ma.MaskedArray[Any, Any] | None:
-    """(B, H, W) pixels of `count` bands, masked where there is none; None where what is kept is not what is stored."""
+    """(B, H, W) pixels, masked where there is none; None where what is kept is not what is stored."""
+    outline, count = src.outline, len(src.numbers)
     rows, cols, nodata, shape = pixels.rows, pixels.cols, outline.nodata, (pieces.level.height, pieces.level.width)
     extent, inside = taken_extent(rows, cols, shape, only)
     void = 0 if nodata is None else nodata
@@ -185,10 +188,9 @@ def _taken(
     return np.ma.MaskedArray(values, np.isnan(values) if np.isnan(nodata) else values == nodata)
 
 
-def _image(
-    values: np.ma.MaskedArray[Any, Any], outline: Outline, dataset: Dataset, bands: tuple[int, ...], wanted: Wanted
-) -> ImageData:
+def _image(values: np.ma.MaskedArray[Any, Any], src: _Bands, wanted: Wanted) -> ImageData:
     """The image as rio-tiler describes it."""
+    dataset, outline, bands = src.dataset, src.outline, src.numbers
     every = outline.extremes
     extremes = [found for band in bands if (found := every[band - 1]) is not None]
     return ImageData(
