@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial, reduce
-from math import prod
 from typing import Final
 
 from server.analysis.ahead import Ahead, Visit
 from server.analysis.blocks import BlockFill, reduce_fill
 from server.analysis.filled import FilledBox
 from server.analysis.filling import Filling
-from server.analysis.grouping import Group, group_blocks, grouped
+from server.analysis.grouping import VIEW_CELLS, Group, group_blocks, grouped
 from server.analysis.keys import FillKey
 from server.analysis.marked import MarkedMasks
 from server.analysis.masks import Masks
@@ -150,7 +149,7 @@ class Analysis:
         found = dict(zip(numbers, self._cache.held(keys), strict=True))
         missing = [n for n, fill in found.items() if fill is None]
         # Squares also count the cells around clouds, whose fields are those of the block filled alone.
-        most = prod(group_blocks(plane.side(in_pixels=in_pixels))) if power == 0 else 1
+        most = max(1, VIEW_CELLS // plane.side(in_pixels=in_pixels) ** 2) if power == 0 else 1
         for chunk in self._chunks(plane, grouped(missing, most), in_pixels=in_pixels):
             self._prepare(plane, chunk, in_pixels=in_pixels and power == 0)
             with stage("adjust"):

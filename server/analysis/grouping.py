@@ -12,7 +12,9 @@ Group = list[BlockNumber]
 
 GROUP_CELLS: Final = 256, 512
 """Rows and columns of cells that are filled together of a whole scene: few rows, for what lies around all that are next
-to each other is kept. Of a view no more cells are."""
+to each other is kept."""
+VIEW_CELLS: Final = 1 << 16
+"""Most cells of blocks that are filled together of a view: a worker takes about 0.2 s, and others wait."""
 SPARSE: Final = 2
 """Blocks of a rectangle for each that is wanted, up to which the rectangle is filled as one."""
 
