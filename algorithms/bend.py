@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.products import combined, median, product
+from algorithms.products import PART_MULTIPLICATIONS, combined, median, product
 
 Floats = npt.NDArray[np.float64]
+Image = npt.NDArray[np.float32]
 
 TUKEY: Final = 4.685
 """Tukey's biweight constant: 95 % efficiency under normal noise, zero weight for cloud the mask missed."""
@@ -29,6 +31,8 @@ BEND_RIDGE: Final = 3e-2
 """Shrinkage of the bend per clear cell, in units of a kernel's mean square."""
 STARTING_CELLS: Final = 4_000
 """Cells that the first rounds of a fit take of more than twice as many: only the last rounds have to be exact."""
+PIECE_CELLS: Final = 1 << 10
+"""Cells that are estimated at once without a bend: always so many, as with one."""
 BEND_REACH: Final = 2.0
 """Cells further from the line than this times Tukey's constant have no part in the bend from the start."""
 
@@ -51,19 +55,55 @@ class Bend:
     weights: Floats
     """(B, K) in the target's units."""
 
-    def kernels(self, z: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """(n, K) kernels at standardised replacement spectra (B, n)."""
-        scale = np.float32(1 / (np.sqrt(2) * self.width))
-        spectra = self.axes.astype(np.float32) * scale @ z
-        centres = self.centres.astype(np.float32) * scale
-        # Minus the squared distance, 2 s.c - |c|^2 - |s|^2, in place: passes over memory take the time. One product
-        # with the norms as further columns would be quicker still, but its bits depend on the number of threads.
-        near = spectra.T @ (2 * centres).T
-        near -= (centres**2).sum(axis=1)
-        near -= (spectra**2).sum(axis=0)[:, None]
-        np.minimum(near, 0, out=near)
-        result: npt.NDArray[np.float32] = np.exp(near, out=near)
-        return result
+    @cached_property
+    def _products(self) -> tuple[Image, Image]:
+        """From z to scaled spectra s, and from (z, 1, |s|^2) to minus the squared distance, 2 s.c - |c|^2 - |s|^2."""
+        scale = 1 / (np.sqrt(2) * self.width)
+        axes, centres = self.axes * scale, self.centres * scale
+        near = [2 * centres @ axes, -(centres**2).sum(axis=1, keepdims=True), np.full((len(centres), 1), -1.0)]
+        return axes.astype(np.float32), np.concatenate(near, axis=1).astype(np.float32)
+
+    @property
+    def piece(self) -> int:
+        """Cells whose kernels are made at once: always so many, or the bits of a cell would depend on those around."""
+        return max(64, PART_MULTIPLICATIONS // self._products[1].size // 64 * 64)
+
+    def write_kernels(self, rows: Image, out: Image) -> None:
+        """Write kernels at replacement spectra.
+
+        Args:
+            rows: (B + 2, n) float32: standardised spectra, ones, and room for a row.
+            out: (K, n) float32.
+        """
+        axes, near = self._products
+        spectra = axes @ rows[:-2]
+        np.square(spectra, out=spectra).sum(axis=0, out=rows[-1])
+        np.matmul(near, rows, out=out)
+        np.minimum(out, 0, out=out)
+        np.exp(out, out=out)
+
+
+def related(weights: Image, bend: Bend | None, z: Image) -> Image:
+    """(B, n) float32: what follows from standardised replacement spectra (J, n).
+
+    Args:
+        weights: (B, K + J + 1) of the bend's kernels, of the bands of z, and of one.
+        bend: what makes the kernels; None without any.
+        z: (J, n) float32.
+    """
+    kernels = weights.shape[1] - len(z) - 1
+    piece = PIECE_CELLS if bend is None else bend.piece
+    rows = np.zeros((kernels + len(z) + 2, piece), np.float32)
+    rows[-2] = 1
+    found = np.empty((len(weights), z.shape[1]), np.float32)
+    for start in range(0, z.shape[1], piece):
+        some = z[:, start : start + piece]
+        count = some.shape[1]
+        rows[kernels:-2, :count] = some
+        if bend is not None:
+            bend.write_kernels(rows[kernels:], rows[:kernels])
+        found[:, start : start + count] = (weights @ rows[:-1])[:, :count]
+    return found
 
 
 def rounds(cells: int, first: int, last: int) -> list[slice]:
@@ -102,7 +142,7 @@ def fit_bend(x: Floats, y: Floats, spread: Floats) -> tuple[Bend, Floats]:
     np.fill_diagonal(apart, np.inf)
     width = float(np.sqrt(max(np.median(apart.min(axis=1)), 1e-3)))
     bend = Bend(axes=axes, centres=centres, width=width, weights=np.zeros((bands, len(centres))))
-    phi = bend.kernels(z.astype(np.float32)).T.astype(np.float64)
+    phi = _kernels(bend, z)
     explaining = len(x) + len(phi)
     rows = np.concatenate([x, phi, y])
     penalty = np.concatenate([[1e-6], np.full(len(z), RIDGE), np.full(len(phi), BEND_RIDGE * (phi**2).mean())])
@@ -120,6 +160,16 @@ def fit_bend(x: Floats, y: Floats, spread: Floats) -> tuple[Bend, Floats]:
         coefficients = np.linalg.solve(normal + np.diag(penalty * some.shape[1]), moment)
     bent = coefficients[len(x) :]
     return replace(bend, weights=(bent * spread).T), bent.T @ phi
+
+
+def _kernels(bend: Bend, z: Floats) -> Floats:
+    """(K, n) kernels at standardised spectra (B, n)."""
+    rows = np.concatenate([z, np.ones((2, z.shape[1]))]).astype(np.float32)
+    kernels = np.empty((len(bend.centres), z.shape[1]), np.float32)
+    for start in range(0, z.shape[1], bend.piece):
+        part = slice(start, start + bend.piece)
+        bend.write_kernels(rows[:, part], kernels[:, part])
+    return kernels.astype(np.float64)
 
 
 def _centres(spectra: Floats) -> Floats:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from algorithms.bend import RIDGE, TUKEY, Bend, biweight, fit_bend, rounds
+from algorithms.bend import RIDGE, TUKEY, Bend, biweight, fit_bend, related, rounds
 from algorithms.products import combined, median, product
 
 Floats = npt.NDArray[np.float64]
@@ -33,9 +34,6 @@ TIES: Final = 1e-3
 """What the squares of values count in their order, so that few cells are the same."""
 FEW_BEND: Final = 200
 """Clear cells from which on the relation may bend."""
-PRODUCT_CELLS: Final = 1 << 8
-"""Cells whose kernels are made at once: always so many, or the bits of a cell would depend on those around it, for
-products of other sizes add up in another order."""
 
 
 @dataclass(frozen=True)
@@ -76,23 +74,20 @@ class SceneFit:
     def standardise(self, replacement: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Z of (J, H, W) replacement bands, or of the first of them."""
         mean, std = (v[: len(replacement)].astype(np.float32)[:, None, None] for v in (self.mean, self.std))
-        return (replacement - mean) / std
+        z = replacement - mean
+        z /= std
+        return z
 
     def estimate(self, z: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """G, (B, H, W), from standardised (J, H, W) replacement bands."""
-        flat = z.reshape(len(z), -1)
-        out = np.empty((len(self.level), flat.shape[1]), np.float32)
-        out[:] = self.level.astype(np.float32)[:, None]
-        for column, band in zip(self.slope.T.astype(np.float32), flat, strict=True):
-            out += column[:, None] * band
-        if self.bend is not None:
-            weights, cells = self.bend.weights.T.astype(np.float32), np.zeros((len(z), PRODUCT_CELLS), np.float32)
-            for start in range(0, flat.shape[1], PRODUCT_CELLS):
-                some = flat[:, start : start + PRODUCT_CELLS]
-                count = some.shape[1]
-                cells[:, :count] = some
-                out[:, start : start + count] += (self.bend.kernels(cells) @ weights)[:count].T
-        return out.reshape(len(out), *z.shape[1:])
+        found = related(self._total, self.bend, z.reshape(len(z), -1))
+        return found.reshape(len(found), *z.shape[1:])
+
+    @cached_property
+    def _total(self) -> npt.NDArray[np.float32]:
+        """(B, K + J + 1) weights of kernels, of standardised bands and of one in the estimate."""
+        parts = [self.slope, self.level[:, None]]
+        return np.concatenate(parts if self.bend is None else [self.bend.weights, *parts], axis=1).astype(np.float32)
 
 
 def _positive(std: Floats, mean: Floats, otherwise: Floats) -> Floats:

@@ -22,7 +22,7 @@ Image = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Scalar = TypeVar("Scalar", bound=np.generic)
-Indexes = npt.NDArray[np.intp]
+PixelNumbers = npt.NDArray[np.intp]
 Shift = tuple[float, float]
 """Rows and columns in pixels."""
 Patch = tuple[slice, slice]
@@ -40,7 +40,7 @@ SHIFT_MARGIN: Final = math.ceil(MOST_SHIFT) + 2
 """Pixels around a place that the move of that place reads."""
 FEWEST_PIXELS: Final = 500
 """Clear pixels below which no shift is estimated."""
-MOST_SHIFT_PIXELS: Final = 20_000
+SHIFT_PIXELS: Final = 20_000
 """Clear pixels that the shift is estimated from at most, evenly among them: neighbours say nearly the same."""
 CLUSTER_PIXELS: Final = 32
 """Side in pixels of the squares that count as independent of each other where the shift's uncertainty is estimated."""
@@ -101,8 +101,8 @@ def estimate_shift(patches: Sequence[tuple[Image, Image, Mask]]) -> Shift:
     found = sum(map(len, inner))
     if found < FEWEST_PIXELS:
         return NO_SHIFT
-    inner = [places[:: -(-found // MOST_SHIFT_PIXELS)] for places in inner]
-    target, other = (_picked([patch[k] for patch in patches], inner) for k in (0, 1))
+    inner = [places[:: -(-found // SHIFT_PIXELS)] for places in inner]
+    target, other = _picked([t for t, _, _ in patches], inner), _picked([r for _, r, _ in patches], inner)
     fit = fit_scene(target[:, None], other[:, None], np.ones((1, target.shape[1]), bool), bends=False)
     estimates = [fit.estimate(fit.standardise(r)) for _, r, _ in patches]
     noise = fit.noise.astype(np.float32)[:, None]
@@ -135,9 +135,9 @@ def estimate_shift(patches: Sequence[tuple[Image, Image, Mask]]) -> Shift:
     return rows, cols
 
 
-def _clusters(shapes: Sequence[tuple[int, ...]], inner: Sequence[Indexes]) -> Indexes:
+def _clusters(shapes: Sequence[tuple[int, ...]], inner: Sequence[PixelNumbers]) -> PixelNumbers:
     """Number of the square that each pixel lies in."""
-    numbers: list[Indexes] = []
+    numbers: list[PixelNumbers] = []
     count = 0
     for shape, places in zip(shapes, inner, strict=True):
         rows, cols = np.divmod(places, shape[1])
@@ -147,7 +147,7 @@ def _clusters(shapes: Sequence[tuple[int, ...]], inner: Sequence[Indexes]) -> In
     return np.concatenate(numbers)
 
 
-def _variance(slopes: Floats, left: Floats, normal: Floats, clusters: Indexes) -> float:
+def _variance(slopes: Floats, left: Floats, normal: Floats, clusters: PixelNumbers) -> float:
     """Expected squared error of a shift, in pixels squared.
 
     What is left is alike in neighbouring pixels and in all bands, so squares count as independent, pixels do not
@@ -169,19 +169,19 @@ def _inner(clear: Mask) -> Mask:
     return inside
 
 
-def _picked(images: Sequence[Image], inner: Sequence[Indexes]) -> Image:
+def _picked(images: Sequence[Image], inner: Sequence[PixelNumbers]) -> Image:
     """(B, n) values of pixels of (B, h, w) images, by their numbers in each."""
     picked = [image.reshape(len(image), -1).take(places, axis=1) for image, places in zip(images, inner, strict=True)]
     return np.concatenate(picked, axis=1)
 
 
-def _slopes(images: Sequence[Image], inner: Sequence[Indexes], axis: int) -> Image:
+def _slopes(images: Sequence[Image], inner: Sequence[PixelNumbers], axis: int) -> Image:
     """(B, n) slopes there, down or to the right, from the pixels on both sides."""
     apart = [image.shape[2] if axis == 0 else 1 for image in images]
     after, before = (
         _picked(images, [places + way * step for places, step in zip(inner, apart, strict=True)]) for way in (1, -1)
     )
-    return (after - before) / 2
+    return (after - before) / np.float32(2)
 
 
 def move(values: Image, valid: Mask, shift: Shift) -> Image:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial, reduce
 from typing import Final
 
@@ -10,7 +10,8 @@ from server.analysis.ahead import Ahead, Visit
 from server.analysis.blocks import BlockFill, reduce_fill
 from server.analysis.filled import FilledBox
 from server.analysis.filling import Filling
-from server.analysis.grouping import VIEW_CELLS, Group, group_blocks, grouped
+from server.analysis.grouping import VIEW_CELLS, Group, chunked, group_blocks, grouped
+from server.analysis.keeping import drop_needless
 from server.analysis.keys import FillKey
 from server.analysis.marked import MarkedMasks
 from server.analysis.masks import Masks
@@ -26,6 +27,7 @@ from server.remote.files import is_remote
 from server.work.activity import Activity
 from server.work.cache import TileCache
 from server.work.figures import CacheFigures
+from server.work.memory import tidied
 from server.work.pool import FairPool
 from server.work.shared import SharedCache
 from server.work.trace import stage
@@ -149,8 +151,9 @@ class Analysis:
         found = dict(zip(numbers, self._cache.held(keys), strict=True))
         missing = [n for n, fill in found.items() if fill is None]
         # Squares also count the cells around clouds, whose fields are those of the block filled alone.
-        most = max(1, VIEW_CELLS // plane.side(in_pixels=in_pixels) ** 2) if power == 0 else 1
-        for chunk in self._chunks(plane, grouped(missing, most), in_pixels=in_pixels):
+        side = plane.side(in_pixels=in_pixels)
+        groups = grouped(missing, max(1, VIEW_CELLS // side**2) if power == 0 else 1)
+        for chunk in chunked(groups, CHUNK_BLOCKS * self._threads * (plane.grid.side // side) ** 2):
             self._prepare(plane, chunk, in_pixels=in_pixels and power == 0)
             with stage("adjust"):
                 self._pool.run([partial(self._group, plane, group, power, in_pixels=in_pixels) for group in chunk])
@@ -159,18 +162,6 @@ class Analysis:
                 key = FillKey(plane, n, power, corrected)
                 found[n] = self._block(key, partial(self._filled, plane, [key.core]))
         return found
-
-    def _chunks(self, plane: Plane, groups: list[Group], *, in_pixels: bool) -> Iterator[list[Group]]:
-        """Some groups at a time: as many as `CHUNK_BLOCKS` of the larger blocks cover."""
-        most = CHUNK_BLOCKS * self._threads * (plane.grid.side // plane.side(in_pixels=in_pixels)) ** 2
-        chunk: list[Group] = []
-        for group in groups:
-            if chunk and sum(map(len, [*chunk, group])) > most:
-                yield chunk
-                chunk = []
-            chunk.append(group)
-        if chunk:
-            yield chunk
 
     def _group(self, plane: Plane, numbers: Group, power: int, *, in_pixels: bool) -> None:
         """Compute and keep the fills of several blocks, at once as far as they are not there."""
@@ -235,15 +226,18 @@ class Analysis:
         For a whole scene this saves most of what blocks read around themselves. The values are those of single blocks,
         bit for bit.
         """
-        groups = self._groups(plane, numbers)
-        self._pool.run([partial(self._group, plane, group, 0, in_pixels=True) for group in groups])
+        fill = partial(self._group, plane, power=0, in_pixels=True)
+        self._pool.run([partial(tidied, partial(fill, group)) for group in self._groups(plane, numbers)])
 
     def _groups(self, plane: Plane, numbers: list[BlockNumber]) -> list[Group]:
         """The groups in which blocks are that are not kept."""
         side = plane.side(in_pixels=True)
         rows, cols = group_blocks(side)
         wanted = sorted({(i // rows, j // cols) for i, j in numbers if not self._kept(plane, (i, j), 0)})
-        boxes = [
-            Box(i * rows, (i + 1) * rows, j * cols, (j + 1) * cols).times(side).clip(plane.shape) for i, j in wanted
-        ]
-        return [list(plane.blocks(box, in_pixels=True)) for box in boxes]
+        boxes = (Box(i, i + 1, j, j + 1) for i, j in wanted)
+        areas = [Box(b.top * rows, b.bottom * rows, b.left * cols, b.right * cols).times(side) for b in boxes]
+        return [list(plane.blocks(area.clip(plane.shape), in_pixels=True)) for area in areas]
+
+    def keep(self, plane: Plane, *, made: list[Box], seen: list[Box]) -> None:
+        """Keep fills and pixels only where they touch some boxes of cells, and cells where they touch others."""
+        drop_needless(self._caches, *([box.times(plane.factor) for box in boxes] for boxes in (made, seen)))

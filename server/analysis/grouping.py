@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from server.raster.grid import BlockNumber
@@ -37,6 +37,18 @@ def grouped(numbers: Sequence[BlockNumber], most: int) -> list[Group]:
     middle = top + height // 2 if axis == 0 else left + width // 2
     halves = [n for n in numbers if n[axis] < middle], [n for n in numbers if n[axis] >= middle]
     return [group for half in halves for group in grouped(half, most)]
+
+
+def chunked(groups: Iterable[Group], most: int) -> Iterator[list[Group]]:
+    """Groups in their order, of so many blocks at a time at most, or one group of more."""
+    chunk: list[Group] = []
+    for group in groups:
+        if chunk and sum(map(len, [*chunk, group])) > most:
+            yield chunk
+            chunk = []
+        chunk.append(group)
+    if chunk:
+        yield chunk
 
 
 def group_blocks(side: int) -> tuple[int, int]:

@@ -224,10 +224,11 @@ def _sample(
         side, size = view.side, 1 << view.pooled
         total = len(view.plane.target.indexes)
         columns = np.array([*bands, *(total + b for b in bands)])
+        points = result[:, part], where.rows[part], where.cols[part]
+        first, last = points[1].min() - 1, points[1].max() + 1
         for (i, j), block in fills.items():
-            if (layer := block.layers.get(k)) is None:
-                continue
             bounds = (i * side, (i + 1) * side, j * side, (j + 1) * side)
+            if (layer := block.layers.get(k)) is None or bounds[1] < first or last < bounds[0]:
+                continue
             origin, border = (layer.box.top, layer.box.left), layer.border if view.shows_pixels else None
-            points = result[:, part], where.rows[part], where.cols[part]
             sample_fill(*points, bounds, layer.fields, columns, origin, size, border, view.plane.factor)

@@ -82,6 +82,10 @@ class BandFiller:
         """See `PieceFiller`."""
         self.whole.prepare(pieces)
 
+    def keep(self, coming: list[list[Piece]]) -> None:
+        """See `PieceFiller`."""
+        self.whole.keep(coming)
+
     def make(self, piece: Piece) -> Iterator[tuple[str, bytes]]:
         """The files of a piece, by kind and in the order of `kinds`."""
         box = piece.pixels

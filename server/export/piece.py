@@ -22,10 +22,10 @@ from server.analysis.outputs import completed, read_layer
 from server.analysis.plane import Plane
 from server.analysis.sidecar import classes_sidecar, fill_sidecar
 from server.export.figures import FillFigures
-from server.export.plan import Piece, blocks_under, ground_around, window_of
+from server.export.plan import Piece, blocks_box, blocks_under, ground_around, window_of
 from server.export.tiles import LOSSLESS, stored_mask, stored_tiles
 from server.raster.dataset import dataset_crs
-from server.raster.grid import Box
+from server.raster.grid import BlockNumber, Box
 from server.raster.sampling import OutputGrid
 from server.raster.sources import Sources
 
@@ -122,6 +122,15 @@ class PieceFiller:
     def prepare(self, pieces: list[Piece]) -> None:
         """Compute and keep the fills of pieces."""
         self.analysis.groups(self.plane, blocks_under(self.plane, pieces))
+
+    def keep(self, coming: list[list[Piece]]) -> None:
+        """Keep no more in memory than strips of pieces need that are not made yet."""
+        swaths: dict[int, list[BlockNumber]] = {}
+        for strip in coming:
+            swaths.setdefault(strip[0].pixels.left, []).extend(blocks_under(self.plane, strip))
+        made = [self.plane.rimmed(blocks_box(self.plane, numbers)) for numbers in swaths.values()]
+        seen = [ground_around(self.plane, numbers) for numbers in swaths.values()]
+        self.analysis.keep(self.plane, made=made, seen=seen)
 
     def read(self, box: Box) -> tuple[ImageData, OutputGrid, npt.NDArray[np.bool_]]:
         """A box of the target's pixels as they are, the box as an output grid, and which pixels have no data."""

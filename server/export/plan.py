@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Final
 
 import numpy as np
@@ -102,6 +103,11 @@ def blocks_under(plane: Plane, pieces: list[Piece]) -> list[BlockNumber]:
         cells = Box(box.top // factor, box.bottom // factor + 1, box.left // factor, box.right // factor + 1)
         numbers.update(dict.fromkeys(plane.blocks(cells.clip(plane.shape), in_pixels=True)))
     return sorted(numbers)
+
+
+def blocks_box(plane: Plane, numbers: list[BlockNumber]) -> Box:
+    """The cells of blocks of fills, and what lies between them."""
+    return reduce(Box.union, (plane.block(number, in_pixels=True) for number in numbers))
 
 
 def ground_around(plane: Plane, numbers: list[BlockNumber]) -> Box:

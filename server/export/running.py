@@ -7,10 +7,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
+from threading import Lock
 from typing import Protocol
 
 from server.export.plan import Piece
 from server.export.work import WorkFolder
+from server.work.memory import tidied
 from server.work.ticket import Ticket, check_wanted, current_ticket
 
 Progress = Callable[[int, int], None]
@@ -31,6 +33,9 @@ class Filler(Protocol):
 
     def prepare(self, pieces: list[Piece], /) -> None:
         """Compute and keep what making some neighbouring pieces needs."""
+
+    def keep(self, coming: list[list[Piece]], /) -> None:
+        """Keep no more in memory than strips of pieces need that are not made yet."""
 
     def make(self, piece: Piece, /) -> Iterator[tuple[str, bytes]]:
         """The files of a piece, by kind and in the order of `kinds`."""
@@ -60,11 +65,13 @@ def make_pieces(plan: list[list[Piece]], work: WorkFolder, filler: Filler, worke
     filler.announce([piece for strip in plan for piece in strip])
     with _inferring(filler, plan) as inferred, ThreadPoolExecutor(workers, thread_name_prefix="piece") as pool:
         try:
-            for strip in plan:
+            for number, strip in enumerate(plan):
                 before = set(running)
+                made = _Countdown(len(strip), partial(filler.keep, plan[number + 1 :]))
                 next(inferred)
                 filler.prepare(strip)
-                running |= {pool.submit(copy_context().run, partial(_make, piece, work, filler)) for piece in strip}
+                jobs = [partial(tidied, partial(_make, piece, work, filler, made)) for piece in strip]
+                running |= {pool.submit(copy_context().run, job) for job in jobs}
                 collect(wait(before).done)
             while running:
                 collect(wait(running, return_when=FIRST_COMPLETED).done)
@@ -98,7 +105,23 @@ def _inferring(filler: Filler, plan: list[list[Piece]]) -> Iterator[Iterator[Non
             raise
 
 
-def _make(piece: Piece, work: WorkFolder, filler: Filler) -> None:
+class _Countdown:
+    """Does something once all pieces of a strip are made."""
+
+    def __init__(self, count: int, then: Callable[[], None]) -> None:
+        self._left, self._then, self._lock = count, then, Lock()
+
+    def made(self) -> None:
+        """One more is made."""
+        with self._lock:
+            self._left -= 1
+            last = not self._left
+        if last:
+            self._then()
+
+
+def _make(piece: Piece, work: WorkFolder, filler: Filler, strip: _Countdown) -> None:
     check_wanted()
     for kind, content in filler.make(piece):
         work.write_piece(piece, kind, content)
+    strip.made()

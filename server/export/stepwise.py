@@ -190,6 +190,9 @@ class StepwiseFiller(PieceFiller):
     def prepare(self, pieces: list[Piece]) -> None:
         """All is made already."""
 
+    def keep(self, coming: list[list[Piece]]) -> None:
+        """All is made already."""
+
     def look(self, box: Box) -> Looked:
         """A box of the filled scene; how far it can be trusted is not known."""
         image, output, hidden = self.read(box)

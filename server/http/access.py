@@ -50,7 +50,7 @@ class Access:
         return cls(
             number,
             scope["method"],
-            "".join(c if c.isprintable() and c != " " else f"%{ord(c):02X}" for c in target),
+            _printable(target),
             status,
             round(seconds, 6),
             sent,
@@ -84,3 +84,10 @@ def log_access(access: Access) -> None:
     level = logging.DEBUG if access.probe else logging.INFO
     if _access_logger.isEnabledFor(level):
         _access_logger.log(level, "%s", access, extra={"request": access.number, "fields": access.fields()})
+
+
+def _printable(text: str) -> str:
+    """Text in which nothing looks like the end of a word or of a line."""
+    if text.isprintable() and " " not in text:
+        return text
+    return "".join(c if c.isprintable() and c != " " else f"%{ord(c):02X}" for c in text)

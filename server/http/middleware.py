@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -15,6 +16,7 @@ from algorithms.errors import ClearSkyError
 from server import __version__
 from server.http.answers import Answers
 from server.http.asgi import REPLAYED, Message, Receive, Scope, Send, below_root
+from server.http.knownstates import NAMING, KnownStates
 from server.http.states import Resolver
 from server.remote.redaction import redacted
 from server.work.ticket import holding
@@ -24,26 +26,14 @@ CHECKERS = 2
 """Threads that look up the state of datasets, per request thread: apart from these, so that a server that stalls does
 not block them, and more than all servers that stall can hold (see `Gate`), so that local files do not wait for any."""
 
-NAMING = frozenset({"url", "replacement", "mask", "replacement_mask"})
-"""Parameters that name datasets."""
 
-
-def entity_tag(scope: Scope, resolve: Resolver) -> str | None:
-    """Strong tag of an answer, from what it depends on: files, parameters, software. None where it is unknown."""
+def entity_tag(scope: Scope, states: Sequence[str]) -> str:
+    """Strong tag of an answer, from what it depends on: states of files, parameters, software."""
     query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     # Addresses count as they are admitted: without their signatures.
     query = [(name, "" if name in NAMING and "://" in value else value) for name, value in query]
-    parts = [__version__, scope["path"], repr(query), Headers(scope=scope).get("accept", "")]
-    try:
-        parts += resolve(scope)
-    except (ClearSkyError, RioTilerError, OSError):
-        return None
+    parts = [__version__, scope["path"], repr(query), Headers(scope=scope).get("accept", ""), *states]
     return '"' + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32] + '"'
-
-
-def _held_tag(scope: Scope, resolve: Resolver) -> str | None:
-    with holding():
-        return entity_tag(scope, resolve)
 
 
 def _known_tags(scope: Scope) -> set[str]:
@@ -106,6 +96,7 @@ class ImageHeaders:
         self._answers = answers
         self._cachecontrol = cachecontrol
         self._resolvers = dict(resolvers)
+        self._known = KnownStates()
         self._checkers = CapacityLimiter(CHECKERS * threads)
 
     def _resolver(self, scope: Scope) -> Resolver | None:
@@ -113,8 +104,20 @@ class ImageHeaders:
         return next((resolve for prefix, resolve in self._resolvers.items() if path.startswith(prefix)), None)
 
     async def _tag(self, scope: Scope, resolve: Resolver) -> str | None:
-        """The tag, looked up in another thread: the state of a remote dataset is requested from its server."""
-        return await to_thread.run_sync(_held_tag, scope, resolve, limiter=self._checkers)
+        """The tag, None where it is unknown.
+
+        Unless the files' states can be looked at here, that is done in another thread: the state of a remote dataset is
+        requested from its server.
+        """
+        states = self._known.recall(scope)
+        if states is None:
+            states = await to_thread.run_sync(self._states, scope, resolve, limiter=self._checkers)
+        return None if states is None else entity_tag(scope, states)
+
+    def _states(self, scope: Scope, resolve: Resolver) -> list[str] | None:
+        with holding(), suppress(ClearSkyError, RioTilerError, OSError):
+            return self._known.resolve(scope, resolve)
+        return None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 304 where the client's copy is good; else send the answer that is kept, or run the request."""

@@ -70,7 +70,7 @@ class RasterCache:
         """What opens the rasters."""
         self.stored: Final = StoredPixels(sources, tiles)
         """Pixels as they are stored."""
-        self.means: Final = OverviewMeans(self.stored, tiles, self.pixels)
+        self.means: Final = OverviewMeans(self.stored, self.pixels)
         """Cells from overviews."""
         self._cache = tiles
         self._expected: cachetools.LRUCache[PixelsKey, bool] = cachetools.LRUCache(EXPECTED_BLOCKS)

@@ -30,13 +30,16 @@ LEAST_VARIED_CELLS: Final = 640
 FLOAT_ROUNDING: Final = 1e-6
 """Rounding of the mean of floating-point numbers, relative to the largest of them."""
 
+VERDICT_BYTES: Final = 1 << 14
+"""What remembered verdicts on overviews may take, some 30 bytes each without their keys of 2 kB."""
+
 NativePixels = Callable[[Layer, Box], Pixels]
 """Reads native pixels of a layer over a box inside its target."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeansKey:
-    """The cache key of whether an overview holds means."""
+    """The key of the verdict whether an overview holds means."""
 
     dataset: Dataset
     indexes: tuple[int, ...]
@@ -64,9 +67,9 @@ class MeansLevel:
 class OverviewMeans:
     """Reads cells from overviews where these serve: a function of the raster and the place alone."""
 
-    def __init__(self, stored: StoredPixels, cache: TileCache, native: NativePixels) -> None:
+    def __init__(self, stored: StoredPixels, native: NativePixels) -> None:
         self._stored = stored
-        self._cache = cache
+        self._verdicts = TileCache(VERDICT_BYTES, name="overviews")
         self._native = native
 
     def cells(self, layer: Layer, factor: int, box: Box) -> Cells | None:
@@ -103,11 +106,12 @@ class OverviewMeans:
         if (found := self._overview(layer, factor)) is None:
             return None
         key = MeansKey(layer.dataset, layer.indexes, found.step)
-        if factor > AVERAGED_FACTOR:  # GDAL would read the same; kept only where fine cells are read from it, too
-            return found if self._cache.peek(key) else None
+        if factor > AVERAGED_FACTOR:
+            # The same as GDAL reads; in pieces that are kept only where fine cells may be made of them, too.
+            return found if self._verdicts.peek(key) else None
         if sample_squares((found.pieces.level.height, found.pieces.level.width)) is None:
             return None  # scenes that are taken whole are read in pixels anyway
-        return found if self._cache.get(key, lambda: self._holds_means(layer, found)) else None
+        return found if self._verdicts.get(key, lambda: self._holds_means(layer, found)) else None
 
     def _overview(self, layer: Layer, factor: int) -> MeansLevel | None:
         """The overview of as many pixels per cell as cells may be read from, whatever it holds."""

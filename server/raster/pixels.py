@@ -52,7 +52,7 @@ class Pixels:
 def overview_step(factor: int, shift: tuple[int, int]) -> int:
     """Decimation left to GDAL (and so to overviews): the largest power of two in the factor, none at fine levels.
 
-    Fine levels are averaged from native pixels, since overviews are rounded and made by any method.
+    Fine levels are averaged from native pixels, since overviews are made by any method; see `server.raster.means`.
     """
     step = factor & -factor if factor > AVERAGED_FACTOR else 1
     return 1 if shift[0] % step or shift[1] % step else step
@@ -77,7 +77,7 @@ class MissingData:
         integers, nodata = np.issubdtype(pixels.dtype, np.integer), self.nodata
         # Compared in the pixels' own type, which is several times as fast; a value it cannot hold is nowhere.
         holds = nodata is not None and (not integers or _holds(pixels.dtype, nodata))
-        if integers and not holds:
+        if integers and not (holds and (pixels == pixels.dtype.type(nodata)).any()):
             everywhere = np.ones(pixels.shape[1:], bool)
             return everywhere, everywhere
         there, whole = np.zeros(pixels.shape[1:], bool), np.ones(pixels.shape[1:], bool)
@@ -105,9 +105,9 @@ class MissingData:
             pixels: (B, H, W).
             partial: (H, W), pixels with numbers in some bands only.
         """
-        y, x = np.nonzero(partial)
-        if len(y) == 0:
+        if not partial.any():
             return
+        y, x = np.nonzero(partial)
         values = pixels[:, y, x]
         known = np.isfinite(values)
         if self.nodata is not None:
@@ -137,11 +137,12 @@ def read_native(
     values: npt.NDArray[Any] = np.zeros((len(indexes), rows, cols), np.float32)
     valid = np.zeros((rows, cols), bool)
     whole = valid.copy()
-    overviews = src.overviews(indexes[0])
+    # Which overviews there are takes time to find out: each is opened.
+    ready = step == 1 or step in src.overviews(indexes[0])
     spans = (_spans(top, bottom, src.height, step), _spans(left, right, src.width, step))
     for (row, row_end, high), (col, col_end, wide) in product(*spans):
         window = PixelWindow(col, row, col_end - col, row_end - row)
-        pixels = _read_window(src, indexes, window, (high, wide), missing, ready=step == 1 or step in overviews)
+        pixels = _read_window(src, indexes, window, (high, wide), missing, ready=ready)
         if (high, wide) == valid.shape:
             return pixels, factor // step
         y, x = (row - top) // step, (col - left) // step

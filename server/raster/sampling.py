@@ -14,6 +14,7 @@ from pyproj import Transformer
 
 from algorithms.sampling import in_steps, lerp, spread_nodes
 from server.raster.dataset import Dataset
+from server.raster.lattices import by_lattice
 from server.raster.turns import full_turn, nearest_turn
 from server.raster.upright import is_north_up
 
@@ -203,8 +204,9 @@ def _bent(target: Dataset, grid: OutputGrid, nodes: tuple[Floats, Floats], rows:
         return ~(off <= BENT_PIXELS * pixel)
 
 
+@by_lattice
 def positions(target: Dataset, grid: OutputGrid) -> Positions:
-    """Positions of an output image's pixels on the target's lattice."""
+    """Positions of an output image's pixels on the target's lattice; its arrays cannot be written to."""
     rows = np.arange(0, math.ceil(grid.height / NODE_PIXELS) + 1, dtype=np.float64) * NODE_PIXELS
     cols = np.arange(0, math.ceil(grid.width / NODE_PIXELS) + 1, dtype=np.float64) * NODE_PIXELS
     y, x = np.meshgrid(rows, cols, indexing="ij")
@@ -215,4 +217,6 @@ def positions(target: Dataset, grid: OutputGrid) -> Positions:
     )
     centres = (axis.astype(np.float64) + 0.5 for axis in places)
     exact = on_lattice(target, grid.crs, grid.transform, *centres)
+    for array in (at_rows, at_cols, *places, *exact):
+        array.flags.writeable = False
     return Positions(at_rows, at_cols, grid.height, grid.width, (places[0], places[1]), exact)

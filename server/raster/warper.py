@@ -18,6 +18,7 @@ from rasterio.crs import CRS
 from algorithms.sampling import follow_lines
 from server.raster.dataset import Dataset
 from server.raster.distant import Bounds, native_pixel
+from server.raster.lattices import by_lattice
 from server.raster.outline import Outline
 from server.raster.sampling import on_lattice
 from server.raster.stack import Level
@@ -98,14 +99,14 @@ def warped_pixels(
         return None
     if every:
         cols, rows = width, height
-    at_col, at_row = _nearest(cols, width), _nearest(rows, height)
+    at_col = _nearest(cols, width)
     left, bottom, right, top = virtual.bounds
     transform = ((right - left) / cols, 0.0, left, 0.0, (bottom - top) / rows, top)
     found = np.empty((height, width), np.int32), np.empty((height, width), np.int32)
     stretches = [(start, min(start + WARP_STRETCH_PIXELS, cols)) for start in range(0, cols, WARP_STRETCH_PIXELS)]
     while stretches:
         start, end = stretches.pop()
-        lines = _lines(dataset, level, dst_crs.wkt, transform, at_row, start, end)
+        lines = _lines(dataset, level, dst_crs.wkt, transform, (rows, height), start, end)
         if lines is None:
             if end - start < 2 * SHORTEST_PIXELS:
                 return None
@@ -125,16 +126,18 @@ def _nearest(size: int, count: int) -> PixelNumbers:
     return np.minimum(at.astype(np.intp), size - 1)
 
 
+@by_lattice
 def _lines(
-    dataset: Dataset, level: Level, crs: str, transform: tuple[float, ...], rows: PixelNumbers, start: int, end: int
+    dataset: Dataset, level: Level, crs: str, transform: tuple[float, ...], rows: tuple[int, int], start: int, end: int
 ) -> list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]] | None:
     """Rows, then columns of the source along a stretch of each virtual row: where they begin, and the step per pixel.
 
-    None where the rows are bent, or have no place in the source's CRS.
+    None where the rows are bent, or have no place in the source's CRS. `rows`: how many virtual ones there are, and how
+    many of the image.
     """
     span = end - 1 - start
     places = np.array([start, start + span // 2, end - 1]) + 0.5
-    y, x = np.meshgrid(rows + 0.5, places, indexing="ij")
+    y, x = np.meshgrid(_nearest(*rows) + 0.5, places, indexing="ij")
     found = on_lattice(dataset, crs, transform, y, x)
     scale = level.height / dataset.height, level.width / dataset.width
     axes = [axis * by for axis, by in zip(found, scale, strict=True)]

@@ -145,6 +145,12 @@ class TileCache:
             for key in keys:
                 self._entries.pop(key, None)
 
+    @property
+    def keys(self) -> tuple[Hashable, ...]:
+        """Keys of all that is cached now."""
+        with self._lock:
+            return tuple(self._entries)
+
     def peek(self, key: Hashable) -> bool:
         """Whether a value is cached now."""
         with self._lock:

@@ -1,6 +1,6 @@
 """The scene stage: it finds the relation between the dates, whatever the clouds it was not told of."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import pairwise
 
 import numpy as np
@@ -299,10 +299,30 @@ def test_a_bend_says_nothing_of_spectra_it_has_not_seen() -> None:
     fit = fit_scene(t, r, all_clear(r))
     assert fit.bend is not None
     strange = np.full((2, 4, 4), 60000, np.float32)
-    assert np.abs(fit.bend.kernels(fit.standardise(strange).reshape(2, -1))).max() < 1e-6
+    np.testing.assert_allclose(estimate(fit, strange), estimate(replace(fit, bend=None), strange), rtol=1e-6)
     few = np.s_[:, :1, : FEW_BEND - 1]
     t, r = (a.reshape(2, 1, -1)[few] for a in (t, r))
     assert fit_scene(t, r, all_clear(r)).bend is None
+
+
+@pytest.mark.parametrize("replacements", [1, 2])
+def test_an_estimate_is_the_sum_of_line_and_kernels_cell_by_cell(replacements: int) -> None:
+    t, r = two_covers(60)
+    r = np.concatenate([r, r[:, ::-1]])[: 2 * replacements]
+    fit = fit_scene(t, r, all_clear(r))
+    assert fit.bend is not None
+    z = fit.standardise(r)
+    z[:, 5, 7] = 1e15  # no ground; no others are the worse for it
+    found, straight = fit.estimate(z), replace(fit, bend=None).estimate(z)
+    flat = z.reshape(len(z), -1).astype(np.float64)
+    line = fit.level[:, None] + fit.slope @ flat
+    apart = (fit.bend.axes @ flat)[None] - fit.bend.centres[..., None]
+    kernels = np.exp(-(apart**2).sum(axis=1) / (2 * fit.bend.width**2))
+    for values, expected in ((straight, line), (found, line + fit.bend.weights @ kernels)):
+        np.testing.assert_allclose(values.reshape(len(t), -1), expected, rtol=1e-5, atol=1e-3 * t.std())
+    order = np.random.default_rng(0).permutation(flat.shape[1])[:1111]
+    some = fit.estimate(z.reshape(len(z), -1)[:, order][:, None])[:, 0]
+    np.testing.assert_array_equal(some, found.reshape(len(t), -1)[:, order])
 
 
 def rms(values: np.ndarray) -> float:

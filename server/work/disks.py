@@ -1,0 +1,35 @@
+"""Which file systems answer at once: those on disks of this machine, not those of other machines or programs."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+DISK_FILE_SYSTEMS: Final = frozenset({"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"})
+"""Their types, as Linux calls them."""
+
+_MOUNTS: Final = Path("/proc/self/mountinfo")
+
+
+def is_on_disk(path: str) -> bool:
+    """Whether a file is known to be on a disk of this machine, so that the event loop may ask for its state.
+
+    Raises:
+        OSError: a file that is not there.
+    """
+    return _is_disk(os.stat(path).st_dev)  # noqa: PTH116  (asked for many tiles)
+
+
+@cache
+def _is_disk(device: int) -> bool:
+    """Whether a device is known to be one of this machine's; False on systems other than Linux."""
+    name = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        mounts = [line.split() for line in _MOUNTS.read_text("utf-8", "replace").splitlines()]
+    except OSError:
+        return False
+    # "36 35 98:0 /root /mount options [optional fields] - type source options"
+    kinds = {fields[fields.index("-") + 1] for fields in mounts if fields[2] == name}
+    return bool(kinds) and kinds <= DISK_FILE_SYSTEMS

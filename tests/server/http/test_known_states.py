@@ -1,0 +1,94 @@
+"""States of local files looked up by the event loop: no thread, and no answer of another state."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+import httpx2
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from server.http import knownstates
+from tests.helpers.scenes import make_pair, write_raster
+from tests.helpers.service import application
+
+PAIR = make_pair(size=(64, 64))
+TILE = "/cog/tiles/WebMercatorQuad/14/8874/6109.png"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "admitted"
+    folder.mkdir()
+    for name, values in (("target", PAIR.target), ("clear", PAIR.replacement)):
+        write_raster(folder / f"{name}.tif", values)
+    return folder
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Calls that the event loop leaves to threads, from now on."""
+    calls: list[object] = []
+    run = anyio.to_thread.run_sync
+
+    async def counted(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        calls.append(function)
+        return await run(function, *args, **options)
+
+    monkeypatch.setattr(anyio.to_thread, "run_sync", counted)
+    return calls
+
+
+def on_disk(monkeypatch: pytest.MonkeyPatch, *, answer: bool) -> None:
+    monkeypatch.setattr(knownstates, "is_on_disk", lambda _: answer)
+
+
+def tile(client: TestClient, folder: Path, **headers: str) -> httpx2.Response:
+    files: dict[str, Any] = {"url": str(folder / "target.tif"), "replacement": str(folder / "clear.tif")}
+    return client.get(TILE, params=files | {"bidx": 1, "rescale": "0,1"}, headers=headers)
+
+
+@pytest.mark.parametrize("disk", [True, False])
+def test_a_repeated_tile_takes_a_thread_only_for_files_that_may_stall(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, threads: list[object], *, disk: bool
+) -> None:
+    on_disk(monkeypatch, answer=disk)
+    with application(folder) as client:
+        first = tile(client, folder)
+        assert first.status_code == 200
+        threads.clear()
+        again, known = tile(client, folder), tile(client, folder, **{"If-None-Match": first.headers["etag"]})
+        assert (again.content, again.headers["etag"], known.status_code) == (first.content, first.headers["etag"], 304)
+        assert again.headers["server-timing"].startswith("kept")
+        assert bool(threads) == (not disk)
+
+
+@pytest.mark.parametrize("name", ["target.tif", "clear.tif", "target.tif.msk"])
+def test_a_changed_file_counts_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    on_disk(monkeypatch, answer=True)
+    with application(folder) as client:
+        before = [tile(client, folder).headers["etag"] for _ in range(2)]
+        file = folder / name
+        if file.suffix == ".tif":
+            os.utime(file, (1, 1))
+        else:
+            write_raster(file, np.full((1, 64, 64), 255, np.uint8), nodata=None)
+        after = [tile(client, folder).headers["etag"] for _ in range(2)]
+        assert (len({*before}), len({*after}), len({*before, *after})) == (1, 1, 2)
+
+
+def test_who_may_not_read_a_file_any_more_gets_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_disk(monkeypatch, answer=True)
+    with application(folder) as client:
+        known = {"If-None-Match": tile(client, folder).headers["etag"]}
+        assert tile(client, folder, **known).status_code == 304
+        outside = folder.parent / "outside.tif"
+        (folder / "clear.tif").rename(outside)
+        assert tile(client, folder, **known).status_code == 404
+        (folder / "clear.tif").symlink_to(outside)
+        assert tile(client, folder, **known).status_code == 403
