@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial, reduce
-from math import prod
 from typing import Final
 
 from server.analysis.ahead import Ahead, Visit
 from server.analysis.blocks import BlockFill, reduce_fill
 from server.analysis.filled import FilledBox
 from server.analysis.filling import Filling
-from server.analysis.grouping import Group, group_blocks, grouped
+from server.analysis.grouping import VIEW_CELLS, Group, chunked, group_blocks, grouped
 from server.analysis.keeping import drop_needless
 from server.analysis.keys import FillKey
 from server.analysis.marked import MarkedMasks
@@ -152,8 +151,9 @@ class Analysis:
         found = dict(zip(numbers, self._cache.held(keys), strict=True))
         missing = [n for n, fill in found.items() if fill is None]
         # Squares also count the cells around clouds, whose fields are those of the block filled alone.
-        most = prod(group_blocks(plane.side(in_pixels=in_pixels))) if power == 0 else 1
-        for chunk in self._chunks(plane, grouped(missing, most), in_pixels=in_pixels):
+        side = plane.side(in_pixels=in_pixels)
+        groups = grouped(missing, max(1, VIEW_CELLS // side**2) if power == 0 else 1)
+        for chunk in chunked(groups, CHUNK_BLOCKS * self._threads * (plane.grid.side // side) ** 2):
             self._prepare(plane, chunk, in_pixels=in_pixels and power == 0)
             with stage("adjust"):
                 self._pool.run([partial(self._group, plane, group, power, in_pixels=in_pixels) for group in chunk])
@@ -162,18 +162,6 @@ class Analysis:
                 key = FillKey(plane, n, power, corrected)
                 found[n] = self._block(key, partial(self._filled, plane, [key.core]))
         return found
-
-    def _chunks(self, plane: Plane, groups: list[Group], *, in_pixels: bool) -> Iterator[list[Group]]:
-        """Some groups at a time: as many as `CHUNK_BLOCKS` of the larger blocks cover."""
-        most = CHUNK_BLOCKS * self._threads * (plane.grid.side // plane.side(in_pixels=in_pixels)) ** 2
-        chunk: list[Group] = []
-        for group in groups:
-            if chunk and sum(map(len, [*chunk, group])) > most:
-                yield chunk
-                chunk = []
-            chunk.append(group)
-        if chunk:
-            yield chunk
 
     def _group(self, plane: Plane, numbers: Group, power: int, *, in_pixels: bool) -> None:
         """Compute and keep the fills of several blocks, at once as far as they are not there."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from server.raster.grid import BlockNumber
@@ -12,7 +12,9 @@ Group = list[BlockNumber]
 
 GROUP_CELLS: Final = 256, 512
 """Rows and columns of cells that are filled together of a whole scene: few rows, for what lies around all that are next
-to each other is kept. Of a view no more cells are."""
+to each other is kept."""
+VIEW_CELLS: Final = 1 << 16
+"""Most cells of blocks that are filled together of a view: a worker takes about 0.2 s, and others wait."""
 SPARSE: Final = 2
 """Blocks of a rectangle for each that is wanted, up to which the rectangle is filled as one."""
 
@@ -35,6 +37,18 @@ def grouped(numbers: Sequence[BlockNumber], most: int) -> list[Group]:
     middle = top + height // 2 if axis == 0 else left + width // 2
     halves = [n for n in numbers if n[axis] < middle], [n for n in numbers if n[axis] >= middle]
     return [group for half in halves for group in grouped(half, most)]
+
+
+def chunked(groups: Iterable[Group], most: int) -> Iterator[list[Group]]:
+    """Groups in their order, of so many blocks at a time at most, or one group of more."""
+    chunk: list[Group] = []
+    for group in groups:
+        if chunk and sum(map(len, [*chunk, group])) > most:
+            yield chunk
+            chunk = []
+        chunk.append(group)
+    if chunk:
+        yield chunk
 
 
 def group_blocks(side: int) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from algorithms.masks import dilate
 from algorithms.options import CloudOptions
 from server.analysis.blocks import BlockFill
 from server.analysis.engine import Analysis
-from server.analysis.grouping import SPARSE, grouped
+from server.analysis.grouping import SPARSE, chunked, grouped
 from server.analysis.pairs import Pairs
 from server.analysis.plane import Plane
 from server.analysis.request import Request
@@ -98,6 +99,10 @@ def test_every_block_is_in_one_small_group(numbers: set[tuple[int, int]], most: 
         rows, cols = zip(*group, strict=True)
         area = (max(rows) + 1 - min(rows)) * (max(cols) + 1 - min(cols))
         assert area <= min(most, SPARSE * len(group))
+    chunks = list(chunked(groups, 12))
+    assert [group for chunk in chunks for group in chunk] == groups
+    assert all(len(chunk) == 1 or sum(map(len, chunk)) <= 12 for chunk in chunks)
+    assert all(sum(map(len, (*chunk, *after[:1]))) > 12 for chunk, after in pairwise(chunks))
 
 
 def test_blocks_of_a_tile_are_one_group() -> None:
