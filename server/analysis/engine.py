@@ -15,7 +15,6 @@ from server.analysis.keeping import drop_needless
 from server.analysis.keys import FillKey
 from server.analysis.marked import MarkedMasks
 from server.analysis.masks import Masks
-from server.analysis.neighbourhood import DirectPairs
 from server.analysis.pairs import Pairs
 from server.analysis.plane import Plane
 from server.analysis.plausibility import ReflectanceChecks
@@ -172,7 +171,7 @@ class Analysis:
 
     def _filled(self, plane: Plane, cores: Sequence[Box]) -> FilledBox:
         """The fill of the rectangle around several blocks."""
-        return self._filling.fill(DirectPairs(plane, self.pairs), reduce(Box.union, cores))
+        return self._filling.fill(plane, reduce(Box.union, cores))
 
     def _block(self, key: FillKey, filled: Callable[[], FilledBox]) -> BlockFill:
         """A block, from the fill of a box around it where it is not there."""

@@ -17,7 +17,6 @@ from algorithms.residual import residual_reach
 from server.analysis.blocks import NO_DATA, BlockFields, BlockFill
 from server.analysis.extents import fill_region, narrow_extent
 from server.analysis.filled import FilledBox, FillSoFar
-from server.analysis.neighbourhood import Neighbourhood, PairSource
 from server.analysis.pairs import Pair, Pairs
 from server.analysis.plane import Plane
 from server.analysis.succession import Turn, order, turn_regions
@@ -55,73 +54,75 @@ class Filling:
         """Cells to fill of a box."""
         return self._pairs.masked(plane, box) & (self._rasters.data(plane.target, plane.grid, box) > NO_DATA)
 
-    def fill(self, source: PairSource, core: Box) -> FilledBox:
+    def fill(self, plane: Plane, core: Box) -> FilledBox:
         """The fill of a box of cells and of the rim that `block` needs around it.
 
-        A cell's is the same, bit for bit, in every box and from any source.
+        A cell's is the same, bit for bit, in every box.
         """
-        plane = source.plane
         rim = plane.rimmed(core)
         masked = self._pairs.masked(plane, rim)
         data = self._rasters.data(plane.target, plane.grid, rim)
         valid = data > NO_DATA
         filled = FilledBox.original(rim, valid & ~masked, data)
         if (region := fill_region(plane, core, masked & valid)) is not None:
-            self._fill(source, region, filled)
+            self._fill(plane, region, filled)
         return filled
 
-    def _fill(self, source: PairSource, region: Box, filled: FilledBox) -> None:
+    def _fill(self, plane: Plane, region: Box, filled: FilledBox) -> None:
         """Fill a box and its rim from one replacement after the other, by what there is in the region around."""
-        plane = source.plane
-        first = source.around(plane.task.turns[0], region)
-        box, pair = region, first.pair.cut(region.within(first.extent))
+        k = plane.task.turns[0]
+        first = self._around(plane, k, region)
+        box, pair = region, first.cut(region.within(narrow_extent(plane, region)))
         while True:
-            turns = self._turns(source, box, filled.rim, pair)
+            turns = self._turns(plane, box, filled.rim, pair)
             regions = turn_regions(turns, box, filled.rim, reach=residual_reach(plane.factor), shape=plane.shape)
             wider = reduce(Box.union, (area for area in regions if area is not None), box)
             if wider == box:
                 break
             # A turn looks at what turns before it fill, and that at what is around.
-            box, pair = wider, source.pair(plane.task.turns[0], wider)
+            box, pair = wider, self._pairs.pair(plane, k, wider)
         so_far = FillSoFar(filled, box, pair)
         for turn, area in zip(turns, regions, strict=True):
             if area is not None:
-                hood = first if turn is turns[0] and area == region else source.around(turn.k, area)
-                ground = so_far.ground(turn, area, hood.pair.other.cut(area.within(hood.extent)))
-                fit = self._fields(plane, area, ground, hood)
+                around = first if turn is turns[0] and area == region else self._around(plane, turn.k, area)
+                ground = so_far.ground(turn, area, around.other.cut(area.within(narrow_extent(plane, area))))
+                fit = self._fields(plane, turn.k, area, ground, around)
                 so_far.take(plane.task.members(turn.k)[0], turn, area, ground, fit)
             so_far.end(turn)
 
-    def _turns(self, source: PairSource, box: Box, inner: Box, first: Pair) -> list[Turn]:
+    def _around(self, plane: Plane, k: ReplacementIndex, region: Box) -> Pair:
+        """What the windows of a region touch of the target and the k-th replacement."""
+        return self._pairs.pair(plane, k, narrow_extent(plane, region))
+
+    def _turns(self, plane: Plane, box: Box, inner: Box, first: Pair) -> list[Turn]:
         """What each replacement fills of a box, until nothing inside is left; `first` is what the first one shows."""
         still, at, turns = first.target.valid & first.masked, inner.intersection(box).within(box), list[Turn]()
-        for k, doubtful in order(source.plane.task):
-            pair = source.pair(k, box) if turns else first
-            hidden = self._pairs.certainly_hidden(source.plane, k, box) if doubtful else pair.hidden
+        for k, doubtful in order(plane.task):
+            pair = self._pairs.pair(plane, k, box) if turns else first
+            hidden = self._pairs.certainly_hidden(plane, k, box) if doubtful else pair.hidden
             turns.append(Turn.of(k, pair, hidden, still, doubtful=doubtful))
             still = still & ~turns[-1].wanted
             if not still[at].any():
                 break
         return turns
 
-    def _fields(self, plane: Plane, region: Box, ground: Ground, hood: Neighbourhood) -> FillFields:
-        """The fill of a region; `hood` is what its windows touch."""
-        lattice = plane.lattice
-        scene = self._pairs.scene(plane, hood.k)
-        near = np.zeros(hood.extent.shape, bool)
-        near[region.within(hood.extent)] = dilate(ground.wanted, 1)
-        clear = hood.pair.clear
-        wider = self._widening.means(plane, hood.k, scene, hood.extent, clear=clear, near=near)
+    def _fields(self, plane: Plane, k: ReplacementIndex, region: Box, ground: Ground, around: Pair) -> FillFields:
+        """The fill of a region from the k-th replacement; `around` is what its windows touch."""
+        lattice, extent = plane.lattice, narrow_extent(plane, region)
+        scene = self._pairs.scene(plane, k)
+        near = np.zeros(extent.shape, bool)
+        near[region.within(extent)] = dilate(ground.wanted, 1)
+        wider = self._widening.means(plane, k, scene, extent, clear=around.clear, near=near)
         # Nodes beyond the scene do not exist, here no more than on the whole array: interpolation ends with the last.
         sums = pooled_sums(
-            padded(hood.pair.target.values, lattice.spacing),
-            padded(hood.pair.other.values, lattice.spacing),
-            padded(clear, lattice.spacing),
+            padded(around.target.values, lattice.spacing),
+            padded(around.other.values, lattice.spacing),
+            padded(around.clear, lattice.spacing),
             scene,
             lattice,
             adjustment=plane.task.options.adjustment,
         )
-        rows, cols = (range(s.start, s.stop) for s in region.within(hood.extent))
+        rows, cols = (range(s.start, s.stop) for s in region.within(extent))
         windows = WindowSums(sums, lattice, rows, cols, wider)
         return fill_fields(
             ground,

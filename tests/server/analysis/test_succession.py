@@ -17,7 +17,6 @@ from algorithms.options import CloudOptions
 from algorithms.scene import SceneFit, fit_scene
 from server.analysis.filled import FilledBox
 from server.analysis.filling import Filling
-from server.analysis.neighbourhood import DirectPairs
 from server.analysis.pairs import Pair
 from server.analysis.plane import Plane
 from server.analysis.request import Request
@@ -133,7 +132,7 @@ def made(seed: int, count: int, cloud: float) -> Dates:
 def filled(plane: Plane, dates: Dates, core: Box) -> FilledBox:
     """The fill of a box."""
     stand_in = cast(Any, dates)
-    return Filling(stand_in, stand_in, TileCache(1 << 24)).fill(DirectPairs(plane, stand_in), core)
+    return Filling(stand_in, stand_in, TileCache(1 << 24)).fill(plane, core)
 
 
 def values(box: FilledBox, core: Box, dates: Dates) -> np.ndarray:
