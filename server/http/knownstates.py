@@ -15,6 +15,7 @@ from server.http.shared import sources_of
 from server.http.states import Resolver
 from server.raster.documents import may_be_document
 from server.raster.sources import Sources
+from server.remote.files import is_remote
 from server.scenes.bandlist import is_band_list
 from server.work.disks import is_on_disk
 
@@ -85,4 +86,4 @@ def _named_files(scope: Scope) -> _Files | None:
 
 def _is_plain(value: str) -> bool:
     """Whether a value can only be the path of a raster of one file."""
-    return value.startswith("/") and not is_band_list(value) and not may_be_document(value)
+    return not is_remote(value) and not is_band_list(value) and not may_be_document(value)

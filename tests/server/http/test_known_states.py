@@ -53,12 +53,14 @@ def tile(client: TestClient, folder: Path, **headers: str) -> httpx2.Response:
     return client.get(TILE, params=files | {"bidx": 1, "rescale": "0,1"}, headers=headers)
 
 
-@pytest.mark.parametrize("disk", [True, False])
+@pytest.mark.parametrize(("disk", "relative"), [(True, False), (True, True), (False, False)])
 def test_a_repeated_tile_takes_a_thread_only_for_files_that_may_stall(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, threads: list[object], *, disk: bool
+    folder: Path, monkeypatch: pytest.MonkeyPatch, threads: list[object], *, disk: bool, relative: bool
 ) -> None:
     on_disk(monkeypatch, answer=disk)
+    monkeypatch.chdir(folder.parent)
     with application(folder) as client:
+        folder = Path(folder.name) if relative else folder
         first = tile(client, folder)
         assert first.status_code == 200
         threads.clear()
