@@ -7,9 +7,11 @@ import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import ExitStack
 from typing import Any, Final, TypeVar
 
 from server.errors import BusyError, CancelledWorkError, SourceDeniedError
+from server.work.pool import is_worker, stepped_aside
 from server.work.ticket import check_wanted
 
 V = TypeVar("V")
@@ -33,7 +35,8 @@ class Flights:
         self._at_once = at_once
         self._most_waiting = waiting
         self._lock = threading.Lock()
-        self._running: dict[Hashable, Future[Any]] = {}
+        self._running: dict[Hashable, tuple[Future[Any], bool]] = {}
+        """Results under way, and whether a worker of a pool makes them."""
         self._waiting = 0
 
     def run(self, key: Hashable, make: Callable[[], V]) -> V:
@@ -51,7 +54,7 @@ class Flights:
                     if len(self._running) >= self._at_once:
                         raise BusyError(f"{self._at_once} answers of this kind are being computed; try again later")
                     mine: Future[V] = Future()
-                    self._running[key] = mine
+                    self._running[key] = mine, is_worker()
                 elif self._waiting >= self._most_waiting:
                     raise BusyError(f"{self._waiting} requests wait for answers of this kind; try again later")
                 else:
@@ -59,7 +62,7 @@ class Flights:
             if running is None:
                 return self._made(key, make, mine)
             try:
-                result: V = self._awaited(running)
+                result: V = self._awaited(*running)
             except OWN_ERRORS:
                 continue  # what is this request's own is raised by its own check or work above
             finally:
@@ -80,11 +83,15 @@ class Flights:
         mine.set_result(result)
         return result
 
-    def _awaited(self, running: Future[V]) -> V:
-        while True:
-            check_wanted()
-            try:
-                return running.result(STEP_SECONDS)
-            except FutureTimeoutError:
-                if running.done():
-                    raise  # the work's own
+    def _awaited(self, running: Future[V], by_worker: bool) -> V:
+        with ExitStack() as aside:
+            while True:
+                check_wanted()
+                try:
+                    return running.result(STEP_SECONDS)
+                except FutureTimeoutError:
+                    if running.done():
+                        raise  # the work's own
+                if not by_worker:  # whoever makes it may need a worker: they must not all stand here
+                    aside.enter_context(stepped_aside())
+                    by_worker = True

@@ -25,6 +25,11 @@ _here: Final = threading.local()
 """The pool whose worker the running thread is, as `pool`; whether another stands in, as `aside`; its job's `batch`."""
 
 
+def is_worker() -> bool:
+    """Whether the running thread is a pool's."""
+    return getattr(_here, "pool", None) is not None
+
+
 @contextlib.contextmanager
 def stepped_aside() -> Iterator[None]:
     """Let another worker stand in for this one, if it is one, while it waits for something other than a processor."""

@@ -11,6 +11,7 @@ import pytest
 
 from server.errors import AbandonedError, BusyError, SourceMissingError
 from server.work.flight import Flights
+from server.work.pool import FairPool
 from server.work.ticket import Ticket, current_ticket
 
 
@@ -112,3 +113,27 @@ def test_too_many_are_turned_away_at_once() -> None:
                 flights.run(key, work)
         work.let_go.set()
         assert [one.result(5) for one in asking] == [1, 1]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_workers_do_not_all_wait_for_what_needs_one_of_them(threads: int) -> None:
+    """A request's own thread makes a value, with jobs of the pool, while every worker waits for the value."""
+    flights, pool, begun, asked = Flights(), FairPool(threads), threading.Event(), threading.Semaphore(0)
+
+    def make() -> int:
+        begun.set()
+        for _ in range(threads):
+            assert asked.acquire(timeout=5)
+        return sum(pool.run([lambda: 3, lambda: 4]))
+
+    def ask() -> int:
+        asked.release()
+        return flights.run("key", make)
+
+    with ThreadPoolExecutor(2) as requests:
+        first = requests.submit(flights.run, "key", make)
+        assert begun.wait(5)
+        second = requests.submit(pool.run, [ask] * threads)
+        assert first.result(10) == 7
+        assert second.result(10) == [7] * threads
+    pool.close()
