@@ -45,7 +45,7 @@ class BlockFill:
     data: npt.NDArray[np.uint8]
     """(h, w), how much data the target has: `NO_DATA`, `SOME_DATA` or `ALL_DATA`."""
     lacking: npt.NDArray[np.uint8]
-    """(h, w), 1 where the replacement that fills a cell lacks some of its pixels."""
+    """(h, w), 1 where the replacement that fills a cell lacks some of its pixels, or may lack them."""
     layers: dict[ReplacementIndex, BlockFields]
     """Fields by replacement, where any cell takes it."""
 

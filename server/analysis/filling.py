@@ -138,15 +138,18 @@ class Filling:
         at, around = core.within(filled.rim), core.pad(1).clip(plane.shape)
         used = set(np.unique(filled.source[around.within(filled.rim)])) - {0, UNFILLED}
         layers: dict[ReplacementIndex, BlockFields] = {}
+        lacking = filled.lacking[at].copy()
         # Copies, so that a block does not keep more than itself in memory.
         for k in sorted(used & set(filled.layers)):
             border = self._border(plane, filled, k, core) if in_pixels and plane.pixelwise else None
             layers[k] = BlockFields(around, filled.layers[k].fields[around.within(filled.rim)].copy(), border)
+            if not self._rasters.shows_gaps(plane.replacement(k), plane.grid):
+                lacking[filled.source[at] == k] = 1
         return BlockFill(
             source=filled.source[at].copy(),
             confidence=filled.confidence[at].copy(),
             data=filled.data[at].copy(),
-            lacking=filled.lacking[at].copy(),
+            lacking=lacking,
             layers=layers,
         )
 
@@ -167,7 +170,8 @@ class Filling:
             cells[bands:],
             target.clean,
             other.clean,
-            known=on_pixels(clear, plane.factor, pixels.shape),
+            # Cells from overviews may count as whole though some of their pixels are missing.
+            known=on_pixels(clear, plane.factor, pixels.shape) & target.whole & other.whole,
             wanted=on_pixels(source == k, plane.factor, pixels.shape) & target.valid & other.valid,
             scene=self._pairs.scene(plane, JOINT if k == 1 and JOINT in plane.task.turns else k),
             factor=plane.factor,

@@ -192,8 +192,12 @@ class Pairs:
                 on_pixels(self._pair(view, k, box, [NO_SHIFT]).clear, level.factor, target.valid.shape)
                 for (view, box), target in zip(views, pixels[::2], strict=True)
             ]
+            # Cells from overviews may count as whole though some of their pixels are missing.
             return estimate_shift(
-                [(t.clean, r.clean, c) for t, r, c in zip(pixels[::2], pixels[1::2], clear, strict=True)]
+                [
+                    (t.clean, r.clean, c & t.whole & r.whole)
+                    for t, r, c in zip(pixels[::2], pixels[1::2], clear, strict=True)
+                ]
             )
 
         return self._cache.get(ShiftKey.of(level, k), compute)

@@ -19,7 +19,7 @@ from algorithms.shift import NO_SHIFT, SHIFT_MARGIN, Shift, move
 from server.raster.announcing import announce, files_read
 from server.raster.assembling import READ_PIXELS, assemble
 from server.raster.compact import CompactCells, joined_cells
-from server.raster.composite import mixed
+from server.raster.composite import mixed, own_layer, resolution_groups
 from server.raster.grid import BlockNumber, Box, Grid
 from server.raster.layer import Layer
 from server.raster.means import OverviewMeans
@@ -141,6 +141,16 @@ class RasterCache:
             return cells.valid.astype(np.uint8) + cells.full
 
         return assemble(block, box, grid, READ_CELLS).astype(np.uint8, copy=False)
+
+    def shows_gaps(self, layer: Layer, grid: Grid) -> bool:
+        """Whether a layer's cells on a fine level say of each of them if all of its pixels have data."""
+        dataset = layer.dataset
+        if not grid.fine or (dataset.nodata is None and not dataset.fractions):
+            return True
+        return not any(
+            self.means.level(layer if ratio == 1 else own_layer(layer, ratio, positions), grid.factor // ratio)
+            for ratio, positions in resolution_groups(layer, grid.factor).items()
+        )
 
     def there(self, layer: Layer, box: Box) -> npt.NDArray[np.bool_]:
         """Native pixels of a layer that have data, over a box inside its target."""
