@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import secrets
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 from starlette.datastructures import Headers, MutableHeaders
 
+from server.errors import ShutdownError
 from server.http.asgi import Message, Receive, Scope, Send, respond
 from server.http.statuses import error_response
 from server.work.trace import request_id
@@ -27,7 +29,10 @@ class Failsafe:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the request; an error that leaves the application becomes a 500, or ends an answer already begun."""
+        """Run the request; an error that leaves the application becomes a 500, or ends an answer already begun.
+
+        What the server cancels, as it ends and waits no longer, is answered with 503.
+        """
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -45,9 +50,10 @@ class Failsafe:
 
         try:
             await self.app(scope, receive, answer)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             if begun:  # the server closes the connection, so that the client sees that something is missing
                 raise
-            await respond(error_response(error), scope, receive, answer)
+            known = error if isinstance(error, Exception) else ShutdownError("the server is shutting down; ask again")
+            await respond(error_response(known), scope, receive, answer)
         finally:
             request_id.reset(token)

@@ -11,6 +11,7 @@ import cachetools
 
 from algorithms.errors import ClearSkyError
 from server.http.asgi import Scope, below_root
+from server.http.remembered import LONGEST_REMEMBERED_BYTES
 from server.http.shared import sources_of
 from server.http.states import Resolver
 from server.raster.documents import may_be_document
@@ -48,7 +49,7 @@ class KnownStates:
 
     def recall(self, scope: Scope) -> list[str] | None:
         """What an answer depends on, if that is known and no file has changed; None: ask in a thread."""
-        if not below_root(scope).startswith(_TILES):
+        if not _is_remembered(scope):
             return None
         with self._lock:
             known = self._known.get(scope["query_string"])
@@ -59,12 +60,17 @@ class KnownStates:
 
     def resolve(self, scope: Scope, resolve: Resolver) -> list[str]:
         """What an answer depends on, remembered for the next request with the same query. Raises as `resolve` does."""
-        before = _named_files(scope) if below_root(scope).startswith(_TILES) else None
+        before = _named_files(scope) if _is_remembered(scope) else None
         parts = list(resolve(scope))
         if before is not None:
             with self._lock:
                 self._known[scope["query_string"]] = before, parts
         return parts
+
+
+def _is_remembered(scope: Scope) -> bool:
+    """Whether a request is for a tile, and names no more files than the event loop can look at in between."""
+    return below_root(scope).startswith(_TILES) and len(scope["query_string"]) <= LONGEST_REMEMBERED_BYTES
 
 
 def _named_files(scope: Scope) -> _Files | None:
@@ -77,7 +83,8 @@ def _named_files(scope: Scope) -> _Files | None:
     sources: Sources = sources_of(scope["app"])
     try:
         names = tuple(sources.check(value) for _, value in given if _is_plain(value))
-        if len(names) < len(given) or not all(map(is_on_disk, names)):
+        # A link may lead to a document, whose answers depend on other files, too.
+        if len(names) < len(given) or any(map(may_be_document, names)) or not all(map(is_on_disk, names)):
             return None
         return _Files(names, tuple(map(sources.state, names)))
     except (ClearSkyError, OSError, ValueError):

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from webp import WebPConfig, WebPPicture, ffi, lib  # type: ignore[attr-defined]  # what its own code calls, too
+from webp import WebPConfig, WebPError, WebPPicture, ffi, lib  # type: ignore[attr-defined]  # what its own code calls, too
 
 from algorithms.errors import ParameterError
 
@@ -34,7 +34,7 @@ def webp(pixels: npt.NDArray[np.uint8]) -> bytes:
     """A WebP of (H, W, B) pixels: three colours, or four with alpha; runs without Python's lock.
 
     Raises:
-        ParameterError: more than `WEBP_PIXELS` rows or columns.
+        ParameterError: more than `WEBP_PIXELS` rows or columns. MemoryError: too many pixels for what memory there is.
     """
     height, width, count = pixels.shape
     if max(height, width) > WEBP_PIXELS:
@@ -50,4 +50,7 @@ def webp(pixels: npt.NDArray[np.uint8]) -> bytes:
     form.use_argb = 0
     if not _IMPORTS[count](form, ffi.from_buffer("uint8_t[]", pixels), width * count):
         raise MemoryError(f"a WebP of {width} x {height} pixels")
-    return bytes(picture.encode(_CONFIG).buffer())
+    try:
+        return bytes(picture.encode(_CONFIG).buffer())
+    except (WebPError, TypeError) as error:  # which it makes of the number of libwebp's error
+        raise MemoryError(f"a WebP of {width} x {height} pixels") from error

@@ -12,13 +12,19 @@ from server.raster.dataset import Dataset
 from server.work.cache import size_of
 
 LATTICE_BYTES: Final = 4 << 20
-"""What the results of one function may take: a tile's have some 20 kB."""
+"""What the results of one function may take, with what they are found by: a tile's have some 20 kB."""
+KEY_BYTES: Final = 2048
+"""What a result counts on top of its own bytes: places, and CRS that may be texts of their own for every image."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _key(dataset: Dataset, *others: Hashable) -> Hashable:
     return dataset.crs, dataset.transform, dataset.shape, others
+
+
+def _size(value: object) -> int:
+    return size_of(value) + KEY_BYTES
 
 
 def by_lattice(function: Function) -> Function:
@@ -28,7 +34,7 @@ def by_lattice(function: Function) -> Function:
         function: its first argument is the raster, of which it takes CRS, transform and shape alone, and what it gives
             is not changed by anybody.
     """
-    known: cachetools.LRUCache[Hashable, Any] = cachetools.LRUCache(LATTICE_BYTES, size_of)
+    known: cachetools.LRUCache[Hashable, Any] = cachetools.LRUCache(LATTICE_BYTES, _size)
     remembering: Any = cachetools.cached(known, key=_key, lock=threading.Lock())
     result: Function = remembering(function)
     return result

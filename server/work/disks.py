@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
-from functools import cache
+import threading
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Final
 
+import cachetools
+
 DISK_FILE_SYSTEMS: Final = frozenset({"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"})
 """Their types, as Linux calls them."""
+MOUNTS: Final = Path("/proc/self/mountinfo")
+DEVICE_SECONDS: Final = 5.0
+"""How long what a device is counts as known: what is mounted after another one often gets its number."""
 
-_MOUNTS: Final = Path("/proc/self/mountinfo")
+known_devices: Final[cachetools.TTLCache[tuple[Hashable, ...], bool]] = cachetools.TTLCache(256, DEVICE_SECONDS)
+"""Whether they are disks."""
 
 
 def is_on_disk(path: str) -> bool:
@@ -22,12 +29,12 @@ def is_on_disk(path: str) -> bool:
     return _is_disk(os.stat(path).st_dev)  # noqa: PTH116  (asked for many tiles)
 
 
-@cache
+@cachetools.cached(known_devices, lock=threading.Lock())
 def _is_disk(device: int) -> bool:
     """Whether a device is known to be one of this machine's; False on systems other than Linux."""
     name = f"{os.major(device)}:{os.minor(device)}"
     try:
-        mounts = [line.split() for line in _MOUNTS.read_text("utf-8", "replace").splitlines()]
+        mounts = [line.split() for line in MOUNTS.read_text("utf-8", "replace").splitlines()]
     except OSError:
         return False
     # "36 35 98:0 /root /mount options [optional fields] - type source options"

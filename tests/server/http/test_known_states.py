@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -94,3 +95,30 @@ def test_who_may_not_read_a_file_any_more_gets_nothing(folder: Path, monkeypatch
         assert tile(client, folder, **known).status_code == 404
         (folder / "clear.tif").symlink_to(outside)
         assert tile(client, folder, **known).status_code == 403
+
+
+@pytest.mark.parametrize("others", [0, 200])
+def test_the_event_loop_looks_at_few_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, threads: list[object], others: int
+) -> None:
+    on_disk(monkeypatch, answer=True)
+    files = [("url", str(folder / "target.tif")), *[("mask", str(folder / "clear.tif"))] * others]
+    with application(folder) as client:
+        for _ in range(2):
+            threads.clear()
+            assert client.get(TILE, params=[*files, ("bidx", "1"), ("rescale", "0,1")]).status_code == 200
+        assert bool(threads) == bool(others)
+
+
+def test_a_link_to_a_document_follows_the_files_that_it_names(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_disk(monkeypatch, answer=True)
+    assets = {"red": {"href": "./target.tif", "type": "image/tiff", "eo:bands": [{"common_name": "red"}]}}
+    item: dict[str, Any] = {"type": "Feature", "stac_version": "1.0.0", "id": "one", "geometry": None, "links": []}
+    about = {"properties": {"datetime": "2024-07-01T00:00:00Z"}, "assets": assets}
+    (folder / "item.json").write_text(json.dumps(item | about))
+    (folder / "latest.tif").symlink_to("item.json")
+    query = {"url": str(folder / "latest.tif"), "assets": "red", "rescale": "0,1"}
+    with application(folder) as client:
+        before = [client.get(TILE.replace("/cog", "/stac"), params=query).headers["etag"] for _ in range(2)]
+        os.utime(folder / "target.tif", (1, 1))
+        assert client.get(TILE.replace("/cog", "/stac"), params=query).headers["etag"] not in before

@@ -15,6 +15,7 @@ from rio_tiler.colormap import cmap
 from rio_tiler.models import ImageData
 from titiler.core.resources.enums import ImageType
 from titiler.core.utils import render_image
+from webp import WebPPicture
 
 from algorithms.errors import ParameterError
 from server.http.encoders import png
@@ -95,6 +96,15 @@ def test_a_webp_has_a_longest_side() -> None:
     assert Image.open(io.BytesIO(render(longest, ImageType.webp)[0])).size == (WEBP_PIXELS, 1)
     with pytest.raises(ParameterError, match="at most 16383 pixels a side"):
         render(longer, ImageType.webp)
+
+
+def test_a_webp_that_libwebp_gives_up_is_an_error_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise TypeError('can only concatenate str (not "int") to str')  # what `webp` makes of it
+
+    monkeypatch.setattr(WebPPicture, "encode", refuse)
+    with pytest.raises(MemoryError, match="240 x 200"):
+        render(picture("uint8"), ImageType.webp)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 1), (300, 257)])

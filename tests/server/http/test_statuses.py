@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from algorithms.errors import ClearSkyError, InputError
 from server.errors import CancelledWorkError, MissingPackageError, SourceError, UnwritableError
+from server.http.failsafe import Failsafe
 from server.http.statuses import STATUS, error_response
 from tests.helpers.scenes import make_pair, write_raster
 from tests.helpers.service import ROOT, application
@@ -103,3 +105,27 @@ def test_faults_within_the_algorithms_are_the_servers(modules: tuple[str, ...], 
     assert answer.status_code == status
     assert (b"change them" in answer.body) == (status == 400)
     assert (b"dtype" in answer.body) == (status == 400)
+
+
+def test_what_the_server_cancels_is_to_be_asked_again() -> None:
+    sent: list[Any] = []
+
+    async def answer(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def ends(*_: Any) -> None:
+        await asyncio.sleep(60)
+
+    async def ended() -> None:
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b""}
+        task = asyncio.create_task(Failsafe(ends)(scope, receive, answer))
+        await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+    asyncio.run(ended())
+    assert sent[0]["status"] == 503
+    assert b"ask again" in sent[1]["body"]

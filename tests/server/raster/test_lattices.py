@@ -10,7 +10,7 @@ import pytest
 from rasterio.crs import CRS
 
 from server.raster.dataset import Dataset
-from server.raster.lattices import LATTICE_BYTES, by_lattice
+from server.raster.lattices import KEY_BYTES, LATTICE_BYTES, by_lattice
 from server.raster.sampling import OutputGrid, positions
 from tests.helpers.scenes import make_pair, write_raster
 from tests.helpers.service import sources_by
@@ -55,3 +55,15 @@ def test_large_results_and_old_ones_are_made_again(dates: list[Dataset]) -> None
         rows(dates[0], number, 1 << 20)
     rows(dates[0], 1, 1 << 20)
     assert made[-1] == 1
+
+
+def test_small_results_count_with_what_they_are_found_by(dates: list[Dataset]) -> None:
+    made = []
+
+    @by_lattice
+    def name(_: Dataset, crs: str) -> None:
+        made.append(crs)
+
+    for number in [*range(LATTICE_BYTES // KEY_BYTES + 1), 0]:
+        name(dates[0], f"{number}")
+    assert made[-1] == "0"
