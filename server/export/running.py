@@ -76,6 +76,8 @@ def make_pieces(plan: list[list[Piece]], work: WorkFolder, filler: Filler, worke
             while running:
                 collect(wait(running, return_when=FIRST_COMPLETED).done)
         except BaseException:
+            if (ticket := current_ticket.get()) is not None:
+                ticket.abandon()  # or the pool would wait for all of the pieces on their way
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 

@@ -106,6 +106,17 @@ class FairPool:
         with self._wake:
             self._lanes.put(batch)
             self._wake.notify(len(jobs))
+        try:
+            self._await(batch)
+        except BaseException as error:  # an interrupt
+            self._drop(batch, error)
+            raise
+        if batch.error is not None:
+            raise batch.error
+        return [batch.results[i] for i in range(len(jobs))]
+
+    def _await(self, batch: Batch[Any]) -> None:
+        """Wait for the end of a batch; a worker works on it meanwhile."""
         worker = getattr(_here, "pool", None) is self
         while not self._ended(batch):
             if worker and (index := self._take(batch)) is not None:
@@ -119,9 +130,6 @@ class FairPool:
                 except Exception as error:
                     self._drop(batch, error)
             batch.news.clear()
-        if batch.error is not None:
-            raise batch.error
-        return [batch.results[i] for i in range(len(jobs))]
 
     def add(self, jobs: Sequence[Callable[[], Any]]) -> None:
         """From a job, add jobs to the call of `run` that it belongs to, which then waits for these, too.

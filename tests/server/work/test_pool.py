@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 import time
@@ -252,3 +253,27 @@ def test_free_memory_goes_back_to_the_system(monkeypatch: pytest.MonkeyPatch) ->
     assert resident() < held - 150_000_000
     assert not memory.give_back()
     assert last is not None
+
+
+def test_an_interrupt_ends_the_work_too(pool: FairPool) -> None:
+    """In a notebook nobody waits for the rest of what was interrupted."""
+    begun, let_go, done = threading.Event(), threading.Event(), list[int]()
+
+    def job(i: int) -> None:
+        begun.set()
+        assert let_go.wait(10)
+        done.append(i)
+
+    def interrupt() -> None:
+        begun.wait(10)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    interrupter = threading.Thread(target=interrupt)
+    interrupter.start()
+    with pytest.raises(KeyboardInterrupt):
+        pool.run([partial(job, i) for i in range(100)])
+    interrupter.join()
+    let_go.set()
+    assert pool.run([lambda: 7]) == [7]
+    assert pool.waiting == 0
+    assert len(done) <= 5
