@@ -174,7 +174,8 @@ def are_means(
     Args:
         overview: (B, h, w).
         values: (B, h * step, w * step).
-        whole: (h * step, w * step), pixels with a number in every band. Only cells of such pixels are compared.
+        whole: (h * step, w * step), pixels with a number in every band. Only cells of such pixels are compared, and of
+            two pixels per side those that have nodata pixels, too, which tell whether these are left out.
         step: pixels per side of one of the overview's.
         nodata: value without data, which GDAL leaves out of its means.
 
@@ -191,7 +192,15 @@ def are_means(
     # Overviews of overviews are rounded once for each of them.
     whole_numbers = np.issubdtype(overview.dtype, np.integer)
     slack = 0.5 * math.log2(step) if whole_numbers else FLOAT_ROUNDING * np.abs(squares).max(axis=-1)[has]
-    return bool((np.abs(overview - squares.mean(axis=-1))[has] <= slack).all())
+    if not (np.abs(overview - squares.mean(axis=-1))[has] <= slack).all():
+        return False
+    if nodata is None or math.isnan(nodata) or step != 2 or not whole_numbers:
+        return True
+    # Overviews of a raster that was given its nodata value afterwards are means of these values, too.
+    given, numbers = _squares(whole[None], step), squares != nodata
+    cut = given.any(axis=-1) & (numbers == given).all(axis=(0, -1))
+    means = np.where(numbers, squares, 0).sum(axis=-1) / np.maximum(numbers.sum(axis=-1), 1)
+    return bool((np.abs(overview - means)[:, cut[0]] <= slack).all())
 
 
 def _squares(planes: npt.NDArray[Any], step: int) -> npt.NDArray[Any]:

@@ -297,6 +297,20 @@ def test_of_several_files_each_grid_is_judged_for_itself(tmp_path: Path, second:
     assert cells.full.all()
 
 
+@pytest.mark.parametrize("first", [0, None])
+def test_a_nodata_value_given_after_the_overviews_were_made_is_noticed(tmp_path: Path, first: float | None) -> None:
+    """What GDAL then averages with the numbers next to it."""
+    values = ground(bands=2)
+    values[:, ::2, ::2][:, np.random.default_rng(1).random((SHAPE[0] // 2, SHAPE[1] // 2)) < 0.01] = 0
+    path = written(tmp_path / "a.tif", values, nodata=first)
+    with rasterio.open(path, "r+") as dst:
+        dst.nodata = 0
+    layer = layer_of(path)
+    grid, found = fine_grid(layer.dataset), rasters()
+    same_values = np.array_equal(found.cells(layer, grid, whole(grid)).values, means_of(values).values)
+    assert (found.means.level(layer, 2) is None) == same_values == (first is None)
+
+
 def test_flat_ground_shows_nothing() -> None:
     """A method shows only where pixels differ."""
     flat = np.full((1, 160, 160), 700, np.uint16)
