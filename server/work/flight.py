@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import Any, Final, TypeVar
 
 from server.errors import BusyError, CancelledWorkError, SourceDeniedError
-from server.work.pool import is_worker, stepped_aside
+from server.work.pool import stepped_aside
 from server.work.ticket import check_wanted
 
 V = TypeVar("V")
@@ -35,8 +35,7 @@ class Flights:
         self._at_once = at_once
         self._most_waiting = waiting
         self._lock = threading.Lock()
-        self._running: dict[Hashable, tuple[Future[Any], bool]] = {}
-        """Results under way, and whether a worker of a pool makes them."""
+        self._running: dict[Hashable, Future[Any]] = {}
         self._waiting = 0
 
     def run(self, key: Hashable, make: Callable[[], V]) -> V:
@@ -54,7 +53,7 @@ class Flights:
                     if len(self._running) >= self._at_once:
                         raise BusyError(f"{self._at_once} answers of this kind are being computed; try again later")
                     mine: Future[V] = Future()
-                    self._running[key] = mine, is_worker()
+                    self._running[key] = mine
                 elif self._waiting >= self._most_waiting:
                     raise BusyError(f"{self._waiting} requests wait for answers of this kind; try again later")
                 else:
@@ -62,7 +61,7 @@ class Flights:
             if running is None:
                 return self._made(key, make, mine)
             try:
-                result: V = self._awaited(*running)
+                result: V = self._awaited(running)
             except OWN_ERRORS:
                 continue  # what is this request's own is raised by its own check or work above
             finally:
@@ -83,7 +82,8 @@ class Flights:
         mine.set_result(result)
         return result
 
-    def _awaited(self, running: Future[V], by_worker: bool) -> V:
+    def _awaited(self, running: Future[V]) -> V:
+        waits = False
         with ExitStack() as aside:
             while True:
                 check_wanted()
@@ -92,6 +92,6 @@ class Flights:
                 except FutureTimeoutError:
                     if running.done():
                         raise  # the work's own
-                if not by_worker:  # whoever makes it may need a worker: they must not all stand here
+                if not waits:  # whoever makes it may need a worker: they must not all stand here
                     aside.enter_context(stepped_aside())
-                    by_worker = True
+                    waits = True

@@ -25,11 +25,6 @@ _here: Final = threading.local()
 """The pool whose worker the running thread is, as `pool`; whether another stands in, as `aside`; its job's `batch`."""
 
 
-def is_worker() -> bool:
-    """Whether the running thread is a pool's."""
-    return getattr(_here, "pool", None) is not None
-
-
 @contextlib.contextmanager
 def stepped_aside() -> Iterator[None]:
     """Let another worker stand in for this one, if it is one, while it waits for something other than a processor."""
@@ -118,18 +113,22 @@ class FairPool:
     def _await(self, batch: Batch[Any]) -> None:
         """Wait for the end of a batch; a worker works on it meanwhile."""
         worker = getattr(_here, "pool", None) is self
-        while not self._ended(batch):
-            if worker and (index := self._take(batch)) is not None:
-                self._run_one(batch, index)
-                continue
-            if not batch.news.wait(POLL_SECONDS):
-                try:
-                    check_wanted()
-                    if self._closed:
-                        raise ShutdownError("the server is shutting down; ask again")
-                except Exception as error:
-                    self._drop(batch, error)
-            batch.news.clear()
+        with contextlib.ExitStack() as aside:
+            while not self._ended(batch):
+                if worker and (index := self._take(batch)) is not None:
+                    aside.close()
+                    self._run_one(batch, index)
+                    continue
+                if not batch.news.wait(POLL_SECONDS):
+                    try:
+                        check_wanted()
+                        if self._closed:
+                            raise ShutdownError("the server is shutting down; ask again")
+                    except Exception as error:
+                        self._drop(batch, error)
+                    if worker and not _here.aside:  # whoever is at the last jobs may have stepped aside, too
+                        aside.enter_context(stepped_aside())
+                batch.news.clear()
 
     def add(self, jobs: Sequence[Callable[[], Any]]) -> None:
         """From a job, add jobs to the call of `run` that it belongs to, which then waits for these, too.

@@ -6,10 +6,12 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
 from server.errors import AbandonedError, BusyError, SourceMissingError
+from server.work.cache import TileCache
 from server.work.flight import Flights
 from server.work.pool import FairPool
 from server.work.ticket import Ticket, current_ticket
@@ -136,4 +138,26 @@ def test_workers_do_not_all_wait_for_what_needs_one_of_them(threads: int) -> Non
         second = requests.submit(pool.run, [ask] * threads)
         assert first.result(10) == 7
         assert second.result(10) == [7] * threads
+    pool.close()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_values_made_of_values_hang_nowhere(threads: int) -> None:
+    """By requests' own threads and by workers, each with jobs that want values of others."""
+    cache, pool = TileCache(1 << 20), FairPool(threads)
+
+    def value(level: int, number: int) -> int:
+        def make() -> int:
+            time.sleep(0.005)
+            below = ((number * 3) % 7, (number * 5 + 1) % 7, (number + 2) % 7) if level else ()
+            return 1 + sum(pool.run([partial(value, level - 1, n) for n in below]))
+
+        return cache.get((level, number), make)
+
+    with ThreadPoolExecutor(14) as requests:
+        tickets = [Ticket(20) for _ in range(14)]
+        direct = [requests.submit(by, t, partial(value, 3, n)) for n, t in enumerate(tickets[:7])]
+        jobs = [requests.submit(by, t, partial(pool.run, [partial(value, 4, n)])) for n, t in enumerate(tickets[7:])]
+        assert [one.result(30) for one in direct] == [40] * 7
+        assert [one.result(30) for one in jobs] == [[121]] * 7
     pool.close()
