@@ -89,7 +89,7 @@ def parse_address(text: str) -> Address:
         raise _refuse(text, f"it is malformed ({error})") from error
     scheme = parts.scheme.lower()
     if scheme not in SCHEMES:
-        raise _refuse(text, f"scheme {text.partition(':')[0][:20]!r} is not one of file, {', '.join(SCHEMES)}")
+        raise _refuse(text, f"scheme {text[: len(scheme)][:20]!r} is not one of file, {', '.join(SCHEMES)}")
     if "@" in parts.netloc:
         raise _refuse(text, "credentials in a URL are not accepted")
     if "#" in text:

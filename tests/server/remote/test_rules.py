@@ -77,6 +77,7 @@ def test_the_longest_prefix_wins(tmp_path: Path) -> None:
         ("s3://bucket: {anonymous: true}", "ends with a slash"),
         ("bucket/: {anonymous: true}", "scheme '' is not one of"),
         ("ftp://h.org/: {netrc: true}", "scheme 'ftp' is not one of"),
+        ("FILE://h.org/: {netrc: true}", "scheme 'FILE' is not one of"),
         ("https://h.org/?a=1/: {netrc: true}", "ends with a slash"),
         ("s3://b/: {anonymous: true}\ns3://b/: {anonymous: false}", "line 1: 's3://b/' occurs twice"),
         ("https://h.org/: {netrc: true}\nhttps://H.org/: {netrc: true}", "same prefix as another entry"),
