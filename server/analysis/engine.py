@@ -109,10 +109,12 @@ class Analysis:
         return self._pool.waiting
 
     def close(self) -> None:
-        """Stop the threads."""
+        """Stop the threads, and let go of what is kept: others may hold on to a closed application."""
         if self.ahead is not None:
             self.ahead.close()
         self._pool.close()
+        for cache in self._caches:
+            cache.drop(cache.keys)
 
     def seen(self, plane: Plane, box: Box, *, in_pixels: bool = True) -> None:
         """Note a view that shows single cells of the fine level: the client may move on to its neighbourhood.
