@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +34,8 @@ def server(files: dict[str, str]) -> Iterator[tuple[int, httpx2.Client, int]]:
         serve_command(Path(files["url"]).parent, max_request_bytes=str(LIMIT)) as (process, base),
         httpx2.Client(base_url=base, timeout=60) as client,
     ):
+        while client.get("/healthz").json()["loops"] == "loading":  # a hundred megabytes next to the first requests
+            time.sleep(0.05)
         yield process.pid, client, resident(process.pid, "VmRSS")
 
 
