@@ -113,8 +113,8 @@ class Analysis:
         if self.ahead is not None:
             self.ahead.close()
         self._pool.close()
-        for cache in self._caches:
-            cache.drop(cache.keys)
+        for kept in self._caches:
+            kept.drop(kept.keys)
 
     def seen(self, plane: Plane, box: Box, *, in_pixels: bool = True) -> None:
         """Note a view that shows single cells of the fine level: the client may move on to its neighbourhood.
