@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -57,23 +57,6 @@ class Pair:
     def cut(self, place: tuple[slice, slice]) -> Pair:
         """The part of it in a place."""
         return Pair(self.target.cut(place), self.other.cut(place), self.masked[place], self.hidden[place])
-
-
-def joined_rows(bands: list[Pair]) -> Pair:
-    """What bands of rows show, one below the other."""
-
-    def joined(*parts: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return np.concatenate(parts, axis=-2)
-
-    def cells(parts: list[Cells]) -> Cells:
-        return Cells(*(joined(*(getattr(part, name) for part in parts)) for name in ("values", "valid", "full")))
-
-    return Pair(
-        cells([band.target for band in bands]),
-        cells([band.other for band in bands]),
-        joined(*(band.masked for band in bands)),
-        joined(*(band.hidden for band in bands)),
-    )
 
 
 class Pairs:
