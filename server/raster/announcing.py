@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from server.raster.composite import own_layer, resolution_groups
+from server.raster.composite import layers_by_grid
 from server.raster.dataset import Dataset
 from server.raster.grid import Box, Grid
 from server.raster.layer import Layer
@@ -39,8 +39,7 @@ def announce(
     if not any(map(is_remote, files_read(layer.dataset))):
         return
     boxes = [box.align(READ_CELLS).clip(grid.shape) for box in boxes]
-    for ratio, positions in resolution_groups(layer, grid.factor).items():
-        own, factor = (layer if ratio == 1 else own_layer(layer, ratio, positions)), grid.factor // ratio
+    for _, own, factor in layers_by_grid(layer, grid.factor):
         if (level := level_of(own, factor)) is not None:
             pixels = [level.own(box, factor) for box in boxes]
             for file in level.pieces.files:

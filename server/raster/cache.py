@@ -19,7 +19,7 @@ from algorithms.shift import NO_SHIFT, SHIFT_MARGIN, Shift, move
 from server.raster.announcing import announce, files_read
 from server.raster.assembling import READ_PIXELS, assemble
 from server.raster.compact import CompactCells, joined_cells
-from server.raster.composite import mixed, own_layer, resolution_groups
+from server.raster.composite import layers_by_grid, mixed
 from server.raster.grid import BlockNumber, Box, Grid
 from server.raster.layer import Layer
 from server.raster.means import OverviewMeans
@@ -147,10 +147,7 @@ class RasterCache:
         dataset = layer.dataset
         if not grid.fine or (dataset.nodata is None and not dataset.fractions):
             return True
-        return not any(
-            self.means.level(layer if ratio == 1 else own_layer(layer, ratio, positions), grid.factor // ratio)
-            for ratio, positions in resolution_groups(layer, grid.factor).items()
-        )
+        return not any(self.means.level(own, factor) for _, own, factor in layers_by_grid(layer, grid.factor))
 
     def there(self, layer: Layer, box: Box) -> npt.NDArray[np.bool_]:
         """Native pixels of a layer that have data, over a box inside its target."""

@@ -161,3 +161,16 @@ def own_layer(layer: Layer, ratio: int, positions: Sequence[int]) -> Layer:
         for name in ("indexes", "names", "scales", "offsets")
     }
     return Layer(dataset, replace(target, **bands), dataset.indexes)
+
+
+@lru_cache(maxsize=64)
+def layers_by_grid(layer: Layer, factor: int) -> tuple[tuple[tuple[int, ...], Layer, int], ...]:
+    """What cells of `factor` native pixels of a layer's target are read from: the layer, or one for each of its grids.
+
+    Returns:
+        Positions in `layer.indexes`, the layer of these bands, and how many of its target's pixels are a cell's side.
+    """
+    groups = resolution_groups(layer, factor)
+    if groups.keys() == {1}:
+        return ((groups[1], layer, factor),)
+    return tuple((own, own_layer(layer, ratio, own), factor // ratio) for ratio, own in groups.items())

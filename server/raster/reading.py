@@ -10,7 +10,7 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
 from algorithms.cells import Cells, cell_means
-from server.raster.composite import own_layer, resolution_groups
+from server.raster.composite import layers_by_grid
 from server.raster.dataset import dataset_crs
 from server.raster.grid import Box, Grid
 from server.raster.layer import Layer
@@ -69,13 +69,12 @@ def read_cells(sources: Sources, layer: Layer, grid: Grid, box: Box, *, known: C
         box: the cells.
         known: what is asked first for the cells of each grid.
     """
-    groups = resolution_groups(layer, grid.factor)
-    if groups.keys() == {1}:
-        return _cells_of_one_grid(sources, layer, grid.factor, box, known)
     found = {
-        positions: _cells_of_one_grid(sources, own_layer(layer, ratio, positions), grid.factor // ratio, box, known)
-        for ratio, positions in groups.items()
+        positions: _cells_of_one_grid(sources, own, factor, box, known)
+        for positions, own, factor in layers_by_grid(layer, grid.factor)
     }
+    if len(found) == 1:
+        return next(iter(found.values()))
     values = np.empty((len(layer.indexes), *box.shape), np.float32)
     for positions, cells in found.items():
         values[list(positions)] = cells.values

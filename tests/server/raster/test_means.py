@@ -289,7 +289,9 @@ def test_of_several_files_each_grid_is_judged_for_itself(tmp_path: Path, second:
     dataset: Dataset = sources.composed(scene)
     layer = Layer(dataset, dataset, dataset.indexes)
     grid = fine_grid(dataset)
-    cells = RasterCache(sources, TileCache(ROOM)).cells(layer, grid, whole(grid))
+    kept = RasterCache(sources, TileCache(ROOM))
+    cells = kept.cells(layer, grid, whole(grid))
+    assert kept.shows_gaps(layer, grid) == (second != "average")
     expected = means_of(values[:2]).values
     if second == "average":
         expected = np.floor(expected + np.float32(0.5))
